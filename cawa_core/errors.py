@@ -1,0 +1,16 @@
+"""Errors that a user can mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: one line that says which argument, what is allowed, what came and what to do."""
+
+
+def suggestion(given: str, allowed: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest allowed word, or nothing."""
+    nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -1,0 +1,82 @@
+"""``fashion-cnn``: the bundled classifier, six small convolutions trained on Fashion-MNIST."""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cawa_core import assets
+from cawa_core.evaluators.base import Evaluator
+
+WEIGHTS = "fashion_cnn.safetensors"
+FEATURE_DIM = 128
+
+
+def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """3 x 3 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride, padding=1), nn.BatchNorm2d(out_channels), nn.ReLU()
+    )
+
+
+class FashionClassifier(nn.Module):
+    """The network as it is trained: 28 -> 14 -> 7 pixels, mean over pixels, 128 features, ten logits."""
+
+    def __init__(self, n_classes: int = 10) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            convolution(1, 32),
+            convolution(32, 32, stride=2),
+            convolution(32, 64),
+            convolution(64, 64, stride=2),
+            convolution(64, 128),
+            convolution(128, FEATURE_DIM),
+        )
+        self.head = nn.Linear(FEATURE_DIM, n_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images ``[n, 1, 28, 28]`` in [-1, 1] => ``[n, 128]``."""
+        return self.body(images).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``[n, 1, 28, 28]`` in [-1, 1] => logits ``[n, 10]``."""
+        return self.head(self.features(images))  # type: ignore[no-any-return]
+
+
+class FashionCNN(Evaluator):
+    """Scores by softmax; its 128 penultimate activations are the feature space of the bundled metrics."""
+
+    name = "fashion-cnn"
+    protocol = "fashion-cnn; grey 28 x 28 in [-1, 1], no resize; features: penultimate layer, 128"
+    feature_dim = FEATURE_DIM
+
+    def __init__(self, network: FashionClassifier, digest: str) -> None:
+        super().__init__()
+        self.network, self.digest = network.eval().requires_grad_(False), digest
+        _fold_batch_norms(self.network)
+
+    @classmethod
+    def bundled(cls) -> FashionCNN:
+        """The trained classifier that ships with the package, its weights checked by SHA-256."""
+        network = FashionClassifier()
+        network.load_state_dict(load_file(assets.verified(WEIGHTS)))
+        return cls(network.to(memory_format=torch.channels_last), assets.recorded_digest(WEIGHTS))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images float32 ``[n, 1, 28, 28]`` in [-1, 1] => features ``[n, 128]``."""
+        if images.shape[1:] != (1, 28, 28):
+            raise ValueError(f"images must be [n, 1, 28, 28] for fashion-cnn; got {list(images.shape)}")
+        return self.network.features(images)
+
+    def logits_of_features(self, features: Tensor) -> Tensor:
+        """Features ``[n, 128]`` => logits ``[n, 10]``."""
+        return self.network.head(features)  # type: ignore[no-any-return]
+
+
+def _fold_batch_norms(network: FashionClassifier) -> None:
+    """Replace each convolution + batch norm by one convolution; exact in eval mode."""
+    for layer in network.body:
+        assert isinstance(layer, nn.Sequential)
+        layer[0] = nn.utils.fuse_conv_bn_eval(layer[0], layer[1])  # type: ignore[arg-type, type-var]
+        layer[1] = nn.Identity()

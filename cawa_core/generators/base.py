@@ -1,0 +1,183 @@
+"""The one place where everything meets a generator: a straight line of class-conditional sites.
+
+A *site* is a class-conditional batch norm (CCBN) followed by a ReLU. Awareness reads the modulation of a
+site; masking, editing, hybridisation and segmentation change or read the features there. A model joins by
+implementing the five small methods at the end of :class:`Generator`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cawa_core.seeds import standard_normal
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One CCBN + ReLU pair.
+
+    Attributes:
+        index: position in forward order, from 0 ("layer 0" of the paper's tables).
+        name: the module's name inside the network.
+        channels: number of feature channels C.
+        resolution: side of the square feature map, in pixels.
+        inert_channels: channels that cannot reach the image whatever their value.
+    """
+
+    index: int
+    name: str
+    channels: int
+    resolution: int
+    inert_channels: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class AffineMap:
+    """``value(z, e) = constant + from_class · e + from_latent · z`` for every channel of a site.
+
+    Attributes:
+        constant: ``[C]``; a gain's ``1 +`` belongs here.
+        from_class: ``[C, embed_dim]``.
+        from_latent: ``[C, z_dim]``.
+    """
+
+    constant: Tensor
+    from_class: Tensor
+    from_latent: Tensor
+
+    def class_part(self, embedding: Tensor) -> Tensor:
+        """Mean over ``z ~ N(0, I)``: embedding ``[n, embed_dim]`` => ``[n, C]``."""
+        return self.constant + embedding @ self.from_class.T
+
+    def latent_part(self, z: Tensor) -> Tensor:
+        """Deviation from the class part; the same for every class: z ``[n, z_dim]`` => ``[n, C]``."""
+        return z @ self.from_latent.T
+
+    def double(self) -> AffineMap:
+        """The same map in float64."""
+        return AffineMap(self.constant.double(), self.from_class.double(), self.from_latent.double())
+
+
+@dataclasses.dataclass(frozen=True)
+class Modulation:
+    """Gain γ and offset β of one site (paper eq. 1)."""
+
+    gain: AffineMap
+    offset: AffineMap
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteState:
+    """All that the rest of the network needs, just after the ReLU of a site.
+
+    Attributes:
+        site: index of the site.
+        features: after the ReLU, ``[n, C, H, W]``.
+        skip: input of the running residual block, ``[n, C', H', W']``.
+        scales: per site, what multiplies the raw input, gain / σ: ``[n, C]``.
+        shifts: per site, what is added to it, offset - gain · μ / σ: ``[n, C]``.
+    """
+
+    site: int
+    features: Tensor
+    skip: Tensor
+    scales: tuple[Tensor, ...]
+    shifts: tuple[Tensor, ...]
+
+    def with_features(self, features: Tensor) -> SiteState:
+        """The same state with other features at its site: a mask, an edit, a transplant."""
+        return dataclasses.replace(self, features=features)
+
+    def repeat(self, times: int) -> SiteState:
+        """``times`` copies behind one another along the batch: ``n`` => ``times · n``."""
+        return SiteState(
+            self.site,
+            self.features.repeat(times, 1, 1, 1),
+            self.skip.repeat(times, 1, 1, 1),
+            tuple(scale.repeat(times, 1) for scale in self.scales),
+            tuple(shift.repeat(times, 1) for shift in self.shifts),
+        )
+
+
+class Generator(nn.Module, ABC):
+    """A class-conditional generator seen as a straight line of sites.
+
+    Attributes:
+        name: the registry's name of the model.
+        digest: SHA-256 of the weights; part of every result's identity.
+        sites: in forward order.
+        z_dim, embed_dim: sizes of latent code and class embedding.
+        image_size: side of the square image in pixels.
+        image_channels: 1 (grey) or 3 (RGB).
+        class_names: one a class.
+    """
+
+    name: str
+    digest: str
+    sites: tuple[Site, ...]
+    z_dim: int
+    embed_dim: int
+    image_size: int
+    image_channels: int
+    class_names: tuple[str, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes the model was trained on."""
+        return len(self.class_names)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def sample_latents(self, run_seed: int, class_id: int, indices: Sequence[int]) -> Tensor:
+        """Standard normal latents ``[n, z_dim]``, each a function of (run seed, class, index) alone."""
+        return standard_normal(run_seed, class_id, indices, self.z_dim).to(self.device)
+
+    def run_to(self, site: int, z: Tensor, class_ids: Tensor) -> SiteState:
+        """Run as far as the ReLU of ``site``: z ``[n, z_dim]``, class_ids int64 ``[n]``."""
+        return self.advance(self.begin(z, self.class_embedding(class_ids)), site)
+
+    def advance(self, state: SiteState, site: int) -> SiteState:
+        """Run on from one site to a later one (or stay)."""
+        if not state.site <= site < len(self.sites):
+            raise ValueError(f"site must be in [{state.site}, {len(self.sites) - 1}] to advance to; got {site}")
+        while state.site < site:
+            state = self.next_site(state)
+        return state
+
+    def run_from(self, site: int, state: SiteState) -> Tensor:
+        """Run from the ReLU of ``site`` to images: float32 NCHW in [-1, 1]."""
+        if state.site != site:
+            raise ValueError(f"state was taken at site {state.site}, not at site {site}")
+        return self.finish(self.advance(state, len(self.sites) - 1))
+
+    def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
+        """Images of latents ``[n, z_dim]`` and classes ``[n]``: float32 NCHW in [-1, 1]."""
+        return self.run_from(0, self.run_to(0, z, class_ids))
+
+    @abstractmethod
+    def class_embedding(self, class_ids: Tensor) -> Tensor:
+        """Class embeddings: int64 ``[n]`` => ``[n, embed_dim]``."""
+
+    @abstractmethod
+    def modulation(self, site: int) -> Modulation:
+        """Gain and offset of a site as affine maps of (z, e)."""
+
+    @abstractmethod
+    def begin(self, z: Tensor, embedding: Tensor) -> SiteState:
+        """State at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
+
+    @abstractmethod
+    def next_site(self, state: SiteState) -> SiteState:
+        """State at the following site."""
+
+    @abstractmethod
+    def finish(self, state: SiteState) -> Tensor:
+        """Images from the state at the last site."""

@@ -1,0 +1,1 @@
+"""Masking: what setting channels to zero does to a classifier's score (paper sec. 4.1)."""

@@ -1,0 +1,49 @@
+"""The 10,000 test images of Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 1,000 a class, bundled."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cawa_core import assets
+from cawa_core.digests import digest_of_data
+from cawa_core.idx import read_idx
+from cawa_core.real_images.base import RealImages
+
+CLASS_NAMES = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+IMAGES = "fashion_mnist/t10k-images-idx3-ubyte.gz"
+LABELS = "fashion_mnist/t10k-labels-idx1-ubyte.gz"
+
+
+class FashionMnistTest(RealImages):
+    """Bundled real images, read and verified on first use."""
+
+    name = "fashion-mnist-test"
+
+    def __init__(self) -> None:
+        self.digest = digest_of_data([assets.recorded_digest(IMAGES), assets.recorded_digest(LABELS)])
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        return read_idx(assets.verified(IMAGES)), read_idx(assets.verified(LABELS))
+
+    def images_of(self, class_id: int) -> Tensor:
+        """The 1,000 images of a class in file order: float32 ``[1000, 1, 28, 28]`` in [-1, 1]."""
+        images, labels = self._arrays
+        return torch.from_numpy(images[labels == class_id])[:, None].float() / 127.5 - 1
+

@@ -1,0 +1,1 @@
+"""What a person looks at: findings in words, figures, the report."""

@@ -1,0 +1,195 @@
+"""The paper's claims against the figures of an audit, in plain words.
+
+A claim *holds* where the 95% interval over classes lies on the claimed side and, for correlations with masking,
+at least half of the class-site pairs beat their permutation null; it holds *in part* where only the first is
+so; otherwise it *does not hold*. Too few classes for an interval leave it *open*.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+HOLDS, IN_PART, FAILS, OPEN, NOTE = "holds", "holds in part", "does not hold", "open", "note"
+
+PREDICTOR_WORDS = {
+    "category_awareness": "category awareness",
+    "category_awareness_sampled": "category awareness, sampled",
+    "activation_probability": "activation probability",
+    "expected_activation": "expected activation",
+    "screening": "gradient screening",
+}
+CRITERION_WORDS = {
+    "category_highest": "highest category awareness",
+    "category_lowest": "lowest category awareness",
+    "latent_highest": "highest latent awareness",
+    "expected_activation_highest": "highest expected activation",
+    "masking_highest": "highest masking effect",
+}
+METRIC_SIGNS = {"precision": 1, "recall": -1, "ms_ssim": 1, "fid": -1}
+"""Expected sign of the correlation with total awareness (sec. 5.4): better, but less diverse."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One claim: what it says, how it came out here, on what evidence, and where it was made."""
+
+    claim: str
+    verdict: str
+    evidence: str
+    source: str
+
+
+def findings(summary: Mapping[str, Any]) -> list[Finding]:
+    """All findings that the sections of a summary allow."""
+    found: list[Finding] = []
+    if summary.get("masking_controls"):
+        found += _controls(summary["masking_controls"])
+    if summary.get("masking_prediction"):
+        found += _prediction(summary["masking_prediction"])
+    if summary.get("overlap"):
+        found += _overlap(summary["overlap"])
+    if summary.get("sharing"):
+        found += _sharing(summary["sharing"])
+    if summary.get("metric_correlation"):
+        found += _quality(summary["metric_correlation"])
+    if summary.get("heavy_tails"):
+        found += _heavy_tails(summary["heavy_tails"])
+    return found
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A number with its sign, or a dash where it is unknown."""
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval_words(interval: list[float] | None) -> str:
+    """``[low, high]`` in words."""
+    return "no interval" if interval is None else f"95% interval {signed(interval[0])} to {signed(interval[1])}"
+
+
+def _side(interval: list[float] | None, sign: int) -> str:
+    if interval is None or None in interval:
+        return OPEN
+    low, high = sorted(sign * end for end in interval)
+    return HOLDS if low > 0 else FAILS if high < 0 else OPEN
+
+
+def _controls(controls: Mapping[str, Any]) -> list[Finding]:
+    over_random, over_lowest = controls["highest_minus_random"], controls["random_minus_lowest"]
+    if over_random is None:
+        return []
+    first, second = _side(over_random["ci"], 1), _side(over_lowest["ci"], 1)
+    verdict = HOLDS if first == second == HOLDS else IN_PART if HOLDS in (first, second) else FAILS
+    means = {row["control"]: row["score_change"] for row in controls["rows"] if row["site"] == -1}
+    evidence = (
+        f"Masking the same share of channels at every site changes the class's score by {signed(means['lowest'])} "
+        f"(lowest), {signed(means['random'])} (random) and {signed(means['highest'])} (highest) in the mean; "
+        f"highest less random: {interval_words(over_random['ci'])}."
+    )
+    claim = "Masking the most aware channels hurts a class more than masking random ones, and those more than the least."
+    return [Finding(claim, verdict, evidence, "Fig. 3")]
+
+
+def _prediction(rows: list[dict[str, Any]]) -> list[Finding]:
+    overall = {(row["target"], row["predictor"]): row for row in rows if row["site"] == -1}
+    found = []
+    for target, words in (("score_change", "in which direction, and how much,"), ("score_change_abs", "how much")):
+        row = overall.get((target, "category_awareness"))
+        if row is None:
+            continue
+        beats = row["share_significant"] >= 0.5
+        side = _side(row["pearson_smoothed_ci"], 1)
+        verdict = side if side != HOLDS or beats else IN_PART
+        evidence = (
+            f"Smoothed r = {signed(row['pearson_smoothed'])} in the mean over classes and sites "
+            f"({interval_words(row['pearson_smoothed_ci'])}); unsmoothed rank correlation {signed(row['spearman'])}; "
+            f"{row['share_significant']:.0%} of the class-site pairs beat their permutation null (p < 0.05)."
+        )
+        verdict = FAILS if verdict == OPEN and row["n_classes"] > 1 else verdict
+        claim = f"Category awareness foretells {words} masking a channel changes the score."
+        found.append(Finding(claim, verdict, evidence, "Sec. 4.1, Fig. 4"))
+    return found + _best_predictor(rows)
+
+
+def _best_predictor(rows: list[dict[str, Any]]) -> list[Finding]:
+    absolute = [row for row in rows if row["target"] == "score_change_abs" and row["spearman"] is not None]
+    overall = sorted((row for row in absolute if row["site"] == -1), key=lambda row: -row["spearman"])
+    if not overall:
+        return []
+    sites = sorted({row["site"] for row in absolute if row["site"] >= 0})
+    best = [max((r for r in absolute if r["site"] == site), key=lambda r: r["spearman"])["predictor"] for site in sites]
+    winner = overall[0]["predictor"]
+    ranking = ", ".join(f"{PREDICTOR_WORDS[row['predictor']]} {signed(row['spearman'])}" for row in overall)
+    evidence = f"Rank correlation with the absolute change, mean over classes and sites: {ranking}."
+    claim = (
+        f"The best predictor of how much a channel matters is {PREDICTOR_WORDS[winner]}: "
+        f"first at {best.count(winner)} of {len(sites)} sites."
+    )
+    return [Finding(claim, NOTE, evidence, "every predictor, same test")]
+
+
+def _overlap(rows: list[dict[str, Any]]) -> list[Finding]:
+    largest = max(row["k"] for row in rows if row["site"] == -1)
+    tested = [row for row in rows if row["site"] == -1 and row["k"] == largest and row["similarity_p"] is not None]
+    if not tested:
+        return []
+    passing = [row for row in tested if row["similarity_spearman"] > 0 and row["similarity_p"] < 0.05]
+    by_awareness = any(row["criterion"] == "category_highest" for row in passing)
+    verdict = HOLDS if by_awareness else IN_PART if passing else FAILS
+    parts = ", ".join(
+        f"{CRITERION_WORDS[row['criterion']]} {signed(row['similarity_spearman'])} (p = {row['similarity_p']:.3f})"
+        for row in sorted(tested, key=lambda row: -row["similarity_spearman"])
+    )
+    evidence = f"Rank correlation of overlap (top {largest}) with the similarity of the real classes, Mantel test: {parts}."
+    return [Finding("Similar classes share channels.", verdict, evidence, "Sec. 4.1, Fig. 5a")]
+
+
+def _sharing(rows: list[dict[str, Any]]) -> list[Finding]:
+    at_ten = {row["criterion"]: row for row in rows if row["k"] == 10}
+    if not {"latent_highest", "category_highest"} <= set(at_ten):
+        return []
+    latent, category = at_ten["latent_highest"], at_ten["category_highest"]
+    verdict = HOLDS if latent["shared"] > category["shared"] and latent["shared"] > 2 * latent["by_chance"] else FAILS
+    evidence = (
+        f"In the top 10 of every class, summed over {latent['n_sites']} sites: {latent['shared']} channels by latent "
+        f"awareness, {category['shared']} by category awareness; {latent['by_chance']:.2g} expected by chance."
+    )
+    claim = "All classes share channels that answer to the latent code, and none or few that answer to the class."
+    return [Finding(claim, verdict, evidence, "Sec. 4.2, Table 1")]
+
+
+def _quality(rows: list[dict[str, Any]]) -> list[Finding]:
+    by_metric = {row["metric"]: row for row in rows}
+    parts, verdicts = [], []
+    for metric, sign in METRIC_SIGNS.items():
+        row = by_metric.get(metric)
+        if row is not None:
+            verdicts.append(_side([row["ci_low"], row["ci_high"]], sign))
+            parts.append(f"{metric} {signed(row['pearson'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]")
+    if not parts:
+        return []
+    if FAILS in verdicts:
+        verdict = IN_PART if HOLDS in verdicts else FAILS
+    else:
+        verdict = HOLDS if set(verdicts) == {HOLDS} else IN_PART if HOLDS in verdicts else OPEN
+    n = max(row["n_classes"] for row in rows)
+    evidence = f"Pearson r with total awareness over {n} classes, bootstrap 95%: {', '.join(parts)}."
+    claim = "Classes of high total awareness look better and vary less."
+    return [Finding(claim, verdict, evidence, "Sec. 5.4, Fig. 10")]
+
+
+def _heavy_tails(tails: Mapping[str, Any]) -> list[Finding]:
+    share = tails["share_of_large_sign_probability"]
+    evidence = (
+        f"The gain is negative with a probability above 0.001 for {share:.1%} of the channels and classes "
+        f"(at most {tails['largest_sign_probability']:.2g})."
+    )
+    gap = tails["estimator_gap"]
+    if gap and gap["light_tails_largest_in_stderr"] is not None:
+        evidence += f" Elsewhere both estimators agree within {gap['light_tails_largest_in_stderr']:.1f} standard errors."
+    if gap and gap["heavy_tails_largest"] is not None:
+        evidence += f" There they differ by up to {gap['heavy_tails_largest']:.2g}: prefer the closed form."
+    claim = "Gains change sign, so sampled awareness has heavy tails." if share else "Gains keep their sign."
+    return [Finding(claim, NOTE, evidence, "heavy tails of β/γ")]

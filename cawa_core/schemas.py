@@ -1,0 +1,263 @@
+"""Every table of an audit: columns, types, units and meaning; the key comes first.
+
+``float32`` unless said. Null means unknown or undefined, never zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pyarrow as pa
+
+I16, I32, I64 = pa.int16(), pa.int32(), pa.int64()
+F32, F64, TEXT = pa.float32(), pa.float64(), pa.string()
+CHANNELS = pa.list_(pa.int32())
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        name: also the folder under ``tables/``.
+        stage: who writes it: a stage, ``plan`` or ``aggregate``.
+        key: columns that identify a row.
+        columns: name => (type, meaning).
+    """
+
+    name: str
+    stage: str
+    key: tuple[str, ...]
+    columns: dict[str, tuple[pa.DataType, str]]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The pyarrow schema, with each column's meaning as field metadata."""
+        fields = [pa.field(name, kind, metadata={"meaning": text}) for name, (kind, text) in self.columns.items()]
+        return pa.schema(fields)
+
+
+CLASS = {"class_id": (I32, "index of the class")}
+SITE = {"site": (I16, "index of the CCBN + ReLU site in forward order")}
+CRITERION = {
+    "criterion": (
+        TEXT,
+        "what ranks the channels: category_highest, category_lowest, latent_highest, "
+        "expected_activation_highest or masking_highest (mean absolute score change)",
+    )
+}
+
+
+def _with_stderr(name: str, meaning: str) -> dict[str, tuple[pa.DataType, str]]:
+    return {name: (F32, meaning), f"{name}_stderr": (F32, f"standard error of {name} over latents")}
+
+
+EFFECT = {
+    **_with_stderr("score_change", "mean over latents of p(class | unmasked) - p(class | masked); > 0: masking hurts"),
+    **_with_stderr("score_change_abs", "mean over latents of the absolute change of the probability"),
+    **_with_stderr("log_score_change", "mean over latents of the change of the natural log-probability"),
+    **_with_stderr("log_score_change_abs", "mean over latents of the absolute change of the log-probability"),
+}
+
+METRICS = {
+    "precision": (F32, "share of fakes inside the manifold of the reals, in [0, 1]"),
+    "recall": (F32, "share of reals inside the manifold of the fakes, in [0, 1]"),
+    "density": (F32, "mean number of real balls around a fake, over k; >= 0"),
+    "coverage": (F32, "share of reals with a fake in their ball, in [0, 1]"),
+    "fid": (F32, "Fréchet distance of the features; >= 0, biased upwards for few samples"),
+    "kid": (F32, "unbiased squared maximum mean discrepancy, cubic kernel"),
+    "ms_ssim": (F32, "mean multi-scale structural similarity over pairs of fakes; high: little diversity"),
+    "classifier_accuracy": (F32, "share of fakes that the evaluator gives to their class"),
+}
+COUNTS = {
+    "n_real": (I32, "real images used"),
+    "n_fake": (I32, "generated images used"),
+    "protocol": (TEXT, "evaluator, feature layer, k, kernel and MS-SSIM scales"),
+}
+
+TABLES = {
+    table.name: table
+    for table in (
+        Table(
+            "sites",
+            "plan",
+            ("site",),
+            {
+                **SITE,
+                "name": (TEXT, "the module's name inside the network"),
+                "channels": (I32, "number of channels"),
+                "resolution": (I32, "side of the feature map in pixels"),
+                "inert_channels": (CHANNELS, "channels that cannot reach the image"),
+            },
+        ),
+        Table(
+            "awareness",
+            "awareness",
+            ("estimator", "class_id", "site", "channel"),
+            {
+                **CLASS,
+                **SITE,
+                "channel": (I32, "index of the channel at its site"),
+                "category_awareness": (F32, "A = E_z[offset / gain] (sec. 3.2); principal value in closed form"),
+                "category_awareness_stderr": (F32, "standard error of A; null in closed form, which has none"),
+                "latent_awareness": (F32, "L = Var_z(offset / gain), unbiased; null in closed form: it is infinite"),
+                "latent_awareness_robust": (F32, "((q75 - q25) / 1.349)² of offset / gain"),
+                "gain_sign_probability": (F32, "P(gain <= 0); where it is not tiny, A and L have heavy tails"),
+                "activation_probability": (F32, "E_z[P(output > 0)] for a standard normal input, in [0, 1]"),
+                "expected_activation": (F32, "E_z E_x[ReLU(gain x + offset)] for a standard normal input x"),
+                "inert": (pa.bool_(), "cannot reach the image: left out of every ranking"),
+                "estimator": (TEXT, "closed_form or monte_carlo"),
+                "n_samples": (I32, "latents behind the row; 0 in closed form"),
+            },
+        ),
+        Table(
+            "masking",
+            "masking",
+            ("class_id", "site", "group"),
+            {
+                **CLASS,
+                **SITE,
+                "group": (I32, "position of the group in ascending category awareness"),
+                "channels": (CHANNELS, "channels set to zero together after the ReLU"),
+                **EFFECT,
+                "screened_score_change": (F32, "first-order estimate of score_change; null until screened"),
+                "screened_score_change_abs": (F32, "first-order estimate of score_change_abs; null until screened"),
+                "method": (TEXT, "exact, regression or screening"),
+                "n_samples": (I32, "latents behind the row"),
+            },
+        ),
+        Table(
+            "masking_controls",
+            "masking",
+            ("class_id", "site", "control", "repeat"),
+            {
+                **CLASS,
+                "site": (I16, "index of the site; -1: at every site at once"),
+                "control": (TEXT, "no_op, lowest, random or highest in category awareness"),
+                "repeat": (I32, "number of the random draw"),
+                "n_channels": (I32, "channels masked"),
+                **EFFECT,
+                "n_samples": (I32, "latents behind the row"),
+            },
+        ),
+        Table(
+            "class_metrics",
+            "class_metrics",
+            ("class_id",),
+            {
+                **CLASS,
+                "class_name": (TEXT, "name of the class"),
+                "total_awareness": (F64, "sum over sites and channels of |E_z[offset / gain]| in closed form (sec. 5.4)"),
+                **METRICS,
+                **COUNTS,
+            },
+        ),
+        Table(
+            "class_metric_floor",
+            "class_metrics",
+            ("class_id", "comparison"),
+            {
+                **CLASS,
+                "comparison": (TEXT, "real_real: one half of the reals against the other; fake_real: as many fakes"),
+                **METRICS,
+                **COUNTS,
+            },
+        ),
+        Table(
+            "class_centroids",
+            "class_metrics",
+            ("class_id",),
+            {
+                **CLASS,
+                "real_centroid": (pa.list_(F32), "mean feature vector of the real images"),
+                "fake_centroid": (pa.list_(F32), "mean feature vector of the generated images"),
+            },
+        ),
+        Table(
+            "gallery",
+            "gallery",
+            ("class_id", "kind", "index"),
+            {
+                **CLASS,
+                "kind": (TEXT, "sample, or all-site mask of the control_fraction: lowest, random, highest"),
+                "index": (I32, "index of the latent"),
+                "score": (F32, "the evaluator's probability of the class"),
+                "png": (pa.binary(), "the picture"),
+            },
+        ),
+        Table(
+            "masking_correlation",
+            "aggregate",
+            ("class_id", "site", "predictor", "target"),
+            {
+                **CLASS,
+                **SITE,
+                "predictor": (TEXT, "category_awareness, activation_probability, expected_activation or screening"),
+                "target": (TEXT, "column of masking that is predicted"),
+                "n_groups": (I32, "groups behind the correlation"),
+                "pearson_smoothed": (F32, "r with the change smoothed in predictor order (Savitzky-Golay, sec. 4.1)"),
+                "pearson": (F32, "r without smoothing"),
+                "spearman": (F32, "rank correlation without smoothing"),
+                "null_mean": (F32, "mean of pearson_smoothed over random permutations of the change"),
+                "null_std": (F32, "its standard deviation"),
+                "p_value": (F32, "two-sided share of permutations at least as far from zero"),
+            },
+        ),
+        Table(
+            "class_overlap",
+            "aggregate",
+            ("site", "k", "criterion", "class_a", "class_b"),
+            {
+                "site": (I16, "index of the site; -1: channels of all sites together"),
+                "k": (I32, "size of the top sets"),
+                **CRITERION,
+                "class_a": (I32, "first class"),
+                "class_b": (I32, "second class, after the first"),
+                "overlap": (F32, "|S_a ∩ S_b| / k"),
+                "overlap_by_chance": (F32, "k / channels"),
+            },
+        ),
+        Table(
+            "shared_channels",
+            "aggregate",
+            ("site", "k", "criterion"),
+            {
+                **SITE,
+                "k": (I32, "size of the top sets"),
+                **CRITERION,
+                "shared": (I32, "channels in the top set of every class (Table 1)"),
+                "shared_by_chance": (F32, "expected for independent random sets"),
+                "n_classes": (I32, "classes intersected"),
+            },
+        ),
+        Table(
+            "top_channel_popularity",
+            "aggregate",
+            ("site", "channel", "criterion"),
+            {
+                **SITE,
+                "channel": (I32, "index of the channel at its site"),
+                **CRITERION,
+                "n_classes": (I32, "classes that rank this channel first"),
+            },
+        ),
+        Table(
+            "metric_correlation",
+            "aggregate",
+            ("metric",),
+            {
+                "metric": (TEXT, "column of class_metrics that total awareness is correlated with"),
+                "pearson": (F32, "Pearson r over classes (Fig. 10)"),
+                "spearman": (F32, "rank correlation over classes"),
+                "ci_low": (F32, "lower end of the bootstrap 95% interval of pearson"),
+                "ci_high": (F32, "upper end"),
+                "n_classes": (I32, "classes with both values"),
+            },
+        ),
+    )
+}
+
+
+def tables_of_stage(stage: str) -> tuple[str, ...]:
+    """Names of the tables that a stage writes."""
+    return tuple(name for name, table in TABLES.items() if table.stage == stage)

@@ -1,0 +1,152 @@
+"""What to compute: one frozen description, and the hash that names its result."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from cawa_core.digests import digest_of_data
+from cawa_core.errors import InputError, suggestion
+
+STAGES = ("awareness", "masking", "class_metrics", "gallery")
+ESTIMATORS = ("closed_form", "monte_carlo")
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+def option(default: Any, description: str) -> Any:  # noqa: ANN401
+    """A field of a spec with the help text that the command line shows."""
+    return dataclasses.field(default=default, metadata={"help": description})
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditSpec:
+    """Everything that changes a number of an audit, and nothing else.
+
+    Field names are the option names of the command line and the keys of ``audit.toml``.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    generator: str = option("fashion-biggan", "Which generator to audit; `cawa models` lists them.")
+    evaluator: str = option("fashion-cnn", "Classifier that scores images, and whose features the metrics use.")
+    real_images: str = option("fashion-mnist-test", "Real images that generated ones are compared with.")
+    classes: tuple[int | str, ...] = option((), "Classes by index or name, comma-separated; all when left out.")
+    stages: tuple[str, ...] = option(STAGES, f"Which stages to run: {', '.join(STAGES)}.")
+    seed: Annotated[int, Field(ge=0)] = option(0, "Seed of every latent and every permutation.")
+    awareness_estimators: tuple[str, ...] = option(ESTIMATORS, f"Which estimators: {', '.join(ESTIMATORS)}.")
+    awareness_samples: Annotated[int, Field(ge=2)] = option(10_000, "Latents a class for Monte Carlo awareness.")
+    masking_latents: Annotated[int, Field(ge=2)] = option(64, "Latents a class for masking (the paper: 1000).")
+    masking_group_size: Count = option(1, "Channels masked together, neighbours in awareness order.")
+    control_fraction: Fraction = option(0.1, "Share of a site's channels that the control masks hide.")
+    control_repeats: Count = option(8, "Random control masks a class and site.")
+    metric_samples: Annotated[int, Field(ge=20)] = option(1000, "Generated images a class for the class metrics.")
+    ms_ssim_samples: Annotated[int, Field(ge=2)] = option(100, "Generated images a class whose pairs give MS-SSIM.")
+    neighbours: Count = option(3, "k of the nearest neighbours in precision, recall, density, coverage.")
+    overlap_k: tuple[Count, ...] = option((10, 60), "Sizes of the top channel sets in the class overlap.")
+    shared_k: tuple[Count, ...] = option((1, 2, 5, 10, 20, 50), "Sizes of the top sets all classes may share.")
+    permutations: Annotated[int, Field(ge=20)] = option(1000, "Random permutations behind each null and p-value.")
+    bootstraps: Annotated[int, Field(ge=20)] = option(2000, "Resamples behind each confidence interval.")
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain JSON-able data, one entry a field."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditIdentity:
+    """A spec with its names made exact: what the results of an audit belong to.
+
+    Attributes:
+        spec: the options, with ``classes`` as indices.
+        generator_digest, evaluator_digest, real_images_digest: SHA-256 of weights and data.
+        evaluator_protocol: the evaluator's preprocessing and feature layer.
+        schema_version: version of the tables.
+    """
+
+    spec: AuditSpec
+    generator_digest: str
+    evaluator_digest: str
+    evaluator_protocol: str
+    real_images_digest: str
+    schema_version: int
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain JSON-able data."""
+        return {**dataclasses.asdict(self), "spec": self.spec.as_data()}
+
+    @property
+    def hash(self) -> str:
+        """The name of the audit: SHA-256 over everything above."""
+        return digest_of_data(self.as_data())
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def validated(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Build a spec dataclass from plain data.
+
+    Raises:
+        InputError: an unknown key, a wrong type or a value out of range; one line for the first fault.
+    """
+    try:
+        return _adapter(kind).validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise InputError(_first_fault(kind, error)) from None
+    except TypeError as error:
+        raise InputError(f"spec holds a value that is no number, text or list: {error}") from None
+
+
+def _first_fault(kind: type, error: ValidationError) -> str:
+    fault = error.errors()[0]
+    key, fields = str(fault["loc"][0]), [field.name for field in dataclasses.fields(kind)]
+    if key not in fields:
+        return f"unknown option {key!r}{suggestion(key, fields)}; allowed: {', '.join(fields)}"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}; got {fault['input']!r}"
+
+
+def require_members(argument: str, given: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    """Check that a tuple option is not empty, holds allowed words only, and none twice.
+
+    Raises:
+        InputError: otherwise.
+    """
+    for word in given:
+        if word not in allowed:
+            raise InputError(
+                f"{argument} must be among {', '.join(allowed)}; got {word!r}{suggestion(word, allowed)}"
+            )
+    if not given or len(set(given)) < len(given):
+        raise InputError(f"{argument} must name each of {', '.join(allowed)} at most once and at least one; got {given}")
+
+
+def resolve_classes(given: tuple[int | str, ...], names: tuple[str, ...]) -> tuple[int, ...]:
+    """Class indices in ascending order from indices or names; all of them where none is given.
+
+    Raises:
+        InputError: an unknown name, an index out of range, or a class given twice.
+    """
+    found = [_resolve_class(one, names) for one in given] or list(range(len(names)))
+    if len(set(found)) < len(found):
+        raise InputError(f"classes must each be given once; got {', '.join(map(str, given))}")
+    return tuple(sorted(found))
+
+
+def _resolve_class(given: int | str, names: tuple[str, ...]) -> int:
+    text = str(given).strip()
+    if text in names:
+        return names.index(text)
+    if not text.lstrip("-").isdigit():
+        raise InputError(f"classes: no class is named {text!r}{suggestion(text, names)}; names: {', '.join(names)}")
+    if not 0 <= int(text) < len(names):
+        raise InputError(f"classes must be in 0..{len(names) - 1} or names; got {text}")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Correlations with their nulls, overlaps with their chance level, intervals."""

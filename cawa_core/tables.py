@@ -1,0 +1,186 @@
+"""Audit folders on disk: publish a shard's tables atomically, record them in the manifest, read by it.
+
+A file is serialised in memory and put in place by one rename, so that a crash leaves either the whole
+file or none. Only what the manifest names is ever read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cawa_core.digests import digest_of_bytes
+from cawa_core.schemas import TABLES
+
+Rows = Mapping[str, Sequence[Any]]
+"""Columns of a table by name."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def to_parquet(name: str, rows: Rows) -> bytes:
+    """Serialise rows of a table under its fixed schema; the same rows give the same bytes.
+
+    Raises:
+        ValueError: the columns are not those of the schema.
+    """
+    schema = TABLES[name].schema
+    if set(rows) != set(schema.names):
+        difference = sorted(set(rows) ^ set(schema.names))
+        raise ValueError(f"rows of {name} must have the columns of its schema; they differ in {', '.join(difference)}")
+    arrays = [pa.array(rows[field.name], type=field.type, from_pandas=True) for field in schema]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFile:
+    """One Parquet file of a shard: its table, its path inside the folder, its rows and digest."""
+
+    table: str
+    file: str
+    rows: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Receipt:
+    """What a finished shard leaves behind: what it covers, its files, how and where it was computed.
+
+    Attributes:
+        shard: its name.
+        stage: the stage that it is a part of.
+        class_ids, sites: the block that it covers; no sites where the stage does not go by site.
+        files: what was published.
+        seconds, device: how long it took, and where.
+    """
+
+    shard: str
+    stage: str
+    class_ids: tuple[int, ...]
+    sites: tuple[int, ...]
+    files: tuple[PublishedFile, ...]
+    seconds: float
+    device: str
+
+
+def publish(folder: Path, shard: str, tables: Mapping[str, Rows]) -> tuple[PublishedFile, ...]:
+    """Write each table of a shard to its one file under ``folder/tables``."""
+    published = []
+    for name, rows in tables.items():
+        content = to_parquet(name, rows)
+        file = f"tables/{name}/part-{shard}.parquet"
+        write_atomically(folder / file, content)
+        n_rows = len(next(iter(rows.values())))
+        published.append(PublishedFile(name, file, n_rows, digest_of_bytes(content)))
+    return tuple(published)
+
+
+class Manifest:
+    """``manifest.json``: the only truth about what is finished; written by the driver alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.receipts: dict[str, Receipt] = {}
+        self.quarantined: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """The manifest of a folder; empty where there is none yet."""
+        manifest, path = cls(folder), folder / "manifest.json"
+        if path.exists():
+            content = json.loads(path.read_text())
+            manifest.receipts = {shard: _receipt(shard, entry) for shard, entry in content["shards"].items()}
+            manifest.quarantined = dict(content["quarantined"])
+        return manifest
+
+    def add(self, receipt: Receipt) -> None:
+        """Record a finished shard and write the manifest."""
+        self.receipts[receipt.shard] = receipt
+        self.quarantined.pop(receipt.shard, None)
+        self.write()
+
+    def quarantine(self, shard: str, error: str) -> None:
+        """Record that a shard failed for good, and why, and write the manifest."""
+        self.quarantined[shard] = error
+        self.write()
+
+    def write(self) -> None:
+        """Replace ``manifest.json``."""
+        shards = {shard: _entry(self.receipts[shard]) for shard in sorted(self.receipts)}
+        content = {"shards": shards, "quarantined": self.quarantined}
+        write_atomically(self.folder / "manifest.json", json.dumps(content, indent=1).encode())
+
+    def covered(self, stage: str) -> set[tuple[int, int]]:
+        """(class, site) pairs of a stage whose recorded files are all there; site -1 where it has none."""
+        return {
+            (class_id, site)
+            for receipt in self.receipts.values()
+            if receipt.stage == stage and all((self.folder / file.file).exists() for file in receipt.files)
+            for class_id in receipt.class_ids
+            for site in receipt.sites or (-1,)
+        }
+
+    def digest(self, without_stage: str = "") -> str:
+        """SHA-256 over the recorded files' digests: changes exactly when some table changes."""
+        receipts = [receipt for receipt in self.receipts.values() if receipt.stage != without_stage]
+        files = sorted(f"{file.file} {file.sha256}" for receipt in receipts for file in receipt.files)
+        return digest_of_bytes("\n".join(files).encode())
+
+    def table(self, name: str) -> pd.DataFrame:
+        """All recorded rows of a table, in the order of its key; empty where no shard wrote any.
+
+        Raises:
+            OSError: a recorded file is missing or damaged.
+        """
+        files = [file for receipt in self.receipts.values() for file in receipt.files if file.table == name]
+        parts = [_read_verified(self.folder, file) for file in sorted(files, key=lambda file: file.file)]
+        whole = pa.concat_tables(parts) if parts else TABLES[name].schema.empty_table()
+        return whole.to_pandas().sort_values(list(TABLES[name].key), ignore_index=True)
+
+
+def _read_verified(folder: Path, published: PublishedFile) -> pa.Table:
+    content = (folder / published.file).read_bytes()
+    if digest_of_bytes(content) != published.sha256:
+        raise OSError(
+            f"{folder / published.file} does not have the digest that manifest.json records; "
+            "remove the file and run the audit again to compute it anew"
+        )
+    return pq.read_table(io.BytesIO(content), schema=TABLES[published.table].schema)
+
+
+def _entry(receipt: Receipt) -> dict[str, Any]:
+    entry = dataclasses.asdict(receipt)
+    del entry["shard"]
+    return entry
+
+
+def _receipt(shard: str, entry: dict[str, Any]) -> Receipt:
+    files = tuple(PublishedFile(**file) for file in entry["files"])
+    class_ids, sites = tuple(entry["class_ids"]), tuple(entry["sites"])
+    return Receipt(shard, entry["stage"], class_ids, sites, files, entry["seconds"], entry["device"])

@@ -1,0 +1,1 @@
+"""The workflow: configuration, plan, shards, stages, executors, aggregation, command line."""

@@ -1,0 +1,5 @@
+"""``python -m workflows`` is ``cawa``."""
+
+from workflows.cli import main
+
+main()

@@ -1,0 +1,176 @@
+"""The command line: ``cawa``.
+
+Exit code 0 done, 2 bad input (one line), 3 finished with quarantined shards, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from cawa_core.errors import InputError
+from cawa_core.specs import AuditSpec
+from workflows.config import RunOptions, merged_options
+
+EXIT_BAD_INPUT, EXIT_QUARANTINED = 2, 3
+
+app = typer.Typer(
+    name="cawa",
+    help="Audit class-conditional GANs channel by channel.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Folder = Annotated[Path, typer.Argument(help="Audit folder.", show_default=False)]
+
+
+def main() -> None:
+    """Entry point: runs the command line and turns bad input into exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"cawa: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        print("cawa: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr)
+        sys.exit(1)
+
+
+def with_options_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each field of some dataclasses, passed on as ``flags``; None: not given."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "flags"]
+        added = [_parameter(kind, field) for kind in kinds for field in dataclasses.fields(kind)]
+
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:
+            flags = {one.name: _from_text(one.annotation, values.pop(one.name)) for one in added}
+            command(**values, flags=flags)
+
+        wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+        hints = get_type_hints(command, include_extras=True)
+        del hints["flags"]
+        wrapper.__annotations__ = hints | {one.name: one.annotation for one in added}
+        return wrapper
+
+    return decorate
+
+
+def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
+    """One field as an optional keyword: lists as text with commas, numbers as numbers."""
+    hint = get_type_hints(kind)[field.name]
+    taken = hint if hint in (int, float) else str
+    panel = "What to compute" if kind is AuditSpec else "How to run it"
+    shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+    text = field.metadata["help"] + (f" [dim]\\[default: {shown}][/dim]" if shown else "")
+    choices = f"one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else None
+    option = typer.Option(
+        "--" + field.name.replace("_", "-"),
+        help=text,
+        rich_help_panel=panel,
+        show_default=False,
+        metavar="LIST" if get_origin(hint) is tuple else choices and "NAME",
+    )
+    annotation = Annotated[taken | None, option, hint]  # the hint rides along for the conversion below
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
+    """Text with commas as a list, its numbers as numbers where the field holds numbers."""
+    hint = annotation.__metadata__[1]
+    if value is None or get_origin(hint) is not tuple:
+        return value
+    words = [word.strip() for word in value.split(",") if word.strip()]
+    return [int(word) if int in _members(hint) and word.isdigit() else word for word in words]
+
+
+def _members(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    inner = get_args(hint)[0]
+    return get_args(inner) or (inner,)
+
+
+@app.command()
+@with_options_of(AuditSpec, RunOptions)
+def audit(
+    flags: dict[str, Any],
+    spec: Annotated[Path | None, typer.Option(help="TOML file with any of the options below.")] = None,
+) -> None:
+    """Audit a generator: run or resume, aggregate, report. Without options: the bundled one."""
+    from workflows.audit import run_audit
+
+    chosen, options = merged_options(spec, flags)
+    result = run_audit(chosen, options)
+    done = f"{result.computed} shards computed" if result.computed else "nothing to compute"
+    print(f"{done}, {result.reused} reused, {len(result.quarantined)} quarantined, {result.seconds:.0f} s")
+    print(f"report: {result.folder / 'report.html'}")
+    if result.quarantined:
+        print(f"quarantined: {', '.join(result.quarantined)}; see manifest.json, run again to retry", file=sys.stderr)
+        raise typer.Exit(EXIT_QUARANTINED)
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """What of an audit is done, quarantined and remaining, from its manifest alone."""
+    from workflows.status import status_lines
+
+    print("\n".join(status_lines(folder)))
+
+
+@app.command()
+def aggregate(folder: Folder) -> None:
+    """Write the derived tables and the summary of an audit anew."""
+    from cawa_core.tables import Manifest
+    from workflows.audit import aggregate as write_aggregates
+    from workflows.folder import read_audit
+
+    read_audit(folder)
+    write_aggregates(folder, Manifest.read(folder))
+    print(f"summary: {folder / 'summary.json'}")
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Write the report of an audit anew."""
+    from cawa_core.tables import Manifest
+    from workflows.folder import read_audit
+    from workflows.report import write_report
+
+    read_audit(folder)
+    write_report(folder, Manifest.read(folder))
+    print(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def models() -> None:
+    """Names of the generators, evaluators and sets of real images."""
+    from cawa_core.evaluators import EVALUATORS
+    from cawa_core.generators import GENERATORS
+    from cawa_core.real_images import REAL_IMAGES
+
+    for registry in (GENERATORS, EVALUATORS, REAL_IMAGES):
+        print(f"{registry.kind}: {', '.join(registry.names())}")
+
+
+@app.command()
+def sites(generator: Annotated[str, typer.Argument(help="Name of a generator.")] = "fashion-biggan") -> None:
+    """The sites of a generator."""
+    from cawa_core.generators import GENERATORS
+
+    print("site  channels  resolution  inert  name")
+    for site in GENERATORS.make(generator).sites:
+        row = f"{site.index:4}  {site.channels:8}  {site.resolution:10}  {len(site.inert_channels):5}  {site.name}"
+        print(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""What an executor does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from workflows.config import RunOptions
+from workflows.execution import Outcome
+from workflows.shards import Shard
+from workflows.workbench import Workbench
+
+
+class Executor(Protocol):
+    """Runs shards and hands back one outcome a shard, in any order, as they come."""
+
+    def run(self, bench: Workbench, options: RunOptions, folder: Path, shards: Sequence[Shard]) -> Iterator[Outcome]:
+        """Execute all shards; leaving the iterator early stops the workers."""
+        ...

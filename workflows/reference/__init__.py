@@ -1,0 +1,1 @@
+"""Retrain the bundled models from scratch: ``python -m workflows.reference`` (``make reference``)."""

@@ -1,0 +1,46 @@
+"""Projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637) for 28 x 28 grey images."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class DiscriminatorBlock(nn.Module):
+    """Residual block of two convolutions, optionally halving the resolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, downsample: bool, first: bool = False) -> None:
+        super().__init__()
+        self.downsample, self.first = downsample, first
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1)
+
+    def shrink(self, x: Tensor) -> Tensor:
+        """Average-pool by two where this block downsamples."""
+        return functional.avg_pool2d(x, 2) if self.downsample else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x ``[n, C_in, H, W]`` => ``[n, C_out, H', W']``."""
+        hidden = self.conv1(x if self.first else functional.relu(x))
+        return self.shrink(self.conv2(functional.relu(hidden))) + self.skip(self.shrink(x))  # type: ignore[no-any-return]
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Realness of images given their class; 28 -> 14 -> 7 -> 7 pixels a side."""
+
+    def __init__(self, n_classes: int = 10, widths: tuple[int, int, int] = (64, 128, 128)) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.blocks = nn.Sequential(
+            DiscriminatorBlock(1, first, downsample=True, first=True),
+            DiscriminatorBlock(first, second, downsample=True),
+            DiscriminatorBlock(second, third, downsample=False),
+        )
+        self.linear = nn.Linear(third, 1)
+        self.embedding = nn.Embedding(n_classes, third)
+
+    def forward(self, images: Tensor, class_ids: Tensor) -> Tensor:
+        """Images ``[n, 1, 28, 28]`` in [-1, 1], class_ids int64 ``[n]`` => logits ``[n]``."""
+        features = functional.relu(self.blocks(images)).sum(dim=(2, 3))
+        return self.linear(features).squeeze(1) + (self.embedding(class_ids) * features).sum(dim=1)  # type: ignore[no-any-return]

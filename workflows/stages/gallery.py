@@ -1,0 +1,60 @@
+"""Pictures for the report: samples of each class, and what masking the lowest, random and highest channels does."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from cawa_core.masking.engine import SiteMasks, log_scores, run_masked
+from cawa_core.tables import Rows
+from workflows.shards import Shard
+from workflows.stages.base import Stage
+from workflows.stages.masking import site_controls
+from workflows.workbench import Workbench
+
+PICTURES = 12
+"""Samples of a class."""
+MASKED_PICTURES = 4
+"""How many of them are shown masked."""
+
+
+def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
+    """Rows of the ``gallery`` table: kind ``sample``, or the mask at every site at once."""
+    rows: list[dict[str, Any]] = []
+    for class_id in shard.class_ids:
+        controls = {site.index: site_controls(bench, class_id, site.index) for site in bench.generator.sites}
+        z = bench.latents(class_id, PICTURES)
+        rows += _picture_rows(bench, class_id, "sample", z, {})
+        for kind in ("lowest", "random", "highest"):
+            masks = {site: masks[kind][0] for site, masks in controls.items()}
+            rows += _picture_rows(bench, class_id, kind, z[:MASKED_PICTURES], masks)
+    return {"gallery": {name: [row[name] for row in rows] for name in rows[0]}}
+
+
+def _picture_rows(bench: Workbench, class_id: int, kind: str, z: Tensor, masks: SiteMasks) -> list[dict[str, Any]]:
+    images = run_masked(bench.generator, z, class_id, masks)
+    scores = log_scores(bench.evaluator, images, class_id).exp().tolist()
+    return [
+        {"class_id": class_id, "kind": kind, "index": index, "score": score, "png": to_png(image)}
+        for index, (image, score) in enumerate(zip(images.cpu(), scores, strict=True))
+    ]
+
+
+def to_png(image: Tensor) -> bytes:
+    """One image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
+    pixels = ((image + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(np.moveaxis(pixels, 0, -1).squeeze()).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
+    """One pass a picture."""
+    return PICTURES + 3.0 * MASKED_PICTURES
+
+
+GALLERY = Stage("gallery", by_site=False, classes_per_shard=25, passes=passes, process=process)

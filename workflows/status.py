@@ -1,0 +1,29 @@
+"""Where an audit stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from cawa_core.tables import Manifest
+from workflows.folder import read_audit
+
+
+def status_lines(folder: Path) -> list[str]:
+    """One line a stage, and one for each quarantined shard."""
+    audit, manifest = read_audit(folder), Manifest.read(folder)
+    spec = audit["identity"]["spec"]
+    seconds: Counter[str] = Counter()
+    for receipt in manifest.receipts.values():
+        seconds[receipt.stage] += receipt.seconds  # type: ignore[assignment]
+    sites = len(manifest.table("sites")) if "sites" in manifest.receipts else 0
+    lines = [f"audit {audit['hash'][:12]} of {spec['generator']}: {len(spec['classes'])} classes, {sites} sites"]
+    for stage in spec["stages"]:
+        covered = manifest.covered(stage)
+        by_site = stage in ("awareness", "masking")
+        wanted = len(spec["classes"]) * (sites if by_site else 1)
+        unit = "class-site pairs" if by_site else "classes"
+        lines.append(f"{stage}: {len(covered)} of {wanted} {unit} done, {seconds[stage]:.0f} s of work")
+    for shard, error in manifest.quarantined.items():
+        lines.append(f"quarantined {shard}: {error.strip().splitlines()[-1]}")
+    return lines
