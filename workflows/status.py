@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cawa_core.tables import Manifest
 from workflows.folder import read_audit
+from workflows.stages import STAGES
 
 
 def status_lines(folder: Path) -> list[str]:
@@ -20,7 +21,7 @@ def status_lines(folder: Path) -> list[str]:
     lines = [f"audit {audit['hash'][:12]} of {spec['generator']}: {len(spec['classes'])} classes, {sites} sites"]
     for stage in spec["stages"]:
         covered = manifest.covered(stage)
-        by_site = stage in ("awareness", "masking")
+        by_site = STAGES[stage].by_site
         wanted = len(spec["classes"]) * (sites if by_site else 1)
         unit = "class-site pairs" if by_site else "classes"
         lines.append(f"{stage}: {len(covered)} of {wanted} {unit} done, {seconds[stage]:.0f} s of work")

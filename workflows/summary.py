@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from cawa_core.rendering.findings import findings
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics.intervals import bootstrap_mean, mantel_test
+from cawa_core.statistics.similarity import centroid_distances, overlap_matrix
 from cawa_core.tables import Manifest
 from workflows.aggregate import ALL_SITES, METRICS
 
@@ -151,26 +152,6 @@ def overlap_summary(
             row |= {"similarity_spearman": r, "similarity_p": p}
         rows.append(row)
     return rows
-
-
-def centroid_distances(centroids: pd.DataFrame) -> pd.DataFrame | None:
-    """Distances between the real classes' mean features, labelled by class; None where there are none."""
-    if not len(centroids):
-        return None
-    points = np.stack(centroids.real_centroid.to_list()).astype(np.float64)
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    ids = list(map(int, centroids.class_id))
-    return pd.DataFrame(distances, index=ids, columns=ids)
-
-
-def overlap_matrix(pairs: pd.DataFrame, class_ids: Iterable[int]) -> Array:
-    """Overlaps of one criterion, site and k as a symmetric matrix with ones on its diagonal."""
-    ids = list(class_ids)
-    place = {class_id: index for index, class_id in enumerate(ids)}
-    matrix = np.eye(len(ids))
-    a, b = pairs.class_a.map(place).to_numpy(), pairs.class_b.map(place).to_numpy()
-    matrix[a, b] = matrix[b, a] = pairs.overlap.to_numpy(dtype=np.float64)
-    return matrix
 
 
 def sharing(shared: pd.DataFrame) -> list[dict[str, Any]] | None:

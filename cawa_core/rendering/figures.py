@@ -1,0 +1,229 @@
+"""The report's figures: small, one message each, legible at 320 pixels and in both themes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from cawa_core.rendering.palette import light, with_css_variables
+
+Array = NDArray[np.float64]
+
+PREDICTOR_COLOURS = {
+    "category_awareness": "blue",
+    "category_awareness_sampled": "violet",
+    "activation_probability": "amber",
+    "expected_activation": "red",
+    "screening": "green",
+}
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": light("muted"),
+    "axes.labelcolor": light("muted"),
+    "axes.titlecolor": light("ink"),
+    "text.color": light("ink"),
+    "xtick.color": light("muted"),
+    "ytick.color": light("muted"),
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cawa",
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure for the page and for the ``figures`` folder.
+
+    Attributes:
+        name: file name without ending; unique in the report.
+        alt: what it shows, for those who do not see it.
+        svg: drawn in light colours.
+        png: the same as pixels.
+    """
+
+    name: str
+    alt: str
+    svg: str
+    png: bytes
+
+    @property
+    def inline_svg(self) -> str:
+        """For a page: themed, its ids unique, scaling with its place, described."""
+        body = self.svg[self.svg.index("<svg") :]
+        body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+        body = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{self.name}-", body)
+        body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
+        body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+        body = re.sub(r"(font: [\d.]+px|font-family:) [^;\"]*", r"\1 system-ui, sans-serif", body)
+        label = self.alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+        return with_css_variables(body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:  # noqa: ANN401
+    """Make a picture of one axes; ``paint`` receives the axes, ``size`` is in inches."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size)
+        paint(figure.add_subplot())
+        svg, png = io.BytesIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    return Picture(name, alt, svg.getvalue().decode(), png.getvalue())
+
+
+def masking_curve(
+    name: str, title: str, awareness: Array, change: Array, smoothed: Array, target_words: str, alt: str
+) -> Picture:
+    """Fig. 4 for one class and site: awareness (blue) and score change (dots, red when smoothed) by channel rank."""
+
+    def paint(axes: Axes) -> None:
+        rank = np.arange(len(awareness))
+        axes.plot(rank, change, ".", color=light("pink"), markersize=4, label="one channel")
+        axes.plot(rank, smoothed, color=light("red"), linewidth=1.8, label="smoothed")
+        axes.set(title=title, xlabel="channels in order of awareness", ylabel=target_words)
+        axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
+        twin = axes.twinx()
+        twin.plot(rank, awareness, color=light("blue"), linewidth=1.5, label="awareness")
+        twin.set_ylabel("awareness", color=light("blue"))
+        twin.spines["right"].set_visible(True)
+        handles = [*axes.get_legend_handles_labels()[0], *twin.get_legend_handles_labels()[0]]
+        axes.legend(handles=handles, loc="upper left", handlelength=1.2)
+
+    return draw(name, alt, (4.6, 3.0), paint)
+
+
+def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> Picture:
+    """Rank correlation of every predictor with one effect, site by site, with 95% intervals over classes."""
+    by_predictor: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_predictor.setdefault(row["predictor"], []).append(row)
+
+    def paint(axes: Axes) -> None:
+        for offset, (predictor, own) in enumerate(by_predictor.items()):
+            own = sorted((one for one in own if one["spearman"] is not None), key=lambda one: one["site"])
+            x = np.array([one["site"] for one in own]) + 0.06 * (offset - len(by_predictor) / 2)
+            y = np.array([one["spearman"] for one in own])
+            ends = np.array([one["spearman_ci"] or [one["spearman"]] * 2 for one in own])
+            colour = light(PREDICTOR_COLOURS[predictor])
+            axes.vlines(x, ends[:, 0], ends[:, 1], color=colour, linewidth=1.2)
+            axes.plot(x, y, "o-", color=colour, markersize=4, linewidth=1.4, label=words[predictor])
+        axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
+        axes.set(title=title, xlabel="site", ylabel="rank correlation", xticks=sorted({row["site"] for row in rows}))
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.42 * (high - low))
+        axes.legend(loc="upper right")
+
+    return draw(name, f"{title}: rank correlation by site for each predictor", (4.6, 3.4), paint)
+
+
+def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
+    """Smoothed r of every class and site (rows of ``masking_correlation``) against its permutation null."""
+    sites = sorted({int(row["site"]) for row in rows})
+
+    def paint(axes: Axes) -> None:
+        for site in sites:
+            own = [row for row in rows if row["site"] == site]
+            spread = 1.96 * float(np.nanmean([row["null_std"] for row in own]))
+            centre = float(np.nanmean([row["null_mean"] for row in own]))
+            axes.add_patch(
+                Rectangle((site - 0.38, centre - spread), 0.76, 2 * spread, facecolor=light("band"), edgecolor="none")
+            )
+            x = site + np.linspace(-0.28, 0.28, len(own))
+            axes.plot(x, [row["pearson_smoothed"] for row in own], ".", color=light("blue"), markersize=6)
+        axes.axhline(0, color=light("rule"), linewidth=0.8)
+        axes.set(title=title, xlabel="site; one dot a class", ylabel="smoothed r", xticks=sites, ylim=(-1.02, 1.02))
+
+    alt = f"{title}: smoothed correlation of each class and site, grey band: 95% of random permutations"
+    return draw(name, alt, (4.6, 3.0), paint)
+
+
+def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str], chance: float) -> Picture:
+    """Overlap of the classes' top channels (Fig. 5a); the colour starts at chance."""
+    top = max(float(matrix[~np.eye(len(matrix), dtype=bool)].max()), chance + 1e-9)
+
+    def paint(axes: Axes) -> None:
+        for row, column in np.ndindex(*matrix.shape):
+            if row == column:
+                continue
+            share = float(np.clip((matrix[row, column] - chance) / (top - chance), 0, 1))
+            axes.add_patch(
+                Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=light("blue"), alpha=0.75 * share, edgecolor="none")
+            )
+            if len(matrix) <= 12:
+                axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=8)
+        ends = (-0.5, len(matrix) - 0.5)
+        axes.set(title=title, xlim=ends, ylim=ends[::-1], aspect="equal")
+        axes.set_xticks(range(len(labels)), labels, rotation=55, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    alt = f"{title}: percent of the top channels that each pair of classes has in common; {chance:.0%} by chance"
+    return draw(name, alt, (4.6, 4.4), paint)
+
+
+def metric_scatter(name: str, metric: str, awareness: Array, values: Array, labels: Sequence[str], r: str) -> Picture:
+    """Total awareness against one metric, one dot a class (Fig. 10)."""
+
+    def paint(axes: Axes) -> None:
+        axes.plot(awareness, values, "o", color=light("blue"), markersize=5)
+        if len(labels) <= 12:
+            for x, y, label in zip(awareness, values, labels, strict=True):
+                axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=7.5, color=light("muted"))
+        axes.margins(x=0.16, y=0.12)
+        axes.set(title=f"{metric}: r = {r}", xlabel="total awareness", ylabel=metric)
+
+    return draw(name, f"{metric} of each class against its total awareness; r = {r}", (4.6, 3.2), paint)
+
+
+def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effect: str) -> Picture:
+    """Fig. 3 in numbers: lowest, random, highest masks at every site and (last) at all sites at once."""
+    sites = [*sorted({row["site"] for row in rows if row["site"] >= 0}), -1]
+    colours = {"lowest": "muted", "random": "amber", "highest": "red"}
+    by_key = {(row["site"], row["control"]): row for row in rows}
+
+    def paint(axes: Axes) -> None:
+        for shift, (control, colour) in enumerate(colours.items()):
+            own = [by_key[site, control] for site in sites]
+            x = np.arange(len(sites)) + 0.27 * (shift - 1)
+            axes.bar(x, [row[effect] for row in own], 0.24, color=light(colour), label=control)
+            ends = np.array([row[f"{effect}_ci"] or [row[effect]] * 2 for row in own])
+            axes.vlines(x, ends[:, 0], ends[:, 1], color=light("ink"), linewidth=0.9)
+        axes.axhline(0, color=light("rule"), linewidth=0.8)
+        axes.set_xticks(range(len(sites)), ["all" if site == -1 else str(site) for site in sites])
+        axes.set(title=title, xlabel="site of the mask", ylabel="change of the class's probability")
+        axes.legend(loc="upper left")
+
+    return draw(name, f"{title}: lowest, random and highest channels masked, by site", (4.6, 3.2), paint)
+
+
+def shared_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> Picture:
+    """Channels that all classes share against the size of the top set, summed over sites (Appendix C)."""
+    colours = dict(zip(words, ("blue", "muted", "red", "amber", "green"), strict=True))
+
+    def paint(axes: Axes) -> None:
+        for criterion, label in words.items():
+            own = sorted((row for row in rows if row["criterion"] == criterion), key=lambda row: row["k"])
+            if own:
+                x, y = [row["k"] for row in own], [row["shared"] for row in own]
+                axes.plot(x, y, "o-", color=light(colours[criterion]), markersize=4, linewidth=1.4, label=label)
+        axes.set(title=title, xlabel="k, size of each class's top set at a site", ylabel="channels shared by all")
+        axes.legend(loc="upper left")
+
+    return draw(name, f"{title}: number of shared channels against k by criterion", (4.6, 3.2), paint)

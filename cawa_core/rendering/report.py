@@ -1,0 +1,72 @@
+"""One self-contained page: everything inside, nothing from the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cawa_core.rendering.figures import Picture
+from cawa_core.rendering.html_tables import table_of
+from cawa_core.rendering.palette import css_variables
+from cawa_core.rendering.sections import ALL_SECTIONS, Tables
+
+FOLDER = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The page and, for use elsewhere, its figures."""
+
+    html: str
+    pictures: tuple[Picture, ...]
+
+
+def build_report(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str, Any]) -> Report:
+    """Render an audit.
+
+    Args:
+        tables: every table by name; empty where its stage did not run.
+        summary: content of ``summary.json``.
+        audit: content of ``audit.json``.
+    """
+    sections = [section for make in ALL_SECTIONS if (section := make(tables, summary)) is not None]
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template("report.html").render(
+        summary=summary,
+        sections=sections,
+        provenance=_provenance(tables, summary, audit),
+        light=css_variables("light"),
+        dark=css_variables("dark"),
+        style=(FOLDER / "report.css").read_text(),
+        script=(FOLDER / "report.js").read_text(),
+    )
+    return Report(html, tuple(picture for section in sections for picture in section.figures))
+
+
+def _provenance(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Any]:
+    identity = audit["identity"]
+    sites = tables["sites"].assign(inert=tables["sites"].inert_channels.map(len)).to_dict("records")
+    columns = {"site": "site", "name": "module", "channels": "channels", "resolution": "pixels", "inert": "inert"}
+    facts = {
+        **{f"spec: {key}": _words(value) for key, value in identity["spec"].items()},
+        **{key.replace("_", " "): str(value) for key, value in identity.items() if key != "spec"},
+        **{f"version of {name}": number for name, number in audit["versions"].items()},
+        **{f"seconds of work in {stage}": f"{seconds:.1f}" for stage, seconds in summary["seconds"].items()},
+        "device": audit["device"],
+        "audit": audit["hash"],
+    }
+    rows = [{"what": key, "value": value} for key, value in facts.items()]
+    return [
+        table_of("Sites", columns, sites),
+        table_of("What was computed, from what, with what", {"what": "what", "value": "value"}, rows),
+    ]
+
+
+def _words(value: Any) -> str:  # noqa: ANN401
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
