@@ -147,7 +147,10 @@ TABLES = {
             {
                 **CLASS,
                 "class_name": (TEXT, "name of the class"),
-                "total_awareness": (F64, "sum over sites and channels of |E_z[offset / gain]| in closed form (sec. 5.4)"),
+                "total_awareness": (
+                    F64,
+                    "sum over sites and channels of |E_z[offset / gain]| in closed form (sec. 5.4)",
+                ),
                 **METRICS,
                 **COUNTS,
             },

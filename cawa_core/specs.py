@@ -122,11 +122,11 @@ def require_members(argument: str, given: tuple[str, ...], allowed: tuple[str, .
     """
     for word in given:
         if word not in allowed:
-            raise InputError(
-                f"{argument} must be among {', '.join(allowed)}; got {word!r}{suggestion(word, allowed)}"
-            )
+            raise InputError(f"{argument} must be among {', '.join(allowed)}; got {word!r}{suggestion(word, allowed)}")
     if not given or len(set(given)) < len(given):
-        raise InputError(f"{argument} must name each of {', '.join(allowed)} at most once and at least one; got {given}")
+        raise InputError(
+            f"{argument} must name each of {', '.join(allowed)} at most once and at least one; got {given}"
+        )
 
 
 def resolve_classes(given: tuple[int | str, ...], names: tuple[str, ...]) -> tuple[int, ...]:

@@ -161,7 +161,8 @@ class Manifest:
         files = [file for receipt in self.receipts.values() for file in receipt.files if file.table == name]
         parts = [_read_verified(self.folder, file) for file in sorted(files, key=lambda file: file.file)]
         whole = pa.concat_tables(parts) if parts else TABLES[name].schema.empty_table()
-        return whole.to_pandas().sort_values(list(TABLES[name].key), ignore_index=True)
+        frame: pd.DataFrame = whole.to_pandas()
+        return frame.sort_values(list(TABLES[name].key), ignore_index=True)
 
 
 def _read_verified(folder: Path, published: PublishedFile) -> pa.Table:

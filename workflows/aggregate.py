@@ -58,9 +58,13 @@ def channel_statistics(awareness: pd.DataFrame) -> pd.DataFrame:
     sampled, exact = by_estimator.get("monte_carlo"), by_estimator.get("closed_form")
     if exact is None or sampled is None:
         only = exact if sampled is None else sampled
-        return awareness if only is None else only.assign(
-            category_awareness_sampled=np.nan if sampled is None else only.category_awareness,
-            latent_ranking=only.latent_awareness_robust if sampled is None else only.latent_awareness,
+        return (
+            awareness
+            if only is None
+            else only.assign(
+                category_awareness_sampled=np.nan if sampled is None else only.category_awareness,
+                latent_ranking=only.latent_awareness_robust if sampled is None else only.latent_awareness,
+            )
         )
     beside = sampled[[*key, "category_awareness", "latent_awareness"]].rename(
         columns={"category_awareness": "category_awareness_sampled", "latent_awareness": "latent_ranking"}

@@ -53,7 +53,7 @@ def with_options_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..
         added = [_parameter(kind, field) for kind in kinds for field in dataclasses.fields(kind)]
 
         @functools.wraps(command)
-        def wrapper(**values: Any) -> None:
+        def wrapper(**values: Any) -> None:  # noqa: ANN401
             flags = {one.name: _from_text(one.annotation, values.pop(one.name)) for one in added}
             command(**values, flags=flags)
 

@@ -43,7 +43,9 @@ def merged_options(file: Path | None, flags: Mapping[str, Any]) -> tuple[AuditSp
         if key not in run_names | spec_names:
             where = f" in {file}" if file else ""
             known = ", ".join(sorted(spec_names | run_names))
-            raise InputError(f"unknown option {key!r}{where}{suggestion(key, spec_names | run_names)}; allowed: {known}")
+            raise InputError(
+                f"unknown option {key!r}{where}{suggestion(key, spec_names | run_names)}; allowed: {known}"
+            )
     spec = validated(AuditSpec, {key: value for key, value in values.items() if key in spec_names})
     options = validated(RunOptions, {key: value for key, value in values.items() if key in run_names})
     return spec, options

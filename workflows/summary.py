@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cawa_core.rendering.findings import findings
+from cawa_core.rendering.html_tables import records
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics.intervals import bootstrap_mean, mantel_test
@@ -124,7 +125,11 @@ def _difference(
     if everywhere.empty:
         return None
     values = (everywhere["score_change"][high] - everywhere["score_change"][low]).to_numpy(dtype=np.float64)
-    return {"mean": _mean(values), "ci": _interval(values, resamples, randoms(f"{high} {low}")), "n_classes": len(values)}
+    return {
+        "mean": _mean(values),
+        "ci": _interval(values, resamples, randoms(f"{high} {low}")),
+        "n_classes": len(values),
+    }
 
 
 def overlap_summary(
@@ -233,7 +238,7 @@ def _largest(values: pd.Series) -> float | None:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]] | None:
-    return frame.to_dict("records") if len(frame) else None
+    return records(frame) if len(frame) else None
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -158,7 +158,7 @@ def ratio_distribution(joint: JointNormal, t: Array) -> Array:
     rest = np.sqrt(np.maximum(1 - correlation**2, 1e-30))
     a, b = np.where(a == 0, 1e-300, a), np.where(b == 0, -1e-300, b)
     value = 2 * owens_t(a, (b / a - correlation) / rest) + 2 * owens_t(b, (a / b - correlation) / rest)
-    return value + (a * b < 0)
+    return np.asarray(value + (a * b < 0), dtype=np.float64)
 
 
 def _fieller_quartiles(joint: JointNormal) -> tuple[Array, Array]:
@@ -184,11 +184,11 @@ def _bisected_quantile(joint: JointNormal, level: float) -> Array:
 
 
 def _class_part(affine: AffineMap, embeddings: Tensor) -> Array:
-    return affine.class_part(embeddings.double()).cpu().numpy()  # type: ignore[no-any-return]
+    return affine.class_part(embeddings.double()).cpu().numpy()
 
 
 def _normal_density(x: Array) -> Array:
-    return np.exp(-np.square(x) / 2) / math.sqrt(2 * math.pi)  # type: ignore[no-any-return]
+    return np.exp(-np.square(x) / 2) / math.sqrt(2 * math.pi)
 
 
 def _ratio(numerator: Array, denominator: Array, undefined: float | Array = 0.0) -> Array:

@@ -26,7 +26,7 @@ class PairwiseSimilarity:
 
 def usable_scales(image_size: int) -> int:
     """Scales, at most five, at which the 11-pixel window still fits."""
-    return max(1, sum(image_size // 2**scale >= WINDOW for scale in range(len(WEIGHTS))))
+    return max(1, sum(image_size >> scale >= WINDOW for scale in range(len(WEIGHTS))))
 
 
 def scale_weights(image_size: int) -> tuple[float, ...]:
@@ -80,4 +80,5 @@ def _blur(x: Tensor) -> Tensor:
     window = window / window.sum()
     flat = x.flatten(0, 1)[:, None]
     blurred = functional.conv2d(functional.conv2d(flat, window[None, None, None, :]), window[None, None, :, None])
-    return blurred.unflatten(0, x.shape[:2])[:, :, 0]
+    result: Tensor = blurred.unflatten(0, x.shape[:2])[:, :, 0]
+    return result

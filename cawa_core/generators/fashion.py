@@ -107,12 +107,19 @@ def _activate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _describe_sites(network: FashionNetwork) -> tuple[Site, ...]:
-    sites, resolution = [], network.architecture.base_resolution
+    sites: list[Site] = []
+    resolution = network.architecture.base_resolution
     for number, block in enumerate(network.blocks):
         assert isinstance(block, GeneratorBlock)
         for half, convolution in (("norm1", block.conv1), ("norm2", block.conv2)):
             sites.append(
-                Site(len(sites), f"blocks.{number}.{half}", convolution.in_channels, resolution, _inert(convolution.weight))
+                Site(
+                    len(sites),
+                    f"blocks.{number}.{half}",
+                    convolution.in_channels,
+                    resolution,
+                    _inert(convolution.weight),
+                )
             )
             resolution *= 2 if block.upsample and half == "norm1" else 1
     return tuple(sites)

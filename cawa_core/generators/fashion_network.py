@@ -48,7 +48,7 @@ class ClassConditionalBatchNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x ``[n, C, H, W]``, condition ``[n, z_dim + embed_dim]`` => ``[n, C, H, W]``."""
         gain = 1 + self.gain(condition)[:, :, None, None]
-        return gain * self.normalise(x) + self.offset(condition)[:, :, None, None]
+        return gain * self.normalise(x) + self.offset(condition)[:, :, None, None]  # type: ignore[no-any-return]
 
 
 class GeneratorBlock(nn.Module):

@@ -93,6 +93,6 @@ def everywhere_log_scores(
         parts = [
             log_scores(evaluator, run_masked(generator, rows, class_id, one), class_id) for rows in z.split(batch_size)
         ]
-        return torch.cat(parts).cpu().numpy()  # type: ignore[no-any-return]
+        return torch.cat(parts).cpu().numpy()
 
     return scores({}), np.stack([scores(one) for one in masks])

@@ -46,4 +46,3 @@ class FashionMnistTest(RealImages):
         """The 1,000 images of a class in file order: float32 ``[1000, 1, 28, 28]`` in [-1, 1]."""
         images, labels = self._arrays
         return torch.from_numpy(images[labels == class_id])[:, None].float() / 127.5 - 1
-

@@ -26,7 +26,7 @@ PREDICTOR_COLOURS = {
     "expected_activation": "red",
     "screening": "green",
 }
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -163,7 +163,9 @@ def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str],
                 continue
             share = float(np.clip((matrix[row, column] - chance) / (top - chance), 0, 1))
             axes.add_patch(
-                Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=light("blue"), alpha=0.75 * share, edgecolor="none")
+                Rectangle(
+                    (column - 0.5, row - 0.5), 1, 1, facecolor=light("blue"), alpha=0.75 * share, edgecolor="none"
+                )
             )
             if len(matrix) <= 12:
                 axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=8)

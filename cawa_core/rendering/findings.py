@@ -88,7 +88,9 @@ def _controls(controls: Mapping[str, Any]) -> list[Finding]:
         f"(lowest), {signed(means['random'])} (random) and {signed(means['highest'])} (highest) in the mean; "
         f"highest less random: {interval_words(over_random['ci'])}."
     )
-    claim = "Masking the most aware channels hurts a class more than masking random ones, and those more than the least."
+    claim = (
+        "Masking the most aware channels hurts a class more than masking random ones, and those more than the least."
+    )
     return [Finding(claim, verdict, evidence, "Fig. 3")]
 
 
@@ -142,7 +144,9 @@ def _overlap(rows: list[dict[str, Any]]) -> list[Finding]:
         f"{CRITERION_WORDS[row['criterion']]} {signed(row['similarity_spearman'])} (p = {row['similarity_p']:.3f})"
         for row in sorted(tested, key=lambda row: -row["similarity_spearman"])
     )
-    evidence = f"Rank correlation of overlap (top {largest}) with the similarity of the real classes, Mantel test: {parts}."
+    evidence = (
+        f"Rank correlation of overlap (top {largest}) with the similarity of the real classes, Mantel test: {parts}."
+    )
     return [Finding("Similar classes share channels.", verdict, evidence, "Sec. 4.1, Fig. 5a")]
 
 
@@ -188,7 +192,9 @@ def _heavy_tails(tails: Mapping[str, Any]) -> list[Finding]:
     )
     gap = tails["estimator_gap"]
     if gap and gap["light_tails_largest_in_stderr"] is not None:
-        evidence += f" Elsewhere both estimators agree within {gap['light_tails_largest_in_stderr']:.1f} standard errors."
+        evidence += (
+            f" Elsewhere both estimators agree within {gap['light_tails_largest_in_stderr']:.1f} standard errors."
+        )
     if gap and gap["heavy_tails_largest"] is not None:
         evidence += f" There they differ by up to {gap['heavy_tails_largest']:.2g}: prefer the closed form."
     claim = "Gains change sign, so sampled awareness has heavy tails." if share else "Gains keep their sign."

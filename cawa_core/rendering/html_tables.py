@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+
+import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,3 +50,8 @@ def table_of(caption: str, columns: Mapping[str, str], rows: Sequence[Mapping[st
     """A table of some columns (key => heading) of plain rows."""
     body = tuple(tuple(cell(row[key], digits) for key in columns) for row in rows)
     return HtmlTable(caption, tuple(columns.values()), body)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as plain dictionaries."""
+    return cast(list[dict[str, Any]], frame.to_dict("records"))

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cawa_core.rendering.figures import Picture
-from cawa_core.rendering.html_tables import table_of
+from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import css_variables
 from cawa_core.rendering.sections import ALL_SECTIONS, Tables
 
@@ -35,7 +35,11 @@ def build_report(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str,
     """
     sections = [section for make in ALL_SECTIONS if (section := make(tables, summary)) is not None]
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     html = environment.get_template("report.html").render(
         summary=summary,
@@ -51,7 +55,7 @@ def build_report(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str,
 
 def _provenance(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Any]:
     identity = audit["identity"]
-    sites = tables["sites"].assign(inert=tables["sites"].inert_channels.map(len)).to_dict("records")
+    sites = records(tables["sites"].assign(inert=tables["sites"].inert_channels.map(len)))
     columns = {"site": "site", "name": "module", "channels": "channels", "resolution": "pixels", "inert": "inert"}
     facts = {
         **{f"spec: {key}": _words(value) for key, value in identity["spec"].items()},

@@ -13,7 +13,7 @@ from cawa_core.rendering import figures
 from cawa_core.rendering.figures import Picture
 from cawa_core.rendering.findings import CRITERION_WORDS, METRIC_SIGNS, PREDICTOR_WORDS, interval_words, signed
 from cawa_core.rendering.grids import data_uri, strip
-from cawa_core.rendering.html_tables import HtmlTable, table_of
+from cawa_core.rendering.html_tables import HtmlTable, records, table_of
 from cawa_core.statistics.correlation import smoothed
 from cawa_core.statistics.similarity import centroid_distances, overlap_matrix, similar_together
 
@@ -123,12 +123,12 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     pictures, rows = [], []
     for target, words in TARGET_WORDS.items():
         own = by_awareness[by_awareness.target == target].sort_values("pearson_smoothed", ascending=False)
-        pictures.append(figures.null_band(f"null-{target}", f"{words.capitalize()}, all pairs", own.to_dict("records")))
+        pictures.append(figures.null_band(f"null-{target}", f"{words.capitalize()}, all pairs", records(own)))
         middle = own.iloc[[len(own) // 2]]
-        for place, row in enumerate(pd.concat([own.head(CURVES), middle]).to_dict("records")):
+        for place, row in enumerate(records(pd.concat([own.head(CURVES), middle]))):
             rank = "median pair" if place == len(own.head(CURVES)) else f"no. {place + 1}"
             pictures.append(_curve(tables, row, names[row["class_id"]], words, rank))
-        rows += [{**row, "class": names[row["class_id"]], "words": words} for row in own.to_dict("records")]
+        rows += [{**row, "class": names[row["class_id"]], "words": words} for row in records(own)]
     columns = {
         "class": "class",
         "site": "site",
@@ -263,8 +263,15 @@ def sharing(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         own = shared[(shared.criterion == criterion) & (shared.k == k)].set_index("site")
         if len(own):
             by_site = {f"s{site}": int(own.shared[site]) if site in own.index else None for site in sites}
-            rows.append({"words": words, **by_site, "total": int(own.shared.sum()), "chance": own.shared_by_chance.sum()})
-    columns = {"words": "ranked by", **{f"s{site}": f"L{site}" for site in sites}, "total": "all", "chance": "by chance"}
+            rows.append(
+                {"words": words, **by_site, "total": int(own.shared.sum()), "chance": own.shared_by_chance.sum()}
+            )
+    columns = {
+        "words": "ranked by",
+        **{f"s{site}": f"L{site}" for site in sites},
+        "total": "all",
+        "chance": "by chance",
+    }
     caption = f"Channels in the top {k} of every class, by site (the form of the paper's Table 1)"
     picture = figures.shared_lines("shared", "Shared by all classes, all sites", summary["sharing"], CRITERION_WORDS)
     lead = "A channel counts where it is among the top k of its site for every class at once."
@@ -284,7 +291,7 @@ def quality(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
             label = row["metric"].upper().replace("_", "-") if row["metric"] in ("fid", "ms_ssim") else row["metric"]
             pictures.append(figures.metric_scatter(f"metric-{row['metric']}", label, x, y, list(metrics.class_name), r))
     halves = floor.pivot(index="class_id", columns="comparison", values="fid")
-    joined = metrics.merge(halves.add_prefix("fid_"), left_on="class_id", right_index=True).to_dict("records")
+    joined = records(metrics.merge(halves.add_prefix("fid_"), left_on="class_id", right_index=True))
     columns = {
         "class_name": "class",
         "total_awareness": "total awareness",
@@ -305,7 +312,9 @@ def quality(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     found = [table_of("Quality and diversity by class", columns, joined)]
     if summary["metric_correlation"]:
         rows = summary["metric_correlation"]
-        found.append(table_of("Correlation with total awareness over classes", {**correlations, "n_classes": "n"}, rows))
+        found.append(
+            table_of("Correlation with total awareness over classes", {**correlations, "n_classes": "n"}, rows)
+        )
     lead = (
         "Features and classifications come from the evaluator below, so distances compare with other audits of the "
         "same protocol only. FID grows as samples get fewer: the last two FID columns compare at equal size, and the "

@@ -51,7 +51,7 @@ def smoothing_window(n_groups: int) -> int:
 def smoothed(values: Array) -> Array:
     """Savitzky-Golay along the last axis; unchanged where there are too few values."""
     window = smoothing_window(values.shape[-1])
-    return savgol_filter(values, window, SMOOTHING_ORDER, axis=-1) if window else values  # type: ignore[no-any-return]
+    return savgol_filter(values, window, SMOOTHING_ORDER, axis=-1) if window else values
 
 
 def smoothed_permutations(change: Array, permutations: int, random: np.random.Generator) -> Array:

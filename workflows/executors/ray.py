@@ -28,8 +28,8 @@ from workflows.workbench import Workbench
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import ray  # noqa: E402  (reads its environment on import)
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError  # noqa: E402
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 MAX_ATTEMPTS = 3
 BACK_OFF_SECONDS = 2.0

@@ -47,7 +47,9 @@ def main(
     images, labels = load_training_images()
     evaluation = ClassifierTraining(epochs=classifier_epochs)
     with ProgressReporter("training fashion-cnn", n_steps(len(images), evaluation)) as progress:
-        classifier = train_classifier(images, labels, evaluation, lambda _, loss: progress.advance(1, f"loss {loss:.3f}"))
+        classifier = train_classifier(
+            images, labels, evaluation, lambda _, loss: progress.advance(1, f"loss {loss:.3f}")
+        )
     save_weights(classifier, folder / CLASSIFIER_WEIGHTS, {})
     test_images, test_labels = test_set()
     print(f"fashion-cnn: accuracy {accuracy(classifier, test_images, test_labels):.4f} on the test images")

@@ -49,7 +49,9 @@ def train_classifier(
     step = 0
     for _ in range(settings.epochs):
         for rows in torch.randperm(len(images), generator=random).split(settings.batch_size):
-            batch = augmented(images[rows], settings.largest_shift, random).contiguous(memory_format=torch.channels_last)
+            batch = augmented(images[rows], settings.largest_shift, random).contiguous(
+                memory_format=torch.channels_last
+            )
             with torch.autocast(batch.device.type, torch.bfloat16):
                 logits = network(batch)
             loss = functional.cross_entropy(logits.float(), labels[rows], label_smoothing=settings.label_smoothing)

@@ -19,7 +19,7 @@ from workflows.reference.discriminator import ProjectionDiscriminator
 class GeneratorTraining:
     """Settings of the training (Brock et al. 2019, scaled down to two CPU cores)."""
 
-    iterations: int = 8000
+    iterations: int = 6000
     batch_size: int = 64
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 4e-4
@@ -68,7 +68,9 @@ def initialise_orthogonally(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
-def shuffled_batches(images: Tensor, labels: Tensor, size: int, random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def shuffled_batches(
+    images: Tensor, labels: Tensor, size: int, random: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches, each epoch in a new order; the remainder of an epoch is left out."""
     while True:
         for rows in torch.randperm(len(images), generator=random).split(size):
@@ -77,7 +79,11 @@ def shuffled_batches(images: Tensor, labels: Tensor, size: int, random: torch.Ge
 
 
 def discriminator_step(
-    discriminator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, fake: Tensor, classes: tuple[Tensor, Tensor]
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    classes: tuple[Tensor, Tensor],
 ) -> float:
     """One hinge-loss step on real and generated images; returns the loss."""
     with torch.autocast(real.device.type, torch.bfloat16):
@@ -138,7 +144,9 @@ def train_generator(
         with_spectral_norm(network).to(memory_format=torch.channels_last)
     average = WeightAverage(generator, settings.average_decay, settings.average_start)
     adam_g = torch.optim.Adam(generator.parameters(), settings.generator_learning_rate, betas=(0.0, 0.999), eps=1e-6)
-    adam_d = torch.optim.Adam(discriminator.parameters(), settings.discriminator_learning_rate, betas=(0.0, 0.999), eps=1e-6)
+    adam_d = torch.optim.Adam(
+        discriminator.parameters(), settings.discriminator_learning_rate, betas=(0.0, 0.999), eps=1e-6
+    )
     batches, shape = shuffled_batches(images, labels, settings.batch_size, random), generator.architecture
     for iteration in range(1, settings.iterations + 1):
         real, real_classes = next(batches)

@@ -38,9 +38,7 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 def generated_images(bench: Workbench, class_id: int) -> Tensor:
     """The class's generated images, on the CPU: float32 NCHW in [-1, 1]."""
     z = bench.latents(class_id, bench.spec.metric_samples)
-    return torch.cat(
-        [bench.generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)]
-    )
+    return torch.cat([bench.generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)])
 
 
 @torch.inference_mode()

@@ -1,0 +1,34 @@
+# make audit: audit the bundled generator.  make check, make test: what CI runs.  make reference: retrain the bundled models.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: audit check test reference clean
+
+audit: $(VENV)/installed
+	@$(BIN)/cawa audit
+
+check: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(VENV)/installed-test
+	$(BIN)/pytest
+
+reference: $(VENV)/installed
+	$(BIN)/python -m workflows.reference
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@echo "creating $(VENV) and installing (a few minutes the first time)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

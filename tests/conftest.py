@@ -1,0 +1,55 @@
+"""Fixtures: a tiny random generator for logic, the bundled models for integration."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
+from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.fashion_network import FashionArchitecture, FashionNetwork
+
+
+def random_generator(seed: int = 0) -> FashionBigGAN:
+    """A small generator with random weights and random batch norm statistics."""
+    torch.manual_seed(seed)
+    shape = FashionArchitecture(z_dim=6, embed_dim=5, widths=(12, 10, 8, 6))
+    network = FashionNetwork(shape)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_(std=0.3)
+            layer.running_var.uniform_(0.5, 2.0)
+    for norm in FashionBigGAN(network, "").norms:
+        norm.gain.weight.data.normal_(std=0.06)
+        norm.offset.weight.data.normal_(std=0.3)
+    return FashionBigGAN(network, digest="random")
+
+
+@pytest.fixture
+def tiny_generator() -> FashionBigGAN:
+    return random_generator()
+
+
+@pytest.fixture
+def tiny_evaluator() -> FashionCNN:
+    torch.manual_seed(1)
+    return FashionCNN(FashionClassifier(), digest="random")
+
+
+@pytest.fixture(scope="session")
+def bundled_generator() -> FashionBigGAN:
+    return FashionBigGAN.bundled()
+
+
+@pytest.fixture(scope="session")
+def bundled_evaluator() -> FashionCNN:
+    return FashionCNN.bundled()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no chromium on this machine; install it (Debian: apt-get install chromium) for the browser tests")
+    return path

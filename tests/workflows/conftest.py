@@ -1,0 +1,41 @@
+"""Small audits: the bundled models, two classes, few samples, in this process."""
+
+import dataclasses
+
+import pytest
+
+from cawa_core.specs import AuditSpec
+from workflows.audit import AuditResult, run_audit
+from workflows.config import RunOptions
+
+SMALL = AuditSpec(
+    classes=(1, 3, 7, 8),
+    awareness_samples=200,
+    masking_latents=4,
+    masking_group_size=8,
+    control_repeats=2,
+    metric_samples=60,
+    ms_ssim_samples=10,
+    overlap_k=(10,),
+    permutations=50,
+    bootstraps=50,
+)
+
+
+def small_audit(folder, spec: AuditSpec = SMALL, **options) -> AuditResult:
+    return run_audit(spec, RunOptions(output=str(folder), **{"executor": "inline", **options}))
+
+
+@pytest.fixture(scope="session")
+def audited(tmp_path_factory):
+    """Folder of a finished small audit; read it, do not change it."""
+    folder = tmp_path_factory.mktemp("audit") / "small"
+    result = small_audit(folder)
+    assert result.quarantined == ()
+    return folder
+
+
+@pytest.fixture
+def tiny_spec() -> AuditSpec:
+    """The quickest audit that still has every stage."""
+    return dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)

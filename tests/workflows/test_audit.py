@@ -1,0 +1,180 @@
+"""One audit from spec to report, in this process."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cawa_core.errors import InputError
+from cawa_core.schemas import TABLES
+from cawa_core.tables import Manifest
+from tests.workflows.conftest import SMALL, small_audit
+from workflows import stages
+from workflows.aggregate import PREDICTORS, TARGETS
+from workflows.status import status_lines
+
+CHANNELS = 128 * 3 + 64 * 3
+
+
+def test_every_table_is_there_with_its_rows(audited):
+    manifest = Manifest.read(audited)
+    tables = {name: manifest.table(name) for name in TABLES}
+    assert all(len(table) for table in tables.values()), {name: len(table) for name, table in tables.items()}
+    assert len(tables["awareness"]) == 2 * 4 * CHANNELS
+    assert int(tables["masking"].channels.map(len).sum()) == 4 * CHANNELS
+    assert len(tables["class_metrics"]) == 4
+    assert len(tables["masking_correlation"]) == 4 * 6 * (len(PREDICTORS) - 1) * len(TARGETS)
+    for name, table in tables.items():
+        assert not table.duplicated(list(TABLES[name].key)).any(), name
+        assert list(table.columns) == list(TABLES[name].columns), name
+
+
+def test_values_are_in_their_ranges(audited):
+    manifest = Manifest.read(audited)
+    awareness, masking = manifest.table("awareness"), manifest.table("masking")
+    for column in ("gain_sign_probability", "activation_probability"):
+        assert awareness[column].between(0, 1).all()
+    assert (awareness.latent_awareness.isna() == (awareness.estimator == "closed_form")).all()
+    assert (masking.score_change.abs() <= masking.score_change_abs + 1e-6).all()
+    assert set(masking.method) == {"exact"}
+    controls = manifest.table("masking_controls")
+    assert (controls[controls.control == "no_op"].score_change_abs == 0).all()
+    assert set(controls.site) == {-1, 0, 1, 2, 3, 4, 5}
+
+
+def test_the_awareness_table_is_the_estimators(audited, bundled_generator):
+    """Rows against the functions themselves: nothing is lost or shuffled on the way."""
+    import torch
+
+    from cawa_core.awareness import closed_form_awareness
+
+    table = Manifest.read(audited).table("awareness")
+    rows = table[(table.estimator == "closed_form") & (table.class_id == 7) & (table.site == 3)]
+    embedding = bundled_generator.class_embedding(torch.tensor([7]))
+    expected = closed_form_awareness(bundled_generator.modulation(3), embedding)
+    np.testing.assert_allclose(rows.category_awareness, expected.category_awareness[0], rtol=1e-6)
+    np.testing.assert_allclose(rows.expected_activation, expected.expected_activation[0], rtol=1e-6)
+
+
+def test_a_second_run_has_nothing_to_do(audited):
+    before = {path: path.stat().st_mtime_ns for path in audited.rglob("*") if path.is_file()}
+    result = small_audit(audited)
+    assert (result.computed, result.refreshed) == (0, False)
+    assert {path: path.stat().st_mtime_ns for path in audited.rglob("*") if path.is_file()} == before
+
+
+def test_the_summary_says_what_the_tables_say(audited):
+    summary, manifest = json.loads((audited / "summary.json").read_text()), Manifest.read(audited)
+    correlations = manifest.table("masking_correlation")
+    chosen = correlations[(correlations.predictor == "expected_activation") & (correlations.target == "score_change_abs")]
+    row = next(
+        row
+        for row in summary["masking_prediction"]
+        if (row["predictor"], row["target"], row["site"]) == ("expected_activation", "score_change_abs", 2)
+    )
+    assert row["spearman"] == pytest.approx(chosen[chosen.site == 2].spearman.mean(), abs=1e-6)
+    assert summary["masking_controls"]["no_op_largest_change"] == 0
+    assert {finding["verdict"] for finding in summary["findings"]} <= {
+        "holds",
+        "holds in part",
+        "does not hold",
+        "open",
+        "note",
+    }
+    text = (audited / "summary.json").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def compare(one, other, tolerance):
+    """Every stage table of two audits, row by row; text and counts exactly."""
+    for name, table in TABLES.items():
+        if table.stage == "aggregate":
+            continue
+        a, b = (Manifest.read(folder).table(name) for folder in (one, other))
+        for column in a.columns:
+            if name == "gallery" and column == "png" and tolerance:
+                continue
+            if a[column].dtype.kind == "f":
+                np.testing.assert_allclose(a[column], b[column], atol=tolerance, rtol=tolerance, err_msg=f"{name}.{column}")
+            else:
+                assert [str(value) for value in a[column]] == [str(value) for value in b[column]], f"{name}.{column}"
+
+
+def test_the_size_of_the_shards_changes_nothing(tmp_path, audited):
+    small_audit(tmp_path / "five", classes_per_shard=5)
+    compare(audited, tmp_path / "five", tolerance=0)
+
+
+def test_the_batch_size_changes_rounding_only(tmp_path, tiny_spec):
+    """1e-5 of a probability; FID and log-probabilities amplify rounding by about ten."""
+    for size in (16, 100):
+        small_audit(tmp_path / str(size), tiny_spec, batch_size=size)
+    compare(tmp_path / "16", tmp_path / "100", tolerance=1e-4)
+    a, b = (Manifest.read(tmp_path / size).table("masking").score_change for size in ("16", "100"))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_stopped_audit_goes_on_where_it_was(tmp_path, tiny_spec, monkeypatch):
+    """Interrupted after some shards, resumed with other shard sizes: nothing twice, the same rows."""
+    small_audit(tmp_path / "whole", tiny_spec)
+    calls = []
+    masking = stages.STAGES["masking"]
+
+    def interrupted(bench, shard):
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(shard.name)
+        return masking.process(bench, shard)
+
+    monkeypatch.setitem(stages.STAGES, "masking", dataclasses.replace(masking, process=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        small_audit(tmp_path / "stopped", tiny_spec)
+    assert len(Manifest.read(tmp_path / "stopped").covered("masking")) == 5
+    monkeypatch.undo()
+    result = small_audit(tmp_path / "stopped", tiny_spec, classes_per_shard=2)
+    assert result.computed > 0
+    masking_rows = Manifest.read(tmp_path / "stopped").table("masking")
+    assert not masking_rows.duplicated(["class_id", "site", "group"]).any()
+    compare(tmp_path / "whole", tmp_path / "stopped", tolerance=0)
+
+
+def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec, monkeypatch):
+    masking = stages.STAGES["masking"]
+
+    def poisoned(bench, shard):
+        if shard.class_ids == (1,) and shard.sites == (2,):
+            raise RuntimeError("poison")
+        return masking.process(bench, shard)
+
+    monkeypatch.setitem(stages.STAGES, "masking", dataclasses.replace(masking, process=poisoned))
+    result = small_audit(tmp_path / "audit", tiny_spec)
+    assert result.quarantined == ("masking-c0001-0001-s02-02",)
+    assert any("RuntimeError: poison" in line for line in status_lines(tmp_path / "audit"))
+    assert "failed" in (tmp_path / "audit/report.html").read_text()
+    monkeypatch.undo()
+    result = small_audit(tmp_path / "audit", tiny_spec)
+    assert (result.computed, result.quarantined) == (1, ())
+
+
+def test_stages_can_be_chosen(tmp_path, tiny_spec):
+    spec = dataclasses.replace(tiny_spec, stages=("awareness",), awareness_estimators=("closed_form",))
+    small_audit(tmp_path / "audit", spec)
+    manifest = Manifest.read(tmp_path / "audit")
+    assert manifest.table("masking").empty
+    assert set(manifest.table("class_overlap").criterion) >= {"category_highest", "latent_highest"}
+    assert isinstance(manifest.table("shared_channels"), pd.DataFrame)
+    assert (tmp_path / "audit/report.html").exists()
+
+
+def test_a_folder_belongs_to_one_audit(tmp_path, audited, tiny_spec):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds other files, choose another --output"):
+        small_audit(tmp_path, tiny_spec)
+    with pytest.raises(InputError, match=r"another spec: .*seed 0 there, 5 now"):
+        small_audit(audited, dataclasses.replace(SMALL, seed=5))
+    with pytest.raises(InputError, match="is a file"):
+        small_audit(tmp_path / "notes.txt", tiny_spec)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

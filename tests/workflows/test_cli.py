@@ -1,0 +1,124 @@
+"""The command line: bad input gives exit code 2, one clear line, and nothing half-written."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cawa_core import assets
+from workflows import cli
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["cawa", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code or 0, capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--generator", "fashion-bigan"], "generator must be one of fashion-biggan; got 'fashion-bigan'; did you mean"),
+        (["--classes", "shrit"], "no class is named 'shrit'; did you mean 'shirt'?"),
+        (["--classes", "10"], "classes must be in 0..9 or names; got 10"),
+        (["--stages", "masks"], "stages must be among awareness, masking"),
+        (["--awareness-estimators", "exact"], "awareness_estimators must be among"),
+        (["--masking-latents", "0"], "masking_latents: input should be greater than or equal to 2; got 0"),
+        (["--executor", "slurm"], "executor: input should be 'ray' or 'inline'; got 'slurm'"),
+        (["--device", "cuda:7"], "device 'cuda:7' is not on this machine; use --device cpu"),
+        (["--device", "abacus"], "device must be cpu, cuda, cuda:N or mps; got 'abacus'"),
+    ],
+)
+def test_bad_options(monkeypatch, capsys, tmp_path, arguments, message):
+    output = tmp_path / "audit"
+    code, printed = run(monkeypatch, capsys, "audit", "--output", output, *arguments)
+    assert code == 2
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("sed = 1", "unknown option 'sed' in"),
+        ('seed = "one"', "seed: input should be a valid integer; got 'one'"),
+        ("seed = 1.5", "seed: "),
+        ("seed = ", "is not TOML"),
+        ("classes = [99]", "classes must be in 0..9"),
+    ],
+)
+def test_bad_spec_files(monkeypatch, capsys, tmp_path, content, message):
+    spec, output = tmp_path / "audit.toml", tmp_path / "audit"
+    spec.write_text(content)
+    code, printed = run(monkeypatch, capsys, "audit", "--spec", spec, "--output", output)
+    assert code == 2
+    assert message in printed.err
+    assert not output.exists()
+
+
+def test_a_missing_spec_file(monkeypatch, capsys, tmp_path):
+    code, printed = run(monkeypatch, capsys, "audit", "--spec", tmp_path / "none.toml")
+    assert code == 2
+    assert "cannot be read: No such file" in printed.err
+
+
+def test_output_that_cannot_be_written(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("here")
+    code, printed = run(monkeypatch, capsys, "audit", "--output", tmp_path / "file" / "audit")
+    assert code == 2
+    assert "cannot be written" in printed.err
+    assert (tmp_path / "file").read_text() == "here"
+
+
+def test_damaged_weights(monkeypatch, capsys, tmp_path):
+    for name in assets.recorded_digests():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"not the weights")
+    (tmp_path / "SHA256SUMS").write_text((assets.FOLDER / "SHA256SUMS").read_text())
+    real = assets.verified
+    monkeypatch.setattr(assets, "verified", lambda name: real(name, tmp_path))
+    code, printed = run(monkeypatch, capsys, "audit", "--output", tmp_path / "audit")
+    assert code == 2
+    assert "must have SHA-256" in printed.err
+    assert not (tmp_path / "audit").exists()
+
+
+def test_commands_on_a_folder_that_is_no_audit(monkeypatch, capsys, tmp_path):
+    for command in ("status", "aggregate", "report"):
+        code, printed = run(monkeypatch, capsys, command, tmp_path)
+        assert code == 2
+        assert "is no audit folder" in printed.err
+
+
+def test_unknown_flags_and_commands(monkeypatch, capsys):
+    assert run(monkeypatch, capsys, "audit", "--sed", "1")[0] == 2
+    assert run(monkeypatch, capsys, "auditt")[0] == 2
+
+
+def test_models_and_sites(monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "models")
+    assert code == 0
+    assert "generator: fashion-biggan" in printed.out
+    code, printed = run(monkeypatch, capsys, "sites")
+    assert code == 0
+    assert len(printed.out.splitlines()) == 7
+
+
+def test_status_aggregate_and_report_work_from_the_tables(monkeypatch, capsys, audited):
+    assert run(monkeypatch, capsys, "status", audited)[0] == 0
+    before = (audited / "report.html").read_bytes()
+    summary = (audited / "summary.json").read_bytes()
+    assert run(monkeypatch, capsys, "aggregate", audited)[0] == 0
+    assert run(monkeypatch, capsys, "report", audited)[0] == 0
+    assert len((audited / "report.html").read_bytes()) == pytest.approx(len(before), rel=0.01)
+    assert len(summary) == pytest.approx(len((audited / "summary.json").read_bytes()), rel=0.01)
+
+
+def test_every_option_has_help():
+    result = subprocess.run(
+        [sys.executable, "-m", "workflows", "audit", "--help"], capture_output=True, text=True, check=True
+    )
+    for name in ("--masking-latents", "--generator", "--batch-size", "--spec"):
+        assert name in result.stdout

@@ -1,0 +1,102 @@
+"""The same rows on Ray; lost workers and a lost driver cost only what they held."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cawa_core.tables import Manifest
+from tests.workflows.conftest import small_audit
+from tests.workflows.test_audit import compare
+from workflows.config import RunOptions
+from workflows.executors.ray import Dispatch, RayExecutor
+from workflows.plan import plan
+from workflows.workbench import Workbench
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def inline_audit(tmp_path_factory):
+    from tests.workflows.conftest import SMALL
+
+    spec = dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
+    folder = tmp_path_factory.mktemp("inline") / "audit"
+    small_audit(folder, spec)
+    return folder
+
+
+def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec):
+    """Two workers of one thread each against one process of two: rounding only."""
+    result = small_audit(tmp_path / "audit", tiny_spec, executor="ray", workers=2)
+    assert result.quarantined == ()
+    compare(inline_audit, tmp_path / "audit", tolerance=1e-4)
+
+
+def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_path, tiny_spec):
+    bench = Workbench.build(tiny_spec, "cpu", 64)
+    folder = tmp_path / "audit"
+    manifest = Manifest.read(folder)
+    shards = plan(bench, manifest, None)
+    dispatch = Dispatch(bench, RunOptions(workers=2), folder, shards)
+    killed = False
+    for outcome in dispatch.outcomes():
+        manifest.add(outcome)
+        if not killed and len(manifest.receipts) == 3:
+            busy = next(slot for slot in dispatch.slots if slot.shard is not None)
+            os.kill(ray_cluster.get(busy.actor.ready.remote()), signal.SIGKILL)
+            killed = True
+    assert sorted(manifest.receipts) == sorted(shard.name for shard in shards)
+    assert sum(dispatch.attempts.values()) <= 2
+    for name in ("masking", "class_metrics"):
+        assert len(manifest.table(name)) == len(Manifest.read(inline_audit).table(name))
+
+
+def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec):
+    bench = Workbench.build(tiny_spec, "cpu", 64)
+    shards = plan(bench, Manifest.read(tmp_path), None)
+    broken = dataclasses.replace(shards[0], class_ids=(99,))
+    outcomes = list(RayExecutor().run(bench, RunOptions(workers=1), tmp_path, [broken, shards[-1]]))
+    failure = next(outcome for outcome in outcomes if getattr(outcome, "error", None))
+    assert failure.shard == broken
+    assert "IndexError" in failure.error
+    assert len(outcomes) == 2
+
+
+def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
+    """SIGKILL in the middle, then the same command: published shards are kept and the rows are the same."""
+    folder = tmp_path / "audit"
+    options = [
+        f"--{field.name.replace('_', '-')}={_text(getattr(tiny_spec, field.name))}" for field in dataclasses.fields(tiny_spec)
+    ]
+    command = [sys.executable, "-m", "workflows", "audit", "--executor=inline", f"--output={folder}", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(Manifest.read(folder).receipts) < 4:
+        time.sleep(0.1)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    kept = {name: receipt.seconds for name, receipt in Manifest.read(folder).receipts.items()}
+    assert len(kept) >= 4
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    after = Manifest.read(folder).receipts
+    assert all(after[name].seconds == seconds for name, seconds in kept.items())
+    compare(inline_audit, folder, tolerance=1e-6)
+
+
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
