@@ -25,5 +25,5 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     shape = struct.unpack(f">{n_dims}I", content[4 : 4 + 4 * n_dims])
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * n_dims)
     if values.size != int(np.prod(shape)):
-        raise ValueError(f"{path} announces {shape} values and holds {values.size}; fetch it again")
+        raise ValueError(f"{path} announces {np.prod(shape)} values and holds {values.size}; fetch it again")
     return values.reshape(shape).copy()

@@ -92,11 +92,12 @@ def joint_normal(modulation: Modulation, embeddings: Tensor) -> JointNormal:
 
 
 def mean_ratio(joint: JointNormal) -> Array:
-    """``A = E[β/γ] = ρ + (b0 - ρ·g0)·E[1/γ]`` as a principal value (METHODS: Dawson function)."""
+    """``A = E[β/γ] = ρ + (b0 - ρ·g0)·E[1/γ]`` as a principal value (ours)."""
     inverse = mean_inverse_gain(joint.gain_mean, joint.gain_variance)
     direct = joint.slope + (joint.offset_mean - joint.slope * joint.gain_mean) * inverse
     q = _ratio(joint.gain_variance, joint.gain_mean**2, undefined=np.inf)
-    series = joint.offset_mean * inverse - _ratio(joint.covariance, joint.gain_mean**2) * (1 + q * (3 + 15 * q))
+    small = np.minimum(q, SERIES_BELOW)
+    series = joint.offset_mean * inverse - _ratio(joint.covariance, joint.gain_mean**2) * (1 + small * (3 + 15 * small))
     return np.where(q < SERIES_BELOW, series, direct)
 
 
@@ -104,7 +105,8 @@ def mean_inverse_gain(mean: Array, variance: Array) -> Array:
     """Principal value of ``E[1/γ]``, ``γ ~ N(g0, s²)``: ``(√2/s)·D(g0/(√2 s))``; ``1/g0`` in the limit s → 0."""
     deviation = np.sqrt(variance)
     q = _ratio(variance, mean**2, undefined=np.inf)
-    series = _ratio(1 + q * (1 + q * (3 + 15 * q)), mean, undefined=np.nan)
+    small = np.minimum(q, SERIES_BELOW)
+    series = _ratio(1 + small * (1 + small * (3 + 15 * small)), mean, undefined=np.nan)
     exact = _ratio(math.sqrt(2) * dawsn(_ratio(mean, math.sqrt(2) * deviation)), deviation, undefined=np.nan)
     return np.where(q < SERIES_BELOW, series, exact)
 
@@ -128,9 +130,9 @@ def expected_activation(joint: JointNormal) -> tuple[Array, Array]:
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
         mean = joint.offset_mean + slope * deviation * node
         spread = np.sqrt((joint.gain_mean + deviation * node) ** 2 + residual)
-        threshold = _ratio(mean, spread, undefined=np.inf * np.sign(mean))
+        threshold = _ratio(mean, spread, undefined=np.where(mean > 0, np.inf, -np.inf))
         inside = ndtr(threshold)
-        probability += weight * np.where(np.isnan(threshold), 0, inside)
+        probability += weight * inside
         activation += weight * (np.where(mean == 0, 0, mean * inside) + spread * _normal_density(threshold))
     return probability, activation
 

@@ -1,11 +1,12 @@
 """Closed form and Monte Carlo against the oracle, each other, and the limits."""
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 
 from cawa_core.awareness import closed_form_awareness, monte_carlo_awareness
-from cawa_core.awareness.closed_form import joint_normal, ratio_distribution
+from cawa_core.awareness.closed_form import JointNormal, joint_normal, mean_ratio, ratio_distribution
 from cawa_core.generators.base import AffineMap, Modulation
 from tests.conftest import random_generator
 from tests.reference.appendix_a import sampled_awareness
@@ -99,14 +100,26 @@ def test_the_limit_of_a_constant_gain(spread):
     np.testing.assert_allclose(result.latent_awareness_robust, variance, rtol=60 * spread + 1e-9)
 
 
-def test_the_series_meets_the_dawson_function():
-    """Just above and below the switch the two branches agree far better than float32 can show."""
-    base = random_modulation(0.0)
-    below, above = [
-        closed_form_awareness(Modulation(random_modulation(s).gain, base.offset), torch.ones(1, 4)).category_awareness
-        for s in (0.00333, 0.00334)
-    ]
-    np.testing.assert_allclose(below, above, atol=2e-6)
+def exact_mean_ratio(g0, b0, gain_variance, covariance):
+    """The closed form with 60 digits, so that no cancellation matters."""
+    with mpmath.workdps(60):
+        g0, b0, v, c = (mpmath.mpf(float(value)) for value in (g0, b0, gain_variance, covariance))
+        s = mpmath.sqrt(v)
+        x = g0 / (mpmath.sqrt(2) * s)
+        dawson = mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-(x**2)) * mpmath.erfi(x)
+        slope = c / v
+        return float(slope + (b0 - slope * g0) * mpmath.sqrt(2) / s * dawson)
+
+
+@pytest.mark.parametrize("steady", [0.5, 3.0, 20.0, 99.0, 101.0, 1e3, 1e6])
+def test_the_closed_form_to_twelve_digits(steady):
+    """Either side of the switch to the series at g0/s = 100, and far from it; negative gains too."""
+    for g0 in (1.3, -0.8):
+        variance = (g0 / steady) ** 2
+        values = {"gain_mean": g0, "offset_mean": 0.4, "gain_variance": variance, "covariance": 0.7 * variance**0.5}
+        joint = JointNormal(**{name: np.array([[value]]) for name, value in values.items()}, offset_variance=np.ones((1, 1)))
+        expected = exact_mean_ratio(g0, 0.4, variance, values["covariance"])
+        assert mean_ratio(joint)[0, 0] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.1, 0.4])

@@ -37,7 +37,7 @@ def test_the_same_figure_twice_is_the_same():
 def test_cells():
     assert cell(None).text == "–"
     assert cell(float("nan")).value == ""
-    assert cell(0.00001).text == "1.0e-05"
+    assert cell(0.00001).text == "1.0e−05"
     assert cell(-0.5).text == "−0.500"
     assert float(cell(-0.5).value) == -0.5
     assert cell(3).text == "3"
