@@ -26,10 +26,12 @@ PREDICTOR_COLOURS = {
     "expected_activation": "red",
     "screening": "green",
 }
+SIZE = (3.5, 2.6)
+"""Width and height of most figures in inches: shown at about their natural size, so text stays 9 points."""
 STYLE: Any = {
     "font.family": "sans-serif",
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
+    "font.size": 8.5,
+    "axes.titlesize": 9.0,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,7 +42,7 @@ STYLE: Any = {
     "xtick.color": light("muted"),
     "ytick.color": light("muted"),
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 8.0,
     "svg.fonttype": "none",
     "svg.hashsalt": "cawa",
     "figure.constrained_layout.use": True,
@@ -105,7 +107,7 @@ def masking_curve(
         handles = [*axes.get_legend_handles_labels()[0], *twin.get_legend_handles_labels()[0]]
         axes.legend(handles=handles, loc="upper left", handlelength=1.2)
 
-    return draw(name, alt, (4.6, 3.0), paint)
+    return draw(name, alt, SIZE, paint)
 
 
 def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> Picture:
@@ -129,7 +131,7 @@ def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], wo
         axes.set_ylim(low, high + 0.42 * (high - low))
         axes.legend(loc="upper right")
 
-    return draw(name, f"{title}: rank correlation by site for each predictor", (4.6, 3.4), paint)
+    return draw(name, f"{title}: rank correlation by site for each predictor", (3.5, 3.1), paint)
 
 
 def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
@@ -139,8 +141,8 @@ def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Pictu
     def paint(axes: Axes) -> None:
         for site in sites:
             own = [row for row in rows if row["site"] == site]
-            spread = 1.96 * float(np.nanmean([row["null_std"] for row in own]))
-            centre = float(np.nanmean([row["null_mean"] for row in own]))
+            spread = 1.96 * _mean(own, "null_std")
+            centre = _mean(own, "null_mean")
             axes.add_patch(
                 Rectangle((site - 0.38, centre - spread), 0.76, 2 * spread, facecolor=light("band"), edgecolor="none")
             )
@@ -150,7 +152,14 @@ def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Pictu
         axes.set(title=title, xlabel="site; one dot a class", ylabel="smoothed r", xticks=sites, ylim=(-1.02, 1.02))
 
     alt = f"{title}: smoothed correlation of each class and site, grey band: 95% of random permutations"
-    return draw(name, alt, (4.6, 3.0), paint)
+    return draw(name, alt, SIZE, paint)
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
+    """Mean of the finite values of a column; 0 where there are none."""
+    values = np.array([row[column] for row in rows], dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else 0.0
 
 
 def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str], chance: float) -> Picture:
@@ -168,7 +177,7 @@ def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str],
                 )
             )
             if len(matrix) <= 12:
-                axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=8)
+                axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=7)
         ends = (-0.5, len(matrix) - 0.5)
         axes.set(title=title, xlim=ends, ylim=ends[::-1], aspect="equal")
         axes.set_xticks(range(len(labels)), labels, rotation=55, ha="right", rotation_mode="anchor")
@@ -177,7 +186,7 @@ def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str],
         axes.spines[:].set_visible(False)
 
     alt = f"{title}: percent of the top channels that each pair of classes has in common; {chance:.0%} by chance"
-    return draw(name, alt, (4.6, 4.4), paint)
+    return draw(name, alt, (3.5, 3.5), paint)
 
 
 def metric_scatter(name: str, metric: str, awareness: Array, values: Array, labels: Sequence[str], r: str) -> Picture:
@@ -186,12 +195,13 @@ def metric_scatter(name: str, metric: str, awareness: Array, values: Array, labe
     def paint(axes: Axes) -> None:
         axes.plot(awareness, values, "o", color=light("blue"), markersize=5)
         if len(labels) <= 12:
-            for x, y, label in zip(awareness, values, labels, strict=True):
-                axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=7.5, color=light("muted"))
+            for place, row in enumerate(np.argsort(awareness)):
+                spot, shift = (awareness[row], values[row]), (3, 3 if place % 2 else -9)
+                axes.annotate(labels[row], spot, shift, textcoords="offset points", fontsize=7, color=light("muted"))
         axes.margins(x=0.16, y=0.12)
         axes.set(title=f"{metric}: r = {r}", xlabel="total awareness", ylabel=metric)
 
-    return draw(name, f"{metric} of each class against its total awareness; r = {r}", (4.6, 3.2), paint)
+    return draw(name, f"{metric} of each class against its total awareness; r = {r}", SIZE, paint)
 
 
 def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effect: str) -> Picture:
@@ -212,7 +222,7 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
         axes.set(title=title, xlabel="site of the mask", ylabel="change of the class's probability")
         axes.legend(loc="upper left")
 
-    return draw(name, f"{title}: lowest, random and highest channels masked, by site", (4.6, 3.2), paint)
+    return draw(name, f"{title}: lowest, random and highest channels masked, by site", SIZE, paint)
 
 
 def shared_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> Picture:
@@ -228,4 +238,4 @@ def shared_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], words
         axes.set(title=title, xlabel="k, size of each class's top set at a site", ylabel="channels shared by all")
         axes.legend(loc="upper left")
 
-    return draw(name, f"{title}: number of shared channels against k by criterion", (4.6, 3.2), paint)
+    return draw(name, f"{title}: number of shared channels against k by criterion", SIZE, paint)

@@ -27,6 +27,10 @@ class HtmlTable:
     headings: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    def is_numeric(self, column: int) -> bool:
+        """Whether a column holds numbers only."""
+        return all(row[column].numeric for row in self.rows)
+
 
 def cell(value: Any, digits: int = 3) -> Cell:  # noqa: ANN401
     """Text as it is, whole numbers whole, others to some digits, a dash for the unknown."""

@@ -99,6 +99,8 @@ def compare(one, other, tolerance):
                 continue
             if a[column].dtype.kind == "f":
                 np.testing.assert_allclose(a[column], b[column], atol=tolerance, rtol=tolerance, err_msg=f"{name}.{column}")
+            elif column.endswith("_centroid"):
+                np.testing.assert_allclose(np.stack(a[column]), np.stack(b[column]), atol=tolerance, rtol=tolerance)
             else:
                 assert [str(value) for value in a[column]] == [str(value) for value in b[column]], f"{name}.{column}"
 
