@@ -264,3 +264,16 @@ TABLES = {
 def tables_of_stage(stage: str) -> tuple[str, ...]:
     """Names of the tables that a stage writes."""
     return tuple(name for name, table in TABLES.items() if table.stage == stage)
+
+
+def as_markdown() -> str:
+    """All tables as ``docs/tables.md`` shows them."""
+    parts = ["# Tables\n\nEvery table of an audit folder, its key first. Null means unknown or undefined, never zero.\n"]
+    for table in TABLES.values():
+        parts.append(f"\n## {table.name}\n\nWritten by: {table.stage}. Key: {', '.join(table.key)}.\n\n")
+        parts.append("| column | type | meaning |\n|---|---|---|\n")
+        parts += [
+            f"| {name} | {kind} | {meaning.replace('|', chr(92) + '|')} |\n"
+            for name, (kind, meaning) in table.columns.items()
+        ]
+    return "".join(parts)
