@@ -268,7 +268,9 @@ def tables_of_stage(stage: str) -> tuple[str, ...]:
 
 def as_markdown() -> str:
     """All tables as ``docs/tables.md`` shows them."""
-    parts = ["# Tables\n\nEvery table of an audit folder, its key first. Null means unknown or undefined, never zero.\n"]
+    parts = [
+        "# Tables\n\nEvery table of an audit folder, its key first. Null means unknown or undefined, never zero.\n"
+    ]
     for table in TABLES.values():
         parts.append(f"\n## {table.name}\n\nWritten by: {table.stage}. Key: {', '.join(table.key)}.\n\n")
         parts.append("| column | type | meaning |\n|---|---|---|\n")

@@ -89,6 +89,13 @@ def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:
     return Picture(name, alt, svg.getvalue().decode(), png.getvalue())
 
 
+def _legend_above(axes: Axes, share: float, place: str) -> None:
+    """A legend in room made above the data: a share of the present height."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + share * (high - low))
+    axes.legend(loc=place)
+
+
 def masking_curve(
     name: str, title: str, awareness: Array, change: Array, smoothed: Array, target_words: str, alt: str
 ) -> Picture:
@@ -127,9 +134,7 @@ def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], wo
             axes.plot(x, y, "o-", color=colour, markersize=4, linewidth=1.4, label=words[predictor])
         axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
         axes.set(title=title, xlabel="site", ylabel="rank correlation", xticks=sorted({row["site"] for row in rows}))
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.42 * (high - low))
-        axes.legend(loc="upper right")
+        _legend_above(axes, 0.42, "upper right")
 
     return draw(name, f"{title}: rank correlation by site for each predictor", (3.5, 3.1), paint)
 
@@ -220,7 +225,7 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
         axes.axhline(0, color=light("rule"), linewidth=0.8)
         axes.set_xticks(range(len(sites)), ["all" if site == -1 else str(site) for site in sites])
         axes.set(title=title, xlabel="site of the mask", ylabel="change of the class's probability")
-        axes.legend(loc="upper left")
+        _legend_above(axes, 0.35, "upper left")
 
     return draw(name, f"{title}: lowest, random and highest channels masked, by site", SIZE, paint)
 

@@ -78,11 +78,15 @@ def samples(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     rows = []
     for class_id in shown(summary["classes"]):
         own = gallery[(gallery.class_id == class_id) & (gallery.kind == "sample")].sort_values("index")
-        alt = f"{len(own)} generated pictures of the class {names[class_id]}"
-        note = f"mean score {own.score.mean():.2f}"
-        rows.append(PhotoRow(names[class_id], (Photo(data_uri(strip(list(own.png))), alt, note),)))
+        halves = [own.iloc[: len(own) // 2], own.iloc[len(own) // 2 :]]
+        rows.append(PhotoRow(names[class_id], tuple(_sample_strip(half, names[class_id]) for half in halves)))
     lead = "The first latents of each class, not chosen. The score is the evaluator's probability of the class."
     return Section("samples", "Samples by class", lead, photo_rows=tuple(rows))
+
+
+def _sample_strip(pictures: pd.DataFrame, class_name: str) -> Photo:
+    alt = f"{len(pictures)} generated pictures of the class {class_name}"
+    return Photo(data_uri(strip(list(pictures.png))), alt, f"mean score {pictures.score.mean():.2f}")
 
 
 def masking_gallery(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
@@ -226,7 +230,7 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
             continue
         matrix = overlap_matrix(own, ids)[np.ix_(order, order)]
         labels = [names[ids[place]] for place in order]
-        title = f"{CRITERION_WORDS[criterion].capitalize()}, top {own.k.iloc[0]} (percent)"
+        title = f"{CRITERION_WORDS[criterion].capitalize()} (%)"
         chance = float(own.overlap_by_chance.iloc[0])
         pictures.append(figures.overlap_heatmap(f"overlap-{criterion}", title, matrix, labels, chance))
     rows = [
@@ -243,7 +247,7 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "similarity_p": "Mantel p",
     }
     lead = (
-        "Percent of each class's top channels, over all sites, that two classes have in common. Classes are ordered "
+        f"Percent of each class's top {everywhere.k.max()} channels, over all sites, that two classes share. Classes are ordered "
         "so that those whose real images are alike sit together; colour starts where chance ends. The table asks "
         "whether overlap follows that similarity."
     )

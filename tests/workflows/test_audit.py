@@ -68,7 +68,9 @@ def test_a_second_run_has_nothing_to_do(audited):
 def test_the_summary_says_what_the_tables_say(audited):
     summary, manifest = json.loads((audited / "summary.json").read_text()), Manifest.read(audited)
     correlations = manifest.table("masking_correlation")
-    chosen = correlations[(correlations.predictor == "expected_activation") & (correlations.target == "score_change_abs")]
+    chosen = correlations[
+        (correlations.predictor == "expected_activation") & (correlations.target == "score_change_abs")
+    ]
     row = next(
         row
         for row in summary["masking_prediction"]
@@ -98,7 +100,9 @@ def compare(one, other, tolerance):
             if name == "gallery" and column == "png" and tolerance:
                 continue
             if a[column].dtype.kind == "f":
-                np.testing.assert_allclose(a[column], b[column], atol=tolerance, rtol=tolerance, err_msg=f"{name}.{column}")
+                np.testing.assert_allclose(
+                    a[column], b[column], atol=tolerance, rtol=tolerance, err_msg=f"{name}.{column}"
+                )
             elif column.endswith("_centroid"):
                 np.testing.assert_allclose(np.stack(a[column]), np.stack(b[column]), atol=tolerance, rtol=tolerance)
             else:

@@ -19,7 +19,10 @@ def run(monkeypatch, capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--generator", "fashion-bigan"], "generator must be one of fashion-biggan; got 'fashion-bigan'; did you mean"),
+        (
+            ["--generator", "fashion-bigan"],
+            "generator must be one of fashion-biggan; got 'fashion-bigan'; did you mean",
+        ),
         (["--classes", "shrit"], "no class is named 'shrit'; did you mean 'shirt'?"),
         (["--classes", "10"], "classes must be in 0..9 or names; got 10"),
         (["--stages", "masks"], "stages must be among awareness, masking"),

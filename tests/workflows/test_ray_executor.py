@@ -80,7 +80,8 @@ def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
     """SIGKILL in the middle, then the same command: published shards are kept and the rows are the same."""
     folder = tmp_path / "audit"
     options = [
-        f"--{field.name.replace('_', '-')}={_text(getattr(tiny_spec, field.name))}" for field in dataclasses.fields(tiny_spec)
+        f"--{field.name.replace('_', '-')}={_text(getattr(tiny_spec, field.name))}"
+        for field in dataclasses.fields(tiny_spec)
     ]
     command = [sys.executable, "-m", "workflows", "audit", "--executor=inline", f"--output={folder}", *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -4,7 +4,18 @@ import pytest
 
 from tests.cawa_core.rendering.test_rendering import parsed
 
-ANCHORS = ("findings", "samples", "gallery", "curves", "predictors", "overlap", "sharing", "quality", "tails", "provenance")
+ANCHORS = (
+    "findings",
+    "samples",
+    "gallery",
+    "curves",
+    "predictors",
+    "overlap",
+    "sharing",
+    "quality",
+    "tails",
+    "provenance",
+)
 
 
 def test_the_page_is_self_contained(audited):
@@ -63,7 +74,9 @@ def test_tables_sort_by_value(browser, audited):
     for order in ("ascending", "descending"):
         heading.click()
         assert table.locator("th").nth(column).get_attribute("aria-sort") == order
-        values = [float(cell.get_attribute("data-value")) for cell in table.locator(f"tr td:nth-child({column + 1})").all()]
+        values = [
+            float(cell.get_attribute("data-value")) for cell in table.locator(f"tr td:nth-child({column + 1})").all()
+        ]
         assert values == sorted(values, reverse=order == "descending")
         assert len(values) == 4
     page.close()

@@ -73,9 +73,7 @@ def test_monte_carlo_equals_closed_form(which, bundled_generator):
 def test_monte_carlo_equals_appendix_a_on_the_same_latents(bundled_generator):
     """Same latents, no statistics: the shared latent part changes nothing but rounding."""
     random = torch.Generator().manual_seed(2)
-    z = torch.stack(
-        [torch.randn(bundled_generator.z_dim, generator=random, dtype=torch.float64) for _ in range(300)]
-    )
+    z = torch.stack([torch.randn(bundled_generator.z_dim, generator=random, dtype=torch.float64) for _ in range(300)])
     embeddings = bundled_generator.class_embedding(torch.tensor([3]))
     ours = monte_carlo_awareness(bundled_generator.modulation(2), embeddings, z)
     mean, variance, stderr = sampled_awareness(bundled_generator, 2, 3, n_samples=300, seed=2)
@@ -117,7 +115,9 @@ def test_the_closed_form_to_twelve_digits(steady):
     for g0 in (1.3, -0.8):
         variance = (g0 / steady) ** 2
         values = {"gain_mean": g0, "offset_mean": 0.4, "gain_variance": variance, "covariance": 0.7 * variance**0.5}
-        joint = JointNormal(**{name: np.array([[value]]) for name, value in values.items()}, offset_variance=np.ones((1, 1)))
+        joint = JointNormal(
+            **{name: np.array([[value]]) for name, value in values.items()}, offset_variance=np.ones((1, 1))
+        )
         expected = exact_mean_ratio(g0, 0.4, variance, values["covariance"])
         assert mean_ratio(joint)[0, 0] == pytest.approx(expected, rel=1e-9)
 

@@ -54,7 +54,9 @@ def test_kid_equals_torch_fidelity():
 
 def test_kid_of_one_distribution_is_about_zero():
     """Unbiased: the mean over draws is zero within 4 standard errors."""
-    values = [kernel_distance(real=features(60, 8, 0), fake=features(60, 8, 0)[torch.randperm(60)][:59]) for _ in range(3)]
+    values = [
+        kernel_distance(real=features(60, 8, 0), fake=features(60, 8, 0)[torch.randperm(60)][:59]) for _ in range(3)
+    ]
     assert max(values) < 0  # a set against itself lies below zero for an unbiased estimate
     draws = torch.randn(40, 2, 80, 8, generator=torch.Generator().manual_seed(3))
     estimates = np.array([kernel_distance(real=one[0], fake=one[1]) for one in draws])
@@ -115,7 +117,11 @@ def test_ms_ssim_equals_pytorch_msssim_on_large_images():
     images = smooth_images(3, 192)
     assert usable_scales(192) == 5
     theirs = [
-        float(pytorch_msssim.ms_ssim((images[[a]] + 1) / 2, (images[[b]] + 1) / 2, data_range=1.0, weights=scale_weights(192)))
+        float(
+            pytorch_msssim.ms_ssim(
+                (images[[a]] + 1) / 2, (images[[b]] + 1) / 2, data_range=1.0, weights=scale_weights(192)
+            )
+        )
         for a, b in ((0, 1), (0, 2), (1, 2))
     ]
     assert pairwise_ms_ssim(images).mean == pytest.approx(np.mean(theirs), abs=1e-4)

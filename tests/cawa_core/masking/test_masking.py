@@ -55,7 +55,10 @@ def test_a_mask_at_one_site_is_the_same_by_both_roads(tiny_generator, tiny_evalu
 
 def test_masks_at_several_sites_act_together(tiny_generator):
     z = tiny_generator.sample_latents(0, 1, range(2))
-    first, both = run_masked(tiny_generator, z, 1, {1: (0, 1, 2)}), run_masked(tiny_generator, z, 1, {4: (0,), 1: (0, 1, 2)})
+    first, both = (
+        run_masked(tiny_generator, z, 1, {1: (0, 1, 2)}),
+        run_masked(tiny_generator, z, 1, {4: (0,), 1: (0, 1, 2)}),
+    )
     assert not torch.equal(first, both)
 
 
