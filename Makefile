@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: audit check test reference clean
+.PHONY: audit check test reference docs clean
 
 audit: $(VENV)/installed
 	@$(BIN)/cawa audit
@@ -29,6 +29,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
 	@touch $@
+
+docs: $(VENV)/installed
+	$(BIN)/python -c "from cawa_core.schemas import as_markdown; print(as_markdown(), end='')" > docs/tables.md
 
 clean:
 	rm -rf $(VENV)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_tables_are_documented_as_they_are():
-    """Write anew with: python -c "from cawa_core.schemas import as_markdown as m; open('docs/tables.md', 'w').write(m())"."""
+    """`make docs` writes it anew."""
     assert (ROOT / "docs/tables.md").read_text() == as_markdown()
 
 

@@ -247,7 +247,8 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "similarity_p": "Mantel p",
     }
     lead = (
-        f"Percent of each class's top {everywhere.k.max()} channels, over all sites, that two classes share. Classes are ordered "
+        f"Percent of each class's top {everywhere.k.max()} channels, over all sites, that two classes share. "
+        "Classes are ordered "
         "so that those whose real images are alike sit together; colour starts where chance ends. The table asks "
         "whether overlap follows that similarity."
     )

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -103,4 +105,4 @@ def test_similar_classes_sit_together():
     points = np.array([0.0, 10, 0.1, 10.1, 0.2])
     order = similar_together(np.abs(points[:, None] - points[None]))
     groups = [place % 2 for place in order]
-    assert sum(a != b for a, b in zip(groups, groups[1:], strict=False)) == 1
+    assert sum(a != b for a, b in pairwise(groups)) == 1
