@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ BLOCK = 64
 
 def random_generator(run_seed: int, class_id: int, index: int, purpose: str) -> np.random.Generator:
     """NumPy generator for one (run seed, class, index, purpose); different ones are independent streams."""
-    tag = int.from_bytes(purpose.encode(), "little") % 2**64
+    tag = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((run_seed, class_id, index, tag))))
 
 

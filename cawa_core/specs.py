@@ -145,7 +145,7 @@ def _resolve_class(given: int | str, names: tuple[str, ...]) -> int:
     text = str(given).strip()
     if text in names:
         return names.index(text)
-    if not text.lstrip("-").isdigit():
+    if not text.removeprefix("-").isdecimal():
         raise InputError(f"classes: no class is named {text!r}{suggestion(text, names)}; names: {', '.join(names)}")
     if not 0 <= int(text) < len(names):
         raise InputError(f"classes must be in 0..{len(names) - 1} or names; got {text}")

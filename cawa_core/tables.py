@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cawa_core.digests import digest_of_bytes
+from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
 
 Rows = Mapping[str, Sequence[Any]]
@@ -111,12 +112,20 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of a folder; empty where there is none yet."""
+        """The manifest of a folder; empty where there is none yet.
+
+        Raises:
+            InputError: the file is no manifest.
+        """
         manifest, path = cls(folder), folder / "manifest.json"
-        if path.exists():
+        if not path.exists():
+            return manifest
+        try:
             content = json.loads(path.read_text())
             manifest.receipts = {shard: _receipt(shard, entry) for shard, entry in content["shards"].items()}
             manifest.quarantined = dict(content["quarantined"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is damaged ({error!r}); restore it, or start in another folder") from None
         return manifest
 
     def add(self, receipt: Receipt) -> None:
@@ -136,12 +145,29 @@ class Manifest:
         content = {"shards": shards, "quarantined": self.quarantined}
         write_atomically(self.folder / "manifest.json", json.dumps(content, indent=1).encode())
 
+    def tidy(self) -> None:
+        """Forget shards whose files are gone and what was quarantined; remove files that no shard owns.
+
+        Only the driver that holds the folder may do this, before it plans.
+        """
+        kept = {shard: receipt for shard, receipt in self.receipts.items() if self._is_whole(receipt)}
+        if kept != self.receipts or self.quarantined:
+            self.receipts, self.quarantined = kept, {}
+            self.write()
+        owned = {file.file for receipt in kept.values() for file in receipt.files}
+        for path in sorted(self.folder.glob("tables/*/*part-*.parquet*")):
+            if path.relative_to(self.folder).as_posix() not in owned:
+                path.unlink()
+
+    def _is_whole(self, receipt: Receipt) -> bool:
+        return all((self.folder / file.file).exists() for file in receipt.files)
+
     def covered(self, stage: str) -> set[tuple[int, int]]:
         """(class, site) pairs of a stage whose recorded files are all there; site -1 where it has none."""
         return {
             (class_id, site)
             for receipt in self.receipts.values()
-            if receipt.stage == stage and all((self.folder / file.file).exists() for file in receipt.files)
+            if receipt.stage == stage and self._is_whole(receipt)
             for class_id in receipt.class_ids
             for site in receipt.sites or (-1,)
         }
@@ -156,7 +182,7 @@ class Manifest:
         """All recorded rows of a table, in the order of its key; empty where no shard wrote any.
 
         Raises:
-            OSError: a recorded file is missing or damaged.
+            InputError: a recorded file is missing or damaged.
         """
         files = [file for receipt in self.receipts.values() for file in receipt.files if file.table == name]
         parts = [_read_verified(self.folder, file) for file in sorted(files, key=lambda file: file.file)]
@@ -166,10 +192,13 @@ class Manifest:
 
 
 def _read_verified(folder: Path, published: PublishedFile) -> pa.Table:
-    content = (folder / published.file).read_bytes()
+    path = folder / published.file
+    if not path.exists():
+        raise InputError(f"{path} is missing; run the audit again to compute it anew")
+    content = path.read_bytes()
     if digest_of_bytes(content) != published.sha256:
-        raise OSError(
-            f"{folder / published.file} does not have the digest that manifest.json records; "
+        raise InputError(
+            f"{path} does not have the digest that manifest.json records; "
             "remove the file and run the audit again to compute it anew"
         )
     return pq.read_table(io.BytesIO(content), schema=TABLES[published.table].schema)

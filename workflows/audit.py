@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from workflows.aggregate import derived_tables
 from workflows.config import RunOptions
 from workflows.execution import Failure
 from workflows.executors import EXECUTORS
-from workflows.folder import open_folder, read_audit
+from workflows.folder import locked, open_folder, read_audit
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
-from workflows.report import write_report
+from workflows.report import report_shows, write_report
 from workflows.shards import Shard
 from workflows.summary import summarise
-from workflows.workbench import Workbench
+from workflows.stages import STAGES
+from workflows.workbench import Workbench, checked_device
 
 DERIVED = "aggregate"
 """Stage name of the derived tables in the manifest."""
@@ -50,26 +52,37 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     """Run an audit, or what is missing of it.
 
     Raises:
-        InputError: bad input; nothing was written, or nothing that was there was changed.
+        InputError: bad input; nothing that was there was changed.
     """
     start = time.monotonic()
     EXECUTORS.factory(options.executor)
-    bench = Workbench.build(spec, options.device, options.batch_size)
+    bench = driver_bench(spec, options)
     folder = Path(options.output or Path("results") / bench.generator.name)
-    open_folder(folder, bench.identity, options.device)
-    manifest = Manifest.read(folder)
-    _publish_sites(bench, manifest)
-    reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in spec.stages])
-    shards = plan(bench, manifest, options.classes_per_shard or None)
-    computed = _run_shards(bench, options, manifest, shards)
-    refreshed = refresh(folder, manifest)
+    open_folder(folder, bench.identity, options.device, bench.generator.class_names)
+    with locked(folder):
+        manifest = Manifest.read(folder)
+        manifest.tidy()
+        _publish_sites(bench, manifest)
+        reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
+        shards = plan(bench, manifest, options.classes_per_shard or None)
+        computed = _run_shards(bench, options, manifest, shards)
+        refreshed = refresh(folder, manifest)
     failed = tuple(sorted(manifest.quarantined))
     return AuditResult(folder, computed, reused, failed, refreshed, time.monotonic() - start)
 
 
-def refresh(folder: Path, manifest: Manifest, force: bool = False) -> bool:
+def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
+    """What the driver needs to plan: under Ray its models stay on the CPU, and a cluster's devices are its own."""
+    if options.executor == "ray":
+        if not os.environ.get("RAY_ADDRESS"):
+            checked_device(options.device)
+        return Workbench.build(spec, "cpu", options.batch_size)
+    return Workbench.build(spec, options.device, options.batch_size)
+
+
+def refresh(folder: Path, manifest: Manifest) -> bool:
     """Bring derived tables, summary and report up to date with the stages' tables; says whether it had to."""
-    if not force and _is_current(folder, manifest):
+    if _is_current(folder, manifest):
         return False
     aggregate(folder, manifest)
     write_report(folder, manifest)
@@ -91,8 +104,10 @@ def _is_current(folder: Path, manifest: Manifest) -> bool:
         summary = json.loads((folder / "summary.json").read_text())
     except (OSError, json.JSONDecodeError):
         return False
-    up_to_date = summary.get("tables_digest") == manifest.digest(DERIVED) and summary.get("cawa") == __version__
-    return up_to_date and (folder / "report.html").exists()
+    digest = manifest.digest(DERIVED)
+    up_to_date = summary.get("tables_digest") == digest and summary.get("cawa") == __version__
+    same_quarantine = summary.get("quarantined") == sorted(manifest.quarantined)
+    return up_to_date and same_quarantine and DERIVED in manifest.receipts and report_shows(folder, summary)
 
 
 def _run_shards(bench: Workbench, options: RunOptions, manifest: Manifest, shards: list[Shard]) -> int:

@@ -90,8 +90,8 @@ def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
     hint = annotation.__metadata__[1]
     if value is None or get_origin(hint) is not tuple:
         return value
-    words = [word.strip() for word in value.split(",") if word.strip()]
-    return [int(word) if int in _members(hint) and word.isdigit() else word for word in words]
+    words = [word.strip() for word in value.split(",")]
+    return [int(word) if int in _members(hint) and word.isdecimal() else word for word in words]
 
 
 def _members(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401

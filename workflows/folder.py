@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,26 +19,45 @@ from cawa_core.tables import write_atomically
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
 
 
-def open_folder(folder: Path, identity: AuditIdentity, device: str) -> None:
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against other drivers of this machine; released when the process ends, however it ends.
+
+    Raises:
+        InputError: another driver holds it, or the folder cannot be written.
+    """
+    try:
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"output {folder} cannot be written: {error.strerror}; choose another --output") from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"another cawa is at work in {folder}; wait for it, or choose another --output") from None
+        yield
+
+
+def open_folder(folder: Path, identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> None:
     """Make sure that the folder belongs to this audit, creating it where it is new.
 
     Raises:
         InputError: not a folder, not writable, not empty without being an audit, or of another audit.
     """
     described = folder / "audit.json"
+    if "://" in str(folder) or str(folder).startswith(("s3:", "gs:")):
+        raise InputError(f"output must be a folder of a file system that every worker sees; got {folder}")
     try:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"output must be a folder; {folder} is a file, choose another --output")
         if described.exists():
-            _require_same(folder, json.loads(described.read_text()), identity)
+            _require_same(folder, read_audit(folder), identity)
             return
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
             raise InputError(
                 f"output must be new, empty or an audit folder; {folder} holds other files, choose another --output"
             )
-        write_atomically(described, json.dumps(_description(identity, device), indent=1).encode())
-    except json.JSONDecodeError as error:
-        raise InputError(f"{described} is damaged ({error}); choose another --output or remove the folder") from None
+        write_atomically(described, json.dumps(_description(identity, device, class_names), indent=1).encode())
     except OSError as error:
         raise InputError(f"output {folder} cannot be written: {error.strerror}; choose another --output") from None
 
@@ -47,11 +69,14 @@ def read_audit(folder: Path) -> dict[str, Any]:
         InputError: the folder holds no audit.
     """
     try:
-        return json.loads((folder / "audit.json").read_text())  # type: ignore[no-any-return]
+        audit = json.loads((folder / "audit.json").read_text())
     except OSError:
         raise InputError(f"{folder} is no audit folder: it has no audit.json; run `cawa audit` first") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{folder / 'audit.json'} is damaged: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{folder / 'audit.json'} is damaged: {error}; choose another folder") from None
+    if not isinstance(audit, dict) or not {"hash", "identity", "versions", "class_names"} <= set(audit):
+        raise InputError(f"{folder / 'audit.json'} does not describe an audit; choose another folder")
+    return audit
 
 
 def _require_same(folder: Path, found: dict[str, Any], identity: AuditIdentity) -> None:
@@ -72,10 +97,11 @@ def _flat(data: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in data.items() if key != "spec"}, **data.get("spec", {})}
 
 
-def _description(identity: AuditIdentity, device: str) -> dict[str, Any]:
+def _description(identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> dict[str, Any]:
     return {
         "hash": identity.hash,
         "identity": identity.as_data(),
+        "class_names": {str(class_id): class_names[int(class_id)] for class_id in identity.spec.classes},
         "versions": {"cawa": __version__, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "device": device,

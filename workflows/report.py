@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cawa_core.errors import InputError
-from cawa_core.rendering.report import build_report
+from cawa_core.rendering.report import build_report, summary_digest
 from cawa_core.schemas import TABLES
 from cawa_core.tables import Manifest, write_atomically
 from workflows.folder import read_audit
+
+
+def report_shows(folder: Path, summary: Mapping[str, Any]) -> bool:
+    """Whether the page on disk was made from this summary."""
+    page = folder / "report.html"
+    return page.exists() and summary_digest(summary) in page.read_text()[:2000]
 
 
 def write_report(folder: Path, manifest: Manifest) -> None:

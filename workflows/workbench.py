@@ -20,6 +20,14 @@ from cawa_core.real_images.base import RealImages
 from cawa_core.specs import ESTIMATORS, STAGES, AuditIdentity, AuditSpec, require_members, resolve_classes
 
 
+DEVICES = {
+    "cpu": lambda: 1,
+    "cuda": torch.cuda.device_count,
+    "mps": lambda: int(torch.backends.mps.is_available()),
+}
+"""Kinds of device => how many of them are here."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Workbench:
     """Models and data of one audit.
@@ -44,6 +52,14 @@ class Workbench:
         """
         require_members("stages", spec.stages, STAGES)
         require_members("awareness_estimators", spec.awareness_estimators, ESTIMATORS)
+        for name in ("overlap_k", "shared_k"):
+            sizes = getattr(spec, name)
+            if not sizes or len(set(sizes)) < len(sizes):
+                raise InputError(f"{name} must be different numbers, at least one; got {list(sizes)}")
+        if spec.neighbours >= spec.metric_samples // 2:
+            raise InputError(
+                f"neighbours must be below half of metric_samples={spec.metric_samples}; got {spec.neighbours}"
+            )
         target = checked_device(device)
         generator = GENERATORS.make(spec.generator).to(target)
         evaluator = EVALUATORS.make(spec.evaluator).to(target)
@@ -87,9 +103,8 @@ def checked_device(device: str) -> torch.device:
         target = torch.device(device)
     except RuntimeError:
         raise InputError(f"device must be cpu, cuda, cuda:N or mps; got {device!r}") from None
-    missing = (target.type == "cuda" and not torch.cuda.is_available()) or (
-        target.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
+    if target.type not in DEVICES:
+        raise InputError(f"device must be cpu, cuda, cuda:N or mps; got {device!r}")
+    if (target.index or 0) >= DEVICES[target.type]():
         raise InputError(f"device {device!r} is not on this machine; use --device cpu")
     return target

@@ -31,16 +31,18 @@ LABELS = "fashion_mnist/t10k-labels-idx1-ubyte.gz"
 
 
 class FashionMnistTest(RealImages):
-    """Bundled real images, read and verified on first use."""
+    """Bundled real images, verified at once and read on first use."""
 
     name = "fashion-mnist-test"
 
     def __init__(self) -> None:
+        self.paths = assets.verified(IMAGES), assets.verified(LABELS)
         self.digest = digest_of_data([assets.recorded_digest(IMAGES), assets.recorded_digest(LABELS)])
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        return read_idx(assets.verified(IMAGES)), read_idx(assets.verified(LABELS))
+        images, labels = self.paths
+        return read_idx(images), read_idx(labels)
 
     def images_of(self, class_id: int) -> Tensor:
         """The 1,000 images of a class in file order: float32 ``[1000, 1, 28, 28]`` in [-1, 1]."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cawa_core.digests import digest_of_data
 from cawa_core.rendering.figures import Picture
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import css_variables
@@ -43,6 +44,7 @@ def build_report(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str,
     )
     html = environment.get_template("report.html").render(
         summary=summary,
+        summary_digest=summary_digest(summary),
         sections=sections,
         provenance=_provenance(tables, summary, audit),
         light=css_variables("light"),
@@ -51,6 +53,11 @@ def build_report(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str,
         script=(FOLDER / "report.js").read_text(),
     )
     return Report(html, tuple(picture for section in sections for picture in section.figures))
+
+
+def summary_digest(summary: Mapping[str, Any]) -> str:
+    """SHA-256 of a summary; the page carries it, so that a stale page is known."""
+    return digest_of_data(summary)
 
 
 def _provenance(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Any]:

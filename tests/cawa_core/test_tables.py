@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cawa_core import tables
+from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
 from cawa_core.tables import Manifest, Receipt, publish, to_parquet, write_atomically
 
@@ -71,7 +72,7 @@ def test_a_damaged_file_is_named(tmp_path):
     manifest = Manifest.read(tmp_path)
     manifest.add(receipt(tmp_path))
     (tmp_path / "tables/sites/part-s.parquet").write_bytes(b"PAR1")
-    with pytest.raises(OSError, match=r"part-s\.parquet does not have the digest"):
+    with pytest.raises(InputError, match=r"part-s\.parquet does not have the digest"):
         manifest.table("sites")
 
 
@@ -82,3 +83,26 @@ def test_quarantine_is_kept_and_lifted(tmp_path):
     manifest = Manifest.read(tmp_path)
     manifest.add(receipt(tmp_path))
     assert Manifest.read(tmp_path).quarantined == {}
+
+
+def test_tidying_leaves_only_what_is_whole(tmp_path):
+    """A shard that lost a file is forgotten with the rest of its files; strays and temporary files go."""
+    manifest = Manifest.read(tmp_path)
+    manifest.add(receipt(tmp_path, "whole"))
+    manifest.add(receipt(tmp_path, "broken"))
+    manifest.quarantine("other", "boom")
+    (tmp_path / "tables/sites/part-broken.parquet").unlink()
+    publish(tmp_path, "stray", {"sites": ROWS})
+    (tmp_path / "tables/sites/.part-x.parquet.abc").write_bytes(b"half")
+    manifest.tidy()
+    again = Manifest.read(tmp_path)
+    assert list(again.receipts) == ["whole"]
+    assert again.quarantined == {}
+    assert [path.name for path in (tmp_path / "tables/sites").iterdir()] == ["part-whole.parquet"]
+
+
+def test_a_damaged_manifest_is_bad_input(tmp_path):
+    for content in ("{", "[]", "{}", '{"shards": {"a": 1}, "quarantined": {}}'):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(InputError, match=r"manifest\.json is damaged"):
+            Manifest.read(tmp_path)

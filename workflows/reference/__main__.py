@@ -50,7 +50,6 @@ def main(
         classifier = train_classifier(
             images, labels, evaluation, lambda _, loss: progress.advance(1, f"loss {loss:.3f}")
         )
-    save_weights(classifier, folder / CLASSIFIER_WEIGHTS, {})
     test_images, test_labels = test_set()
     print(f"fashion-cnn: accuracy {accuracy(classifier, test_images, test_labels):.4f} on the test images")
     synthesis = GeneratorTraining(iterations=generator_iterations)
@@ -61,6 +60,7 @@ def main(
 
         generator = train_generator(images, labels, synthesis, on_step)
     architecture = json.dumps(dataclasses.asdict(generator.architecture))
+    save_weights(classifier, folder / CLASSIFIER_WEIGHTS, {})
     save_weights(generator, folder / GENERATOR_WEIGHTS, {"architecture": architecture})
     write_digests(folder)
 

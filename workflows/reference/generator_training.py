@@ -19,7 +19,7 @@ from workflows.reference.discriminator import ProjectionDiscriminator
 class GeneratorTraining:
     """Settings of the training (Brock et al. 2019, scaled down to two CPU cores)."""
 
-    iterations: int = 6000
+    iterations: int = 9000
     batch_size: int = 64
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 4e-4
