@@ -110,7 +110,7 @@ def _screened_column(target: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Ranking:
-    """One criterion's values for the channels of one site, or of all: ``[n_classes, C]``, NaN where unranked."""
+    """One criterion's values for the ranked channels of one site, or of all: ``[n_classes, C]``, finite."""
 
     site: int
     criterion: str
@@ -138,10 +138,17 @@ def class_rankings(awareness: pd.DataFrame, masking: pd.DataFrame) -> list[Ranki
             continue
         wide = frame.pivot(index="class_id", columns=["site", "channel"], values="value").sort_index(axis=1)
         for site in (ALL_SITES, *wide.columns.unique("site")):
-            part = wide if site == ALL_SITES else wide.loc[:, [site]]
+            part = _complete(wide if site == ALL_SITES else wide.loc[:, [site]])
+            if part.empty:
+                continue
             ids, channels = tuple(map(int, part.index)), part.columns.get_level_values("channel").to_numpy()
             rankings.append(Ranking(int(site), criterion, part.to_numpy(dtype=np.float64), ids, channels))
     return rankings
+
+
+def _complete(ranking: pd.DataFrame) -> pd.DataFrame:
+    """Without the channels that no class ranks (inert ones), then without the classes that lack a value."""
+    return ranking.dropna(axis=1, how="all").dropna(axis=0)
 
 
 def class_overlap_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:

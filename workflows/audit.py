@@ -20,8 +20,8 @@ from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.report import report_shows, write_report
 from workflows.shards import Shard
-from workflows.summary import summarise
 from workflows.stages import STAGES
+from workflows.summary import summarise
 from workflows.workbench import Workbench, checked_device
 
 DERIVED = "aggregate"

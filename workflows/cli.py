@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -20,6 +20,8 @@ from cawa_core.specs import AuditSpec
 from workflows.config import RunOptions, merged_options
 
 EXIT_BAD_INPUT, EXIT_QUARANTINED = 2, 3
+TYPER_INTERRUPTED = 130
+"""What typer returns after Ctrl-C."""
 
 app = typer.Typer(
     name="cawa",
@@ -34,15 +36,24 @@ Folder = Annotated[Path, typer.Argument(help="Audit folder.", show_default=False
 
 
 def main() -> None:
-    """Entry point: runs the command line and turns bad input into exit code 2."""
+    """Entry point: runs the command line and turns bad input into exit code 2 and one line."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except InputError as error:
-        print(f"cawa: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
+        _refuse(str(error))
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what the option parser raises, whichever module it lives in
+            raise
+        _refuse(error.format_message())
+    if code == TYPER_INTERRUPTED:
         print("cawa: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr)
-        sys.exit(1)
+        code = 1
+    sys.exit(code or 0)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"cawa: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(EXIT_BAD_INPUT)
 
 
 def with_options_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -73,13 +84,12 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     panel = "What to compute" if kind is AuditSpec else "How to run it"
     shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
     text = field.metadata["help"] + (f" [dim]\\[default: {shown}][/dim]" if shown else "")
-    choices = f"one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else None
     option = typer.Option(
         "--" + field.name.replace("_", "-"),
         help=text,
         rich_help_panel=panel,
         show_default=False,
-        metavar="LIST" if get_origin(hint) is tuple else choices and "NAME",
+        metavar="LIST" if get_origin(hint) is tuple else None,
     )
     annotation = Annotated[taken | None, option, hint]  # the hint rides along for the conversion below
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -131,10 +141,11 @@ def aggregate(folder: Folder) -> None:
     """Write the derived tables and the summary of an audit anew."""
     from cawa_core.tables import Manifest
     from workflows.audit import aggregate as write_aggregates
-    from workflows.folder import read_audit
+    from workflows.folder import locked, read_audit
 
     read_audit(folder)
-    write_aggregates(folder, Manifest.read(folder))
+    with locked(folder):
+        write_aggregates(folder, Manifest.read(folder))
     print(f"summary: {folder / 'summary.json'}")
 
 

@@ -15,7 +15,7 @@ from cawa_core.rendering.html_tables import records
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics.intervals import bootstrap_mean, mantel_test
-from cawa_core.statistics.similarity import centroid_distances, overlap_matrix
+from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix
 from cawa_core.tables import Manifest
 from workflows.aggregate import ALL_SITES, METRICS
 
@@ -52,6 +52,7 @@ def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dic
             "audit": audit["hash"],
             "generator": spec.generator,
             "classes": list(spec.classes),
+            "class_names": audit["class_names"],
             "quarantined": sorted(manifest.quarantined),
             "findings": [dataclasses.asdict(one) for one in findings(sections)],
             **sections,
@@ -78,7 +79,8 @@ def masking_prediction(correlations: pd.DataFrame, resamples: int, randoms: Rand
     if not len(correlations):
         return None
     means = correlations.groupby(["target", "predictor", "class_id"], as_index=False).mean(numeric_only=True)
-    significant = correlations.assign(significant=correlations.p_value < SIGNIFICANT)
+    beats_null = (correlations.p_value < SIGNIFICANT) & (correlations.pearson_smoothed > 0)
+    significant = correlations.assign(significant=beats_null)
     frame = pd.concat([significant, _over_sites(significant, means)], ignore_index=True)
     rows = []
     for (target, predictor, site), part in frame.groupby(["target", "predictor", "site"]):
@@ -150,10 +152,11 @@ def overlap_summary(
             "similarity_spearman": None,
             "similarity_p": None,
         }
-        if distances is not None and len(distances) > 3:
-            matrix = overlap_matrix(part, list(distances.index))
+        ids = common_classes(part, distances)
+        if distances is not None and len(ids) > 3:
+            matrix = pairs_as_matrix(part, ids)
             random = randoms(f"{criterion} {site} {k}")
-            r, p = mantel_test(-distances.to_numpy(), matrix, permutations, random)
+            r, p = mantel_test(-distances.loc[ids, ids].to_numpy(), matrix, permutations, random)
             row |= {"similarity_spearman": r, "similarity_p": p}
         rows.append(row)
     return rows
@@ -164,7 +167,10 @@ def sharing(shared: pd.DataFrame) -> list[dict[str, Any]] | None:
     if not len(shared):
         return None
     sums = shared.groupby(["criterion", "k"], as_index=False).agg(
-        shared=("shared", "sum"), by_chance=("shared_by_chance", "sum"), n_sites=("site", "nunique")
+        shared=("shared", "sum"),
+        by_chance=("shared_by_chance", "sum"),
+        n_sites=("site", "nunique"),
+        n_classes=("n_classes", "min"),
     )
     return _records(sums)
 
@@ -196,13 +202,13 @@ def heavy_tails(awareness: pd.DataFrame) -> dict[str, Any] | None:
         return None
     chosen = "closed_form" if (awareness.estimator == "closed_form").any() else "monte_carlo"
     exact = awareness[awareness.estimator == chosen]
+    crossing = np.minimum(exact.gain_sign_probability, 1 - exact.gain_sign_probability)
     result: dict[str, Any] = {
         "n_channels_and_classes": len(exact),
-        "share_of_large_sign_probability": float((exact.gain_sign_probability > LARGE_SIGN_PROBABILITY).mean()),
-        "largest_sign_probability": float(exact.gain_sign_probability.max()),
+        "share_of_large_sign_probability": float((crossing > LARGE_SIGN_PROBABILITY).mean()),
+        "largest_sign_probability": float(crossing.max()),
         "by_site": {
-            int(site): float((part > LARGE_SIGN_PROBABILITY).mean())
-            for site, part in exact.groupby("site").gain_sign_probability
+            int(site): float((part > LARGE_SIGN_PROBABILITY).mean()) for site, part in crossing.groupby(exact.site)
         },
         "estimator_gap": None,
     }
@@ -210,12 +216,13 @@ def heavy_tails(awareness: pd.DataFrame) -> dict[str, Any] | None:
     if chosen == "closed_form" and len(sampled):
         both = exact.merge(sampled, on=["class_id", "site", "channel"], suffixes=("", "_sampled"))
         gap = (both.category_awareness_sampled - both.category_awareness).abs()
-        light = both.gain_sign_probability < LIGHT_TAIL
+        either = np.minimum(both.gain_sign_probability, 1 - both.gain_sign_probability)
+        light = either < LIGHT_TAIL
         errors = (gap / both.category_awareness_stderr_sampled)[light]
         result["estimator_gap"] = {
             "light_tails_largest_in_stderr": _largest(errors),
             "light_tails_largest": _largest(gap[light]),
-            "heavy_tails_largest": _largest(gap[both.gain_sign_probability > LARGE_SIGN_PROBABILITY]),
+            "heavy_tails_largest": _largest(gap[either > LARGE_SIGN_PROBABILITY]),
         }
     return result
 

@@ -19,7 +19,6 @@ from cawa_core.real_images import REAL_IMAGES
 from cawa_core.real_images.base import RealImages
 from cawa_core.specs import ESTIMATORS, STAGES, AuditIdentity, AuditSpec, require_members, resolve_classes
 
-
 DEVICES = {
     "cpu": lambda: 1,
     "cuda": torch.cuda.device_count,

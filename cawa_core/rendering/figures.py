@@ -6,7 +6,7 @@ import dataclasses
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -89,7 +89,7 @@ def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:
     return Picture(name, alt, svg.getvalue().decode(), png.getvalue())
 
 
-def _legend_above(axes: Axes, share: float, place: str) -> None:
+def _legend_above(axes: Axes, share: float, place: Literal["upper left", "upper right"]) -> None:
     """A legend in room made above the data: a share of the present height."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + share * (high - low))
@@ -126,6 +126,8 @@ def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], wo
     def paint(axes: Axes) -> None:
         for offset, (predictor, own) in enumerate(by_predictor.items()):
             own = sorted((one for one in own if one["spearman"] is not None), key=lambda one: one["site"])
+            if not own:
+                continue
             x = np.array([one["site"] for one in own]) + 0.06 * (offset - len(by_predictor) / 2)
             y = np.array([one["spearman"] for one in own])
             ends = np.array([one["spearman_ci"] or [one["spearman"]] * 2 for one in own])
@@ -217,11 +219,12 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
 
     def paint(axes: Axes) -> None:
         for shift, (control, colour) in enumerate(colours.items()):
-            own = [by_key[site, control] for site in sites]
-            x = np.arange(len(sites)) + 0.27 * (shift - 1)
+            known = [place for place, site in enumerate(sites) if (site, control) in by_key]
+            own = [by_key[sites[place], control] for place in known]
+            x = np.array(known) + 0.27 * (shift - 1)
             axes.bar(x, [row[effect] for row in own], 0.24, color=light(colour), label=control)
             ends = np.array([row[f"{effect}_ci"] or [row[effect]] * 2 for row in own])
-            axes.vlines(x, ends[:, 0], ends[:, 1], color=light("ink"), linewidth=0.9)
+            axes.vlines(x, ends.reshape(-1, 2)[:, 0], ends.reshape(-1, 2)[:, 1], color=light("ink"), linewidth=0.9)
         axes.axhline(0, color=light("rule"), linewidth=0.8)
         axes.set_xticks(range(len(sites)), ["all" if site == -1 else str(site) for site in sites])
         axes.set(title=title, xlabel="site of the mask", ylabel="change of the class's probability")

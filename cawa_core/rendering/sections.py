@@ -15,7 +15,7 @@ from cawa_core.rendering.findings import CRITERION_WORDS, METRIC_SIGNS, PREDICTO
 from cawa_core.rendering.grids import data_uri, strip
 from cawa_core.rendering.html_tables import HtmlTable, records, table_of
 from cawa_core.statistics.correlation import smoothed
-from cawa_core.statistics.similarity import centroid_distances, overlap_matrix, similar_together
+from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix, similar_together
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -57,10 +57,9 @@ class Section:
     photo_rows: tuple[PhotoRow, ...] = ()
 
 
-def class_names(tables: Tables, class_ids: list[int]) -> dict[int, str]:
-    """Names of the classes; their index where the metrics were not computed."""
-    names = dict(zip(tables["class_metrics"].class_id, tables["class_metrics"].class_name, strict=True))
-    return {class_id: str(names.get(class_id, class_id)) for class_id in class_ids}
+def class_names(summary: Mapping[str, Any]) -> dict[int, str]:
+    """Names of the audit's classes by index."""
+    return {int(class_id): name for class_id, name in summary["class_names"].items()}
 
 
 def shown(class_ids: list[int]) -> list[int]:
@@ -74,9 +73,9 @@ def samples(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     gallery = tables["gallery"]
     if gallery.empty:
         return None
-    names = class_names(tables, summary["classes"])
+    names = class_names(summary)
     rows = []
-    for class_id in shown(summary["classes"]):
+    for class_id in shown(sorted(gallery.class_id.unique())):
         own = gallery[(gallery.class_id == class_id) & (gallery.kind == "sample")].sort_values("index")
         halves = [own.iloc[: len(own) // 2], own.iloc[len(own) // 2 :]]
         rows.append(PhotoRow(names[class_id], tuple(_sample_strip(half, names[class_id]) for half in halves)))
@@ -94,10 +93,10 @@ def masking_gallery(tables: Tables, summary: Mapping[str, Any]) -> Section | Non
     gallery, controls = tables["gallery"], summary["masking_controls"]
     if gallery.empty:
         return None
-    names, kinds = class_names(tables, summary["classes"]), ("sample", "lowest", "random", "highest")
+    names, kinds = class_names(summary), ("sample", "lowest", "random", "highest")
     masked = int((gallery.kind == "lowest").groupby(gallery.class_id).sum().max())
     rows = []
-    for class_id in shown(summary["classes"]):
+    for class_id in shown(sorted(gallery.class_id.unique())):
         photos = []
         for kind in kinds:
             own = gallery[(gallery.class_id == class_id) & (gallery.kind == kind)].sort_values("index").head(masked)
@@ -122,7 +121,7 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     correlations = tables["masking_correlation"]
     if correlations.empty:
         return None
-    names = class_names(tables, summary["classes"])
+    names = class_names(summary)
     by_awareness = correlations[correlations.predictor == "category_awareness"]
     pictures, rows = [], []
     for target, words in TARGET_WORDS.items():
@@ -219,17 +218,18 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     pairs, distances = tables["class_overlap"], centroid_distances(tables["class_centroids"])
     if pairs.empty or not summary["overlap"]:
         return None
-    names = class_names(tables, summary["classes"])
+    names = class_names(summary)
     everywhere = pairs[(pairs.site == -1) & (pairs.k == pairs[pairs.site == -1].k.max())]
-    ids = list(distances.index) if distances is not None else sorted(set(everywhere.class_a) | set(everywhere.class_b))
-    order = similar_together(distances.to_numpy()) if distances is not None else list(range(len(ids)))
+    ids = common_classes(everywhere, distances)
+    near = similar_together(distances.loc[ids, ids].to_numpy()) if distances is not None else range(len(ids))
+    order = [ids[place] for place in near]
     pictures = []
     for criterion in OVERLAP_CRITERIA:
         own = everywhere[everywhere.criterion == criterion]
         if own.empty:
             continue
-        matrix = overlap_matrix(own, ids)[np.ix_(order, order)]
-        labels = [names[ids[place]] for place in order]
+        matrix = pairs_as_matrix(own, order)
+        labels = [names[class_id] for class_id in order]
         title = f"{CRITERION_WORDS[criterion].capitalize()} (%)"
         chance = float(own.overlap_by_chance.iloc[0])
         pictures.append(figures.overlap_heatmap(f"overlap-{criterion}", title, matrix, labels, chance))
@@ -261,7 +261,7 @@ def sharing(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     shared = tables["shared_channels"]
     if shared.empty:
         return None
-    k = 10 if (shared.k == 10).any() else int(shared.k.median())
+    k = min(shared.k.unique(), key=lambda size: abs(size - 10))
     sites = sorted(shared.site.unique())
     rows = []
     for criterion, words in CRITERION_WORDS.items():
@@ -333,7 +333,7 @@ def heavy_tails(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  
     tails = summary["heavy_tails"]
     if not tails:
         return None
-    rows = [{"site": site, "share": share} for site, share in tails["by_site"].items()]
+    rows = [{"site": int(site), "share": share} for site, share in tails["by_site"].items()]
     columns = {"site": "site", "share": "share of channels and classes"}
     table = table_of("Share with P(gain ≤ 0) above 0.001, by site", columns, rows, digits=4)
     lead = (

@@ -47,7 +47,8 @@ def mantel_test(one: Array, other: Array, permutations: int, random: np.random.G
     """Spearman r between two symmetric matrices' upper triangles, and its one-sided permutation p-value.
 
     Rows and columns of one matrix are permuted together (Mantel 1967), so that pairs that share a class do
-    not count as independent. All permutations are used where there are no more than asked for.
+    not count as independent. All permutations are used where there are no more than asked for. NaN where
+    either matrix does not vary.
     """
     n = len(one)
     upper = np.triu_indices(n, 1)
@@ -56,6 +57,8 @@ def mantel_test(one: Array, other: Array, permutations: int, random: np.random.G
         return spearman(one[upper], other[np.ix_(order, order)][upper])
 
     observed = agreement(np.arange(n))
+    if not np.isfinite(observed):
+        return float("nan"), float("nan")
     if factorial(n) <= permutations:
         null = [agreement(np.array(order)) for order in all_permutations(range(n))]
         return observed, float(np.mean(np.array(null) >= observed - 1e-12))

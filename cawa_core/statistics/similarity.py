@@ -23,14 +23,21 @@ def centroid_distances(centroids: pd.DataFrame) -> pd.DataFrame | None:
     return pd.DataFrame(distances, index=ids, columns=ids)
 
 
-def overlap_matrix(pairs: pd.DataFrame, class_ids: Iterable[int]) -> Array:
+def pairs_as_matrix(pairs: pd.DataFrame, class_ids: Iterable[int]) -> Array:
     """Overlaps of one criterion, site and k as a symmetric matrix with ones on its diagonal."""
     ids = list(class_ids)
+    pairs = pairs[pairs.class_a.isin(ids) & pairs.class_b.isin(ids)]
     place = {class_id: index for index, class_id in enumerate(ids)}
     matrix = np.eye(len(ids))
     a, b = pairs.class_a.map(place).to_numpy(), pairs.class_b.map(place).to_numpy()
     matrix[a, b] = matrix[b, a] = pairs.overlap.to_numpy(dtype=np.float64)
     return matrix
+
+
+def common_classes(pairs: pd.DataFrame, distances: pd.DataFrame | None) -> list[int]:
+    """Classes that have overlaps and, where distances are known, a place among them too; ascending."""
+    ids = {int(class_id) for column in (pairs.class_a, pairs.class_b) for class_id in column}
+    return sorted(ids if distances is None else ids & {int(class_id) for class_id in distances.index})
 
 
 def similar_together(distances: Array) -> list[int]:

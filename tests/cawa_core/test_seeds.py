@@ -15,7 +15,10 @@ def test_other_seeds_classes_and_purposes_differ():
     base = standard_normal(0, 0, range(4), 3)
     for other in (standard_normal(1, 0, range(4), 3), standard_normal(0, 1, range(4), 3)):
         assert not torch.equal(base, other)
-    draws = [random_generator(0, 0, 0, purpose).random() for purpose in ("latent", "latent code", "a long purpose 1", "a long purpose 2")]
+    draws = [
+        random_generator(0, 0, 0, purpose).random()
+        for purpose in ("latent", "latent code", "a long purpose 1", "a long purpose 2")
+    ]
     assert len(set(draws)) == 4
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -147,22 +148,48 @@ def test_a_stopped_audit_goes_on_where_it_was(tmp_path, tiny_spec, monkeypatch):
     compare(tmp_path / "whole", tmp_path / "stopped", tolerance=0)
 
 
-def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec, monkeypatch):
-    masking = stages.STAGES["masking"]
+@pytest.mark.parametrize("name", ["awareness", "masking", "class_metrics", "gallery"])
+def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec, monkeypatch, name):
+    """Whichever stage it hits, the other shards, the summary and the report come out; the next run mends it."""
+    stage = stages.STAGES[name]
 
     def poisoned(bench, shard):
-        if shard.class_ids == (1,) and shard.sites == (2,):
+        if 1 in shard.class_ids and shard.sites in ((), (0,)):
             raise RuntimeError("poison")
-        return masking.process(bench, shard)
+        return stage.process(bench, shard)
 
-    monkeypatch.setitem(stages.STAGES, "masking", dataclasses.replace(masking, process=poisoned))
-    result = small_audit(tmp_path / "audit", tiny_spec)
-    assert result.quarantined == ("masking-c0001-0001-s02-02",)
+    monkeypatch.setitem(stages.STAGES, name, dataclasses.replace(stage, process=poisoned))
+    spec = dataclasses.replace(tiny_spec, classes=(1, 3, 7, 8), masking_group_size=64)
+    result = small_audit(tmp_path / "audit", spec, classes_per_shard=1)
+    site = "-s00-00" if stage.by_site else ""
+    assert result.quarantined == (f"{name}-c0001-0001{site}",)
     assert any("RuntimeError: poison" in line for line in status_lines(tmp_path / "audit"))
     assert "failed" in (tmp_path / "audit/report.html").read_text()
     monkeypatch.undo()
-    result = small_audit(tmp_path / "audit", tiny_spec)
-    assert (result.computed, result.quarantined) == (1, ())
+    result = small_audit(tmp_path / "audit", spec)
+    assert (result.computed, result.quarantined, result.refreshed) == (1, (), True)
+    assert "Not complete" not in (tmp_path / "audit/report.html").read_text()
+
+
+def test_lost_files_are_computed_again(tmp_path, tiny_spec, audited):
+    """A stage's file, a derived one and the page: each comes back, whatever the shard size, and nothing twice."""
+    folder = tmp_path / "audit"
+    shutil.copytree(audited, folder)
+    for name in (
+        "tables/masking/part-masking-c0003-0003-s01-01.parquet",
+        "tables/masking_controls/part-masking-c0007-0007-s01-01.parquet",
+        "tables/class_overlap/part-all.parquet",
+        "tables/sites/part-all.parquet",
+    ):
+        (folder / name).unlink()
+    assert small_audit(folder, classes_per_shard=5).computed == 1
+    compare(audited, folder, tolerance=0)
+    (folder / "report.html").write_text("stale")
+    assert small_audit(folder).refreshed
+    assert not small_audit(folder).refreshed
+    read = list(folder.glob("tables/*/*.parquet"))
+    owned = [file for receipt in Manifest.read(folder).receipts.values() for file in receipt.files]
+    assert len(read) == len(owned)
 
 
 def test_stages_can_be_chosen(tmp_path, tiny_spec):

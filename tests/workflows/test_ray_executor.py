@@ -57,10 +57,11 @@ def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_pat
         manifest.add(outcome)
         if not killed and len(manifest.receipts) == 3:
             busy = next(slot for slot in dispatch.slots if slot.shard is not None)
-            os.kill(ray_cluster.get(busy.actor.ready.remote()), signal.SIGKILL)
+            busy_shard = busy.shard
+            os.kill(busy.process, signal.SIGKILL)
             killed = True
     assert sorted(manifest.receipts) == sorted(shard.name for shard in shards)
-    assert sum(dispatch.attempts.values()) <= 2
+    assert dispatch.attempts == {busy_shard.name: 1}
     for name in ("masking", "class_metrics"):
         assert len(manifest.table(name)) == len(Manifest.read(inline_audit).table(name))
 
@@ -83,7 +84,16 @@ def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
         f"--{field.name.replace('_', '-')}={_text(getattr(tiny_spec, field.name))}"
         for field in dataclasses.fields(tiny_spec)
     ]
-    command = [sys.executable, "-m", "workflows", "audit", "--executor=inline", f"--output={folder}", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "workflows",
+        "audit",
+        "--executor=ray",
+        "--workers=2",
+        f"--output={folder}",
+        *options,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(Manifest.read(folder).receipts) < 4:
@@ -96,7 +106,7 @@ def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
     assert done.returncode == 0, done.stderr
     after = Manifest.read(folder).receipts
     assert all(after[name].seconds == seconds for name, seconds in kept.items())
-    compare(inline_audit, folder, tolerance=1e-6)
+    compare(inline_audit, folder, tolerance=1e-4)
 
 
 def _text(value):

@@ -29,7 +29,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 MAX_ATTEMPTS = 3
 BACK_OFF_SECONDS = 2.0
@@ -61,12 +61,14 @@ class Slot:
     Attributes:
         actor: handle of the present actor.
         pending: reference to ``ready`` or to the shard in hand.
-        shard: the shard in hand; None while the actor starts or rests.
+        shard: the shard in hand; None while the actor starts.
+        process: the actor's process, once it has started.
     """
 
     actor: Any
     pending: Any
     shard: Shard | None = None
+    process: int | None = None
 
 
 class RayExecutor:
@@ -90,7 +92,7 @@ def connect() -> bool:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:
-        ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
     return True
 
 
@@ -105,22 +107,26 @@ class Dispatch:
         available = ray.cluster_resources().get("GPU" if self.gpus else "CPU", 0)
         self.n_workers = min(options.workers or max(1, int(available)), len(self.queue))
         self.slots: list[Slot] = []
-        self.proven = False
+        self.last_sign = time.monotonic()
+        self.failed_starts = 0
 
     def outcomes(self) -> Iterator[Outcome]:
         """Receipts and failures as they come."""
         self.slots = [self.new_slot() for _ in range(self.n_workers)]
-        deadline = time.monotonic() + self.options.start_timeout
         try:
-            while self.slots:
+            while self.queue or self.working():
                 done, _ = ray.wait([slot.pending for slot in self.slots], timeout=1.0)
                 for slot in [slot for slot in self.slots if slot.pending in done]:
                     yield from self.settle(slot)
-                if not self.proven and time.monotonic() > deadline:
+                if not self.working() and time.monotonic() - self.last_sign > self.options.start_timeout:
                     raise InputError(self.starved())
         finally:
             for slot in self.slots:
                 ray.kill(slot.actor)
+
+    def working(self) -> bool:
+        """Whether any actor has a shard in hand."""
+        return any(slot.shard is not None for slot in self.slots)
 
     def new_slot(self) -> Slot:
         """Start an actor with a share of the machine."""
@@ -134,24 +140,30 @@ class Dispatch:
         shard, slot.shard = slot.shard, None
         try:
             result = ray.get(slot.pending)
-            self.proven = True
-            if shard is not None:
-                yield result
-        except (ActorDiedError, ActorUnavailableError, RayTaskError) as error:
-            if shard is None and not isinstance(error, ActorUnavailableError):
-                self.attempts["start"] += 1
-                if self.attempts["start"] >= MAX_ATTEMPTS * self.n_workers:
-                    raise RuntimeError(f"workers cannot start: {error}") from error
-            yield from self.put_back(shard, error)
-            if not isinstance(error, RayTaskError) or shard is None:
+        except RayError as error:
+            if shard is None:
+                self.count_failed_start(error)
+            else:
+                yield from self.put_back(shard, error)
+            if shard is None or not isinstance(error, RayTaskError):
                 self.replace(slot)
                 return
+        else:
+            self.last_sign, self.failed_starts = time.monotonic(), 0
+            if shard is None:
+                slot.process = result
+            else:
+                yield result
         self.feed(slot)
 
-    def put_back(self, shard: Shard | None, error: BaseException) -> Iterator[Outcome]:
+    def count_failed_start(self, error: RayError) -> None:
+        """Give up where actors fail to start over and over, with none starting in between."""
+        self.failed_starts += 1
+        if self.failed_starts >= MAX_ATTEMPTS * self.n_workers:
+            raise RuntimeError(f"workers cannot start: {error}") from error
+
+    def put_back(self, shard: Shard, error: RayError) -> Iterator[Outcome]:
         """Queue a failed shard again, or give it up."""
-        if shard is None:
-            return
         self.attempts[shard.name] += 1
         if self.attempts[shard.name] >= MAX_ATTEMPTS:
             yield Failure(shard, "".join(traceback.format_exception(error)))
@@ -163,7 +175,7 @@ class Dispatch:
         ray.kill(slot.actor)
         time.sleep(BACK_OFF_SECONDS)
         fresh = self.new_slot()
-        slot.actor, slot.pending = fresh.actor, fresh.pending
+        slot.actor, slot.pending, slot.process = fresh.actor, fresh.pending, None
 
     def feed(self, slot: Slot) -> None:
         """Hand out the next shard, or release the actor where none is left."""
