@@ -113,7 +113,7 @@ def test_commands_on_a_folder_that_is_no_audit(monkeypatch, capsys, tmp_path):
 def test_unknown_flags_and_commands(monkeypatch, capsys):
     for arguments, message in (
         (["audit", "--sed", "1"], "No such option: --sed"),
-        (["audit", "--seed", "one"], "'one' is not a valid integer"),
+        (["audit", "--seed", "one"], "Invalid value for '--seed'"),
         (["audit", "--classes", ""], "no class is named ''"),
         (["audit", "--classes=--5"], "no class is named '--5'"),
         (["audit", "--neighbours", "500"], "neighbours must be below half of metric_samples=1000; got 500"),
