@@ -6,7 +6,7 @@ import json
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from cawa_core import assets
@@ -17,6 +17,7 @@ from cawa_core.generators.fashion_network import (
     FashionNetwork,
     GeneratorBlock,
 )
+from cawa_core.generators.upsampling_convolution import UpsamplingConvolution
 from cawa_core.real_images.fashion import CLASS_NAMES
 
 WEIGHTS = "fashion_biggan.safetensors"
@@ -36,6 +37,9 @@ class FashionBigGAN(Generator):
         shape = network.architecture
         self.z_dim, self.embed_dim = shape.z_dim, shape.embed_dim
         self.norms = _norms(network)
+        self.first_halves = nn.ModuleList(
+            UpsamplingConvolution(block.conv1) if block.upsample else block.conv1 for block in _blocks(network)
+        )
         self.sites = _describe_sites(network)
 
     @classmethod
@@ -75,7 +79,7 @@ class FashionBigGAN(Generator):
         """State at the following site: the block's other half, or the next block."""
         block, site = self._block(state.site), state.site + 1
         if state.site % 2 == 0:
-            x, skip = block.first_half(state.features), state.skip
+            x, skip = self.first_halves[state.site // 2](state.features), state.skip
         else:
             x = skip = block.second_half(state.features, state.skip)
         features = _activate(x, state.scales[site], state.shifts[site])
@@ -89,8 +93,12 @@ class FashionBigGAN(Generator):
         return self.network.blocks[site // 2]  # type: ignore[return-value]
 
 
+def _blocks(network: FashionNetwork) -> list[GeneratorBlock]:
+    return list(network.blocks)  # type: ignore[arg-type]
+
+
 def _norms(network: FashionNetwork) -> list[ClassConditionalBatchNorm]:
-    return [norm for block in network.blocks for norm in (block.norm1, block.norm2)]  # type: ignore[misc]
+    return [norm for block in _blocks(network) for norm in (block.norm1, block.norm2)]
 
 
 def _folded_modulation(norm: ClassConditionalBatchNorm, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,14 +111,13 @@ def _folded_modulation(norm: ClassConditionalBatchNorm, condition: Tensor) -> tu
 
 
 def _activate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return functional.relu(torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]))
+    return functional.relu_(torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]))
 
 
 def _describe_sites(network: FashionNetwork) -> tuple[Site, ...]:
     sites: list[Site] = []
     resolution = network.architecture.base_resolution
-    for number, block in enumerate(network.blocks):
-        assert isinstance(block, GeneratorBlock)
+    for number, block in enumerate(_blocks(network)):
         for half, convolution in (("norm1", block.conv1), ("norm2", block.conv2)):
             sites.append(
                 Site(
