@@ -22,7 +22,7 @@ reference: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "creating $(VENV) and installing (a few minutes the first time)"
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) lacks venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PIP) --editable .
 	@touch $@
 

@@ -42,8 +42,8 @@ SITE = {"site": (I16, "index of the CCBN + ReLU site in forward order")}
 CRITERION = {
     "criterion": (
         TEXT,
-        "what ranks the channels: category_highest, category_lowest, latent_highest, "
-        "expected_activation_highest or masking_highest (mean absolute score change)",
+        "what ranks the channels: category_highest, category_lowest, latent_highest (sampled latent_awareness, or "
+        "the robust one where nothing was sampled), expected_activation_highest or masking_highest (score_change_abs)",
     )
 }
 
@@ -72,6 +72,7 @@ METRICS = {
 COUNTS = {
     "n_real": (I32, "real images used"),
     "n_fake": (I32, "generated images used"),
+    "ms_ssim_clamped": (I32, "negative terms of MS-SSIM set to zero, over all pairs and scales"),
     "protocol": (TEXT, "evaluator, feature layer, k, kernel and MS-SSIM scales"),
 }
 
@@ -149,7 +150,7 @@ TABLES = {
                 "class_name": (TEXT, "name of the class"),
                 "total_awareness": (
                     F64,
-                    "sum over sites and channels of |E_z[offset / gain]| in closed form (sec. 5.4)",
+                    "sum over sites and channels that reach the image of |E_z[offset / gain]|, closed form (sec. 5.4)",
                 ),
                 **METRICS,
                 **COUNTS,
@@ -195,7 +196,11 @@ TABLES = {
             {
                 **CLASS,
                 **SITE,
-                "predictor": (TEXT, "category_awareness, activation_probability, expected_activation or screening"),
+                "predictor": (
+                    TEXT,
+                    "category_awareness (closed form where there is one), category_awareness_sampled, "
+                    "activation_probability, expected_activation or screening",
+                ),
                 "target": (TEXT, "column of masking that is predicted"),
                 "n_groups": (I32, "groups behind the correlation"),
                 "pearson_smoothed": (F32, "r with the change smoothed in predictor order (Savitzky-Golay, sec. 4.1)"),
@@ -259,11 +264,6 @@ TABLES = {
         ),
     )
 }
-
-
-def tables_of_stage(stage: str) -> tuple[str, ...]:
-    """Names of the tables that a stage writes."""
-    return tuple(name for name, table in TABLES.items() if table.stage == stage)
 
 
 def as_markdown() -> str:

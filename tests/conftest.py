@@ -11,7 +11,7 @@ from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.fashion_network import FashionArchitecture, FashionNetwork
 
 
-def random_generator(seed: int = 0) -> FashionBigGAN:
+def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
     """A small generator with random weights and random batch norm statistics."""
     torch.manual_seed(seed)
     shape = FashionArchitecture(z_dim=6, embed_dim=5, widths=(12, 10, 8, 6))
@@ -28,7 +28,7 @@ def random_generator(seed: int = 0) -> FashionBigGAN:
 
 @pytest.fixture
 def tiny_generator() -> FashionBigGAN:
-    return random_generator()
+    return random_fashion_generator()
 
 
 @pytest.fixture

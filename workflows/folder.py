@@ -27,7 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
         InputError: another driver holds it, or the folder cannot be written.
     """
     try:
-        handle = (folder / ".lock").open("w")
+        handle = (folder / ".lock").open("a")
     except OSError as error:
         raise InputError(f"output {folder} cannot be written: {error.strerror}; choose another --output") from None
     with handle:

@@ -33,15 +33,17 @@ class ImageSet:
 
 def metrics_of_class(*, real: ImageSet, fake: ImageSet, neighbours: int) -> dict[str, float | int]:
     """The metric and count columns of the ``class_metrics`` table."""
+    similarity = pairwise_ms_ssim(fake.images)
     manifold = manifold_metrics(real=real.features, fake=fake.features, neighbours=neighbours)
     return {
         **dataclasses.asdict(manifold),
         "fid": frechet_distance(real=real.features, fake=fake.features),
         "kid": kernel_distance(real=real.features, fake=fake.features),
-        "ms_ssim": pairwise_ms_ssim(fake.images).mean,
+        "ms_ssim": similarity.mean,
         "classifier_accuracy": float(fake.correct.double().mean()),
         "n_real": len(real.features),
         "n_fake": len(fake.features),
+        "ms_ssim_clamped": similarity.n_clamped,
     }
 
 

@@ -14,21 +14,19 @@ class Evaluator(nn.Module, ABC):
         name: the registry's name.
         digest: SHA-256 of the weights.
         protocol: preprocessing and feature layer in words; part of every result's identity.
-        feature_dim: size of a feature vector.
     """
 
     name: str
     digest: str
     protocol: str
-    feature_dim: int
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """Images float32 NCHW in [-1, 1] => features float32 ``[n, feature_dim]``."""
+        """Images float32 NCHW in [-1, 1] => features float32 ``[n, d]``."""
 
     @abstractmethod
     def logits_of_features(self, features: Tensor) -> Tensor:
-        """Features ``[n, feature_dim]`` => class logits ``[n, n_classes]``."""
+        """Features ``[n, d]`` => class logits ``[n, n_classes]``."""
 
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Images float32 NCHW in [-1, 1] => float64 log softmax ``[n, n_classes]``.

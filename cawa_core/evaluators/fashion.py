@@ -49,7 +49,6 @@ class FashionCNN(Evaluator):
 
     name = "fashion-cnn"
     protocol = "fashion-cnn; grey 28 x 28 in [-1, 1], no resize; features: penultimate layer, 128"
-    feature_dim = FEATURE_DIM
 
     def __init__(self, network: FashionClassifier, digest: str) -> None:
         super().__init__()

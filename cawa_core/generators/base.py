@@ -93,16 +93,6 @@ class SiteState:
         """The same state with other features at its site: a mask, an edit, a transplant."""
         return dataclasses.replace(self, features=features)
 
-    def repeat(self, times: int) -> SiteState:
-        """``times`` copies behind one another along the batch: ``n`` => ``times · n``."""
-        return SiteState(
-            self.site,
-            self.features.repeat(times, 1, 1, 1),
-            self.skip.repeat(times, 1, 1, 1),
-            tuple(scale.repeat(times, 1) for scale in self.scales),
-            tuple(shift.repeat(times, 1) for shift in self.shifts),
-        )
-
 
 class Generator(nn.Module, ABC):
     """A class-conditional generator seen as a straight line of sites.
@@ -113,7 +103,6 @@ class Generator(nn.Module, ABC):
         sites: in forward order.
         z_dim, embed_dim: sizes of latent code and class embedding.
         image_size: side of the square image in pixels.
-        image_channels: 1 (grey) or 3 (RGB).
         class_names: one a class.
     """
 
@@ -123,7 +112,6 @@ class Generator(nn.Module, ABC):
     z_dim: int
     embed_dim: int
     image_size: int
-    image_channels: int
     class_names: tuple[str, ...]
 
     @property

@@ -29,7 +29,6 @@ class FashionBigGAN(Generator):
     name = "fashion-biggan"
     class_names = CLASS_NAMES
     image_size = 28
-    image_channels = 1
 
     def __init__(self, network: FashionNetwork, digest: str) -> None:
         super().__init__()

@@ -31,8 +31,10 @@ class UpsamplingConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[n, C_in, H, W]`` => ``[n, C_out, 2H, 2W]``, channels last."""
         n, _, height, width = x.shape
-        parts = functional.conv2d(x, self.weight, self.bias, padding=1).permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
-        result = parts.new_empty(n, height, 2, width, 2, parts.shape[-1])
+        parts: Tensor = (
+            functional.conv2d(x, self.weight, self.bias, padding=1).permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
+        )
+        result: Tensor = parts.new_empty(n, height, 2, width, 2, parts.shape[-1])
         for y in PARITIES:
             for x_parity in PARITIES:
                 result[:, :, y, :, x_parity] = parts[:, y : y + height, x_parity : x_parity + width, y, x_parity]

@@ -93,7 +93,8 @@ def _legend_above(axes: Axes, share: float, place: Literal["upper left", "upper 
     """A legend in room made above the data: a share of the present height."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + share * (high - low))
-    axes.legend(loc=place)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=place)
 
 
 def masking_curve(

@@ -16,7 +16,6 @@ from cawa_core import assets
 from cawa_core.digests import digest_of_file
 from cawa_core.evaluators.fashion import WEIGHTS as CLASSIFIER_WEIGHTS
 from cawa_core.generators.fashion import WEIGHTS as GENERATOR_WEIGHTS
-from cawa_core.generators.fashion_network import FashionNetwork
 from cawa_core.real_images.fashion import FashionMnistTest
 from cawa_core.tables import write_atomically
 from workflows.progress import ProgressReporter
@@ -55,7 +54,7 @@ def main(
     synthesis = GeneratorTraining(iterations=generator_iterations)
     with ProgressReporter("training fashion-biggan", synthesis.iterations) as progress:
 
-        def on_step(iteration: int, losses: dict[str, float], average: FashionNetwork) -> None:  # noqa: ARG001
+        def on_step(iteration: int, losses: dict[str, float]) -> None:  # noqa: ARG001
             progress.advance(1, ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items()))
 
         generator = train_generator(images, labels, synthesis, on_step)

@@ -130,11 +130,11 @@ def train_generator(
     images: Tensor,
     labels: Tensor,
     settings: GeneratorTraining,
-    on_step: Callable[[int, dict[str, float], FashionNetwork], None],
+    on_step: Callable[[int, dict[str, float]], None],
 ) -> FashionNetwork:
     """Train on images ``[n, 1, 28, 28]`` in [-1, 1]; return the averaged network with standing statistics.
 
-    ``on_step`` receives the iteration (from 1), the losses and the running average of the weights.
+    ``on_step`` receives the iteration (from 1) and the losses.
     """
     torch.manual_seed(settings.seed)
     random = torch.Generator().manual_seed(settings.seed)
@@ -158,5 +158,5 @@ def train_generator(
         z = torch.randn(settings.batch_size, shape.z_dim, generator=random)
         losses["generator"] = generator_step(generator, discriminator, adam_g, z, classes)
         average.update(generator, iteration)
-        on_step(iteration, losses, average.network)
+        on_step(iteration, losses)
     return with_standing_statistics(average.network, settings)
