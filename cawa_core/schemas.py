@@ -269,10 +269,13 @@ TABLES = {
 def as_markdown() -> str:
     """All tables as ``docs/tables.md`` shows them."""
     parts = [
-        "# Tables\n\nEvery table of an audit folder, its key first. Null means unknown or undefined, never zero.\n"
+        "# Tables\n\nEvery table of an audit folder, its key first. Null means unknown or undefined, never zero. "
+        "In the examples `folder` is the audit folder and `pd` is pandas.\n"
     ]
     for table in TABLES.values():
         parts.append(f"\n## {table.name}\n\nWritten by: {table.stage}. Key: {', '.join(table.key)}.\n\n")
+        parts.append(f'`pd.read_parquet(f"{{folder}}/tables/{table.name}")`, ')
+        parts.append(f"`duckdb.sql(f\"from '{{folder}}/tables/{table.name}/*.parquet'\")`\n\n")
         parts.append("| column | type | meaning |\n|---|---|---|\n")
         parts += [
             f"| {name} | {kind} | {meaning.replace('|', chr(92) + '|')} |\n"

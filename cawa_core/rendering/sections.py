@@ -24,6 +24,16 @@ SHOWN_CLASSES = 20
 CURVES = 4
 """Class-site pairs shown as curves, like the paper's Fig. 4."""
 TARGET_WORDS = {"score_change": "signed change", "score_change_abs": "absolute change"}
+FLOOR_COLUMNS = {
+    "metric": "metric",
+    "mean": "all samples",
+    "half_fake_against_real": "half the fakes",
+    "half_real_against_real": "reals against reals",
+    "min": "lowest",
+    "min_class": "of",
+    "max": "highest",
+    "max_class": "of",
+}
 OVERLAP_CRITERIA = ("category_highest", "expected_activation_highest", "masking_highest")
 
 
@@ -320,6 +330,8 @@ def quality(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         found.append(
             table_of("Correlation with total awareness over classes", {**correlations, "n_classes": "n"}, rows)
         )
+    floors = [{"metric": name, **values} for name, values in summary["class_metrics"].items()]
+    found.append(table_of("Mean over classes, and the same at half the samples", FLOOR_COLUMNS, floors))
     lead = (
         "Features and classifications come from the evaluator below, so distances compare with other audits of the "
         "same protocol only. FID grows as samples get fewer: the last two FID columns compare at equal size, and the "
