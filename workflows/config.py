@@ -24,7 +24,9 @@ class RunOptions:
     executor: Literal["ray", "inline"] = option("ray", "Where shards run: ray (all cores, or RAY_ADDRESS) or inline.")
     workers: Annotated[int, Field(ge=0)] = option(0, "Ray workers; 0: one for each GPU or CPU.")
     device: str = option("cpu", "Device of the models: cpu, cuda, cuda:N or mps.")
-    batch_size: Annotated[int, Field(ge=1)] = option(64, "Images to a forward pass.")
+    batch_size: Annotated[int, Field(ge=1)] = option(
+        32, "Images to a forward pass; larger suits GPUs, small ones the cache of a CPU."
+    )
     classes_per_shard: Annotated[int, Field(ge=0)] = option(0, "Classes to a shard; 0: what suits each stage.")
     start_timeout: Annotated[float, Field(gt=0)] = option(300.0, "Seconds to wait for the first worker.")
 

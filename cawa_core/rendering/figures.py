@@ -89,12 +89,12 @@ def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:
     return Picture(name, alt, svg.getvalue().decode(), png.getvalue())
 
 
-def _legend_above(axes: Axes, share: float, place: Literal["upper left", "upper right"]) -> None:
+def _legend_above(axes: Axes, share: float, place: Literal["upper center", "upper right"], columns: int = 1) -> None:
     """A legend in room made above the data: a share of the present height."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + share * (high - low))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc=place)
+        axes.legend(loc=place, ncols=columns, columnspacing=1.0)
 
 
 def masking_curve(
@@ -229,7 +229,7 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
         axes.axhline(0, color=light("rule"), linewidth=0.8)
         axes.set_xticks(range(len(sites)), ["all" if site == -1 else str(site) for site in sites])
         axes.set(title=title, xlabel="site of the mask", ylabel="change of the class's probability")
-        _legend_above(axes, 0.35, "upper left")
+        _legend_above(axes, 0.15, "upper center", columns=3)
 
     return draw(name, f"{title}: lowest, random and highest channels masked, by site", SIZE, paint)
 
