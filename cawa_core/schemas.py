@@ -13,6 +13,9 @@ I16, I32, I64 = pa.int16(), pa.int32(), pa.int64()
 F32, F64, TEXT = pa.float32(), pa.float64(), pa.string()
 CHANNELS = pa.list_(pa.int32())
 
+ALL_SITES = -1
+"""In a ``site`` column: all sites together."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:

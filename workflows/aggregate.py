@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics import overlap
@@ -21,7 +22,6 @@ from cawa_core.tables import Manifest, Rows
 
 Array = NDArray[np.float64]
 
-ALL_SITES = -1
 PREDICTORS = {
     "category_awareness": "category_awareness",
     "category_awareness_sampled": "category_awareness_sampled",

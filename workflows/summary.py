@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from cawa_core.rendering.findings import findings
 from cawa_core.rendering.html_tables import records
+from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics.intervals import bootstrap_mean, mantel_test
 from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix
 from cawa_core.tables import Manifest
-from workflows.aggregate import ALL_SITES, METRICS
+from workflows.aggregate import METRICS
 
 Array = NDArray[np.float64]
 Randoms = Callable[[str], np.random.Generator]

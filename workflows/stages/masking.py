@@ -9,15 +9,13 @@ import numpy as np
 from cawa_core.masking.effects import masking_effects
 from cawa_core.masking.engine import everywhere_log_scores, site_log_scores
 from cawa_core.masking.groups import Channels, awareness_order, consecutive_groups, control_masks
+from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import random_generator
 from cawa_core.tables import Rows
 from workflows.shards import Shard
 from workflows.stages.awareness import class_awareness
 from workflows.stages.base import Stage
 from workflows.workbench import Workbench
-
-EVERYWHERE = -1
-"""Stands for all sites at once in the ``site`` column of the controls."""
 
 Named = list[tuple[str, int]]
 """(control, repeat) of each mask."""
@@ -84,7 +82,7 @@ def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
     z = bench.latents(class_id, bench.spec.masking_latents)
     unmasked, masked = everywhere_log_scores(bench.generator, bench.evaluator, z, class_id, masks, bench.batch_size)
     sizes = [sum(map(len, mask.values())) for mask in masks]
-    return _control_rows(class_id, EVERYWHERE, names, sizes, unmasked, masked)
+    return _control_rows(class_id, ALL_SITES, names, sizes, unmasked, masked)
 
 
 def _named(controls: dict[str, list[Channels]]) -> Named:

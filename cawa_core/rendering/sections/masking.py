@@ -1,0 +1,116 @@
+"""Awareness against the effect of masking (Fig. 4), and which predictor foretells it best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cawa_core.rendering import figures
+from cawa_core.rendering.figures import Picture
+from cawa_core.rendering.findings import PREDICTOR_WORDS, interval_words, signed
+from cawa_core.rendering.html_tables import records, table_of
+from cawa_core.rendering.sections.base import TARGET_WORDS, Section, Tables, class_names
+from cawa_core.statistics.correlation import smoothed
+
+CURVES = 4
+"""Class-site pairs shown as curves, like the paper's Fig. 4."""
+
+
+def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
+    """Fig. 4, signed and absolute, with the permutation null of every class and site."""
+    correlations = tables["masking_correlation"]
+    if correlations.empty:
+        return None
+    names = class_names(summary)
+    by_awareness = correlations[correlations.predictor == "category_awareness"]
+    pictures, rows = [], []
+    for target, words in TARGET_WORDS.items():
+        own = by_awareness[by_awareness.target == target].sort_values("pearson_smoothed", ascending=False)
+        pictures.append(figures.null_band(f"null-{target}", f"{words.capitalize()}, all pairs", records(own)))
+        middle = own.iloc[[len(own) // 2]]
+        for place, row in enumerate(records(pd.concat([own.head(CURVES), middle]))):
+            rank = "median pair" if place == len(own.head(CURVES)) else f"no. {place + 1}"
+            pictures.append(_curve(tables, row, names[row["class_id"]], words, rank))
+        rows += [{**row, "class": names[row["class_id"]], "words": words} for row in records(own)]
+    columns = {
+        "class": "class",
+        "site": "site",
+        "words": "effect",
+        "pearson_smoothed": "smoothed r",
+        "null_mean": "null mean",
+        "null_std": "null sd",
+        "p_value": "p",
+        "pearson": "r",
+        "spearman": "rank r",
+        "n_groups": "n",
+    }
+    lead = (
+        "Channels in order of category awareness (blue) against what masking each does to the class's probability: "
+        "one dot a channel, red when smoothed as in the paper. For each kind of change the four class-site pairs of "
+        "highest r, as the paper shows its best, and then the median pair. Smoothing raises r by itself: the grey "
+        "bands hold 95% of the smoothed r of randomly permuted changes."
+    )
+    table = table_of("Category awareness against the effect of masking, every class and site", columns, rows)
+    return Section("curves", "Awareness and the effect of masking", lead, tuple(pictures), (table,))
+
+
+def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, rank: str) -> Picture:
+    masking, awareness = tables["masking"], tables["awareness"]
+    here = (masking.class_id == row["class_id"]) & (masking.site == row["site"])
+    groups = masking[here].sort_values("group")
+    estimator = "closed_form" if (awareness.estimator == "closed_form").any() else "monte_carlo"
+    there = (awareness.class_id == row["class_id"]) & (awareness.site == row["site"])
+    values = awareness[there & (awareness.estimator == estimator)].set_index("channel").category_awareness
+    mean_awareness = np.array([values[list(channels)].mean() for channels in groups.channels])
+    change = groups[row["target"]].to_numpy(dtype=np.float64)
+    r = f"r = {signed(row['pearson_smoothed'])}"
+    null = f"null {signed(row['null_mean'])} ± {row['null_std']:.2f}, p = {row['p_value']:.3f}"
+    title = f"{class_name}, site {row['site']} ({rank}): {r}\n{null}"
+    name = f"curve-{row['target']}-{rank.replace('no. ', '').replace(' ', '-')}"
+    alt = f"{class_name} at site {row['site']}: {words} of the score by channels in order of awareness; {r}, {null}"
+    return figures.masking_curve(name, title, mean_awareness, change, smoothed(change), words, alt)
+
+
+def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  # noqa: ARG001
+    """Which predictor foretells masking best, site by site."""
+    rows = summary["masking_prediction"]
+    if not rows:
+        return None
+    pictures = tuple(
+        figures.predictor_lines(
+            f"predictors-{target}",
+            words.capitalize(),
+            [row for row in rows if row["target"] == target and row["site"] >= 0],
+            PREDICTOR_WORDS,
+        )
+        for target, words in TARGET_WORDS.items()
+    )
+    columns = {
+        "words": "predictor",
+        "target": "effect",
+        "where": "site",
+        "spearman": "rank r",
+        "interval": "95% interval",
+        "pearson_smoothed": "smoothed r",
+        "pearson": "r",
+        "null_std": "null sd of smoothed r",
+        "share_significant": "share p < 0.05",
+    }
+    shown_rows = [
+        {
+            **row,
+            "words": PREDICTOR_WORDS[row["predictor"]],
+            "where": "all" if row["site"] == -1 else str(row["site"]),
+            "interval": interval_words(row["spearman_ci"]).removeprefix("95% interval "),
+        }
+        for row in rows
+    ]
+    lead = (
+        "None of these needs a forward pass. Rank correlation over the channels of a site, mean over classes, with "
+        "95% intervals over classes. Every predictor goes through the same test and the same null."
+    )
+    table = table_of("Every predictor against every effect", columns, shown_rows)
+    return Section("predictors", "What foretells the effect of masking", lead, pictures, (table,))

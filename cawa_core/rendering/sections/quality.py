@@ -1,0 +1,87 @@
+"""Class metrics, total awareness (Fig. 10), and where awareness has heavy tails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cawa_core.rendering import figures
+from cawa_core.rendering.findings import METRIC_SIGNS, signed
+from cawa_core.rendering.html_tables import records, table_of
+from cawa_core.rendering.sections.base import Section, Tables
+
+FLOOR_COLUMNS = {
+    "metric": "metric",
+    "mean": "all samples",
+    "half_fake_against_real": "half the fakes",
+    "half_real_against_real": "reals against reals",
+    "min": "lowest",
+    "min_class": "of",
+    "max": "highest",
+    "max_class": "of",
+}
+
+
+def quality(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
+    """Class metrics, their floor, and their correlation with total awareness (Fig. 10)."""
+    metrics, floor = tables["class_metrics"], tables["class_metric_floor"]
+    if metrics.empty:
+        return None
+    pictures = []
+    for row in summary["metric_correlation"] or []:
+        if row["metric"] in METRIC_SIGNS:
+            x, y = metrics.total_awareness.to_numpy(), metrics[row["metric"]].to_numpy(dtype=np.float64)
+            r = f"{signed(row['pearson'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"
+            label = row["metric"].upper().replace("_", "-") if row["metric"] in ("fid", "ms_ssim") else row["metric"]
+            pictures.append(figures.metric_scatter(f"metric-{row['metric']}", label, x, y, list(metrics.class_name), r))
+    halves = floor.pivot(index="class_id", columns="comparison", values="fid")
+    joined = records(metrics.merge(halves.add_prefix("fid_"), left_on="class_id", right_index=True))
+    columns = {
+        "class_name": "class",
+        "total_awareness": "total awareness",
+        "classifier_accuracy": "accuracy",
+        "precision": "precision",
+        "recall": "recall",
+        "density": "density",
+        "coverage": "coverage",
+        "fid": "FID",
+        "fid_fake_real": "FID, half the fakes",
+        "fid_real_real": "FID, reals against reals",
+        "kid": "KID",
+        "ms_ssim": "MS-SSIM",
+        "n_real": "n real",
+        "n_fake": "n fake",
+    }
+    correlations = {"metric": "metric", "pearson": "r", "ci_low": "95% from", "ci_high": "to", "spearman": "rank r"}
+    found = [table_of("Quality and diversity by class", columns, joined)]
+    if summary["metric_correlation"]:
+        rows = summary["metric_correlation"]
+        found.append(
+            table_of("Correlation with total awareness over classes", {**correlations, "n_classes": "n"}, rows)
+        )
+    floors = [{"metric": name, **values} for name, values in summary["class_metrics"].items()]
+    found.append(table_of("Mean over classes, and the same at half the samples", FLOOR_COLUMNS, floors))
+    lead = (
+        "Features and classifications come from the evaluator below, so distances compare with other audits of the "
+        "same protocol only. FID grows as samples get fewer: the last two FID columns compare at equal size, and the "
+        f"distance of real images from themselves is the floor. Protocol: {metrics.protocol.iloc[0]}."
+    )
+    return Section("quality", "Quality, diversity and total awareness", lead, tuple(pictures), tuple(found))
+
+
+def heavy_tails(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  # noqa: ARG001
+    """Where gains change sign, and what it does to sampled awareness."""
+    tails = summary["heavy_tails"]
+    if not tails:
+        return None
+    rows = [{"site": int(site), "share": share} for site, share in tails["by_site"].items()]
+    columns = {"site": "site", "share": "share of channels and classes"}
+    table = table_of("Share with P(gain ≤ 0) above 0.001, by site", columns, rows, digits=4)
+    lead = (
+        "Awareness is the mean of offset / gain, a ratio of normal variables. Where the gain can cross zero that ratio "
+        "has no finite variance, and a sampled mean depends on its worst sample. The closed form (a principal value) "
+        "does not; the robust latent awareness, from quartiles, is finite everywhere."
+    )
+    return Section("tails", "Gains that change sign", lead, (), (table,))
