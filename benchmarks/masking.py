@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 import torch
 
+from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionCNN
 from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.request import GeneratorRequest
 from cawa_core.masking.engine import log_scores, site_log_scores
 from tests.reference.hooked_masking import hooked_images
 
@@ -29,7 +31,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure every site."""
-    generator, evaluator = FashionBigGAN.bundled(), FashionCNN.bundled()
+    generator = FashionBigGAN.bundled(GeneratorRequest("fashion-biggan"))
+    evaluator = FashionCNN.bundled(EvaluatorRequest("fashion-cnn"))
     z, masks = generator.sample_latents(0, 0, range(LATENTS)), [(channel,) for channel in range(MASKS)]
     print(f"{MASKS} masks x {LATENTS} latents, {torch.get_num_threads()} threads, {REPEATS} interleaved repeats")
     for site in generator.sites:

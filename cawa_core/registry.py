@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import operator
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from cawa_core.errors import InputError, suggestion
@@ -13,38 +16,80 @@ Made = TypeVar("Made")
 
 
 class Registry(Generic[Made]):
-    """Maps a name to ``"module:attribute"``, imported on first use."""
+    """Maps a name to ``"module:attribute"``, imported on first use.
+
+    Beside its own names it knows families, whose names go on after a slash (``timm/resnet50``), and any
+    ``package.module:factory`` of the user's.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._targets: dict[str, str] = {}
+        self._defaults: dict[str, Mapping[str, Any]] = {}
+        self._families: dict[str, str] = {}
 
-    def register(self, name: str, target: str) -> None:
-        """Add a factory; a name can be given once.
+    def register(self, name: str, target: str, **defaults: Any) -> None:  # noqa: ANN401
+        """Add a factory; a name can be given once. ``defaults``: options that suit it better than the general ones.
 
         Raises:
             ValueError: the name is taken.
         """
         if name in self._targets:
             raise ValueError(f"{self.kind} name {name!r} is taken by {self._targets[name]}; choose another")
-        self._targets[name] = target
+        self._targets[name], self._defaults[name] = target, defaults
+
+    def register_family(self, prefix: str, target: str) -> None:
+        """Add a factory for all names ``prefix/...``."""
+        self._families[prefix] = target
 
     def names(self) -> list[str]:
-        """All names in alphabetical order."""
-        return sorted(self._targets)
+        """All names in alphabetical order, families last."""
+        return sorted(self._targets) + [f"{prefix}/NAME" for prefix in sorted(self._families)]
+
+    def defaults(self, name: str) -> Mapping[str, Any]:
+        """Options that suit a name; none for one that is not registered."""
+        return self._defaults.get(name, {})
 
     def factory(self, name: str) -> Callable[..., Made]:
         """The callable behind a name.
 
         Raises:
-            InputError: the name is unknown.
+            InputError: the name is unknown, or the user's factory cannot be imported.
         """
-        if name not in self._targets:
-            known = self.names()
-            raise InputError(f"{self.kind} must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}")
-        module, attribute = self._targets[name].split(":")
-        return cast(Callable[..., Made], operator.attrgetter(attribute)(importlib.import_module(module)))
+        if name in self._targets:
+            return cast(Callable[..., Made], _imported(self._targets[name]))
+        family, slash, _ = name.partition("/")
+        if slash and family in self._families:
+            return cast(Callable[..., Made], _imported(self._families[family]))
+        if ":" in name:
+            return self._users_factory(name)
+        known = self.names()
+        raise InputError(
+            f"{self.kind} must be one of {', '.join(known)} or package.module:factory; got {name!r}"
+            f"{suggestion(name, known)}"
+        )
 
-    def make(self, name: str, **options: Any) -> Made:  # noqa: ANN401
+    def make(self, name: str, *arguments: Any) -> Made:  # noqa: ANN401
         """Build what the name stands for."""
-        return self.factory(name)(**options)
+        return self.factory(name)(*arguments)
+
+    def _users_factory(self, target: str) -> Callable[..., Made]:
+        """A factory of the user's, who need not care for what it is asked for."""
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        try:
+            factory = _imported(target)
+        except (ImportError, AttributeError) as error:
+            raise InputError(
+                f"{self.kind} {target!r} must be an importable package.module:factory; {error}; modules of the "
+                "current folder can be imported"
+            ) from None
+        if not callable(factory):
+            raise InputError(f"{self.kind} {target!r} must be a callable; got {type(factory).__name__}")
+        takes_request = bool(inspect.signature(factory).parameters)
+        return lambda request: factory(request) if takes_request else factory()
+
+
+def _imported(target: str) -> Any:  # noqa: ANN401
+    module, attribute = target.split(":", 1)
+    return operator.attrgetter(attribute)(importlib.import_module(module))

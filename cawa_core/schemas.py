@@ -62,6 +62,8 @@ EFFECT = {
     **_with_stderr("log_score_change_abs", "mean over latents of the absolute change of the log-probability"),
 }
 
+EVALUATOR = "the evaluator, its preprocessing and arithmetic: rows compare only where it is the same"
+
 METRICS = {
     "precision": (F32, "share of fakes inside the manifold of the reals, in [0, 1]"),
     "recall": (F32, "share of reals inside the manifold of the fakes, in [0, 1]"),
@@ -128,6 +130,7 @@ TABLES = {
                 "screened_score_change_abs": (F32, "first-order estimate of score_change_abs; null until screened"),
                 "method": (TEXT, "exact, regression or screening"),
                 "n_samples": (I32, "latents behind the row"),
+                "protocol": (TEXT, EVALUATOR),
             },
         ),
         Table(
@@ -142,6 +145,7 @@ TABLES = {
                 "n_channels": (I32, "channels masked"),
                 **EFFECT,
                 "n_samples": (I32, "latents behind the row"),
+                "protocol": (TEXT, EVALUATOR),
             },
         ),
         Table(

@@ -6,14 +6,21 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cawa_core.digests import digest_of_data
 from cawa_core.errors import InputError, suggestion
 
-STAGES = ("awareness", "masking", "class_metrics", "gallery")
+NEEDS = {
+    "awareness": (),
+    "masking": ("evaluator",),
+    "class_metrics": ("evaluator", "real_images"),
+    "gallery": ("evaluator",),
+}
+"""Stage => which options must name something, beside the generator."""
+STAGES = tuple(NEEDS)
 ESTIMATORS = ("closed_form", "monte_carlo")
 
 Count = Annotated[int, Field(ge=1)]
@@ -34,14 +41,37 @@ class AuditSpec:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    generator: str = option("fashion-biggan", "Which generator to audit; `cawa models` lists them.")
-    evaluator: str = option("fashion-cnn", "Classifier that scores images, and whose features the metrics use.")
-    real_images: str = option("fashion-mnist-test", "Real images that generated ones are compared with.")
-    classes: tuple[int | str, ...] = option((), "Classes by index or name, comma-separated; all when left out.")
+    generator: str = option(
+        "fashion-biggan", "Which generator to audit: `cawa models` lists them; or package.module:factory."
+    )
+    truncation: Fraction = option(1.0, "Truncation of the latents in (0, 1]; 1: none, as in the paper.")
+    truncation_statistics: Literal["interpolated", "package"] = option(
+        "interpolated",
+        "BigGAN-deep's statistics between two recorded truncations: interpolated, or package "
+        "(what pytorch-pretrained-biggan does).",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = option(
+        "float32", "Arithmetic of the networks; below float32 by autocast, not for published numbers."
+    )
+    evaluator: str = option(
+        "fashion-cnn",
+        "Classifier that scores images: one of `cawa models`, or package.module:factory.",
+    )
+    fid_features: str = option("", "Network whose features FID and KID compare; the evaluator when left out.")
+    manifold_features: str = option("", "The same for precision, recall, density, coverage.")
+    real_images: str = option(
+        "fashion-mnist-test", "Real images that generated ones are compared with: a name, or a folder of class folders."
+    )
+    classes: tuple[int | str, ...] = option(
+        (), "Classes by index, name or WordNet id, comma-separated; all when left out."
+    )
     stages: tuple[str, ...] = option(STAGES, f"Which stages to run: {', '.join(STAGES)}.")
     seed: Annotated[int, Field(ge=0)] = option(0, "Seed of every latent and every permutation.")
     awareness_estimators: tuple[str, ...] = option(ESTIMATORS, f"Which estimators: {', '.join(ESTIMATORS)}.")
     awareness_samples: Annotated[int, Field(ge=2)] = option(10_000, "Latents a class for Monte Carlo awareness.")
+    monte_carlo_classes: Annotated[int, Field(ge=0)] = option(
+        0, "How many classes, evenly spread, Monte Carlo samples beside the closed form; 0: all."
+    )
     masking_latents: Annotated[int, Field(ge=2)] = option(64, "Latents a class for masking (the paper: 1000).")
     masking_group_size: Count = option(1, "Channels masked together, neighbours in awareness order.")
     control_fraction: Fraction = option(0.1, "Share of a site's channels that the control masks hide.")
@@ -65,21 +95,24 @@ class AuditIdentity:
 
     Attributes:
         spec: the options, with ``classes`` as indices.
-        generator_digest, evaluator_digest, real_images_digest: SHA-256 of weights and data.
-        evaluator_protocol: the evaluator's preprocessing and feature layer.
+        digests: SHA-256 of the weights or data of each model or set, by its role in the spec.
+        protocols: preprocessing and feature layer of each network that looks at images, by its role.
         schema_version: version of the tables.
     """
 
     spec: AuditSpec
-    generator_digest: str
-    evaluator_digest: str
-    evaluator_protocol: str
-    real_images_digest: str
+    digests: Mapping[str, str]
+    protocols: Mapping[str, str]
     schema_version: int
 
     def as_data(self) -> dict[str, Any]:
         """Plain JSON-able data."""
-        return {**dataclasses.asdict(self), "spec": self.spec.as_data()}
+        return {
+            "spec": self.spec.as_data(),
+            "digests": dict(self.digests),
+            "protocols": dict(self.protocols),
+            "schema_version": self.schema_version,
+        }
 
     @property
     def hash(self) -> str:
@@ -127,26 +160,3 @@ def require_members(argument: str, given: tuple[str, ...], allowed: tuple[str, .
         raise InputError(
             f"{argument} must name each of {', '.join(allowed)} at most once and at least one; got {given}"
         )
-
-
-def resolve_classes(given: tuple[int | str, ...], names: tuple[str, ...]) -> tuple[int, ...]:
-    """Class indices in ascending order from indices or names; all of them where none is given.
-
-    Raises:
-        InputError: an unknown name, an index out of range, or a class given twice.
-    """
-    found = [_resolve_class(one, names) for one in given] or list(range(len(names)))
-    if len(set(found)) < len(found):
-        raise InputError(f"classes must each be given once; got {', '.join(map(str, given))}")
-    return tuple(sorted(found))
-
-
-def _resolve_class(given: int | str, names: tuple[str, ...]) -> int:
-    text = str(given).strip()
-    if text in names:
-        return names.index(text)
-    if not text.removeprefix("-").isdecimal():
-        raise InputError(f"classes: no class is named {text!r}{suggestion(text, names)}; names: {', '.join(names)}")
-    if not 0 <= int(text) < len(names):
-        raise InputError(f"classes must be in 0..{len(names) - 1} or names; got {text}")
-    return int(text)

@@ -43,8 +43,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def to_parquet(name: str, rows: Rows) -> bytes:
-    """Serialise rows of a table under its fixed schema; the same rows give the same bytes.
+AUDIT = b"cawa.audit"
+"""Key of a file's metadata: hash of the audit whose rows it holds."""
+
+
+def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
+    """Serialise rows of a table under its fixed schema; the same rows of the same audit give the same bytes.
 
     Raises:
         ValueError: the columns are not those of the schema.
@@ -53,10 +57,15 @@ def to_parquet(name: str, rows: Rows) -> bytes:
     if set(rows) != set(schema.names):
         difference = sorted(set(rows) ^ set(schema.names))
         raise ValueError(f"rows of {name} must have the columns of its schema; they differ in {', '.join(difference)}")
-    arrays = [pa.array(rows[field.name], type=field.type, from_pandas=True) for field in schema]
+    arrays = [_column(rows[field.name], field.type) for field in schema]
+    table = pa.Table.from_arrays(arrays, schema=schema.with_metadata({AUDIT: audit.encode()}))
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401
+    return values if isinstance(values, pa.ChunkedArray) else pa.array(values, type=kind, from_pandas=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +99,11 @@ class Receipt:
     device: str
 
 
-def publish(folder: Path, shard: str, tables: Mapping[str, Rows]) -> tuple[PublishedFile, ...]:
-    """Write each table of a shard to its one file under ``folder/tables``."""
+def publish(folder: Path, shard: str, tables: Mapping[str, Rows], audit: str) -> tuple[PublishedFile, ...]:
+    """Write each table of a shard to its one file under ``folder/tables``; ``audit``: the hash it belongs to."""
     published = []
     for name, rows in tables.items():
-        content = to_parquet(name, rows)
+        content = to_parquet(name, rows, audit)
         file = f"tables/{name}/part-{shard}.parquet"
         write_atomically(folder / file, content)
         n_rows = len(next(iter(rows.values())))
@@ -182,10 +191,12 @@ class Manifest:
         """All recorded rows of a table, in the order of its key; empty where no shard wrote any.
 
         Raises:
-            InputError: a recorded file is missing or damaged.
+            InputError: a recorded file is missing, damaged, or of another audit than the rest.
         """
         files = [file for receipt in self.receipts.values() for file in receipt.files if file.table == name]
-        parts = [_read_verified(self.folder, file) for file in sorted(files, key=lambda file: file.file)]
+        files.sort(key=lambda file: file.file)
+        parts = [_read_verified(self.folder, file) for file in files]
+        _require_one_audit(name, files, parts)
         whole = pa.concat_tables(parts) if parts else TABLES[name].schema.empty_table()
         frame: pd.DataFrame = whole.to_pandas()
         return frame.sort_values(list(TABLES[name].key), ignore_index=True)
@@ -201,7 +212,21 @@ def _read_verified(folder: Path, published: PublishedFile) -> pa.Table:
             f"{path} does not have the digest that manifest.json records; "
             "remove the file and run the audit again to compute it anew"
         )
-    return pq.read_table(io.BytesIO(content), schema=TABLES[published.table].schema)
+    return pq.read_table(io.BytesIO(content))
+
+
+def _require_one_audit(name: str, files: Sequence[PublishedFile], parts: Sequence[pa.Table]) -> None:
+    """Rows of different models, evaluators or protocols never join silently."""
+    expected = TABLES[name].schema
+    for file, part in zip(files, parts, strict=True):
+        audits = [(one.schema.metadata or {}).get(AUDIT, b"none").decode()[:12] for one in (parts[0], part)]
+        if audits[0] != audits[1]:
+            raise InputError(
+                f"table {name} mixes audits: {files[0].file} is of {audits[0]}, {file.file} of {audits[1]}; "
+                "remove what does not belong, and run the audit again"
+            )
+        if not part.schema.equals(expected):
+            raise InputError(f"{file.file} does not have the columns of table {name}; run the audit in a new folder")
 
 
 def _entry(receipt: Receipt) -> dict[str, Any]:

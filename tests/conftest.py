@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
-from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.fashion import FashionBigGAN, conditional_norms
 from cawa_core.generators.fashion_network import FashionArchitecture, FashionNetwork
+from cawa_core.generators.request import GeneratorRequest
 
 
 def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
@@ -20,7 +22,7 @@ def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_(std=0.3)
             layer.running_var.uniform_(0.5, 2.0)
-    for norm in FashionBigGAN(network, "").norms:
+    for norm in conditional_norms(network):
         norm.gain.weight.data.normal_(std=0.06)
         norm.offset.weight.data.normal_(std=0.3)
     return FashionBigGAN(network, digest="random")
@@ -39,12 +41,12 @@ def tiny_evaluator() -> FashionCNN:
 
 @pytest.fixture(scope="session")
 def bundled_generator() -> FashionBigGAN:
-    return FashionBigGAN.bundled()
+    return FashionBigGAN.bundled(GeneratorRequest("fashion-biggan"))
 
 
 @pytest.fixture(scope="session")
 def bundled_evaluator() -> FashionCNN:
-    return FashionCNN.bundled()
+    return FashionCNN.bundled(EvaluatorRequest("fashion-cnn"))
 
 
 @pytest.fixture(scope="session")

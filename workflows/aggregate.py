@@ -52,24 +52,21 @@ def derived_tables(manifest: Manifest, spec: AuditSpec) -> dict[str, Rows]:
 
 
 def channel_statistics(awareness: pd.DataFrame) -> pd.DataFrame:
-    """One row a (class, site, channel): closed form where there is one, sampled values beside it."""
+    """One row a (class, site, channel): closed form where there is one, sampled values beside it.
+
+    ``latent_ranking`` is the sampled latent awareness if all rows were sampled, else the robust one: one criterion
+    means one thing for every class.
+    """
     key = ["class_id", "site", "channel"]
-    by_estimator = dict(list(awareness.groupby("estimator")))
-    sampled, exact = by_estimator.get("monte_carlo"), by_estimator.get("closed_form")
-    if exact is None or sampled is None:
-        only = exact if sampled is None else sampled
-        return (
-            awareness
-            if only is None
-            else only.assign(
-                category_awareness_sampled=np.nan if sampled is None else only.category_awareness,
-                latent_ranking=only.latent_awareness_robust if sampled is None else only.latent_awareness,
-            )
-        )
+    exact, sampled = (awareness[awareness.estimator == name] for name in ("closed_form", "monte_carlo"))
+    best = pd.concat([exact, sampled]).drop_duplicates(key)  # the closed form comes first
     beside = sampled[[*key, "category_awareness", "latent_awareness"]].rename(
-        columns={"category_awareness": "category_awareness_sampled", "latent_awareness": "latent_ranking"}
+        columns={"category_awareness": "category_awareness_sampled", "latent_awareness": "latent_awareness_sampled"}
     )
-    return exact.merge(beside, on=key, validate="one_to_one")
+    joined = best.merge(beside, on=key, how="left", validate="one_to_one")
+    all_sampled = len(sampled) == len(best)
+    latent = joined.latent_awareness_sampled if all_sampled else joined.latent_awareness_robust
+    return joined.assign(latent_ranking=latent)
 
 
 def masking_correlation_rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from workflows.executors import EXECUTORS
 from workflows.folder import locked, open_folder, read_audit
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
+from workflows.real_check import check_real_images
 from workflows.report import report_shows, write_report
 from workflows.shards import Shard
 from workflows.stages import STAGES
@@ -56,8 +58,13 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     """
     start = time.monotonic()
     EXECUTORS.factory(options.executor)
+    options = options.with_absolute_paths()
     bench = driver_bench(spec, options)
     folder = Path(options.output or Path("results") / bench.generator.name)
+    if bench.generator.description:
+        print(bench.generator.description, file=sys.stderr)
+    if not (folder / "audit.json").exists():
+        check_real_images(bench)
     open_folder(folder, bench.identity, options.device, bench.generator.class_names)
     with locked(folder):
         manifest = Manifest.read(folder)
@@ -76,8 +83,8 @@ def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
     if options.executor == "ray":
         if not os.environ.get("RAY_ADDRESS"):
             checked_device(options.device)
-        return Workbench.build(spec, "cpu", options.batch_size)
-    return Workbench.build(spec, options.device, options.batch_size)
+        return Workbench.build(spec, dataclasses.replace(options, device="cpu"))
+    return Workbench.build(spec, options)
 
 
 def refresh(folder: Path, manifest: Manifest) -> bool:
@@ -94,7 +101,7 @@ def aggregate(folder: Path, manifest: Manifest) -> None:
     audit = read_audit(folder)
     spec: AuditSpec = validated(AuditSpec, audit["identity"]["spec"])
     start = time.perf_counter()
-    _publish_as_driver(manifest, DERIVED, derived_tables(manifest, spec), start)
+    _publish_as_driver(manifest, DERIVED, derived_tables(manifest, spec), start, audit["hash"])
     summary = summarise(manifest, audit, spec) | {"cawa": __version__, "tables_digest": manifest.digest(DERIVED)}
     write_atomically(folder / "summary.json", json.dumps(summary, indent=1).encode())
 
@@ -136,9 +143,9 @@ def _publish_sites(bench: Workbench, manifest: Manifest) -> None:
         **{name: [getattr(site, name) for site in sites] for name in ("name", "channels", "resolution")},
         "inert_channels": [list(site.inert_channels) for site in sites],
     }
-    _publish_as_driver(manifest, "sites", {"sites": rows}, time.perf_counter())
+    _publish_as_driver(manifest, "sites", {"sites": rows}, time.perf_counter(), bench.identity.hash)
 
 
-def _publish_as_driver(manifest: Manifest, name: str, tables: dict[str, Rows], start: float) -> None:
-    files = publish(manifest.folder, "all", tables)
+def _publish_as_driver(manifest: Manifest, name: str, tables: dict[str, Rows], start: float, audit: str) -> None:
+    files = publish(manifest.folder, "all", tables, audit)
     manifest.add(Receipt(name, name, (), (), files, round(time.perf_counter() - start, 3), "driver"))

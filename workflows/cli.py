@@ -11,13 +11,16 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from workflows.config import RunOptions, merged_options
+
+if TYPE_CHECKING:
+    from cawa_core.generators.base import Generator
 
 EXIT_BAD_INPUT, EXIT_QUARANTINED = 2, 3
 TYPER_INTERRUPTED = 130
@@ -80,7 +83,7 @@ def with_options_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..
 def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """One field as an optional keyword: lists as text with commas, numbers as numbers."""
     hint = get_type_hints(kind)[field.name]
-    taken = hint if hint in (int, float) else str
+    taken = hint if hint in (int, float, bool) else str
     panel = "What to compute" if kind is AuditSpec else "How to run it"
     shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
     text = field.metadata["help"] + (f" [dim]\\[default: {shown}][/dim]" if shown else "")
@@ -163,7 +166,7 @@ def report(folder: Folder) -> None:
 
 @app.command()
 def models() -> None:
-    """Names of the generators, evaluators and sets of real images."""
+    """Names of the generators, evaluators and sets of real images; package.module:factory is one too."""
     from cawa_core.evaluators import EVALUATORS
     from cawa_core.generators import GENERATORS
     from cawa_core.real_images import REAL_IMAGES
@@ -172,15 +175,64 @@ def models() -> None:
         print(f"{registry.kind}: {', '.join(registry.names())}")
 
 
-@app.command()
-def sites(generator: Annotated[str, typer.Argument(help="Name of a generator.")] = "fashion-biggan") -> None:
-    """The sites of a generator."""
-    from cawa_core.generators import GENERATORS
+GeneratorName = Annotated[str, typer.Argument(help="One of `cawa models`, or package.module:factory.")]
+Weights = Annotated[str, typer.Option(help="Path of its weights; else cached or fetched.")]
+Cache = Annotated[str, typer.Option(help="Folder of fetched weights; $CAWA_CACHE or ~/.cache/cawa.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 
+
+@app.command()
+def sites(
+    generator: GeneratorName = AuditSpec.generator, weights: Weights = "", cache: Cache = "", offline: Offline = False
+) -> None:
+    """The sites of a generator."""
+    model = _generator(generator, weights, cache, offline)
+    print(f"{model.name}: {model.image_size} pixels, {model.n_classes} classes, {model.z_dim} latents")
+    if model.description:
+        print(model.description)
     print("site  channels  resolution  inert  name")
-    for site in GENERATORS.make(generator).sites:
+    for site in model.sites:
         row = f"{site.index:4}  {site.channels:8}  {site.resolution:10}  {len(site.inert_channels):5}  {site.name}"
         print(row)
+    channels, inert = (
+        sum(counts) for counts in zip(*((s.channels, len(s.inert_channels)) for s in model.sites), strict=True)
+    )
+    print(f"{len(model.sites)} sites, {channels} channels, {inert} inert")
+
+
+@app.command()
+def classes(
+    generator: GeneratorName = AuditSpec.generator, weights: Weights = "", cache: Cache = "", offline: Offline = False
+) -> None:
+    """The classes of a generator: index, WordNet id where there is one, name, synonyms."""
+    from cawa_core.class_tables import imagenet_classes
+
+    published = generator.startswith("biggan-deep-") and not weights
+    table = imagenet_classes() if published else _generator(generator, weights, cache, offline).classes
+    print("\n".join(table.lines()))
+
+
+def _generator(name: str, weights: str, cache: str, offline: bool) -> Generator:
+    from cawa_core.generators import GENERATORS
+    from cawa_core.generators.request import GeneratorRequest
+
+    options = RunOptions(weights=(weights,) if weights else (), cache=cache, offline=offline)
+    return GENERATORS.make(name, GeneratorRequest(name, options.weight_store(name)))
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Models whose weights are to be there before an audit.")],
+    cache: Cache = "",
+) -> None:
+    """Bring weights into the cache ahead of time, each verified; what is there already is only verified."""
+    from cawa_core.weights import WeightStore
+    from cawa_core.weights.known import known_files
+
+    wanted = {name: [file.filename for file in known_files(name)] for name in names}
+    for name, filenames in wanted.items():
+        for path in WeightStore(cache=cache).files(name, filenames).values():
+            print(f"{name}: {path}")
 
 
 if __name__ == "__main__":

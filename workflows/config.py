@@ -6,12 +6,16 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from cawa_core.errors import InputError, suggestion
+from cawa_core.generators import GENERATORS
 from cawa_core.specs import AuditSpec, option, validated
+
+if TYPE_CHECKING:
+    from cawa_core.weights import WeightStore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +27,58 @@ class RunOptions:
     output: str = option("", "Audit folder; results/GENERATOR when left out.")
     executor: Literal["ray", "inline"] = option("ray", "Where shards run: ray (all cores, or RAY_ADDRESS) or inline.")
     workers: Annotated[int, Field(ge=0)] = option(0, "Ray workers; 0: one for each GPU or CPU.")
+    weights: tuple[str, ...] = option(
+        (), "Path of the generator's weights, or NAME=PATH for any model, comma-separated; else cached or fetched."
+    )
+    class_folders: str = option("", "File (CSV or JSON) that says which folder of --real-images holds which class.")
+    minimum_real_accuracy: Annotated[float, Field(ge=0, le=1)] = option(
+        0.2, "Stop where the evaluator gives fewer real images to their folder's class; 0 never stops."
+    )
+    cache: str = option("", "Folder of fetched weights and real images' features; $CAWA_CACHE or ~/.cache/cawa.")
+    offline: bool = option(False, "Never touch the network.")
     device: str = option("cpu", "Device of the models: cpu, cuda, cuda:N or mps.")
     batch_size: Annotated[int, Field(ge=1)] = option(
         32, "Images to a forward pass; larger suits GPUs, small ones the cache of a CPU."
     )
     classes_per_shard: Annotated[int, Field(ge=0)] = option(0, "Classes to a shard; 0: what suits each stage.")
     start_timeout: Annotated[float, Field(gt=0)] = option(300.0, "Seconds to wait for the first worker.")
+
+    def weight_store(self, generator: str) -> WeightStore:
+        """Where each model's weights come from; a path without a name belongs to the generator.
+
+        Raises:
+            InputError: two paths for one model.
+        """
+        from cawa_core.weights import WeightStore
+
+        given: dict[str, str] = {}
+        for word in self.weights:
+            name, named, path = word.partition("=")
+            name, path = (name, path) if named else (generator, word)
+            if name in given:
+                raise InputError(f"weights must give one path a model; got {given[name]} and {path} for {name}")
+            given[name] = path
+        return WeightStore(given, self.cache, self.offline)
+
+    def with_absolute_paths(self) -> RunOptions:
+        """The same for workers that run in other folders; only the output stays as it was given."""
+        weights = tuple(_absolute_after("=", word) for word in self.weights)
+        folders = str(Path(self.class_folders).expanduser().absolute()) if self.class_folders else ""
+        return dataclasses.replace(
+            self, weights=weights, class_folders=folders, cache=str(self.cache_folder.absolute())
+        )
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where caches are."""
+        from cawa_core.weights import default_cache
+
+        return Path(self.cache).expanduser() if self.cache else default_cache()
+
+
+def _absolute_after(mark: str, word: str) -> str:
+    name, named, path = word.rpartition(mark)
+    return f"{name}{named}{Path(path).expanduser().absolute()}"
 
 
 def merged_options(file: Path | None, flags: Mapping[str, Any]) -> tuple[AuditSpec, RunOptions]:
@@ -48,9 +98,21 @@ def merged_options(file: Path | None, flags: Mapping[str, Any]) -> tuple[AuditSp
             raise InputError(
                 f"unknown option {key!r}{where}{suggestion(key, spec_names | run_names)}; allowed: {known}"
             )
-    spec = validated(AuditSpec, {key: value for key, value in values.items() if key in spec_names})
+    spec = recommended_spec({key: value for key, value in values.items() if key in spec_names})
     options = validated(RunOptions, {key: value for key, value in values.items() if key in run_names})
     return spec, options
+
+
+def recommended_spec(values: Mapping[str, Any]) -> AuditSpec:
+    """A spec from what is given, the rest as suits the generator, else as it is by default.
+
+    Raises:
+        InputError: as :func:`cawa_core.specs.validated`.
+    """
+    generator = values.get("generator", AuditSpec.generator)
+    users = {"evaluator": "", "real_images": ""} if ":" in str(generator) else {}
+    spec: AuditSpec = validated(AuditSpec, {**users, **GENERATORS.defaults(generator), **values})
+    return spec
 
 
 def read_toml(file: Path) -> dict[str, Any]:

@@ -26,6 +26,8 @@ Outcome = Receipt | Failure
 def execute(bench: Workbench, folder: Path, shard: Shard) -> Receipt:
     """Compute a shard, publish its tables, and say so."""
     start = time.perf_counter()
-    files = publish(folder, shard.name, STAGES[shard.stage].process(bench, shard))
+    with bench.arithmetic():
+        tables = STAGES[shard.stage].process(bench, shard)
+    files = publish(folder, shard.name, tables, bench.identity.hash)
     seconds = round(time.perf_counter() - start, 3)
     return Receipt(shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, str(bench.generator.device))

@@ -94,7 +94,11 @@ def _require_same(folder: Path, found: dict[str, Any], identity: AuditIdentity) 
 
 
 def _flat(data: dict[str, Any]) -> dict[str, Any]:
-    return {**{key: value for key, value in data.items() if key != "spec"}, **data.get("spec", {})}
+    """Options under their own names, digests and protocols with their roles."""
+    named = {
+        f"{kind} of {role}": value for kind in ("digests", "protocols") for role, value in data.get(kind, {}).items()
+    }
+    return {"schema_version": data.get("schema_version"), **named, **data.get("spec", {})}
 
 
 def _description(identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> dict[str, Any]:

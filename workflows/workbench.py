@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor
 from cawa_core import SCHEMA_VERSION
 from cawa_core.errors import InputError
 from cawa_core.evaluators import EVALUATORS
-from cawa_core.evaluators.base import Evaluator
+from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtractor
 from cawa_core.generators import GENERATORS
 from cawa_core.generators.base import Generator
-from cawa_core.real_images import REAL_IMAGES
-from cawa_core.real_images.base import RealImages
-from cawa_core.specs import ESTIMATORS, STAGES, AuditIdentity, AuditSpec, require_members, resolve_classes
+from cawa_core.generators.request import GeneratorRequest
+from cawa_core.real_images import open_real_images
+from cawa_core.real_images.base import RealImages, RealImagesRequest
+from cawa_core.real_images.feature_cache import FeatureCache
+from cawa_core.specs import ESTIMATORS, NEEDS, STAGES, AuditIdentity, AuditSpec, require_members
+from workflows.config import RunOptions
 
 DEVICES = {
     "cpu": lambda: 1,
@@ -29,55 +33,85 @@ DEVICES = {
 
 @dataclasses.dataclass(frozen=True)
 class Workbench:
-    """Models and data of one audit.
+    """Models and data of one audit; only those that its stages need.
 
     Attributes:
         spec: the audit's options, classes as indices.
-        batch_size: images to a forward pass.
+        options: how it is run.
+        judges: the networks that look at images, by their role in the spec: ``evaluator``, ``fid_features``,
+            ``manifold_features``.
+        reals: the real images.
+        feature_cache: keeps what the judges see in real images.
     """
 
     spec: AuditSpec
+    options: RunOptions
     generator: Generator
-    evaluator: Evaluator
-    real_images: RealImages
-    batch_size: int
+    judges: dict[str, FeatureExtractor]
+    reals: RealImages | None
+    feature_cache: FeatureCache
 
     @classmethod
-    def build(cls, spec: AuditSpec, device: str, batch_size: int) -> Workbench:
+    def build(cls, spec: AuditSpec, options: RunOptions) -> Workbench:
         """Load what a spec names, with ``spec.classes`` made indices.
 
         Raises:
-            InputError: an unknown name or class, damaged weights, or a device that is not there.
+            InputError: an unknown name or class, missing or damaged weights, or a device that is not there.
         """
-        require_members("stages", spec.stages, STAGES)
-        require_members("awareness_estimators", spec.awareness_estimators, ESTIMATORS)
-        for name in ("overlap_k", "shared_k"):
-            sizes = getattr(spec, name)
-            if not sizes or len(set(sizes)) < len(sizes):
-                raise InputError(f"{name} must be different numbers, at least one; got {list(sizes)}")
-        if spec.neighbours >= spec.metric_samples // 2:
-            raise InputError(
-                f"neighbours must be below half of metric_samples={spec.metric_samples}; got {spec.neighbours}"
-            )
-        target = checked_device(device)
-        generator = GENERATORS.make(spec.generator).to(target)
-        evaluator = EVALUATORS.make(spec.evaluator).to(target)
-        exact = dataclasses.replace(spec, classes=resolve_classes(spec.classes, generator.class_names))
-        return cls(exact, generator, evaluator, REAL_IMAGES.make(spec.real_images), batch_size)
+        check_spec(spec)
+        target, store = checked_device(options.device), options.weight_store(spec.generator)
+        request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
+        generator = GENERATORS.make(spec.generator, request).to(target)
+        _check_generator(spec, generator)
+        exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes))
+        needs = {need for stage in spec.stages for need in NEEDS[stage]}
+        reals = _real_images(exact, options, generator) if "real_images" in needs else None
+        judges = _judges(exact, options, needs) if needs else {}
+        for judge in judges.values():
+            judge.to(target)
+        _check_evaluator(judges, generator)
+        return cls(exact, options, generator, judges, reals, FeatureCache(options.cache_folder / "features"))
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The classifier; there where a stage needs one."""
+        found = self.judges["evaluator"]
+        assert isinstance(found, Evaluator)
+        return found
+
+    @property
+    def real_images(self) -> RealImages:
+        """The real images; there where a stage needs them."""
+        assert self.reals is not None
+        return self.reals
+
+    @property
+    def batch_size(self) -> int:
+        """Images to a forward pass."""
+        return self.options.batch_size
 
     @cached_property
     def identity(self) -> AuditIdentity:
-        """The spec with the digests of all that it names."""
+        """The spec with the digests of all that it names; paths do not enter."""
+        names = {"generator": self.generator.name}
+        if self.reals is not None:
+            names["real_images"] = self.reals.name
+        digests = {"generator": self.generator.digest} | {role: one.digest for role, one in self.judges.items()}
+        if self.reals is not None:
+            digests["real_images"] = self.reals.digest
         return AuditIdentity(
-            spec=self.spec,
-            generator_digest=self.generator.digest,
-            evaluator_digest=self.evaluator.digest,
-            evaluator_protocol=self.evaluator.protocol,
-            real_images_digest=self.real_images.digest,
+            spec=dataclasses.replace(self.spec, **names),
+            digests=digests,
+            protocols={role: one.protocol for role, one in self.judges.items()},
             schema_version=SCHEMA_VERSION,
         )
 
     @property
+    def score_protocol(self) -> str:
+        """How masking scores were made: network, preprocessing, weights and arithmetic."""
+        return f"{self.evaluator.protocol}; weights {self.evaluator.digest[:12]}; {self.spec.dtype}"
+
+    @cached_property
     def class_embeddings(self) -> Tensor:
         """Embeddings of all classes of the generator: ``[n_classes, embed_dim]``."""
         classes = torch.arange(self.generator.n_classes, device=self.generator.device)
@@ -90,6 +124,39 @@ class Workbench:
     def batches(self, images: Tensor) -> Iterator[Tensor]:
         """Images by the batch, on the device."""
         return (part.to(self.generator.device) for part in images.split(self.batch_size))
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """The spec's ``dtype`` for what runs inside: autocast below float32."""
+        if self.spec.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.generator.device.type, dtype=getattr(torch, self.spec.dtype))
+
+
+def check_spec(spec: AuditSpec) -> None:
+    """Check what no single field can say.
+
+    Raises:
+        InputError: a wrong stage, estimator, size or number of neighbours.
+    """
+    require_members("stages", spec.stages, STAGES)
+    require_members("awareness_estimators", spec.awareness_estimators, ESTIMATORS)
+    for name in ("overlap_k", "shared_k"):
+        sizes = getattr(spec, name)
+        if not sizes or len(set(sizes)) < len(sizes):
+            raise InputError(f"{name} must be different numbers, at least one; got {list(sizes)}")
+    if spec.monte_carlo_classes and "closed_form" not in spec.awareness_estimators:
+        raise InputError("monte_carlo_classes needs closed_form among awareness_estimators, for the other classes")
+    if spec.neighbours >= spec.metric_samples // 2:
+        raise InputError(
+            f"neighbours must be below half of metric_samples={spec.metric_samples}; got {spec.neighbours}"
+        )
+    for stage in spec.stages:
+        for need in NEEDS[stage]:
+            if not getattr(spec, need):
+                raise InputError(
+                    f"{need} must be given for {spec.generator}: stage {stage} needs it; "
+                    f"give --{need.replace('_', '-')}, or leave {stage} out of --stages"
+                )
 
 
 def checked_device(device: str) -> torch.device:
@@ -107,3 +174,50 @@ def checked_device(device: str) -> torch.device:
     if (target.index or 0) >= DEVICES[target.type]():
         raise InputError(f"device {device!r} is not on this machine; use --device cpu")
     return target
+
+
+def _check_generator(spec: AuditSpec, generator: Generator) -> None:
+    if generator.truncation != spec.truncation:
+        raise InputError(
+            f"truncation: {generator.name} was built for {generator.truncation:g}; got {spec.truncation:g}, let the "
+            "factory take the request and heed request.truncation"
+        )
+    for site in generator.sites:
+        if "monte_carlo" not in spec.awareness_estimators and not generator.is_affine(site.index):
+            raise InputError(
+                f"awareness_estimators must hold monte_carlo: gain and offset of site {site.index} ({site.name}) are "
+                f"not affine in the latents; got {', '.join(spec.awareness_estimators)}"
+            )
+
+
+def _judges(spec: AuditSpec, options: RunOptions, needs: set[str]) -> dict[str, FeatureExtractor]:
+    """The evaluator and, beside real images, the metrics' networks; one that serves twice is loaded once."""
+    roles = ("evaluator", "fid_features", "manifold_features") if "real_images" in needs else ("evaluator",)
+    names = {role: getattr(spec, role) or spec.evaluator for role in roles}
+    store = options.weight_store(spec.generator)
+    loaded = {name: EVALUATORS.make(name, EvaluatorRequest(name, store)) for name in dict.fromkeys(names.values())}
+    return {role: loaded[name] for role, name in names.items()}
+
+
+def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> RealImages:
+    request = RealImagesRequest(
+        spec.real_images, generator.classes, generator.image_size, generator.image_channels, options.class_folders
+    )
+    reals = open_real_images(request)
+    reals.require(spec.classes)
+    return reals
+
+
+def _check_evaluator(judges: dict[str, FeatureExtractor], generator: Generator) -> None:
+    evaluator = judges.get("evaluator")
+    if evaluator is None:
+        return
+    if not isinstance(evaluator, Evaluator):
+        raise InputError(
+            f"evaluator must be a classifier; {evaluator.name} has features only, use it for --fid-features"
+        )
+    if evaluator.n_classes != generator.n_classes:
+        raise InputError(
+            f"evaluator must tell the generator's {generator.n_classes} classes apart; {evaluator.name} has "
+            f"{evaluator.n_classes}, choose another"
+        )

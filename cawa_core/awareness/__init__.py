@@ -1,7 +1,7 @@
 """Channel awareness (paper sec. 3.2): closed form and Monte Carlo, with the same columns."""
 
 from cawa_core.awareness.closed_form import closed_form_awareness
-from cawa_core.awareness.monte_carlo import monte_carlo_awareness
+from cawa_core.awareness.monte_carlo import awareness_of_samples, monte_carlo_awareness
 from cawa_core.awareness.result import Awareness
 
-__all__ = ["Awareness", "closed_form_awareness", "monte_carlo_awareness"]
+__all__ = ["Awareness", "awareness_of_samples", "closed_form_awareness", "monte_carlo_awareness"]

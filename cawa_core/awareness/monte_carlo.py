@@ -35,6 +35,18 @@ def monte_carlo_awareness(modulation: Modulation, embeddings: Tensor, z: Tensor)
     return Awareness(**{name: np.concatenate([block[name] for block in blocks], axis=1) for name in columns})
 
 
+def awareness_of_samples(gain: Tensor, offset: Tensor) -> Awareness:
+    """The same statistics for one class from gains and offsets that were sampled elsewhere, ``[n, C]`` each.
+
+    Returns:
+        Arrays ``[1, C]``.
+    """
+    if len(gain) < 2:
+        raise ValueError(f"gain must hold at least 2 samples for a variance; got {len(gain)}")
+    statistics = _statistics(gain.double(), offset.double())
+    return Awareness(**{name: values.cpu().numpy()[None] for name, values in statistics.items()})
+
+
 def _channel_blocks(modulation: Modulation) -> Iterator[Modulation]:
     for start in range(0, len(modulation.gain.constant), CHANNEL_BLOCK):
         rows = slice(start, start + CHANNEL_BLOCK)

@@ -1,14 +1,35 @@
-"""What an evaluator offers: class log-probabilities, and features for the manifold metrics."""
+"""What an evaluator offers: features for the metrics, and, where it is a classifier, class log-probabilities."""
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from cawa_core.errors import InputError
+from cawa_core.weights import WeightStore
 
-class Evaluator(nn.Module, ABC):
-    """A classifier with a feature space; it owns its preprocessing.
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatorRequest:
+    """One evaluator, by name, and where its weights come from."""
+
+    name: str
+    weights: WeightStore = dataclasses.field(default_factory=WeightStore)
+
+    def require_no_weights(self) -> None:
+        """For models that bring their own.
+
+        Raises:
+            InputError: weights were given.
+        """
+        if self.weights.is_given(self.name):
+            raise InputError(f"weights: {self.name} brings its own; leave it out of --weights")
+
+
+class FeatureExtractor(nn.Module, ABC):
+    """A network with a feature space; it owns its preprocessing.
 
     Attributes:
         name: the registry's name.
@@ -22,7 +43,17 @@ class Evaluator(nn.Module, ABC):
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """Images float32 NCHW in [-1, 1] => features float32 ``[n, d]``."""
+        """Images float32 NCHW in [-1, 1] => features ``[n, d]``."""
+
+
+class Evaluator(FeatureExtractor):
+    """A classifier with a feature space.
+
+    Attributes:
+        n_classes: how many classes it tells apart.
+    """
+
+    n_classes: int
 
     @abstractmethod
     def logits_of_features(self, features: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cawa_core import assets
-from cawa_core.evaluators.base import Evaluator
+from cawa_core.errors import InputError
+from cawa_core.evaluators.base import Evaluator, EvaluatorRequest
 
 WEIGHTS = "fashion_cnn.safetensors"
 FEATURE_DIM = 128
@@ -48,6 +49,7 @@ class FashionCNN(Evaluator):
     """Scores by softmax; its 128 penultimate activations are the feature space of the bundled metrics."""
 
     name = "fashion-cnn"
+    n_classes = 10
     protocol = "fashion-cnn; grey 28 x 28 in [-1, 1], no resize; features: penultimate layer, 128"
 
     def __init__(self, network: FashionClassifier, digest: str) -> None:
@@ -56,8 +58,9 @@ class FashionCNN(Evaluator):
         _fold_batch_norms(self.network)
 
     @classmethod
-    def bundled(cls) -> FashionCNN:
+    def bundled(cls, request: EvaluatorRequest) -> FashionCNN:
         """The trained classifier that ships with the package, its weights checked by SHA-256."""
+        request.require_no_weights()
         network = FashionClassifier()
         network.load_state_dict(load_file(assets.verified(WEIGHTS)))
         return cls(network.to(memory_format=torch.channels_last), assets.recorded_digest(WEIGHTS))
@@ -65,7 +68,10 @@ class FashionCNN(Evaluator):
     def features(self, images: Tensor) -> Tensor:
         """Images float32 ``[n, 1, 28, 28]`` in [-1, 1] => features ``[n, 128]``."""
         if images.shape[1:] != (1, 28, 28):
-            raise ValueError(f"images must be [n, 1, 28, 28] for fashion-cnn; got {list(images.shape)}")
+            raise InputError(
+                f"evaluator fashion-cnn must see images [n, 1, 28, 28]; got {list(images.shape)}; "
+                "choose another --evaluator"
+            )
         return self.network.features(images)
 
     def logits_of_features(self, features: Tensor) -> Tensor:

@@ -1,7 +1,30 @@
 """Generators by name."""
 
-from cawa_core.generators.base import Generator
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from cawa_core.registry import Registry
+
+if TYPE_CHECKING:
+    from cawa_core.generators.base import Generator
+
+IMAGENET_AUDIT = {
+    "evaluator": "inception-v3",
+    "fid_features": "fid-inception",
+    "manifold_features": "vgg16",
+    "real_images": "",
+    "masking_latents": 1000,
+}
+"""The paper's evaluators (Appendix H) and latents (sec. 4.1); real images are the user's to give."""
 
 GENERATORS: Registry[Generator] = Registry("generator")
 GENERATORS.register("fashion-biggan", "cawa_core.generators.fashion:FashionBigGAN.bundled")
+GENERATORS.register("biggan", "cawa_core.generators.biggan:load_biggan", **IMAGENET_AUDIT)
+for _size in (128, 256, 512):
+    GENERATORS.register(
+        f"biggan-deep-{_size}",
+        "cawa_core.generators.biggan_deep:load_biggan_deep",
+        masking_group_size=5,  # Appendix B
+        **IMAGENET_AUDIT,
+    )

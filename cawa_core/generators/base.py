@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from cawa_core.class_tables import ClassTable
 from cawa_core.seeds import standard_normal
+from cawa_core.truncation import truncated, truncated_deviation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,10 @@ class AffineMap:
         """The same map in float64."""
         return AffineMap(self.constant.double(), self.from_class.double(), self.from_latent.double())
 
+    def with_latent_scaled(self, factor: float) -> AffineMap:
+        """The map of ``z / factor``: what it is for latents of that standard deviation."""
+        return dataclasses.replace(self, from_latent=self.from_latent * factor)
+
 
 @dataclasses.dataclass(frozen=True)
 class Modulation:
@@ -70,26 +77,24 @@ class Modulation:
     gain: AffineMap
     offset: AffineMap
 
+    def with_latent_scaled(self, factor: float) -> Modulation:
+        """What it is for latents of another standard deviation than 1, read as if it were 1."""
+        return Modulation(self.gain.with_latent_scaled(factor), self.offset.with_latent_scaled(factor))
+
 
 @dataclasses.dataclass(frozen=True)
 class SiteState:
-    """All that the rest of the network needs, just after the ReLU of a site.
+    """All that the rest of the network needs, just after the ReLU of a site; each family of models adds its own.
 
     Attributes:
         site: index of the site.
         features: after the ReLU, ``[n, C, H, W]``.
-        skip: input of the running residual block, ``[n, C', H', W']``.
-        scales: per site, what multiplies the raw input, gain / σ: ``[n, C]``.
-        shifts: per site, what is added to it, offset - gain · μ / σ: ``[n, C]``.
     """
 
     site: int
     features: Tensor
-    skip: Tensor
-    scales: tuple[Tensor, ...]
-    shifts: tuple[Tensor, ...]
 
-    def with_features(self, features: Tensor) -> SiteState:
+    def with_features(self, features: Tensor) -> Self:
         """The same state with other features at its site: a mask, an edit, a transplant."""
         return dataclasses.replace(self, features=features)
 
@@ -103,7 +108,10 @@ class Generator(nn.Module, ABC):
         sites: in forward order.
         z_dim, embed_dim: sizes of latent code and class embedding.
         image_size: side of the square image in pixels.
-        class_names: one a class.
+        image_channels: 3, or 1 where images are grey.
+        classes: names, and WordNet ids where there are any.
+        description: one line about what was loaded, where names and sizes do not say it.
+        truncation: latents are N(0, I) at 1, and truncated normal scaled by it below.
     """
 
     name: str
@@ -112,12 +120,20 @@ class Generator(nn.Module, ABC):
     z_dim: int
     embed_dim: int
     image_size: int
-    class_names: tuple[str, ...]
+    image_channels: int = 3
+    classes: ClassTable
+    description: str = ""
+    truncation: float = 1.0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One a class."""
+        return self.classes.names
 
     @property
     def n_classes(self) -> int:
         """How many classes the model was trained on."""
-        return len(self.class_names)
+        return len(self.classes)
 
     @property
     def device(self) -> torch.device:
@@ -125,8 +141,13 @@ class Generator(nn.Module, ABC):
         return next(self.parameters()).device
 
     def sample_latents(self, run_seed: int, class_id: int, indices: Sequence[int]) -> Tensor:
-        """Standard normal latents ``[n, z_dim]``, each a function of (run seed, class, index) alone."""
-        return standard_normal(run_seed, class_id, indices, self.z_dim).to(self.device)
+        """Latents ``[n, z_dim]``, truncated where asked, each a function of (run seed, class, index) alone."""
+        return truncated(standard_normal(run_seed, class_id, indices, self.z_dim), self.truncation).to(self.device)
+
+    @property
+    def latent_deviation(self) -> float:
+        """Standard deviation of one latent coordinate: 1 without truncation."""
+        return truncated_deviation(self.truncation)
 
     def run_to(self, site: int, z: Tensor, class_ids: Tensor) -> SiteState:
         """Run as far as the ReLU of ``site``: z ``[n, z_dim]``, class_ids int64 ``[n]``."""
@@ -157,6 +178,20 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def modulation(self, site: int) -> Modulation:
         """Gain and offset of a site as affine maps of (z, e)."""
+
+    def is_affine(self, site: int) -> bool:  # noqa: ARG002
+        """Whether gain and offset of a site are affine in z and e, so that :meth:`modulation` exists."""
+        return True
+
+    def gains_and_offsets(self, site: int, z: Tensor, class_id: int) -> tuple[Tensor, Tensor]:
+        """Gain and offset of a site for latents ``[n, z_dim]`` of one class: ``[n, C]`` each."""
+        embedding = self.class_embedding(torch.tensor([class_id], device=z.device))
+        modulation = self.modulation(site)
+        gain, offset = modulation.gain, modulation.offset
+        return (
+            gain.class_part(embedding) + gain.latent_part(z),
+            offset.class_part(embedding) + offset.latent_part(z),
+        )
 
     @abstractmethod
     def begin(self, z: Tensor, embedding: Tensor) -> SiteState:

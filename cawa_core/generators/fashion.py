@@ -7,15 +7,24 @@ import json
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cawa_core import assets
-from cawa_core.generators.base import AffineMap, Generator, Modulation, Site, SiteState
+from cawa_core.class_tables import ClassTable
+from cawa_core.generators.base import Site
 from cawa_core.generators.fashion_network import (
     ClassConditionalBatchNorm,
     FashionArchitecture,
     FashionNetwork,
     GeneratorBlock,
+)
+from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.residual import (
+    ResidualGenerator,
+    ResidualState,
+    SiteNorm,
+    inert_channels,
+    modulation_of_condition,
+    reaching,
 )
 from cawa_core.generators.upsampling_convolution import UpsamplingConvolution
 from cawa_core.real_images.fashion import CLASS_NAMES
@@ -23,27 +32,29 @@ from cawa_core.real_images.fashion import CLASS_NAMES
 WEIGHTS = "fashion_biggan.safetensors"
 
 
-class FashionBigGAN(Generator):
+class FashionBigGAN(ResidualGenerator):
     """Two sites a block; what follows the second site of the last block is the image head."""
 
     name = "fashion-biggan"
-    class_names = CLASS_NAMES
+    classes = ClassTable(CLASS_NAMES)
     image_size = 28
+    image_channels = 1
 
-    def __init__(self, network: FashionNetwork, digest: str) -> None:
+    def __init__(self, network: FashionNetwork, digest: str, truncation: float = 1.0) -> None:
         super().__init__()
-        self.network, self.digest = network.eval().requires_grad_(False), digest
+        self.network, self.digest, self.truncation = network.eval().requires_grad_(False), digest, truncation
         shape = network.architecture
         self.z_dim, self.embed_dim = shape.z_dim, shape.embed_dim
-        self.norms = _norms(network)
+        self.norms = nn.ModuleList(self._site_norm(norm) for norm in conditional_norms(network))
         self.first_halves = nn.ModuleList(
             UpsamplingConvolution(block.conv1) if block.upsample else block.conv1 for block in _blocks(network)
         )
         self.sites = _describe_sites(network)
 
     @classmethod
-    def bundled(cls) -> FashionBigGAN:
+    def bundled(cls, request: GeneratorRequest) -> FashionBigGAN:
         """The trained model that ships with the package, its weights checked by SHA-256."""
+        request.require_no_weights()
         path = assets.verified(WEIGHTS)
         with safe_open(path, framework="pt") as file:
             description = json.loads(file.metadata()["architecture"])
@@ -51,66 +62,44 @@ class FashionBigGAN(Generator):
         description = {key: tuple(value) if isinstance(value, list) else value for key, value in description.items()}
         network = FashionNetwork(FashionArchitecture(**description))
         network.load_state_dict(tensors)
-        return cls(network.to(memory_format=torch.channels_last), assets.recorded_digest(WEIGHTS))
+        digest = assets.recorded_digest(WEIGHTS)
+        return cls(network.to(memory_format=torch.channels_last), digest, request.truncation)
 
     def class_embedding(self, class_ids: Tensor) -> Tensor:
         """Class embeddings: int64 ``[n]`` => ``[n, embed_dim]``."""
         return self.network.embedding(class_ids)  # type: ignore[no-any-return]
 
-    def modulation(self, site: int) -> Modulation:
-        """Gain ``1 + W_γ[z, e]`` and offset ``W_β[z, e]`` of a site (paper eq. 1)."""
-        norm = self.norms[site]
-        gain, offset = norm.gain.weight, norm.offset.weight
-        zero = torch.zeros(len(gain), device=gain.device, dtype=gain.dtype)
-        return Modulation(self._affine(1 + zero, gain), self._affine(zero, offset))
+    def stem(self, z: Tensor, embedding: Tensor) -> Tensor:  # noqa: ARG002
+        """First feature map from the latents alone."""
+        return self.network.stem(z).contiguous(memory_format=torch.channels_last)
 
-    def _affine(self, constant: Tensor, weight: Tensor) -> AffineMap:
-        return AffineMap(constant, from_class=weight[:, self.z_dim :], from_latent=weight[:, : self.z_dim])
-
-    def begin(self, z: Tensor, embedding: Tensor) -> SiteState:
-        """State at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
-        condition = torch.cat([z, embedding], dim=1)
-        scales, shifts = zip(*(_folded_modulation(norm, condition) for norm in self.norms), strict=True)
-        x = self.network.stem(z).contiguous(memory_format=torch.channels_last)
-        return SiteState(0, _activate(x, scales[0], shifts[0]), x, scales, shifts)
-
-    def next_site(self, state: SiteState) -> SiteState:
-        """State at the following site: the block's other half, or the next block."""
-        block, site = self._block(state.site), state.site + 1
+    def step(self, state: ResidualState) -> tuple[Tensor, Tensor]:
+        """The rest of a block's first half, or of its second."""
         if state.site % 2 == 0:
-            x, skip = self.first_halves[state.site // 2](state.features), state.skip
-        else:
-            x = skip = block.second_half(state.features, state.skip)
-        features = _activate(x, state.scales[site], state.shifts[site])
-        return SiteState(site, features, skip, state.scales, state.shifts)
+            return self.first_halves[state.site // 2](state.features), state.skip
+        block: GeneratorBlock = self.network.blocks[state.site // 2]  # type: ignore[assignment]
+        x = block.second_half(state.features, state.skip)
+        return x, x
 
-    def finish(self, state: SiteState) -> Tensor:
-        """Images float32 ``[n, 1, 28, 28]`` in [-1, 1] from the state at the last site."""
-        return self.network.head(self._block(state.site).second_half(state.features, state.skip)).float()
+    def head(self, x: Tensor) -> Tensor:
+        """Images ``[n, 1, 28, 28]`` in [-1, 1]."""
+        return self.network.head(x)
 
-    def _block(self, site: int) -> GeneratorBlock:
-        return self.network.blocks[site // 2]  # type: ignore[return-value]
+    def _site_norm(self, norm: ClassConditionalBatchNorm) -> SiteNorm:
+        statistics, z_dim = norm.normalise, self.z_dim
+        assert statistics.running_mean is not None and statistics.running_var is not None
+        embedding = slice(z_dim, z_dim + self.embed_dim)
+        modulation = modulation_of_condition(norm.gain.weight, norm.offset.weight, slice(0, z_dim), embedding, z_dim)
+        return SiteNorm(modulation, statistics.running_mean, statistics.running_var, statistics.eps)
 
 
 def _blocks(network: FashionNetwork) -> list[GeneratorBlock]:
     return list(network.blocks)  # type: ignore[arg-type]
 
 
-def _norms(network: FashionNetwork) -> list[ClassConditionalBatchNorm]:
+def conditional_norms(network: FashionNetwork) -> list[ClassConditionalBatchNorm]:
+    """The class-conditional batch norms in forward order."""
     return [norm for block in _blocks(network) for norm in (block.norm1, block.norm2)]
-
-
-def _folded_modulation(norm: ClassConditionalBatchNorm, condition: Tensor) -> tuple[Tensor, Tensor]:
-    """Batch norm and modulation as one multiply-add: ``γ(x - μ)/σ + β = scale · x + shift``."""
-    statistics = norm.normalise
-    assert statistics.running_mean is not None and statistics.running_var is not None
-    gain, offset = 1 + norm.gain(condition), norm.offset(condition)
-    scale = gain * torch.rsqrt(statistics.running_var + statistics.eps)
-    return scale, offset - scale * statistics.running_mean
-
-
-def _activate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return functional.relu_(torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]))
 
 
 def _describe_sites(network: FashionNetwork) -> tuple[Site, ...]:
@@ -124,14 +113,10 @@ def _describe_sites(network: FashionNetwork) -> tuple[Site, ...]:
                     f"blocks.{number}.{half}",
                     convolution.in_channels,
                     resolution,
-                    _inert(convolution.weight),
+                    inert_channels(
+                        reaching(convolution.weight, torch.ones(convolution.out_channels, dtype=torch.bool))
+                    ),
                 )
             )
             resolution *= 2 if block.upsample and half == "norm1" else 1
     return tuple(sites)
-
-
-def _inert(outgoing: Tensor) -> tuple[int, ...]:
-    """Channels whose outgoing weights ``[C_out, C, k, k]`` are all zero: they cannot reach the image."""
-    silent = (outgoing == 0).all(dim=3).all(dim=2).all(dim=0)
-    return tuple(silent.nonzero().flatten().tolist())

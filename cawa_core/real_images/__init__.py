@@ -1,7 +1,38 @@
-"""Real images by name: what generated images are compared with."""
+"""Real images by name or folder: what generated images are compared with."""
 
-from cawa_core.real_images.base import RealImages
+from pathlib import Path
+
+from cawa_core.errors import InputError, suggestion
+from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.registry import Registry
 
 REAL_IMAGES: Registry[RealImages] = Registry("real_images")
 REAL_IMAGES.register("fashion-mnist-test", "cawa_core.real_images.fashion:FashionMnistTest")
+
+
+def open_real_images(request: RealImagesRequest) -> RealImages:
+    """The registered set of a name, or else the folder of class folders of that path.
+
+    Raises:
+        InputError: neither; or the folder's names do not say which classes they hold.
+    """
+    from cawa_core.real_images.folder import ImageFolder
+
+    if request.name in REAL_IMAGES.names() or ":" in request.name:
+        return REAL_IMAGES.make(request.name, request)
+    folder = Path(request.name).expanduser()
+    if not folder.exists():
+        known = REAL_IMAGES.names()
+        raise InputError(
+            f"real_images must be {', '.join(known)} or a folder of class folders; {request.name!r} is neither"
+            f"{suggestion(request.name, known)}"
+        )
+    mapping = Path(request.mapping).expanduser() if request.mapping else None
+    return ImageFolder(
+        folder,
+        request.image_size,
+        request.image_channels,
+        request.classes.names,
+        request.classes.wordnet_ids,
+        mapping,
+    )

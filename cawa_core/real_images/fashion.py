@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core import assets
+from cawa_core.class_tables import ClassTable
 from cawa_core.digests import digest_of_data
 from cawa_core.idx import read_idx
-from cawa_core.real_images.base import RealImages
+from cawa_core.real_images.base import RealImages, RealImagesRequest
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -35,9 +36,15 @@ class FashionMnistTest(RealImages):
 
     name = "fashion-mnist-test"
 
-    def __init__(self) -> None:
+    def __init__(self, request: RealImagesRequest | None = None) -> None:
+        if request is not None:
+            request.require_form(ClassTable(CLASS_NAMES), image_size=28, image_channels=1)
         self.paths = assets.verified(IMAGES), assets.verified(LABELS)
-        self.digest = digest_of_data([assets.recorded_digest(IMAGES), assets.recorded_digest(LABELS)])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over both files' digests."""
+        return digest_of_data([assets.recorded_digest(IMAGES), assets.recorded_digest(LABELS)])
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

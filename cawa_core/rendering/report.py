@@ -66,7 +66,9 @@ def _provenance(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str, 
     columns = {"site": "site", "name": "module", "channels": "channels", "resolution": "pixels", "inert": "inert"}
     facts = {
         **{f"spec: {key}": _words(value) for key, value in identity["spec"].items()},
-        **{key.replace("_", " "): str(value) for key, value in identity.items() if key != "spec"},
+        **{f"digest of {role.replace('_', ' ')}": digest for role, digest in identity["digests"].items()},
+        **{f"protocol of {role.replace('_', ' ')}": words for role, words in identity["protocols"].items()},
+        "schema version": str(identity["schema_version"]),
         **{f"version of {name}": number for name, number in audit["versions"].items()},
         **{f"seconds of work in {stage}": f"{seconds:.1f}" for stage, seconds in summary["seconds"].items()},
         "device": audit["device"],

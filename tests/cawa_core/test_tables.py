@@ -13,13 +13,13 @@ from cawa_core.tables import Manifest, Receipt, publish, to_parquet, write_atomi
 ROWS = {"site": [0], "name": ["a"], "channels": [4], "resolution": [7], "inert_channels": [[]]}
 
 
-def receipt(folder: Path, shard: str = "s") -> Receipt:
-    return Receipt(shard, "awareness", (0, 1), (2,), publish(folder, shard, {"sites": ROWS}), 1.0, "cpu")
+def receipt(folder: Path, shard: str = "s", audit: str = "audit") -> Receipt:
+    return Receipt(shard, "awareness", (0, 1), (2,), publish(folder, shard, {"sites": ROWS}, audit), 1.0, "cpu")
 
 
 def test_the_same_rows_give_the_same_bytes_and_the_fixed_schema():
-    content = to_parquet("sites", ROWS)
-    assert content == to_parquet("sites", dict(reversed(ROWS.items())))
+    content = to_parquet("sites", ROWS, "audit")
+    assert content == to_parquet("sites", dict(reversed(ROWS.items())), "audit")
     schema = pq.read_schema(BytesIO(content))
     assert schema.equals(TABLES["sites"].schema)
     assert schema.field("channels").metadata[b"meaning"] == b"number of channels"
@@ -27,12 +27,12 @@ def test_the_same_rows_give_the_same_bytes_and_the_fixed_schema():
 
 def test_columns_must_be_those_of_the_schema():
     with pytest.raises(ValueError, match="differ in colour"):
-        to_parquet("sites", {**ROWS, "colour": ["red"]})
+        to_parquet("sites", {**ROWS, "colour": ["red"]}, "audit")
 
 
 def test_nan_becomes_null():
     rows = {"metric": ["fid"], **{name: [float("nan")] for name in ("pearson", "spearman", "ci_low", "ci_high")}}
-    content = to_parquet("metric_correlation", {**rows, "n_classes": [3]})
+    content = to_parquet("metric_correlation", {**rows, "n_classes": [3]}, "audit")
     assert pq.read_table(BytesIO(content))["pearson"].null_count == 1
 
 
@@ -53,7 +53,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 def test_the_manifest_is_the_only_truth(tmp_path):
     manifest = Manifest.read(tmp_path)
     manifest.add(receipt(tmp_path))
-    publish(tmp_path, "stray", {"sites": ROWS})
+    publish(tmp_path, "stray", {"sites": ROWS}, "audit")
     again = Manifest.read(tmp_path)
     assert again.receipts == manifest.receipts
     assert len(again.table("sites")) == 1
@@ -92,7 +92,7 @@ def test_tidying_leaves_only_what_is_whole(tmp_path):
     manifest.add(receipt(tmp_path, "broken"))
     manifest.quarantine("other", "boom")
     (tmp_path / "tables/sites/part-broken.parquet").unlink()
-    publish(tmp_path, "stray", {"sites": ROWS})
+    publish(tmp_path, "stray", {"sites": ROWS}, "audit")
     (tmp_path / "tables/sites/.part-x.parquet.abc").write_bytes(b"half")
     manifest.tidy()
     again = Manifest.read(tmp_path)
@@ -106,3 +106,16 @@ def test_a_damaged_manifest_is_bad_input(tmp_path):
         (tmp_path / "manifest.json").write_text(content)
         with pytest.raises(InputError, match=r"manifest\.json is damaged"):
             Manifest.read(tmp_path)
+
+
+def test_rows_of_two_audits_never_join(tmp_path):
+    """Another evaluator, protocol or spec is another audit: its hash is in every file."""
+    manifest = Manifest(tmp_path)
+    manifest.add(receipt(tmp_path, "a", audit="one"))
+    manifest.add(receipt(tmp_path, "b", audit="one"))
+    assert len(manifest.table("sites")) == 2
+    manifest.add(receipt(tmp_path, "c", audit="other"))
+    with pytest.raises(
+        InputError, match=r"table sites mixes audits: .*part-a.parquet is of one, .*part-c.parquet of other"
+    ):
+        manifest.table("sites")

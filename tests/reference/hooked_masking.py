@@ -2,7 +2,7 @@
 
 import torch
 
-from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.fashion import FashionBigGAN, conditional_norms
 
 
 def hooked_images(generator: FashionBigGAN, z, class_id: int, site: int, channels) -> torch.Tensor:
@@ -13,7 +13,7 @@ def hooked_images(generator: FashionBigGAN, z, class_id: int, site: int, channel
         output[:, list(channels)] = 0
         return output
 
-    handle = generator.norms[site].register_forward_hook(silence)
+    handle = conditional_norms(generator.network)[site].register_forward_hook(silence)
     try:
         with torch.no_grad():
             return generator.network(z, torch.full((len(z),), class_id))

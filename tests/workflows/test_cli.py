@@ -25,7 +25,7 @@ def run(monkeypatch, capsys, *arguments):
     [
         (
             ["--generator", "fashion-bigan"],
-            "generator must be one of fashion-biggan; got 'fashion-bigan'; did you mean",
+            "fashion-biggan or package.module:factory; got 'fashion-bigan'; did you mean 'fashion-biggan'?",
         ),
         (["--classes", "shrit"], "no class is named 'shrit'; did you mean 'shirt'?"),
         (["--classes", "10"], "classes must be in 0..9 or names; got 10"),
@@ -130,10 +130,12 @@ def test_unknown_flags_and_commands(monkeypatch, capsys):
 def test_models_and_sites(monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "models")
     assert code == 0
-    assert "generator: fashion-biggan" in printed.out
+    assert "biggan-deep-512, fashion-biggan" in printed.out
+    assert "inception-v3" in printed.out
     code, printed = run(monkeypatch, capsys, "sites")
     assert code == 0
-    assert len(printed.out.splitlines()) == 7
+    assert len(printed.out.splitlines()) == 9
+    assert printed.out.splitlines()[-1] == "6 sites, 576 channels, 0 inert"
 
 
 def test_status_aggregate_and_report_work_from_the_tables(monkeypatch, capsys, audited, tmp_path):

@@ -47,7 +47,7 @@ def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec)
 
 
 def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_path, tiny_spec):
-    bench = Workbench.build(tiny_spec, "cpu", 64)
+    bench = Workbench.build(tiny_spec, RunOptions(batch_size=64))
     folder = tmp_path / "audit"
     manifest = Manifest.read(folder)
     shards = plan(bench, manifest, None)
@@ -67,7 +67,7 @@ def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_pat
 
 
 def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec):
-    bench = Workbench.build(tiny_spec, "cpu", 64)
+    bench = Workbench.build(tiny_spec, RunOptions(batch_size=64))
     shards = plan(bench, Manifest.read(tmp_path), None)
     broken = dataclasses.replace(shards[0], class_ids=(99,))
     outcomes = list(RayExecutor().run(bench, RunOptions(workers=1), tmp_path, [broken, shards[-1]]))

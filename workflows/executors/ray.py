@@ -42,7 +42,7 @@ class ShardWorker:
 
     def __init__(self, spec: Any, options: RunOptions, folder: str, threads: int) -> None:  # noqa: ANN401
         torch.set_num_threads(threads)
-        self.bench = Workbench.build(spec, options.device, options.batch_size)
+        self.bench = Workbench.build(spec, options)
         self.folder = Path(folder)
 
     def ready(self) -> int:

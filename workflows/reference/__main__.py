@@ -32,7 +32,7 @@ def save_weights(network: nn.Module, path: Path, metadata: dict[str, str]) -> No
 
 def write_digests(folder: Path) -> None:
     """Record the SHA-256 of every bundled data file in ``SHA256SUMS``."""
-    files = sorted(path for pattern in ("*.safetensors", "*/*.gz") for path in folder.glob(pattern))
+    files = sorted(path for pattern in ("*.csv", "*.safetensors", "*/*.gz") for path in folder.glob(pattern))
     lines = [f"{digest_of_file(path)}  {path.relative_to(folder).as_posix()}" for path in files]
     write_atomically(folder / "SHA256SUMS", ("\n".join(lines) + "\n").encode())
 

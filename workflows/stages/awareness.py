@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 
-from cawa_core.awareness import Awareness, closed_form_awareness, monte_carlo_awareness
+from cawa_core.awareness import Awareness, awareness_of_samples, closed_form_awareness, monte_carlo_awareness
+from cawa_core.schemas import TABLES
 from cawa_core.seeds import SHARED_CLASS
 from cawa_core.tables import Rows
 from workflows.shards import Shard
@@ -17,41 +19,66 @@ from workflows.workbench import Workbench
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
     """Rows of the ``awareness`` table."""
     parts = [
-        _rows(bench, shard, site, estimator) for site in shard.sites for estimator in bench.spec.awareness_estimators
+        _rows(bench, class_ids, site, estimator)
+        for site in shard.sites
+        for estimator in bench.spec.awareness_estimators
+        if (class_ids := estimated_classes(bench, shard.class_ids, site, estimator))
     ]
-    return {"awareness": {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}}
+    return {"awareness": {name: pa.chunked_array([part[name] for part in parts]) for name in parts[0]}}
+
+
+def estimated_classes(bench: Workbench, class_ids: tuple[int, ...], site: int, estimator: str) -> tuple[int, ...]:
+    """Which of some classes an estimator covers at a site: what is not affine has no closed form."""
+    if not bench.generator.is_affine(site):
+        return class_ids if estimator == "monte_carlo" else ()
+    if estimator == "closed_form" or not bench.spec.monte_carlo_classes:
+        return class_ids
+    every = bench.spec.classes
+    chosen = np.linspace(0, len(every) - 1, min(bench.spec.monte_carlo_classes, len(every))).round().astype(int)
+    sampled = {every[position] for position in chosen}
+    return tuple(class_id for class_id in class_ids if class_id in sampled)
 
 
 def class_awareness(bench: Workbench, class_ids: tuple[int, ...], site: int) -> Awareness:
-    """Closed-form awareness of a site for some classes: what masking and the galleries order channels by."""
-    return closed_form_awareness(bench.generator.modulation(site), bench.class_embeddings[list(class_ids)])
+    """Awareness of a site for some classes, in closed form if it has one: what groups and galleries are ordered by."""
+    if not bench.generator.is_affine(site):
+        return _sampled(bench, class_ids, site)
+    modulation = bench.generator.modulation(site).with_latent_scaled(bench.generator.latent_deviation)
+    return closed_form_awareness(modulation, bench.class_embeddings[list(class_ids)])
 
 
-def _rows(bench: Workbench, shard: Shard, site: int, estimator: str) -> dict[str, np.ndarray]:
-    awareness, n_samples = _estimate(bench, shard.class_ids, site, estimator)
+def _sampled(bench: Workbench, class_ids: tuple[int, ...], site: int) -> Awareness:
+    z = bench.generator.sample_latents(bench.spec.seed, SHARED_CLASS, range(bench.spec.awareness_samples))
+    if bench.generator.is_affine(site):
+        return monte_carlo_awareness(bench.generator.modulation(site), bench.class_embeddings[list(class_ids)], z)
+    each = [awareness_of_samples(*bench.generator.gains_and_offsets(site, z, class_id)) for class_id in class_ids]
+    columns = [field.name for field in dataclasses.fields(Awareness)]
+    return Awareness(**{name: np.concatenate([getattr(one, name) for one in each]) for name in columns})
+
+
+def _rows(bench: Workbench, class_ids: tuple[int, ...], site: int, estimator: str) -> dict[str, pa.Array]:
+    exact = estimator == "closed_form"
+    awareness = class_awareness(bench, class_ids, site) if exact else _sampled(bench, class_ids, site)
     n_classes, channels = awareness.category_awareness.shape
     inert = np.isin(np.arange(channels), bench.generator.sites[site].inert_channels)
-    return {
-        "class_id": np.repeat(shard.class_ids, channels),
-        "site": np.full(n_classes * channels, site),
+    n_rows = n_classes * channels
+    columns = {
+        "class_id": np.repeat(class_ids, channels),
+        "site": np.full(n_rows, site),
         "channel": np.tile(np.arange(channels), n_classes),
         **{field.name: getattr(awareness, field.name).ravel() for field in dataclasses.fields(awareness)},
         "inert": np.tile(inert, n_classes),
-        "estimator": np.full(n_classes * channels, estimator, dtype=object),
-        "n_samples": np.full(n_classes * channels, n_samples),
+        "n_samples": np.full(n_rows, 0 if exact else bench.spec.awareness_samples),
     }
-
-
-def _estimate(bench: Workbench, class_ids: tuple[int, ...], site: int, estimator: str) -> tuple[Awareness, int]:
-    if estimator == "closed_form":
-        return class_awareness(bench, class_ids, site), 0
-    count = bench.spec.awareness_samples
-    z = bench.generator.sample_latents(bench.spec.seed, SHARED_CLASS, range(count))
-    return monte_carlo_awareness(bench.generator.modulation(site), bench.class_embeddings[list(class_ids)], z), count
+    schema = TABLES["awareness"].schema
+    arrays = {name: pa.array(values, schema.field(name).type, from_pandas=True) for name, values in columns.items()}
+    return arrays | {"estimator": pa.repeat(pa.scalar(estimator, schema.field("estimator").type), n_rows)}
 
 
 def passes(bench: Workbench, site: int) -> float:
-    """Small beside a generator pass: a matter of the samples and channels."""
+    """Small beside a generator pass, unless gains and offsets are measured: a matter of the samples and channels."""
+    if not bench.generator.is_affine(site):
+        return float(bench.spec.awareness_samples)
     return 1e-5 * bench.spec.awareness_samples * bench.generator.sites[site].channels
 
 

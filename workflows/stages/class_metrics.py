@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,8 +24,7 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
     """Rows of ``class_metrics``, ``class_metric_floor`` and ``class_centroids``."""
     metrics, floors, centroids = [], [], []
     for class_id in shard.class_ids:
-        real = image_set(bench, class_id, bench.real_images.images_of(class_id))
-        fake = image_set(bench, class_id, generated_images(bench, class_id))
+        real, fake = real_images(bench, class_id), fake_images(bench, class_id)
         metrics.append(_metric_row(bench, class_id, real, fake))
         floors += _floor_rows(bench, class_id, real, fake)
         means = [features.double().mean(dim=0).tolist() for features in (real.features, fake.features)]
@@ -34,20 +36,73 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
     }
 
 
-@torch.inference_mode()
-def generated_images(bench: Workbench, class_id: int) -> Tensor:
-    """The class's generated images, on the CPU: float32 NCHW in [-1, 1]."""
+def generated_images(bench: Workbench, class_id: int) -> Iterator[Tensor]:
+    """The class's generated images by the batch: float32 NCHW in [-1, 1]."""
     z = bench.latents(class_id, bench.spec.metric_samples)
-    return torch.cat([bench.generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)])
+    return (bench.generator(rows, class_ids_of(class_id, rows)) for rows in z.split(bench.batch_size))
+
+
+def fake_images(bench: Workbench, class_id: int) -> ImageSet:
+    """What the metrics see of the class's generated images."""
+    kept: list[Tensor] = []
+    judged = judge(bench, class_id, _keeping(generated_images(bench, class_id), kept, bench.spec.ms_ssim_samples))
+    return _image_set(judged, torch.cat(kept))
+
+
+def real_images(bench: Workbench, class_id: int) -> ImageSet:
+    """The same of its real images, judged once and cached."""
+    batches = functools.partial(bench.real_images.batches_of, class_id, bench.batch_size)
+    judged = bench.feature_cache.features(_cache_key(bench, class_id), lambda: judge(bench, class_id, batches()))
+    return _image_set(judged, _first(batches(), bench.spec.ms_ssim_samples))
 
 
 @torch.inference_mode()
-def image_set(bench: Workbench, class_id: int, images: Tensor) -> ImageSet:
-    """Features and classifications of images NCHW; the first ones serve for MS-SSIM."""
-    features = torch.cat([bench.evaluator.features(batch).cpu() for batch in bench.batches(images)])
-    logits = [bench.evaluator.logits_of_features(batch).cpu() for batch in bench.batches(features)]
-    correct = torch.cat(logits).argmax(dim=1) == class_id
-    return ImageSet(features, correct, images[: bench.spec.ms_ssim_samples])
+def judge(bench: Workbench, class_id: int, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Features by role, float32 ``[n, d]`` on the CPU, and ``correct``: whether the class is recognised, ``[n]``."""
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    for images in batches:
+        on_device = images.to(bench.generator.device)
+        seen = {judge: judge.features(on_device).float() for judge in set(bench.judges.values())}
+        for role, network in bench.judges.items():
+            parts[role].append(seen[network].cpu())
+        logits = bench.evaluator.logits_of_features(seen[bench.evaluator])
+        parts["correct"].append((logits.argmax(dim=1) == class_id).cpu())
+    return {name: torch.cat(part) for name, part in parts.items()}
+
+
+def _keeping(batches: Iterable[Tensor], kept: list[Tensor], count: int) -> Iterator[Tensor]:
+    """Pass batches on, and keep the first images of them on the CPU."""
+    for images in batches:
+        missing = count - sum(map(len, kept))
+        if missing > 0:
+            kept.append(images[:missing].cpu())
+        yield images
+
+
+def _first(batches: Iterable[Tensor], count: int) -> Tensor:
+    kept: list[Tensor] = []
+    for _ in _keeping(batches, kept, count):
+        if sum(map(len, kept)) == count:
+            break
+    return torch.cat(kept)
+
+
+def _image_set(judged: dict[str, Tensor], images: Tensor) -> ImageSet:
+    return ImageSet(
+        features=judged["evaluator"],
+        fid_features=judged["fid_features"],
+        manifold_features=judged["manifold_features"],
+        correct=judged["correct"],
+        images=images,
+    )
+
+
+def _cache_key(bench: Workbench, class_id: int) -> dict[str, str | int]:
+    """All that enters what the judges see of a class's real images."""
+    identity = bench.identity
+    judges = {role: f"{identity.digests[role]} {identity.protocols[role]}" for role in bench.judges}
+    images = {"images": bench.real_images.class_digest(class_id), "class_id": class_id}
+    return {**judges, **images, "dtype": bench.spec.dtype, "device": bench.generator.device.type}
 
 
 def _metric_row(bench: Workbench, class_id: int, real: ImageSet, fake: ImageSet) -> dict[str, Any]:
@@ -85,7 +140,7 @@ def total_awareness(bench: Workbench, class_id: int) -> float:
 
 
 def _protocol(bench: Workbench, ms_ssim_samples: int) -> str:
-    return protocol(bench.evaluator.protocol, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
+    return protocol(bench.identity.protocols, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
 
 
 def _columns(rows: list[dict[str, Any]]) -> Rows:

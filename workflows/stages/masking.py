@@ -70,9 +70,10 @@ def _site_rows(bench: Workbench, class_id: int, site: int) -> tuple[dict[str, An
         "screened_score_change_abs": [None] * len(groups),
         "method": ["exact"] * len(groups),
         "n_samples": [len(z)] * len(groups),
+        "protocol": [bench.score_protocol] * len(groups),
     }
     sizes = [len(mask) for mask in control_channels]
-    return rows, _control_rows(class_id, site, _named(controls), sizes, unmasked, masked[len(groups) :])
+    return rows, _control_rows(bench, class_id, site, _named(controls), sizes, unmasked, masked[len(groups) :])
 
 
 def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
     z = bench.latents(class_id, bench.spec.masking_latents)
     unmasked, masked = everywhere_log_scores(bench.generator, bench.evaluator, z, class_id, masks, bench.batch_size)
     sizes = [sum(map(len, mask.values())) for mask in masks]
-    return _control_rows(class_id, ALL_SITES, names, sizes, unmasked, masked)
+    return _control_rows(bench, class_id, ALL_SITES, names, sizes, unmasked, masked)
 
 
 def _named(controls: dict[str, list[Channels]]) -> Named:
@@ -90,7 +91,13 @@ def _named(controls: dict[str, list[Channels]]) -> Named:
 
 
 def _control_rows(
-    class_id: int, site: int, names: Named, sizes: list[int], unmasked: np.ndarray, masked: np.ndarray
+    bench: Workbench,
+    class_id: int,
+    site: int,
+    names: Named,
+    sizes: list[int],
+    unmasked: np.ndarray,
+    masked: np.ndarray,
 ) -> dict[str, Any]:
     no_op = masked[names.index(("no_op", 0))]
     if not np.array_equal(no_op, unmasked):
@@ -104,6 +111,7 @@ def _control_rows(
         "n_channels": sizes,
         **masking_effects(unmasked, masked),
         "n_samples": [len(unmasked)] * len(names),
+        "protocol": [bench.score_protocol] * len(names),
     }
 
 

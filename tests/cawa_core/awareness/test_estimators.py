@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from cawa_core.awareness import closed_form_awareness, monte_carlo_awareness
-from cawa_core.awareness.closed_form import JointNormal, joint_normal, mean_ratio, ratio_distribution
+from cawa_core.awareness.closed_form import mean_ratio
+from cawa_core.awareness.joint_normal import JointNormal, joint_normal
 from cawa_core.generators.base import AffineMap, Modulation
+from tests.cawa_core.awareness.oracles import ratio_distribution
 from tests.conftest import random_fashion_generator
 from tests.reference.appendix_a import sampled_awareness
 

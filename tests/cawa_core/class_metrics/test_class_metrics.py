@@ -137,9 +137,13 @@ def test_ms_ssim_at_its_ends():
         pairwise_ms_ssim(torch.zeros(2, 1, 10, 10))
 
 
+def image_set(points, correct, images) -> ImageSet:
+    return ImageSet(points, points, points, correct, images)
+
+
 def test_all_metrics_take_their_counts_from_the_sets():
-    real = ImageSet(features(30, 5, 0), torch.ones(30, dtype=torch.bool), smooth_images(4, 28))
-    fake = ImageSet(features(25, 5, 1), torch.arange(25) < 20, smooth_images(5, 28))
+    real = image_set(features(30, 5, 0), torch.ones(30, dtype=torch.bool), smooth_images(4, 28))
+    fake = image_set(features(25, 5, 1), torch.arange(25) < 20, smooth_images(5, 28))
     metrics = metrics_of_class(real=real, fake=fake, neighbours=3)
     assert (metrics["n_real"], metrics["n_fake"], metrics["classifier_accuracy"]) == (30, 25, 0.8)
     assert metrics["ms_ssim"] == pairwise_ms_ssim(fake.images).mean

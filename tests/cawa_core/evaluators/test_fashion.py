@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from cawa_core.errors import InputError
 from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
 from cawa_core.real_images.fashion import FashionMnistTest
 
@@ -26,7 +27,7 @@ def test_probabilities_sum_to_one_in_float64(tiny_evaluator):
 
 
 def test_images_of_another_size_are_refused(tiny_evaluator):
-    with pytest.raises(ValueError, match=r"images must be \[n, 1, 28, 28\] for fashion-cnn; got \[2, 3, 28, 28\]"):
+    with pytest.raises(InputError, match=r"fashion-cnn must see images \[n, 1, 28, 28\]; got \[2, 3, 28, 28\]"):
         tiny_evaluator.features(torch.zeros(2, 3, 28, 28))
 
 

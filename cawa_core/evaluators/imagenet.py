@@ -1,0 +1,61 @@
+"""Classifiers of torchvision: ``inception-v3``, ``vgg16``, and any other as ``torchvision/NAME``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models
+
+from cawa_core.digests import digest_of_file
+from cawa_core.errors import InputError, suggestion
+from cawa_core.evaluators.base import EvaluatorRequest
+from cawa_core.evaluators.classifier import LinearHeadClassifier
+from cawa_core.evaluators.preprocessing import Preprocessing
+from cawa_core.weights import load_strictly, load_tensors
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+INCEPTION_SIDE, VGG_SIDE = 299, 224
+
+
+def load_inception_v3(request: EvaluatorRequest) -> LinearHeadClassifier:
+    """Inception-v3 with torchvision's weights (Szegedy et al. 2016), without its switch of the normalisation.
+
+    The weights were trained on pixels in [-1, 1]: mean and deviation of one half.
+    """
+    network = models.inception_v3(weights=None, transform_input=False, aux_logits=True, init_weights=False)
+    return _loaded(network, request, Preprocessing(INCEPTION_SIDE, HALF, HALF))
+
+
+def load_vgg16(request: EvaluatorRequest) -> LinearHeadClassifier:
+    """VGG-16 (Simonyan and Zisserman 2015); features: the 4,096 activations after ``fc2`` and its ReLU."""
+    return _loaded(models.vgg16(weights=None), request, Preprocessing(VGG_SIDE, IMAGENET_MEAN, IMAGENET_STD))
+
+
+def load_torchvision(request: EvaluatorRequest) -> LinearHeadClassifier:
+    """``torchvision/NAME``: any classifier of torchvision that ends in a linear layer, with its default weights.
+
+    Raises:
+        InputError: no such classifier, or its weights are missing or damaged.
+    """
+    known = models.list_models(module=models)
+    name = request.name.split("/", 1)[1]
+    if name not in known:
+        raise InputError(f"evaluator torchvision/{name} is no classifier of torchvision{suggestion(name, known)}")
+    weights: Any = models.get_model_weights(name).DEFAULT
+    transform = weights.transforms()
+    preprocessing = Preprocessing(
+        transform.crop_size[0], tuple(transform.mean), tuple(transform.std), transform.interpolation.value
+    )
+    options: dict[str, Any] = {"transform_input": False} if name in ("inception_v3", "googlenet") else {}
+    network = models.get_model(name, weights=None, **options)
+    return _loaded(network, request, preprocessing)
+
+
+def _loaded(network: nn.Module, request: EvaluatorRequest, preprocessing: Preprocessing) -> LinearHeadClassifier:
+    path = request.weights.file(request.name)
+    load_strictly(network, load_tensors(path), str(path), ignorable=("AuxLogits.*", "aux1.*", "aux2.*"))
+    network = network.to(memory_format=torch.channels_last)
+    return LinearHeadClassifier(network, preprocessing, request.name, digest_of_file(path))

@@ -1,0 +1,60 @@
+"""From a generator's images to what a network was trained on, with every choice written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """Resize the whole square image, then normalise each colour: float32 throughout.
+
+    Attributes:
+        side: of the network's input in pixels.
+        mean, std: of each colour, for pixels in [0, 1].
+        interpolation: of the antialiased resize; none where the side is right already.
+    """
+
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    @property
+    def protocol(self) -> str:
+        """Everything above in words."""
+        shown = [",".join(f"{value:g}" for value in values) for values in (self.mean, self.std)]
+        return (
+            f"[-1, 1] to [0, 1] float32, grey as three colours, whole image to {self.side} x {self.side} "
+            f"{self.interpolation} antialiased, mean {shown[0]}, std {shown[1]}"
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images float32 ``[n, 1 or 3, H, H]`` in [-1, 1] => network input ``[n, 3, side, side]``."""
+        pixels = as_colour(images).float().add(1).div(2)
+        if pixels.shape[2:] != (self.side, self.side):
+            size = (self.side, self.side)
+            pixels = functional.interpolate(pixels, size, mode=self.interpolation, antialias=True)
+        mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        return (pixels - mean) / std
+
+
+def as_colour(images: Tensor) -> Tensor:
+    """Grey images as three equal colours; colour images as they are.
+
+    Raises:
+        ValueError: neither one nor three channels.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"images must be [n, 1 or 3, H, W]; got {list(images.shape)}")
+    return images.expand(-1, 3, -1, -1)
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] => uint8 in [0, 255], rounded: what a picture file would hold."""
+    return images.float().add(1).mul(127.5).round().clamp(0, 255).byte()

@@ -1,0 +1,58 @@
+"""``timm/NAME``: any classifier of timm that ends in a linear layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from torch import nn
+
+from cawa_core.digests import digest_of_file, digest_of_tensors
+from cawa_core.errors import InputError, suggestion
+from cawa_core.evaluators.base import EvaluatorRequest
+from cawa_core.evaluators.classifier import LinearHeadClassifier
+from cawa_core.evaluators.preprocessing import Preprocessing
+from cawa_core.weights import load_strictly, load_tensors
+
+
+def load_timm(request: EvaluatorRequest) -> LinearHeadClassifier:
+    """Weights by path, or by timm's own download and cache.
+
+    Raises:
+        InputError: no such classifier, offline without a path, or weights that cannot be had.
+    """
+    name = request.name.split("/", 1)[1]
+    architecture, known = name.split(".")[0], timm.list_models()
+    if architecture not in known:
+        raise InputError(f"evaluator timm/{name} is no model of timm{suggestion(architecture, known)}")
+    network, digest = _given(name, request) if request.weights.is_given(request.name) else _fetched(name, request)
+    network = network.to(memory_format=torch.channels_last)
+    return LinearHeadClassifier(network, _preprocessing(network), request.name, digest)
+
+
+def _given(name: str, request: EvaluatorRequest) -> tuple[nn.Module, str]:
+    path = request.weights.file(request.name)
+    network = timm.create_model(name, pretrained=False)
+    load_strictly(network, load_tensors(path), str(path))
+    return network, digest_of_file(path)
+
+
+def _fetched(name: str, request: EvaluatorRequest) -> tuple[nn.Module, str]:
+    if request.weights.offline:
+        raise InputError(f"weights of timm/{name} may not be fetched (offline); give --weights timm/{name}=PATH")
+    try:
+        network = timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"weights of timm/{name} cannot be fetched: {first}; give --weights timm/{name}=PATH"
+        ) from None
+    return network, digest_of_tensors(network.state_dict())
+
+
+def _preprocessing(network: nn.Module) -> Preprocessing:
+    config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+    side, mean, std = config["input_size"][-1], tuple(config["mean"]), tuple(config["std"])
+    return Preprocessing(side, mean, std, "bicubic" if config["interpolation"] == "bicubic" else "bilinear")

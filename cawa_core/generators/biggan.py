@@ -1,0 +1,211 @@
+"""``biggan``: the original BigGAN, from a checkpoint of https://github.com/ajbrock/BigGAN-PyTorch (commit 9845943)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cawa_core.class_tables import ClassTable, imagenet_classes
+from cawa_core.digests import digest_of_data, digest_of_file
+from cawa_core.errors import InputError
+from cawa_core.generators.base import Modulation, Site
+from cawa_core.generators.biggan_blocks import BigGANBlock, convolution, linear
+from cawa_core.generators.biggan_checkpoint import BigGANCheckpoint
+from cawa_core.generators.biggan_flags import TrainingFlags
+from cawa_core.generators.biggan_inertness import reaching_at_sites
+from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.residual import (
+    ResidualGenerator,
+    ResidualState,
+    SiteNorm,
+    activate,
+    inert_channels,
+    modulation_of_condition,
+)
+from cawa_core.weights import load_tensors
+
+OUTPUT_EPS = 1e-5
+"""Of the last batch norm: the repository passes ``--BN_eps`` to the sites alone."""
+
+HALVES = ("bn1", "bn2")
+
+__all__ = ["BigGAN", "TrainingFlags", "biggan_from_tensors", "load_biggan"]
+
+
+class BigGAN(ResidualGenerator):
+    """Two sites a block; the first layer sees the first chunk of the latents, each block the next one.
+
+    Args:
+        checkpoint: the tensors.
+        digest: of the weights and of what was said about them.
+        truncation: in (0, 1].
+
+    Attributes:
+        architecture: as inferred from the tensors.
+        description: architecture and flags in one line.
+    """
+
+    name = "biggan"
+
+    class_vectors: Tensor
+    output_scale: Tensor
+    output_shift: Tensor
+
+    def __init__(self, checkpoint: BigGANCheckpoint, digest: str, truncation: float = 1.0) -> None:
+        super().__init__()
+        shape = self.architecture = checkpoint.architecture
+        self.digest, self.truncation = digest, truncation
+        self.description = f"{shape.describe()}, {checkpoint.flags.describe()}"
+        self.z_dim, self.embed_dim, self.image_size = shape.z_dim, shape.embed_dim, shape.image_size
+        self.classes = _class_table(shape.n_classes)
+        self.sites = describe_sites(checkpoint)
+        self.register_buffer("class_vectors", class_vectors(checkpoint))
+        self.linear = linear(checkpoint, "linear")
+        self.norms = nn.ModuleList(
+            _site_norm(checkpoint, block, half) for block in range(shape.n_blocks) for half in HALVES
+        )
+        self.blocks = nn.ModuleList(BigGANBlock(checkpoint, block) for block in range(shape.n_blocks))
+        scale, shift = output_scale_and_shift(checkpoint)
+        self.register_buffer("output_scale", scale)
+        self.register_buffer("output_shift", shift)
+        self.to_image = convolution(checkpoint, "output_layer.2")
+        self.eval().to(memory_format=torch.channels_last)
+
+    def class_embedding(self, class_ids: Tensor) -> Tensor:
+        """Class embeddings: int64 ``[n]`` => ``[n, embed_dim]``, one-hot where the model shares none."""
+        return self.class_vectors[class_ids]
+
+    def stem(self, z: Tensor, embedding: Tensor) -> Tensor:  # noqa: ARG002
+        """First feature map ``[n, C, side, side]`` from the first chunk of the latents."""
+        side = self.architecture.bottom_width
+        x: Tensor = self.linear(z[:, : self.architecture.chunk_size]).unflatten(1, (-1, side, side))
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def step(self, state: ResidualState) -> tuple[Tensor, Tensor]:
+        """The rest of a block's first half, or of its second and the attention after it."""
+        block: BigGANBlock = self.blocks[state.site // 2]  # type: ignore[assignment]
+        if state.site % 2 == 0:
+            return block.conv1(state.features), state.skip
+        x = block.second_half(state.features, state.skip)
+        return x, x
+
+    def head(self, x: Tensor) -> Tensor:
+        """Images ``[n, 3, H, W]`` in [-1, 1]."""
+        return torch.tanh(self.to_image(activate(x, self.output_scale, self.output_shift)))
+
+
+def load_biggan(request: GeneratorRequest) -> BigGAN:
+    """The original BigGAN in the file that the user gave.
+
+    Raises:
+        InputError: no file was given, or it does not hold such a model, or leaves open what it is.
+    """
+    if not request.weights.is_given(BigGAN.name):
+        raise InputError("weights of biggan must be given; give --weights PATH, the G_ema or G file of a training run")
+    path = request.weights.file(BigGAN.name)
+    made = biggan_from_tensors(
+        load_tensors(path), digest_of_file(path), truncation=request.truncation, source=str(path)
+    )
+    made.description = f"{made.description}; {describe_file(path)}"
+    return made
+
+
+def biggan_from_tensors(
+    tensors: Mapping[str, Tensor],
+    digest: str,
+    *,
+    flags: TrainingFlags | None = None,
+    truncation: float = 1.0,
+    source: str = "tensors",
+) -> BigGAN:
+    """The original BigGAN of these tensors.
+
+    Args:
+        tensors: name => values; all names may begin with ``module.``.
+        digest: SHA-256 of the file; flags that are given enter the generator's digest, too.
+        flags: what the file does not tell.
+        truncation: in (0, 1].
+        source: where the tensors come from, for errors.
+
+    Raises:
+        InputError: they are not those of such a model, or leave something open that the flags do not settle.
+    """
+    flags = flags or TrainingFlags()
+    if flags.given():
+        digest = digest_of_data({"weights": digest, "flags": flags.given()})
+    return BigGAN(BigGANCheckpoint(tensors, flags, source), digest, truncation)
+
+
+def describe_file(path: Path) -> str:
+    """What the name of a checkpoint says; the tensors of a moving average look like any others."""
+    averaged = path.name.startswith("G_ema")
+    return f"{path.name} is {'an average over training steps by its name' if averaged else 'not named G_ema'}"
+
+
+def describe_sites(checkpoint: BigGANCheckpoint) -> tuple[Site, ...]:
+    """The sites in forward order, with the channels that cannot reach the image."""
+    shape, reached = checkpoint.architecture, reaching_at_sites(checkpoint)
+    return tuple(
+        Site(
+            index,
+            f"blocks.{index // 2}.{HALVES[index % 2]}",
+            channels=len(channels),
+            resolution=shape.resolution_after(index // 2 - 1 + index % 2),
+            inert_channels=inert_channels(channels),
+        )
+        for index, channels in enumerate(reached)
+    )
+
+
+def class_vectors(checkpoint: BigGANCheckpoint) -> Tensor:
+    """What stands for each class at the sites: ``[n_classes, embed_dim]``."""
+    shape = checkpoint.architecture
+    return torch.eye(shape.n_classes) if shape.shared_dim is None else checkpoint.tensor("shared.weight")
+
+
+def output_scale_and_shift(checkpoint: BigGANCheckpoint) -> tuple[Tensor, Tensor]:
+    """The last batch norm as one multiply-add: ``[1, C]`` each."""
+    gain, offset = checkpoint.output_gain_and_offset()
+    mean, variance = checkpoint.statistics("output_layer.0")
+    scale = gain * torch.rsqrt(variance + OUTPUT_EPS)
+    return scale[None], (offset - scale * mean)[None]
+
+
+def _site_norm(checkpoint: BigGANCheckpoint, block: int, half: str) -> SiteNorm:
+    name = f"blocks.{block}.0.{half}"
+    gain, offset = (_condition_weight(checkpoint, f"{name}.{part}", block) for part in ("gain", "bias"))
+    if checkpoint.flags.gains_are_added:
+        gain, offset = torch.zeros_like(gain), gain + offset
+    shape = checkpoint.architecture
+    latent = slice(shape.embed_dim, shape.embed_dim + shape.z_dim)
+    modulation = modulation_of_condition(gain, offset, latent, slice(0, shape.embed_dim), shape.z_dim)
+    if checkpoint.flags.gains_are_added:
+        modulation = _with_offset_raised(modulation)
+    return SiteNorm(modulation, *checkpoint.statistics(name), checkpoint.flags.batch_norm_eps)
+
+
+def _condition_weight(checkpoint: BigGANCheckpoint, layer: str, block: int) -> Tensor:
+    """Weight of a gain or offset over e and all of z, 0 where the block does not see it: ``[C, embed_dim + z_dim]``."""
+    shape, weight = checkpoint.architecture, checkpoint.weight(layer)
+    if shape.shared_dim is None:
+        weight = weight.T
+    latent = weight.new_zeros(len(weight), shape.z_dim)
+    latent[:, shape.latents_of(block)] = weight[:, shape.embed_dim :]
+    return torch.cat([weight[:, : shape.embed_dim], latent], dim=1)
+
+
+def _with_offset_raised(modulation: Modulation) -> Modulation:
+    """Added gains are ``1 + W_γ c`` like multiplied ones, so the 1 is added, too."""
+    offset = modulation.offset
+    return Modulation(modulation.gain, dataclasses.replace(offset, constant=offset.constant + 1))
+
+
+def _class_table(n_classes: int) -> ClassTable:
+    imagenet = imagenet_classes()
+    if n_classes == len(imagenet):
+        return imagenet
+    return ClassTable(tuple(f"class {index}" for index in range(n_classes)))

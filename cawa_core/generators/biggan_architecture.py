@@ -1,0 +1,206 @@
+"""The shape of an original BigGAN, read off the tensors of its checkpoint.
+
+Checkpoints are those of https://github.com/ajbrock/BigGAN-PyTorch at commit 9845943; the architecture is
+that of Brock et al. 2019 (arXiv 1809.11096, Appendix B).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+from torch import Tensor
+
+from cawa_core.errors import InputError
+
+WIDTHS = {
+    3: (4, 4, 4, 4),
+    4: (16, 16, 8, 4, 2),
+    5: (16, 16, 8, 4, 2, 1),
+    6: (16, 16, 8, 8, 4, 2, 1),
+    7: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+"""Number of blocks => channels before, between and after them, in units of ch."""
+
+BATCH_NORMS = {
+    "plain": ("stored_mean", "stored_var"),
+    "mybn": ("bn.stored_mean", "bn.stored_var"),
+    "cross-replica": ("bn.running_mean", "bn.running_var"),
+}
+"""Kind of batch norm => where it keeps mean and variance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BigGANArchitecture:
+    """Everything about the network that the tensors of a checkpoint tell.
+
+    Attributes:
+        ch: width multiplier.
+        n_blocks: residual blocks, each doubling the resolution.
+        bottom_width: side of the first feature map.
+        n_classes: classes the model was trained on.
+        shared_dim: size of the shared class embedding; None where each site has its own gains and offsets
+            for each class, which then see no latents.
+        z_dim: size of the latent code.
+        hierarchical: each block sees its own chunk of the latents; otherwise only the first layer sees any.
+        attention_blocks: blocks followed by self-attention.
+        batch_norm: a key of :data:`BATCH_NORMS`.
+        n_singular_values: tracked by each spectral norm; 0 where weights are used as they are.
+    """
+
+    ch: int
+    n_blocks: int
+    bottom_width: int
+    n_classes: int
+    shared_dim: int | None
+    z_dim: int
+    hierarchical: bool
+    attention_blocks: tuple[int, ...]
+    batch_norm: str
+    n_singular_values: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels before, between and after the blocks."""
+        return tuple(self.ch * width for width in WIDTHS[self.n_blocks])
+
+    @property
+    def image_size(self) -> int:
+        """Side of the image in pixels."""
+        return self.resolution_after(self.n_blocks - 1)
+
+    @property
+    def chunk_size(self) -> int:
+        """Latents that the first layer sees."""
+        return self.z_dim // (self.n_blocks + 1) if self.hierarchical else self.z_dim
+
+    @property
+    def embed_dim(self) -> int:
+        """Size of a class's vector: its shared embedding, or its place among all classes."""
+        return self.n_classes if self.shared_dim is None else self.shared_dim
+
+    @property
+    def condition_dim(self) -> int:
+        """What the gains and offsets of a site see."""
+        return self.embed_dim + (self.chunk_size if self.hierarchical else 0)
+
+    def resolution_after(self, block: int) -> int:
+        """Side of the feature map after a block; -1 for the first map."""
+        return int(self.bottom_width * 2 ** (block + 1))
+
+    def latents_of(self, block: int) -> slice:
+        """The latents that the sites of a block see; the first chunk belongs to the first layer."""
+        start = (block + 1) * self.chunk_size
+        return slice(start, start + self.chunk_size) if self.hierarchical else slice(0, 0)
+
+    def describe(self) -> str:
+        """The architecture in one line."""
+        chunks = f" in {self.n_blocks + 1} chunks of {self.chunk_size}" if self.hierarchical else " at the first layer"
+        embedding = "no shared embedding" if self.shared_dim is None else f"shared embedding {self.shared_dim}"
+        sides = " and ".join(str(self.resolution_after(block)) for block in self.attention_blocks)
+        values = f" ({self.n_singular_values} singular values)" if self.n_singular_values > 1 else ""
+        return ", ".join(
+            [
+                f"BigGAN {self.image_size} px",
+                f"ch {self.ch}",
+                f"{self.n_classes} classes",
+                f"z {self.z_dim}{chunks}",
+                embedding,
+                f"attention at {sides} px" if sides else "no attention",
+                f"{self.batch_norm} batch norm",
+                f"spectral norm{values}" if self.n_singular_values else "no spectral norm",
+            ]
+        )
+
+
+def infer_architecture(tensors: Mapping[str, Tensor], source: str) -> BigGANArchitecture:
+    """The architecture of a checkpoint; only the few tensors that tell it are looked at.
+
+    Args:
+        tensors: name => values, without a common prefix.
+        source: where they come from, for errors.
+
+    Raises:
+        InputError: a tensor that tells the architecture is missing or misshapen, or it is another model's.
+    """
+    if "blocks.0.0.conv3.weight" in tensors:
+        raise InputError(
+            f"{source} must be of the original BigGAN; it is of a BigGAN-deep (blocks of four convolutions)"
+        )
+    n_blocks = _number_of_blocks(tensors, source)
+    ch, odd = divmod(_shape(tensors, "output_layer.2.weight", 4, source)[1], WIDTHS[n_blocks][-1])
+    area, uneven = divmod(_shape(tensors, "linear.weight", 2, source)[0], ch * WIDTHS[n_blocks][0] or 1)
+    if odd or not ch or uneven or math.isqrt(area) ** 2 != area:
+        raise InputError(
+            f"{source} must have {n_blocks} blocks of {WIDTHS[n_blocks]} times ch channels; "
+            f"'linear.weight' {list(tensors['linear.weight'].shape)} and "
+            f"'output_layer.2.weight' {list(tensors['output_layer.2.weight'].shape)} fit no ch"
+        )
+    return BigGANArchitecture(
+        ch=ch,
+        n_blocks=n_blocks,
+        bottom_width=math.isqrt(area),
+        attention_blocks=tuple(sorted(set(_numbers(r"blocks\.(\d+)\.1\.", tensors)))),
+        batch_norm=_batch_norm(tensors, source),
+        n_singular_values=1 + max(_numbers(r".*\.u(\d+)$", tensors), default=-1),
+        **_conditioning(tensors, n_blocks, source),
+    )
+
+
+class _Conditioning(TypedDict):
+    n_classes: int
+    shared_dim: int | None
+    z_dim: int
+    hierarchical: bool
+
+
+def _conditioning(tensors: Mapping[str, Tensor], n_blocks: int, source: str) -> _Conditioning:
+    latents = _shape(tensors, "linear.weight", 2, source)[1]
+    rows, columns = _shape(tensors, "blocks.0.0.bn1.gain.weight", 2, source)
+    if "shared.weight" not in tensors:
+        return {"n_classes": rows, "shared_dim": None, "z_dim": latents, "hierarchical": False}
+    n_classes, shared_dim = _shape(tensors, "shared.weight", 2, source)
+    if columns not in (shared_dim, shared_dim + latents):
+        raise InputError(
+            f"{source}: 'blocks.0.0.bn1.gain.weight' must have {shared_dim} columns (the embedding), or "
+            f"{shared_dim + latents} (and a chunk of the latents); got {columns}"
+        )
+    hierarchical = columns > shared_dim
+    z_dim = latents * (n_blocks + 1) if hierarchical else latents
+    return {"n_classes": n_classes, "shared_dim": shared_dim, "z_dim": z_dim, "hierarchical": hierarchical}
+
+
+def _number_of_blocks(tensors: Mapping[str, Tensor], source: str) -> int:
+    n_blocks = 1 + max(_numbers(r"blocks\.(\d+)\.0\.conv1\.weight$", tensors), default=-1)
+    if n_blocks not in WIDTHS:
+        raise InputError(
+            f"{source} must hold the generator of a BigGAN, with {min(WIDTHS)} to {max(WIDTHS)} tensors "
+            f"'blocks.N.0.conv1.weight'; got {n_blocks}: give the G_ema or G file of a training run"
+        )
+    return n_blocks
+
+
+def _batch_norm(tensors: Mapping[str, Tensor], source: str) -> str:
+    for kind, (mean, _) in BATCH_NORMS.items():
+        if f"blocks.0.0.bn1.{mean}" in tensors:
+            return kind
+    raise InputError(
+        f"{source}: 'blocks.0.0.bn1' must be a batch norm with stored statistics; "
+        f"the file has none there, as with --norm_style gn or nonorm: such models cannot be audited"
+    )
+
+
+def _numbers(pattern: str, names: Iterable[str]) -> list[int]:
+    return [int(match[1]) for match in map(re.compile(pattern).match, names) if match]
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int, source: str) -> tuple[int, ...]:
+    if name not in tensors:
+        raise InputError(f"{source}: tensor {name!r} is missing; give the G_ema or G file of a training run")
+    shape = tuple(tensors[name].shape)
+    if len(shape) != dimensions:
+        raise InputError(f"{source}: tensor {name!r} must have {dimensions} dimensions; got the shape {list(shape)}")
+    return shape

@@ -1,0 +1,269 @@
+"""``biggan-deep-128``, ``-256``, ``-512``: the module of pytorch-pretrained-biggan, seen as a line of sites.
+
+Four sites a block (Brock et al. 2019, Appendix B); every site and the first linear layer see the whole of
+``[z, e]``. Batch norm statistics were recorded by the authors for 51 truncations.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_pretrained_biggan.config import BigGANConfig
+from pytorch_pretrained_biggan.model import BigGAN as PackageBigGAN
+from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cawa_core.class_tables import ClassTable, imagenet_classes
+from cawa_core.digests import digest_of_data, digest_of_file
+from cawa_core.errors import InputError
+from cawa_core.generators.attention import attended
+from cawa_core.generators.base import Site
+from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.residual import (
+    ResidualGenerator,
+    ResidualState,
+    SiteNorm,
+    inert_channels,
+    modulation_of_condition,
+    reaching,
+)
+from cawa_core.weights import load_strictly, load_tensors
+
+WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
+SITES_PER_BLOCK = 4
+ON_GRID = 1e-6
+"""A truncation this near to a recorded one, in units of the step, is that one."""
+
+
+class BigGANDeep(ResidualGenerator):
+    """Sites ``bn_0`` to ``bn_3`` of each block; self-attention belongs to the step into its following block."""
+
+    head_mean: Tensor
+    head_variance: Tensor
+
+    def __init__(self, network: PackageBigGAN, name: str, digest: str, request: GeneratorRequest) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.name, self.digest, self.truncation = name, digest, request.truncation
+        config = network.config
+        self.z_dim = self.embed_dim = config.z_dim
+        self.image_size = config.output_dim
+        self.classes = _class_table(config.num_classes)
+        self.statistics = functools.partial(
+            statistics_at, truncation=request.truncation, method=request.truncation_statistics
+        )
+        layers = list(network.generator.layers)
+        self.blocks = [layer for layer in layers if isinstance(layer, GenBlock)]
+        self.attention_after = {one: two for one, two in pairwise(layers) if isinstance(two, SelfAttn)}
+        self.norms = nn.ModuleList(self._site_norm(norm) for block in self.blocks for norm in _conditional_norms(block))
+        self.register_buffer("head_mean", self.statistics(network.generator.bn.running_means))
+        self.register_buffer("head_variance", self.statistics(network.generator.bn.running_vars))
+        self.sites = _describe_sites(network)
+
+    def class_embedding(self, class_ids: Tensor) -> Tensor:
+        """Class embeddings: int64 ``[n]`` => ``[n, 128]``."""
+        return self.network.embeddings.weight.T[class_ids]  # type: ignore[no-any-return]
+
+    def stem(self, z: Tensor, embedding: Tensor) -> Tensor:
+        """First feature map ``[n, 16 · ch, 4, 4]``; its linear layer writes channels last."""
+        flat = self.network.generator.gen_z(torch.cat([z, embedding], dim=1))
+        return flat.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+
+    def step(self, state: ResidualState) -> tuple[Tensor, Tensor]:
+        """One convolution; after the last of a block, its skip path and the attention that may follow."""
+        number, half = divmod(state.site, SITES_PER_BLOCK)
+        block = self.blocks[number]
+        features = _doubled(state.features) if half == 1 and block.up_sample else state.features
+        x = (block.conv_0, block.conv_1, block.conv_2, block.conv_3)[half](features)
+        if half < SITES_PER_BLOCK - 1:
+            return x, state.skip
+        x = x + _shortcut(block, state.skip)
+        if block in self.attention_after:
+            x = _attend(self.attention_after[block], x)
+        return x, x
+
+    def head(self, x: Tensor) -> Tensor:
+        """Images ``[n, 3, side, side]`` in [-1, 1]: batch norm, ReLU and the three planes of ``conv_to_rgb`` in use."""
+        generator = self.network.generator
+        norm = generator.bn
+        x = functional.batch_norm(
+            x, self.head_mean, self.head_variance, norm.weight, norm.bias, training=False, eps=norm.eps
+        )
+        convolution = generator.conv_to_rgb
+        planes = functional.conv2d(functional.relu_(x), convolution.weight[:3], convolution.bias[:3], padding=1)
+        return planes.tanh_()
+
+    def _site_norm(self, norm: BigGANBatchNorm) -> SiteNorm:
+        latent, embedding = slice(0, self.z_dim), slice(self.z_dim, 2 * self.z_dim)
+        modulation = modulation_of_condition(norm.scale.weight, norm.offset.weight, latent, embedding, self.z_dim)
+        return SiteNorm(modulation, self.statistics(norm.running_means), self.statistics(norm.running_vars), norm.eps)
+
+
+def load_biggan_deep(request: GeneratorRequest) -> BigGANDeep:
+    """Published or own weights: a folder with ``pytorch_model.bin`` and ``config.json``, or the cache.
+
+    Raises:
+        InputError: missing, damaged or foreign files, or a configuration of another model.
+    """
+    files = request.weights.files(request.name, (WEIGHTS, CONFIG))
+    config = read_config(files[CONFIG])
+    expected = int(request.name.rsplit("-", 1)[1])
+    if config.output_dim != expected:
+        raise InputError(
+            f"weights of {request.name} must be for {expected} pixels; {files[CONFIG]} says {config.output_dim}, "
+            f"use --generator biggan-deep-{config.output_dim}"
+        )
+    network = PackageBigGAN(config)
+    remove_spectral_norms(network)
+    load_strictly(network, effective_tensors(load_tensors(files[WEIGHTS]), files[WEIGHTS]), str(files[WEIGHTS]))
+    digest = digest_of_data([digest_of_file(files[WEIGHTS]), digest_of_file(files[CONFIG])])
+    return BigGANDeep(network, request.name, digest, request)
+
+
+def read_config(path: Path) -> BigGANConfig:
+    """``config.json`` of a model.
+
+    Raises:
+        InputError: it is no JSON object, or has keys that no BigGAN-deep knows, or lacks some.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"weights: {path} is no JSON: {error}; fetch it again") from None
+    known = set(BigGANConfig().__dict__)
+    if not isinstance(values, dict) or not {"output_dim", "layers", "channel_width"} <= set(values) <= known:
+        raise InputError(f"weights: {path} must hold the keys {', '.join(sorted(known))}; it is of another model")
+    config: BigGANConfig = BigGANConfig.from_dict(values)
+    return config
+
+
+def statistics_at(table: Tensor, truncation: float, method: str = "interpolated") -> Tensor:
+    """Batch norm statistics for a truncation, from those recorded at equal steps from 0 to 1.
+
+    Args:
+        table: one row a recorded truncation ``[n_stats, C]``.
+        truncation: in (0, 1].
+        method: ``interpolated`` (linear, recorded ones within 1e-6 taken as they are), or ``package``: what
+            pytorch-pretrained-biggan 0.1.1 computes, whose weights of the two neighbours are swapped and whose
+            rounding sends some recorded truncations one step off.
+    """
+    if not 0 < truncation <= 1:
+        raise InputError(f"truncation must be in (0, 1]; got {truncation}")
+    steps = len(table) - 1
+    if method == "package":
+        share, start = math.modf(truncation / (1.0 / steps))
+        below = int(start)
+        return table[below] if share == 0 else table[below] * share + table[below + 1] * (1 - share)
+    position = truncation * steps
+    if abs(position - round(position)) < ON_GRID:
+        return table[round(position)]
+    below = math.floor(position)
+    return torch.lerp(table[below], table[below + 1], position - below)
+
+
+def remove_spectral_norms(network: nn.Module) -> None:
+    """Make every spectrally normalised weight a plain one."""
+    for module in network.modules():
+        if hasattr(module, "weight_orig"):
+            nn.utils.remove_spectral_norm(module)
+            module._load_state_dict_pre_hooks.clear()  # torch leaves its own there, which asks for weight_orig
+
+
+def effective_tensors(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+    """Tensors of a checkpoint with each spectrally normalised weight divided by its norm, ``W / (uᵀ W v)``.
+
+    Exact in eval mode, and done once instead of at every call. Checkpoints of torch before 1.0.1 have no v: it is
+    the normalised ``Wᵀ u`` then. A ``weight`` saved beside ``weight_orig`` is stale and dropped.
+
+    Raises:
+        InputError: a raw weight comes without its singular vector u.
+    """
+    found = dict(tensors)
+    for name in [key.removesuffix("_orig") for key in tensors if key.endswith(".weight_orig")]:
+        if f"{name}_u" not in found:
+            raise InputError(f"weights: {source} must hold {name}_u beside {name}_orig; save the model again")
+        raw, u, v = found.pop(f"{name}_orig"), found.pop(f"{name}_u"), found.pop(f"{name}_v", None)
+        matrix = raw.flatten(1)
+        v = functional.normalize(u @ matrix, dim=0) if v is None else v
+        found[name] = raw / torch.dot(u, matrix @ v)
+    return found
+
+
+def _class_table(count: int) -> ClassTable:
+    return imagenet_classes() if count == len(imagenet_classes()) else ClassTable.numbered(count)
+
+
+def _conditional_norms(block: GenBlock) -> tuple[BigGANBatchNorm, ...]:
+    return block.bn_0, block.bn_1, block.bn_2, block.bn_3
+
+
+def _doubled(x: Tensor) -> Tensor:
+    result: Tensor = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    return result
+
+
+def _shortcut(block: GenBlock, x: Tensor) -> Tensor:
+    """The skip path: the first half of the channels where the block narrows, doubled where it upsamples."""
+    kept: Tensor = x[:, : x.shape[1] // 2] if block.drop_channels else x
+    return _doubled(kept) if block.up_sample else kept
+
+
+def _attend(layer: SelfAttn, x: Tensor) -> Tensor:
+    mixed = attended(layer.snconv1x1_theta(x), layer.snconv1x1_phi(x), layer.snconv1x1_g(x))
+    result: Tensor = x + layer.gamma * layer.snconv1x1_o_conv(mixed)
+    return result
+
+
+def _describe_sites(network: PackageBigGAN) -> tuple[Site, ...]:
+    layers, reached = list(network.generator.layers), _reaching_channels(network)
+    sites: list[Site] = []
+    resolution = 4
+    for number, block in enumerate(layers):
+        if not isinstance(block, GenBlock):
+            continue
+        for half, norm in enumerate(_conditional_norms(block)):
+            resolution *= 2 if block.up_sample and half == 2 else 1
+            inert = inert_channels(reached[len(sites)])
+            name = f"generator.layers.{number}.bn_{half}"
+            sites.append(Site(len(sites), name, norm.num_features, resolution, inert))
+    return tuple(sites)
+
+
+def _reaching_channels(network: PackageBigGAN) -> list[Tensor]:
+    """For each site which of its channels can reach the three image planes: walked backwards from them."""
+    generator = network.generator
+    planes = torch.zeros(generator.conv_to_rgb.out_channels, dtype=torch.bool)
+    planes[:3] = True
+    reached = reaching(generator.conv_to_rgb.weight, planes) & (generator.bn.weight != 0)
+    found: list[Tensor] = []
+    for layer in reversed(list(generator.layers)):
+        if isinstance(layer, SelfAttn):
+            reached = _through_attention(layer, reached)
+            continue
+        after = reached
+        for convolution in (layer.conv_3, layer.conv_2, layer.conv_1, layer.conv_0):
+            after = reaching(convolution.weight, after)
+            found.append(after)
+        skipped = torch.zeros(layer.conv_0.in_channels, dtype=torch.bool)
+        skipped[: len(reached)] = reached
+        reached = after | skipped
+    return found[::-1]
+
+
+def _through_attention(layer: Any, reached: Tensor) -> Tensor:  # noqa: ANN401
+    """``x + γ · o(attention)``: with γ = 0 nothing else gets through; otherwise what any of the three maps reads."""
+    if layer.gamma.item() == 0 or not reaching(layer.snconv1x1_o_conv.weight, reached).any():
+        return reached
+    values = reaching(layer.snconv1x1_g.weight, reaching(layer.snconv1x1_o_conv.weight, reached))
+    read: Tensor = reached | values
+    for one in (layer.snconv1x1_theta, layer.snconv1x1_phi):
+        read = read | (one.weight != 0).flatten(1).any(dim=0)
+    return read

@@ -1,0 +1,126 @@
+"""What the training run of a BigGAN knew and its checkpoint does not record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from cawa_core.errors import InputError
+from cawa_core.generators.biggan_architecture import BigGANArchitecture
+
+LAUNCHED_EPS = {"batch_norm_eps": 1e-5, "spectral_norm_eps": 1e-6}
+"""Of the repository's scripts that train BigGANs."""
+
+CONVERTED_EPS = {"batch_norm_eps": 1e-4, "spectral_norm_eps": 1e-4}
+"""Of the repository's converter of the published TensorFlow Hub weights."""
+
+GAINS = ("multiplied", "added")
+
+IN_PYTHON = "in Python, by biggan_from_tensors(…, flags=TrainingFlags({}=…))"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingFlags:
+    """Settings of a training run that its checkpoint lacks; None for what follows from the file.
+
+    Attributes:
+        batch_norm_eps: added to the variances of the sites; 1e-5, or 1e-4 for weights converted from
+            TensorFlow Hub.
+        spectral_norm_eps: smallest norm that the power iteration divides by; 1e-6, or 1e-4.
+        standing_statistics: of ``mybn`` with a counter above 0: the statistics are sums over that many
+            batches (True) or running averages (False).
+        cross_replica_gain: of cross-replica batch norms: gains are ``multiplied``, as in training on
+            several devices, or ``added``, as the repository's code does on one device and in evaluation.
+    """
+
+    batch_norm_eps: float | None = None
+    spectral_norm_eps: float | None = None
+    standing_statistics: bool | None = None
+    cross_replica_gain: str | None = None
+
+    def given(self) -> dict[str, float | bool | str]:
+        """The settings that are not left to the file."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class SettledFlags:
+    """The same with nothing open.
+
+    Attributes:
+        batch_norm_eps, spectral_norm_eps: as in :class:`TrainingFlags`.
+        statistics_are_sums: divide them by the counter.
+        gains_are_added: instead of multiplied.
+        converted: the weights come from TensorFlow Hub.
+    """
+
+    batch_norm_eps: float
+    spectral_norm_eps: float
+    statistics_are_sums: bool
+    gains_are_added: bool
+    converted: bool
+
+    def describe(self) -> str:
+        """The settings that show in images, in one line."""
+        parts = [f"batch norm ε {self.batch_norm_eps:g}"]
+        parts += ["standing statistics"] if self.statistics_are_sums else []
+        parts += ["gains added, not multiplied"] if self.gains_are_added else []
+        parts += ["converted from TensorFlow Hub (no singular values were logged)"] if self.converted else []
+        return ", ".join(parts)
+
+
+def settle(
+    flags: TrainingFlags, architecture: BigGANArchitecture, tensors: Mapping[str, Tensor], source: str
+) -> SettledFlags:
+    """Fill in what follows from the file.
+
+    Raises:
+        InputError: something was left open that changes the images and that the file does not tell.
+    """
+    converted = architecture.n_singular_values > 0 and never_trained(tensors)
+    eps = (CONVERTED_EPS if converted else LAUNCHED_EPS) | flags.given()
+    return SettledFlags(
+        batch_norm_eps=float(eps["batch_norm_eps"]),
+        spectral_norm_eps=float(eps["spectral_norm_eps"]),
+        statistics_are_sums=_statistics_are_sums(flags.standing_statistics, tensors, source),
+        gains_are_added=_gains_are_added(flags.cross_replica_gain, architecture, source),
+        converted=converted,
+    )
+
+
+def never_trained(tensors: Mapping[str, Tensor]) -> bool:
+    """No training step was made by the repository's code, which logs singular values in ``sv0``.
+
+    Its converter writes none; a converted model saved again has them all at their initial 1.
+    """
+    return all(bool((values == 1).all()) for name, values in tensors.items() if name.endswith(".sv0"))
+
+
+def _statistics_are_sums(given: bool | None, tensors: Mapping[str, Tensor], source: str) -> bool:
+    counters = [float(value.max()) for name, value in tensors.items() if name.endswith(".accumulation_counter")]
+    if given and (not counters or min(counters) <= 0):
+        raise InputError(
+            f"{source}: standing_statistics must be False or None, for no 'accumulation_counter' is above 0"
+        )
+    if given is None and max(counters, default=0) > 0:
+        raise InputError(
+            f"{source}: 'accumulation_counter' is {max(counters):g}, and the file does not tell whether its statistics "
+            f"are sums over that many batches or running averages; say which {IN_PYTHON.format('standing_statistics')}"
+        )
+    return bool(given)
+
+
+def _gains_are_added(given: str | None, architecture: BigGANArchitecture, source: str) -> bool:
+    if given not in (None, *GAINS):
+        raise InputError(f"cross_replica_gain must be one of {', '.join(GAINS)}; got {given!r}")
+    if architecture.batch_norm != "cross-replica":
+        return False
+    if given is None:
+        raise InputError(
+            f"{source}: cross-replica batch norms multiply by their gains when trained on several devices and add them "
+            f"on one and in evaluation, and the file does not tell which is meant; say 'multiplied' or 'added' "
+            f"{IN_PYTHON.format('cross_replica_gain')}"
+        )
+    return given == "added"

@@ -1,0 +1,59 @@
+"""What the images of a network must be before anything can be measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cawa_core.errors import InputError
+
+OUTSIDE = 1e-3
+"""How far beyond [-1, 1] a pixel may lie."""
+ROW_ALONE = 1e-4
+"""How far a pixel may change with the batch its image is in: float32 rounding."""
+
+Images = Callable[[Tensor, Tensor], Tensor]
+"""Latents ``[n, z_dim]``, classes int64 ``[n]`` => images NCHW."""
+
+
+def checked_images(images: Images, z: Tensor, class_ids: Tensor) -> Tensor:
+    """Images of some latents and classes.
+
+    Raises:
+        InputError: the pass fails, or images are not square, grey or RGB, finite and in [-1, 1], or depend on
+            chance or on the rest of the batch.
+    """
+    try:
+        whole = images(z, class_ids)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"network must take latents {list(z.shape)} and int64 class_ids {list(class_ids.shape)} below "
+            f"{int(class_ids.max()) + 1}; got {type(error).__name__}: {str(error).splitlines()[0]}; mend z_dim or "
+            "classes, or give call=lambda network, z, class_ids: ..."
+        ) from error
+    _require_form(whole, len(z))
+    if not torch.equal(images(z, class_ids), whole):
+        raise InputError(
+            "network must give the same images twice in eval mode; it does not: leave out its dropout or noise "
+            "injection, or fix its noise as a buffer"
+        )
+    alone = torch.cat([images(*pair) for pair in zip(z.split(1), class_ids.split(1), strict=True)])
+    if (alone - whole).abs().max() > ROW_ALONE:
+        raise InputError(
+            "network must make each image independently of its batch; it does not: let batch norms use running "
+            "statistics in eval mode"
+        )
+    return whole
+
+
+def _require_form(images: Tensor, n: int) -> None:
+    shape = list(images.shape)
+    if len(shape) != 4 or shape[0] != n or shape[1] not in (1, 3) or shape[2] != shape[3]:
+        raise InputError(f"network must give square images [{n}, 1 or 3, side, side]; got {shape}; mend them in call")
+    if not images.isfinite().all():
+        raise InputError("network must give finite images; got NaN or infinity; are its weights loaded?")
+    low, high = images.min().item(), images.max().item()
+    if low < -1 - OUTSIDE or high > 1 + OUTSIDE:
+        raise InputError(f"network must give images in [-1, 1]; got {low:.3g} to {high:.3g}; scale them in call")

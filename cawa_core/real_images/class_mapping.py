@@ -1,0 +1,143 @@
+"""Which class folder belongs to which class index: by name or by a mapping file, never by sort order."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cawa_core.class_tables import ClassTable
+from cawa_core.errors import InputError, suggestion
+
+Pairs = Iterable[tuple[str, Any]]
+"""Folder names with their classes as a mapping file gives them, unchecked."""
+
+HELP = (
+    "give mapping_file: a CSV file with the header folder,class or a JSON object of folder to class, "
+    "a class being its index, WordNet id or name"
+)
+
+
+def map_folders(
+    folder: Path,
+    class_names: Sequence[str],
+    wordnet_ids: Sequence[str] | None = None,
+    mapping_file: Path | None = None,
+) -> dict[int, Path]:
+    """Class index => the folder of its images, in ascending order of the index.
+
+    Folders are named exactly by WordNet id, or exactly by class name where there are no WordNet ids. A mapping
+    file overrides both and must then list every folder. Not every class needs a folder. Hidden folders and files
+    at the top level are ignored.
+
+    Raises:
+        InputError: ``folder`` has no class folders; one of them belongs to no class, or two to the same;
+            folders are numbered without a mapping file; the mapping file is bad.
+    """
+    folders = _class_folders(folder)
+    if mapping_file is None:
+        _refuse_numbers(folder, folders)
+        classes = _classes_by_name(class_names, wordnet_ids)
+        kind = "WordNet id" if wordnet_ids else "class name"
+        advice = f"folders must be named exactly by {kind} ({next(iter(classes))!r} for class 0); rename it, or {HELP}"
+    else:
+        classes = _classes_by_file(mapping_file, ClassTable(tuple(class_names), tuple(wordnet_ids or ())))
+        advice = f"mapping_file {mapping_file} must list every folder; add it there, or take it out of {folder}"
+    return _assign(folders, classes, advice)
+
+
+def read_mapping(file: Path) -> dict[str, Any]:
+    """Folder name => class as given, from CSV (header ``folder,class``) or JSON (an object).
+
+    Raises:
+        InputError: no such file, neither CSV nor JSON, badly formed, or a folder listed twice.
+    """
+    readers: dict[str, Callable[[str], Pairs]] = {".csv": _pairs_of_csv, ".json": _pairs_of_json}
+    reader = readers.get(file.suffix.lower())
+    if reader is None or not file.is_file():
+        raise InputError(f"mapping_file must be an existing .csv or .json file; got {file}")
+    mapping: dict[str, Any] = {}
+    try:
+        for name, given in reader(file.read_text(encoding="utf-8-sig")):
+            if name in mapping:
+                raise ValueError(f"folder {name!r} is listed twice")
+            mapping[name] = given
+    except (ValueError, csv.Error) as error:
+        raise InputError(
+            f"mapping_file {file} must be CSV with the header folder,class or a JSON object of folder to class, "
+            f"each folder once; {error}"
+        ) from None
+    return mapping
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        state = "is not a folder" if folder.exists() else "does not exist"
+        raise InputError(f"folder must hold one folder of images a class; {folder} {state}")
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise InputError(f"folder must hold one folder of images a class; {folder} holds no folders")
+    return found
+
+
+def _refuse_numbers(folder: Path, folders: list[Path]) -> None:
+    numbered = [path.name for path in folders if path.name.isdecimal()]
+    if numbered:
+        raise InputError(
+            f"folder {folder} holds numbered class folders ({', '.join(numbered[:3])}): such numbers often come from "
+            f"sorting names as text, which puts 100 before 2, and need not be class indices; {HELP}"
+        )
+
+
+def _classes_by_name(class_names: Sequence[str], wordnet_ids: Sequence[str] | None) -> dict[str, int]:
+    names = wordnet_ids or class_names
+    if len(names) != len(class_names):
+        raise ValueError(f"wordnet_ids must be one a class, {len(class_names)}; got {len(names)}")
+    classes = {name: class_id for class_id, name in enumerate(names)}
+    if len(classes) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"classes must have different names to go by folder name; {twice!r} names several; {HELP}")
+    return classes
+
+
+def _classes_by_file(file: Path, table: ClassTable) -> dict[str, int]:
+    return {
+        name: table.resolve(given, f"mapping_file {file}, folder {name!r}")
+        for name, given in read_mapping(file).items()
+    }
+
+
+def _assign(folders: list[Path], classes: dict[str, int], advice: str) -> dict[int, Path]:
+    assigned: dict[int, Path] = {}
+    for path in folders:
+        if path.name not in classes:
+            raise InputError(f"class folder {path} belongs to no class{suggestion(path.name, classes)}; {advice}")
+        class_id = classes[path.name]
+        if class_id in assigned:
+            raise InputError(
+                f"class {class_id} must have one folder; got {assigned[class_id]} and {path}: merge them, "
+                "or give one of them another class"
+            )
+        assigned[class_id] = path
+    return dict(sorted(assigned.items()))
+
+
+def _pairs_of_csv(text: str) -> Pairs:
+    header, *rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)) or [[]]
+    if header != ["folder", "class"]:
+        raise ValueError(f"the header is {','.join(header)!r}")
+    for row in filter(None, rows):
+        if len(row) != 2:
+            raise ValueError(f"the row {','.join(row)!r} has {len(row)} fields")
+        yield row[0], row[1]
+
+
+def _pairs_of_json(text: str) -> Pairs:
+    # objects as tuples of pairs: they tell themselves from arrays, and keys given twice stay visible
+    pairs = json.loads(text, object_pairs_hook=tuple)
+    if not isinstance(pairs, tuple):
+        raise ValueError(f"the file holds a {type(pairs).__name__}")
+    return pairs

@@ -1,0 +1,73 @@
+"""Features of real images, computed once and kept on disk by everything that enters them."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cawa_core.digests import digest_of_bytes, digest_of_data
+from cawa_core.tables import write_atomically
+
+Key = Mapping[str, str | int]
+"""Everything that enters a computation, by name."""
+
+
+class FeatureCache:
+    """One safetensors file a key; processes may share the folder, as files are replaced whole.
+
+    Attributes:
+        folder: made on first use. Where it cannot be written to, nothing is kept, and one warning says so.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._has_warned = False
+
+    def features(self, key: Key, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """What ``compute`` returns, on the CPU; read back where it was kept under the same key.
+
+        A file that is damaged, or was written under another key, is computed anew and replaced.
+        """
+        path = self.path_of(key)
+        kept = _read(path, key)
+        if kept is not None:
+            return kept
+        # copies, because safetensors refuses tensors that share memory
+        computed = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in compute().items()}
+        self._keep(path, key, computed)
+        return computed
+
+    def path_of(self, key: Key) -> Path:
+        """The file of a key."""
+        return self.folder / f"{digest_of_data(dict(key))}.safetensors"
+
+    def _keep(self, path: Path, key: Key, tensors: dict[str, Tensor]) -> None:
+        metadata = {"key": _text_of(key), "sha256": digest_of_bytes(save(tensors))}
+        try:
+            write_atomically(path, save(tensors, metadata=metadata))
+        except OSError as error:
+            if not self._has_warned:
+                warnings.warn(f"features are not kept, {self.folder} cannot be written to: {error}", stacklevel=3)
+            self._has_warned = True
+
+
+def _text_of(key: Key) -> str:
+    return json.dumps(dict(key), sort_keys=True)
+
+
+def _read(path: Path, key: Key) -> dict[str, Tensor] | None:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    # the format itself has no checksum
+    is_sound = metadata == {"key": _text_of(key), "sha256": digest_of_bytes(save(tensors))}
+    return tensors if is_sound else None

@@ -1,0 +1,201 @@
+"""Real images in one folder a class, ImageNet's layout."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cawa_core.digests import digest_of_data
+from cawa_core.errors import InputError
+from cawa_core.real_images.base import RealImages
+from cawa_core.real_images.class_mapping import map_folders
+from cawa_core.real_images.preprocessing import MODES, PROTOCOL, UnreadableImageError, decode, to_square
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Endings of image files, in lower case; any case is taken, other files are ignored."""
+
+
+class ImageFolder(RealImages):
+    """Images directly inside class folders, preprocessed as BigGAN's (:data:`preprocessing.PROTOCOL`).
+
+    A class's files are listed once, on first use, in bytewise order of their names; they are decoded anew on
+    every pass. A file whose content is no whole image is left out and named by :meth:`unreadable_of`; a file that
+    the machine cannot read raises ``OSError``, since a failing disk must not change results.
+
+    Attributes:
+        folder: the folder of class folders.
+        folders: class index => its folder.
+        image_size: side of the square images in pixels.
+        channels: 3 for colour, 1 for grey.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        image_size: int,
+        channels: int,
+        class_names: Sequence[str],
+        wordnet_ids: Sequence[str] | None = None,
+        mapping_file: Path | None = None,
+        name: str = "image-folder",
+    ) -> None:
+        """Find the class folders; no image is listed or read yet.
+
+        Raises:
+            InputError: as :func:`class_mapping.map_folders`.
+            ValueError: ``channels`` is not 1 or 3, or ``image_size`` is not positive.
+        """
+        if channels not in MODES or image_size < 1:
+            raise ValueError(f"channels must be 1 or 3 and image_size positive; got {channels} and {image_size}")
+        self.name = name
+        self.folder, self.image_size, self.channels = folder, image_size, channels
+        self.class_names = tuple(class_names)
+        self.folders = map_folders(folder, class_names, wordnet_ids, mapping_file)
+        self._paths: dict[int, tuple[Path, ...]] = {}
+        self._unreadable: dict[int, tuple[str, ...]] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of relative path and size of every mapped class's files, the mapping and the preprocessing.
+
+        The files' contents do not enter, as ImageNet's are 140 GB: an image changed in place to one of the same
+        size goes unnoticed. Where the folder is does not enter either.
+        """
+        classes = {class_id: folder.name for class_id, folder in self.folders.items()}
+        files = {class_id: digest_of_data(self._sizes_of(class_id)) for class_id in self.folders}
+        return digest_of_data({"classes": classes, "files": files, "preprocessing": self._preprocessing})
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """Class index => its number of image files, readable or not."""
+        return {class_id: len(self.paths_of(class_id)) for class_id in self.folders}
+
+    def paths_of(self, class_id: int) -> tuple[Path, ...]:
+        """Image files of a class in the order of its images, unreadable ones among them.
+
+        Raises:
+            InputError: the class has no folder.
+        """
+        if class_id not in self._paths:
+            self._paths[class_id] = _image_files(self._folder_of(class_id))
+        return self._paths[class_id]
+
+    def class_digest(self, class_id: int) -> str:
+        """SHA-256 of name, size and time of change of a class's files and the preprocessing.
+
+        For cache keys on one machine: copying the files changes it.
+        """
+        stats = [(path.name, path.stat()) for path in self.paths_of(class_id)]
+        files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        return digest_of_data({"files": files, "preprocessing": self._preprocessing})
+
+    def require(self, class_ids: Iterable[int]) -> None:
+        """Check that every class has a folder and at least one image that decodes, before any work.
+
+        Raises:
+            InputError: the first class that has not.
+        """
+        listed = list(class_ids)
+        for class_id in listed:
+            self._require_files(class_id)
+        for class_id in listed:
+            next(self._squares_of(class_id))
+
+    def images_of(self, class_id: int) -> Tensor:
+        """All readable images of a class: float32 ``[n, channels, image_size, image_size]`` in [-1, 1].
+
+        1,300 images of 256 pixels take 1 GB: :meth:`batches_of` gives the same rows in pieces.
+
+        Raises:
+            InputError: the class has no folder, no images, or none that can be read.
+        """
+        self._require_files(class_id)
+        images = torch.empty(len(self.paths_of(class_id)), self.channels, self.image_size, self.image_size)
+        n_readable = 0
+        for square in self._squares_of(class_id):
+            images[n_readable] = square
+            n_readable += 1
+        return images[:n_readable]
+
+    def batches_of(self, class_id: int, size: int) -> Iterator[Tensor]:
+        """The rows of :meth:`images_of` in pieces of ``size``, the last one maybe smaller, decoded on the way.
+
+        Raises:
+            InputError: as :meth:`images_of`.
+            ValueError: ``size`` is not positive.
+        """
+        if size < 1:
+            raise ValueError(f"size must be positive; got {size}")
+        self._require_files(class_id)
+        return _stacked(self._squares_of(class_id), size)
+
+    def unreadable_of(self, class_id: int) -> tuple[str, ...]:
+        """Names of a class's files that are no whole images, in order; decodes the class if no pass has ended yet.
+
+        Raises:
+            InputError: as :meth:`images_of`.
+        """
+        if class_id not in self._unreadable:
+            self._require_files(class_id)
+            for _ in self._squares_of(class_id):
+                pass
+        return self._unreadable[class_id]
+
+    @property
+    def _preprocessing(self) -> list[str | int]:
+        return [PROTOCOL, self.image_size, self.channels]
+
+    def _folder_of(self, class_id: int) -> Path:
+        if class_id not in self.folders:
+            raise InputError(
+                f"class {class_id}{self._named(class_id)} has no folder of real images in {self.folder}, "
+                f"which has {len(self.folders)} of {len(self.class_names)} classes; add its folder or leave it out"
+            )
+        return self.folders[class_id]
+
+    def _named(self, class_id: int) -> str:
+        return f" ({self.class_names[class_id]})" if 0 <= class_id < len(self.class_names) else ""
+
+    def _sizes_of(self, class_id: int) -> list[tuple[str, int]]:
+        return [(path.name, path.stat().st_size) for path in self.paths_of(class_id)]
+
+    def _require_files(self, class_id: int) -> None:
+        if not self.paths_of(class_id):
+            raise InputError(
+                f"folder {self._folder_of(class_id)} of class {class_id}{self._named(class_id)} must hold image files "
+                f"({' '.join(SUFFIXES)}) directly, not in further folders; it holds none: add some or leave it out"
+            )
+
+    def _squares_of(self, class_id: int) -> Iterator[Tensor]:
+        unreadable: list[str] = []
+        paths = self.paths_of(class_id)
+        for path in paths:
+            try:
+                yield to_square(decode(path.read_bytes()), self.image_size, self.channels)
+            except UnreadableImageError:
+                unreadable.append(path.name)
+        if len(unreadable) == len(paths):
+            raise InputError(
+                f"folder {self._folder_of(class_id)} of class {class_id}{self._named(class_id)} must hold an image "
+                f"that decodes; none of {len(paths)} does, the first being {paths[0].name}: restore it or leave it out"
+            )
+        self._unreadable[class_id] = tuple(unreadable)
+
+
+def _stacked(squares: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    while pieces := list(itertools.islice(squares, size)):
+        yield torch.stack(pieces)
+
+
+def _image_files(folder: Path) -> tuple[Path, ...]:
+    """Image files directly inside a folder, hidden ones left out, sorted bytewise whatever the locale."""
+    with os.scandir(folder) as entries:
+        files = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+    images = [name for name in files if name.lower().endswith(SUFFIXES)]
+    return tuple(folder / name for name in sorted(images, key=os.fsencode))

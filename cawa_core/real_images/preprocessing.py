@@ -1,0 +1,93 @@
+"""BigGAN's own preprocessing of real images, so that they are in the generator's form.
+
+Follows ajbrock/BigGAN-PyTorch at 9845943: ``pil_loader`` of ``datasets.py``, ``CenterCropLongEdge`` and the
+transforms of ``get_data_loaders`` in ``utils.py``. Those flip at random and some jitter; here nothing is random.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+PROTOCOL = (
+    "first frame decoded by Pillow (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP by content); converted to RGB, or to L for "
+    "grey generators, by Pillow's convert; alpha dropped; EXIF orientation and colour profiles ignored; images of more "
+    "than 8 bits a channel and files that do not decode to their end left out; centre crop to the shorter side, its "
+    "corner rounded half to even; Pillow BILINEAR resize, which antialiases, on 8 bits; float32 x / 127.5 - 1"
+)
+"""All choices in words; part of every result's identity."""
+
+MODES = {1: "L", 3: "RGB"}
+"""Channels of the generator's images => Pillow's mode."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file's content may be, whatever its name says; Pillow has decoders that run other programs."""
+
+DECODING_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise on bad content."""
+
+
+class UnreadableImageError(ValueError):
+    """No whole image, or one that cannot be converted without loss of meaning."""
+
+
+def to_square(image: Image.Image, side: int, channels: int = 3) -> Tensor:
+    """Convert, crop and resize an image: any size and 8-bit mode => float32 ``[channels, side, side]`` in [-1, 1].
+
+    Raises:
+        UnreadableImageError: the image has more than 8 bits a channel, or colours that Pillow cannot convert.
+        ValueError: ``channels`` is not 1 or 3.
+    """
+    if channels not in MODES:
+        raise ValueError(f"channels must be 1 or 3; got {channels}")
+    square = centre_crop(_converted(image, MODES[channels])).resize((side, side), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(square)).reshape(side, side, channels)
+    return pixels.permute(2, 0, 1).contiguous().float() / 127.5 - 1
+
+
+def centre_crop(image: Image.Image) -> Image.Image:
+    """The square in the middle, as large as the shorter side."""
+    side = min(image.size)
+    left, top = (round((length - side) / 2) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+def decode(content: bytes) -> Image.Image:
+    """The first frame of an encoded image, decoded to its end.
+
+    Raises:
+        UnreadableImageError: the content is no image, is cut short, or exceeds Pillow's limit of pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image.load()
+    except DECODING_ERRORS as error:
+        raise UnreadableImageError(f"no whole image: {error}") from error
+    return image
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise UnreadableImageError(f"image must have 8 bits a channel, Pillow clips more; got mode {image.mode}")
+    try:
+        return image.convert(mode)
+    except ValueError as error:
+        raise UnreadableImageError(f"image must be convertible to {mode}; {error}") from error

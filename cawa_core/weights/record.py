@@ -1,0 +1,93 @@
+"""Digests of cached files: as published, and as recorded in ``SHA256.json`` beside them on first use."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from filelock import FileLock
+
+from cawa_core.digests import digest_of_file
+from cawa_core.errors import InputError
+from cawa_core.tables import write_atomically
+
+RECORD = "SHA256.json"
+HEX_DIGITS = 64
+
+
+def lock(folder: Path) -> FileLock:
+    """A lock on a cache folder across processes, to be entered once by each."""
+    return FileLock(folder / ".lock")
+
+
+def verified(path: Path, published: str | None) -> Path:
+    """A cached file whose content has the published digest and the recorded one.
+
+    Where the whole digest was not published, it is recorded on first use; a folder that cannot be written
+    is used as it is.
+
+    Args:
+        path: the file.
+        published: its SHA-256, or the first digits of it, or None.
+
+    Raises:
+        InputError: a digest differs, or the file or the record cannot be read.
+    """
+    try:
+        digest = digest_of_file(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; mend that, or give --weights PATH") from None
+    found = mismatch(path, digest, published)
+    if found:
+        raise InputError(
+            f"{path} {found}: it was changed or damaged; remove it to have it fetched again, "
+            f"and {RECORD} beside it to accept another content"
+        )
+    if len(published or "") < HEX_DIGITS and path.name not in recorded_digests(path.parent):
+        _record(path, digest)
+    return path
+
+
+def mismatch(path: Path, digest: str, published: str | None) -> str:
+    """In words, how the digest of a file differs from the published or the recorded one; empty where it does not.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    for source, expected in (("published", published), ("recorded", recorded_digests(path.parent).get(path.name))):
+        if expected and not digest.startswith(expected.lower()):
+            return f"must have the {source} SHA-256 {expected[:12]}…; got {digest[:12]}…"
+    return ""
+
+
+def recorded_digests(folder: Path) -> dict[str, str]:
+    """File name => SHA-256, as recorded in a cache folder; empty where nothing is.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it to have digests recorded anew") from None
+    if not isinstance(content, dict) or not all(isinstance(digest, str) for digest in content.values()):
+        raise InputError(f"{path} must map file names to SHA-256; remove it to have digests recorded anew")
+    return content
+
+
+def _record(path: Path, digest: str) -> None:
+    folder = path.parent
+    if not os.access(folder, os.W_OK):
+        return
+    try:
+        with lock(folder):
+            content = {path.name: digest} | recorded_digests(folder)
+            write_atomically(folder / RECORD, json.dumps(content, indent=1, sort_keys=True).encode())
+    except OSError as error:
+        raise InputError(
+            f"{folder / RECORD} cannot be written: {error.strerror}; mend that, or set CAWA_CACHE to another folder"
+        ) from None
