@@ -13,7 +13,7 @@ import io
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +68,10 @@ def seconds(work: Callable[[], object], repeats: int = 1) -> float:
     return min(times)
 
 
-def shards(classes: int) -> Iterator[tuple[int, range, Awareness]]:
+def shards(modulations: Sequence[Modulation], classes: int) -> Iterator[tuple[int, range, Awareness]]:
     """Site, classes and awareness of every shard."""
     embeddings = torch.randn(classes, WIDTH, generator=torch.Generator().manual_seed(0))
-    for site, channels in enumerate(SITES):
-        modulation = random_modulation(channels, seed=site)
+    for site, modulation in enumerate(modulations):
         for start in range(0, classes, PER_SHARD):
             some = range(start, min(start + PER_SHARD, classes))
             yield site, some, closed_form_awareness(modulation, embeddings[some.start : some.stop])
@@ -83,7 +82,7 @@ def rows(site: int, classes: range, awareness: Awareness) -> Rows:
     n_classes, channels = awareness.category_awareness.shape
     n = n_classes * channels
     names = [name for name in TABLES["awareness"].schema.names if hasattr(awareness, name)]
-    columns = {
+    return {
         "class_id": np.repeat(classes, channels),
         "site": np.full(n, site),
         "channel": np.tile(np.arange(channels), n_classes),
@@ -92,14 +91,13 @@ def rows(site: int, classes: range, awareness: Awareness) -> Rows:
         "estimator": pa.chunked_array([pa.repeat("closed_form", n)]),
         "n_samples": np.zeros(n, dtype=np.int32),
     }
-    return columns
 
 
-def write_and_read_back(classes: int) -> tuple[int, int]:
+def write_and_read_back(modulations: Sequence[Modulation], classes: int) -> tuple[int, int]:
     """Publish every shard, verify and read every file again: rows and bytes."""
     count = size = 0
     with tempfile.TemporaryDirectory() as folder:
-        for site, some, awareness in shards(classes):
+        for site, some, awareness in shards(modulations, classes):
             shard = f"{site}-{some.start}"
             (file,) = publish(Path(folder), shard, {"awareness": rows(site, some, awareness)}, "benchmark")
             content = (Path(folder) / file.file).read_bytes()
@@ -121,9 +119,10 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads; {classes:,} classes x {sum(SITES):,} channels at {len(SITES)} sites")
     print(f"one class, 2,048 channels: {SAMPLES:,} samples {sampled:.2f} s, closed form {exact * 1e3:.1f} ms", end=", ")
     print(f"{sampled / exact:,.0f} times as fast")
-    print(f"computed                         {seconds(lambda: [None for _ in shards(classes)]):6.1f} s")
+    modulations = [random_modulation(channels, seed=site) for site, channels in enumerate(SITES)]
+    print(f"computed                         {seconds(lambda: [None for _ in shards(modulations, classes)]):6.1f} s")
     start = time.perf_counter()
-    count, size = write_and_read_back(classes)
+    count, size = write_and_read_back(modulations, classes)
     print(
         f"computed, written and read back  {time.perf_counter() - start:6.1f} s, {count:,} rows, {size / 1e6:,.0f} MB"
     )

@@ -41,7 +41,7 @@ COUNTS = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 512)
 WAY = (0.0, 0.5, 0.8, 1.0)
 """Where between g0 and 0 the width of the features is looked at."""
 HALF = math.sqrt(0.5)
-CHUNK = 49_152
+CHUNK = 131_072
 """Nodes times channels worked on at once, so that they stay in the cache."""
 TINY = 1e-140
 """Stands for a deviation of zero: its square is not zero yet."""
@@ -52,17 +52,17 @@ def expected_activation(joint: JointNormal) -> tuple[Array, Array]:
     moments = _moments(joint)
     needed = _nodes_in_gain(moments)
     hard = (needed > FEW).nonzero().squeeze(1)
-    alternative = _nodes_in_arsinh(moments[:, hard])
+    alternative = _nodes_in_arsinh(moments.index_select(1, hard))
     second = torch.zeros(needed.shape, dtype=torch.bool)
     second[hard] = needed[hard] > COST * alternative
     needed[hard] = torch.where(second[hard], alternative, needed[hard])
-    position = torch.bucketize(needed, torch.tensor(COUNTS[:-1]).double())
+    kind = torch.bucketize(needed, torch.tensor(COUNTS[:-1]).double()) + len(COUNTS) * second
+    order = torch.from_numpy(np.argsort(kind.numpy().astype(np.uint8), kind="stable"))
     result = torch.empty(2, len(needed), dtype=torch.float64)
-    for rule, chosen in ((_in_gain, ~second), (_in_arsinh, second)):
-        for which in position[chosen].unique().tolist():
-            index = (chosen & (position == which)).nonzero().squeeze(1)
-            for part in index.split(CHUNK // COUNTS[which]):
-                result[:, part] = rule(moments[:, part], COUNTS[which])
+    for which, index in enumerate(order.split(torch.bincount(kind).tolist())):
+        rule, count = (_in_gain, _in_arsinh)[which // len(COUNTS)], COUNTS[which % len(COUNTS)]
+        for part in index.split(CHUNK // count) if len(index) else ():
+            result.index_copy_(1, part, rule(moments.index_select(1, part), count))
     return result[0].numpy(), result[1].numpy()
 
 
@@ -78,17 +78,15 @@ def _nodes_in_gain(moments: Tensor) -> Tensor:
     """Count for rule 1: each feature on the way from g0 to 0, and the branch points, weighed by γ's density."""
     gain, deviation, _, slope, residual = moments
     steadiness = gain / deviation.clamp(min=TINY)
-    rise = (slope.abs() + WELL_INSIDE) * deviation
-    branch = ((NEGLIGIBLE - steadiness.square() / 2) / (2 * math.pi) * deviation / residual.clamp(min=TINY)).clamp(
-        min=0
-    )
-    narrowest = branch.square()
-    way = steadiness.clamp(max=REACH)
+    rise = ((slope.abs() + WELL_INSIDE) * deviation).square()
+    branch = (NEGLIGIBLE - steadiness.square() / 2).clamp(min=0) / (2 * math.pi) * deviation / residual.clamp(min=TINY)
+    narrowest: Tensor = branch.square()
+    way, conditional = steadiness.clamp(max=REACH), residual.square().clamp(min=TINY**2)
     for part in WAY:
-        spread = torch.hypot(gain - part * way * deviation, residual).clamp(min=TINY)
-        weight = 1 - (part * way).square() / (2 * NEGLIGIBLE)
-        narrowest = torch.maximum(narrowest, ((rise / spread).square() + 1) * weight)
-    return 2 * REACH * narrowest.sqrt()
+        variance = (gain - part * (way * deviation)).square_().add_(conditional)
+        weight = 1 - (part * way).square_() / (2 * NEGLIGIBLE)
+        narrowest = torch.maximum(narrowest, (rise / variance).add_(1).mul_(weight))
+    return narrowest.sqrt_().mul_(2 * REACH)
 
 
 def _nodes_in_arsinh(moments: Tensor) -> Tensor:
@@ -118,7 +116,7 @@ def _in_gain(moments: Tensor, count: int) -> Tensor:
     t = (column * step).add_(offset - 1e10 * TINY).div_(spread).mul_(HALF)  # t/√2, [count, n]
     inside, tilt = weights @ torch.erf(t)
     probability = inside.add_(0.5)
-    density = density_weights @ t.square_().neg_().exp_().mul_(spread)
+    density: Tensor = density_weights @ t.square_().neg_().exp_().mul_(spread)
     return torch.stack([probability, density.addcmul_(offset, probability).addcmul_(step, tilt)])
 
 
@@ -145,4 +143,4 @@ def _in_arsinh(moments: Tensor, count: int) -> Tensor:
     inside = torch.erf(t).add_(1).mul_(0.5)
     rectified = mean.mul_(inside).addcmul_(spread, t.square_().neg_().exp_(), value=1 / math.sqrt(2 * math.pi))
     scale = step / (deviation * math.sqrt(2 * math.pi))
-    return torch.stack([inside.mul_(weight).sum(0), rectified.mul_(weight).sum(0)]) * scale
+    return torch.stack([inside.mul_(weight).sum(0), rectified.mul_(weight).sum(0)]).mul_(scale)

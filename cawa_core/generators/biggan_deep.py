@@ -121,9 +121,11 @@ def load_biggan_deep(request: GeneratorRequest) -> BigGANDeep:
             f"weights of {request.name} must be for {expected} pixels; {files[CONFIG]} says {config.output_dim}, "
             f"use --generator biggan-deep-{config.output_dim}"
         )
-    network = PackageBigGAN(config)
-    remove_spectral_norms(network)
-    load_strictly(network, effective_tensors(load_tensors(files[WEIGHTS]), files[WEIGHTS]), str(files[WEIGHTS]))
+    with torch.device("meta"):
+        network = PackageBigGAN(config)
+        remove_spectral_norms(network)
+    tensors = effective_tensors(load_tensors(files[WEIGHTS]), files[WEIGHTS])
+    load_strictly(network, tensors, str(files[WEIGHTS]), assign=True)
     digest = digest_of_data([digest_of_file(files[WEIGHTS]), digest_of_file(files[CONFIG])])
     return BigGANDeep(network, request.name, digest, request)
 
@@ -181,12 +183,13 @@ def effective_tensors(tensors: Mapping[str, Tensor], source: Path) -> dict[str, 
     """Tensors of a checkpoint with each spectrally normalised weight divided by its norm, ``W / (uᵀ W v)``.
 
     Exact in eval mode, and done once instead of at every call. Checkpoints of torch before 1.0.1 have no v: it is
-    the normalised ``Wᵀ u`` then. A ``weight`` saved beside ``weight_orig`` is stale and dropped.
+    the normalised ``Wᵀ u`` then. A ``weight`` saved beside ``weight_orig`` is stale and dropped. All are copies,
+    none backed by the file.
 
     Raises:
         InputError: a raw weight comes without its singular vector u.
     """
-    found = dict(tensors)
+    found = {name: tensor if name.endswith("_orig") else tensor.clone() for name, tensor in tensors.items()}
     for name in [key.removesuffix("_orig") for key in tensors if key.endswith(".weight_orig")]:
         if f"{name}_u" not in found:
             raise InputError(f"weights: {source} must hold {name}_u beside {name}_orig; save the model again")

@@ -103,7 +103,13 @@ def _kind(value: Any) -> str:  # noqa: ANN401
     return f"a {value.layout} tensor on {value.device}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str, ignorable: Sequence[str] = ()) -> None:
+def load_strictly(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    ignorable: Sequence[str] = (),
+    assign: bool = False,
+) -> None:
     """Copy tensors into a module's parameters and buffers of the same names; all of them, or none.
 
     Floating tensors are converted to the module's dtype; others must have it.
@@ -113,6 +119,7 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str,
         tensors: name => values.
         source: where they come from, for errors.
         ignorable: patterns (``*.num_batches_tracked``) of names that may be missing or left over.
+        assign: take the tensors themselves instead of copies, for a module built on the ``meta`` device.
 
     Raises:
         InputError: a tensor is missing, left over, of another shape or type, or not finite; the module is
@@ -127,8 +134,8 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str,
             f"give --weights the undamaged weights of this very model"
         )
     # Allowed gaps keep the module's own values: the strict load then still vouches for every name.
-    expected.update({name: tensor for name, tensor in tensors.items() if name in expected})
-    module.load_state_dict(expected, strict=True)
+    given = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items() if name in expected}
+    module.load_state_dict({**expected, **given}, strict=True, assign=assign)
 
 
 def _misfits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], ignorable: Sequence[str]) -> list[str]:

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from cawa_core.tables import Receipt
 from workflows.config import RunOptions
-from workflows.execution import Failure, Outcome, execute
+from workflows.execution import Failure, Outcome, compute, write
 from workflows.shards import Shard
 from workflows.workbench import Workbench
 
 
 class InlineExecutor:
-    """No processes, no Ray: for notebooks, debugging and tests."""
+    """No processes, no Ray: for notebooks, debugging and tests. A shard is written while the next is computed."""
 
     def run(self, bench: Workbench, options: RunOptions, folder: Path, shards: Sequence[Shard]) -> Iterator[Outcome]:  # noqa: ARG002
         """Execute the shards in the given order; a shard that raises is reported and the rest goes on."""
-        for shard in shards:
-            try:
-                yield execute(bench, folder, shard)
-            except Exception:  # one broken shard must not cost the others
-                yield Failure(shard, traceback.format_exc())
+        with ThreadPoolExecutor(1) as writer:
+            pending: tuple[Shard, Future[Receipt]] | None = None
+            for shard in shards:
+                try:
+                    computed = compute(bench, shard)
+                except Exception:  # one broken shard must not cost the others
+                    yield Failure(shard, traceback.format_exc())
+                    continue
+                if pending is not None:
+                    yield _settled(*pending)
+                pending = shard, writer.submit(write, bench, folder, shard, computed)
+            if pending is not None:
+                yield _settled(*pending)
+
+
+def _settled(shard: Shard, written: Future[Receipt]) -> Outcome:
+    try:
+        return written.result()
+    except Exception:  # the same
+        return Failure(shard, traceback.format_exc())

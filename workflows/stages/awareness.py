@@ -61,18 +61,18 @@ def _rows(bench: Workbench, class_ids: tuple[int, ...], site: int, estimator: st
     awareness = class_awareness(bench, class_ids, site) if exact else _sampled(bench, class_ids, site)
     n_classes, channels = awareness.category_awareness.shape
     inert = np.isin(np.arange(channels), bench.generator.sites[site].inert_channels)
-    n_rows = n_classes * channels
+    n_rows, schema = n_classes * channels, TABLES["awareness"].schema
     columns = {
-        "class_id": np.repeat(class_ids, channels),
-        "site": np.full(n_rows, site),
-        "channel": np.tile(np.arange(channels), n_classes),
+        "class_id": np.repeat(np.asarray(class_ids, np.int32), channels),
+        "channel": np.tile(np.arange(channels, dtype=np.int32), n_classes),
         **{field.name: getattr(awareness, field.name).ravel() for field in dataclasses.fields(awareness)},
         "inert": np.tile(inert, n_classes),
-        "n_samples": np.full(n_rows, 0 if exact else bench.spec.awareness_samples),
     }
-    schema = TABLES["awareness"].schema
+    constants = {"site": site, "estimator": estimator, "n_samples": 0 if exact else bench.spec.awareness_samples}
     arrays = {name: pa.array(values, schema.field(name).type, from_pandas=True) for name, values in columns.items()}
-    return arrays | {"estimator": pa.repeat(pa.scalar(estimator, schema.field("estimator").type), n_rows)}
+    return arrays | {
+        name: pa.repeat(pa.scalar(value, schema.field(name).type), n_rows) for name, value in constants.items()
+    }
 
 
 def passes(bench: Workbench, site: int) -> float:

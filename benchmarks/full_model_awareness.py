@@ -1,0 +1,160 @@
+"""Awareness of all 1,000 classes at all 48 sites of a full-size BigGAN-deep-256, through the audit's own executor.
+
+Random weights with settled spectral norms; in this process, or with ``--workers N`` on Ray. Prints the time to
+compute every diagnostic column of 24.2 million rows in closed form, write them as shards and verify every shard by
+digest and rows; the peak memory of all processes; and, with ``--monte-carlo N``, how far 10,000 samples a class
+on N classes in the same tables are from the closed form. Run it on an idle machine:
+``python -m benchmarks.full_model_awareness`` in the project's folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import multiprocessing
+import tempfile
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cawa_core.digests import digest_of_bytes
+from cawa_core.specs import AuditSpec
+from cawa_core.tables import Manifest, Receipt
+from tests.biggan_deep_models import random_network, save_folder
+from workflows.config import RunOptions
+from workflows.executors import EXECUTORS
+from workflows.plan import plan
+from workflows.workbench import Workbench
+
+LIGHT_TAIL = 2.867e-7
+"""P(gain <= 0) where mean over deviation is 5."""
+
+
+class PeakMemory:
+    """Largest sum over this process and its descendants of proportional set sizes, by looking every second."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(1.0):
+            self.bytes = max(self.bytes, sum(map(proportional_size, audit_processes())))
+
+
+def audit_processes() -> list[int]:
+    """This process and Ray's workers."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"full_model_awareness" in command or command.startswith(b"ray::ShardWorker"):
+            found.append(int(folder.name))
+    return found
+
+
+def proportional_size(process: int) -> int:
+    """Bytes of a process, shared ones divided by the number of their users; 0 where it is gone."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def verified_rows(folder: Path, receipt: Receipt) -> int:
+    """Rows of a shard read back, its digest and count compared with the receipt."""
+    count = 0
+    for file in receipt.files:
+        content = (folder / file.file).read_bytes()
+        table = pq.read_table(io.BytesIO(content))
+        if digest_of_bytes(content) != file.sha256 or table.num_rows != file.rows:
+            raise RuntimeError(f"{file.file} is not what its receipt says")
+        count += table.num_rows
+    return count
+
+
+def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int) -> None:
+    """Run, verify, print."""
+    options = RunOptions(weights=(str(weights),), workers=workers, offline=True)
+    executor = EXECUTORS.make("ray" if workers else "inline")
+    bench = Workbench.build(spec, options)
+    manifest = Manifest.read(folder)
+    start, first, rows = time.perf_counter(), 0.0, 0
+    with PeakMemory() as memory:
+        for outcome in executor.run(bench, options, folder, plan(bench, manifest, None)):
+            assert isinstance(outcome, Receipt), outcome
+            first = first or time.perf_counter() - outcome.seconds - start
+            manifest.receipts[outcome.shard] = outcome
+            rows += verified_rows(folder, outcome)
+        end = time.perf_counter()
+    print(f"{rows:,} rows: computed, written and verified in {end - start - first:.1f} s")
+    print(f"after {first:.1f} s until the first shard began; peak memory {memory.bytes / 2**30:.2f} GiB")
+    if "monte_carlo" in spec.awareness_estimators:
+        compare_estimators(manifest, bench.spec.monte_carlo_classes)
+
+
+def compare_estimators(manifest: Manifest, classes: int) -> None:
+    """Distance of sampled from closed-form category awareness in standard errors, where tails are light."""
+    distances = []
+    for receipt in manifest.receipts.values():
+        rows = pq.read_table(manifest.folder / receipt.files[0].file)
+        sampled = rows.filter(pc.field("estimator") == "monte_carlo")
+        exact = rows.filter((pc.field("estimator") == "closed_form") & pc.field("class_id").isin(sampled["class_id"]))
+        light = (
+            np.minimum(exact["gain_sign_probability"], pc.subtract(1.0, exact["gain_sign_probability"])) < LIGHT_TAIL
+        )
+        gap = (
+            np.subtract(sampled["category_awareness"], exact["category_awareness"])
+            / sampled["category_awareness_stderr"]
+        )
+        distances.append(np.abs(gap[light]))
+    errors = np.concatenate(distances)
+    print(
+        f"10,000 samples on {classes} classes, {len(errors):,} channels with mean gain above 5 deviations: "
+        f"{(errors < 4).mean():.6%} within 4 standard errors, the farthest {errors.max():.2f}"
+    )
+
+
+def save_random_model(weights: Path) -> None:
+    """A full-size model on disk."""
+    save_folder(random_network(256), weights)
+
+
+def main() -> None:
+    """Measure the closed form; then, where asked for, the same with samples beside it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--monte-carlo", type=int, default=0, metavar="N")
+    parser.add_argument("--workers", type=int, default=0, metavar="N")
+    chosen = parser.parse_args()
+    spec = AuditSpec(generator="biggan-deep-256", stages=("awareness",), awareness_estimators=("closed_form",))
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights"
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # its memory is not the audit's
+            pool.submit(save_random_model, weights).result()
+        measure(weights, Path(folder) / "audit", spec, chosen.workers)
+        if chosen.monte_carlo:
+            both = {"awareness_estimators": ("closed_form", "monte_carlo"), "monte_carlo_classes": chosen.monte_carlo}
+            measure(
+                weights, Path(folder) / "sampled", AuditSpec(**{**spec.as_data(), "stages": ("awareness",), **both})
+            )
+
+
+if __name__ == "__main__":
+    main()
