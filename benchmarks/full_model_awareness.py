@@ -10,6 +10,7 @@ on N classes in the same tables are from the closed form. Run it on an idle mach
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import multiprocessing
 import tempfile
@@ -150,10 +151,12 @@ def main() -> None:
             pool.submit(save_random_model, weights).result()
         measure(weights, Path(folder) / "audit", spec, chosen.workers)
         if chosen.monte_carlo:
-            both = {"awareness_estimators": ("closed_form", "monte_carlo"), "monte_carlo_classes": chosen.monte_carlo}
-            measure(
-                weights, Path(folder) / "sampled", AuditSpec(**{**spec.as_data(), "stages": ("awareness",), **both})
+            sampled = dataclasses.replace(
+                spec,
+                awareness_estimators=("closed_form", "monte_carlo"),
+                monte_carlo_classes=chosen.monte_carlo,
             )
+            measure(weights, Path(folder) / "sampled", sampled, chosen.workers)
 
 
 if __name__ == "__main__":

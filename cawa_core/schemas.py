@@ -161,6 +161,7 @@ TABLES = {
                 ),
                 **METRICS,
                 **COUNTS,
+                "unreadable": (pa.list_(TEXT), "files of the real images that are no whole picture, left out"),
             },
         ),
         Table(

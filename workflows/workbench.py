@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.real_images.feature_cache import FeatureCache
 from cawa_core.specs import ESTIMATORS, NEEDS, STAGES, AuditIdentity, AuditSpec, require_members
 from workflows.config import RunOptions
+
+Kind = TypeVar("Kind")
 
 DEVICES = {
     "cpu": lambda: 1,
@@ -61,7 +64,7 @@ class Workbench:
         check_spec(spec)
         target, store = checked_device(options.device), options.weight_store(spec.generator)
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
-        generator = GENERATORS.make(spec.generator, request).to(target)
+        generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
         _check_generator(spec, generator)
         exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes))
         needs = {need for stage in spec.stages for need in NEEDS[stage]}
@@ -195,8 +198,21 @@ def _judges(spec: AuditSpec, options: RunOptions, needs: set[str]) -> dict[str, 
     roles = ("evaluator", "fid_features", "manifold_features") if "real_images" in needs else ("evaluator",)
     names = {role: getattr(spec, role) or spec.evaluator for role in roles}
     store = options.weight_store(spec.generator)
-    loaded = {name: EVALUATORS.make(name, EvaluatorRequest(name, store)) for name in dict.fromkeys(names.values())}
+    loaded = {
+        name: _made(FeatureExtractor, "evaluator", name, EVALUATORS.make(name, EvaluatorRequest(name, store)))
+        for name in dict.fromkeys(names.values())
+    }
     return {role: loaded[name] for role, name in names.items()}
+
+
+def _made(kind: type[Kind], argument: str, name: str, made: object) -> Kind:
+    """What a factory made, if it is what it should be."""
+    if not isinstance(made, kind):
+        raise InputError(
+            f"{argument} {name!r} must make a {kind.__module__}.{kind.__name__}; it made a {type(made).__name__}, "
+            "see docs/own_generator.md"
+        )
+    return made
 
 
 def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> RealImages:

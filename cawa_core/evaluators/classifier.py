@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from cawa_core.digests import digest_of_tensors
 from cawa_core.errors import InputError
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.evaluators.preprocessing import Preprocessing
@@ -15,16 +16,18 @@ class LinearHeadClassifier(Evaluator):
     Args:
         network: images ``[n, 3, side, side]`` to logits; its last linear layer is taken off.
         preprocessing: from a generator's images to its input.
-        name, digest: see :class:`~cawa_core.evaluators.base.FeatureExtractor`.
+        name: see :class:`~cawa_core.evaluators.base.FeatureExtractor`.
+        digest: of the weights; computed from the network where left out.
 
     Raises:
         InputError: the network has no linear layer.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, name: str, digest: str) -> None:
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, name: str, digest: str = "") -> None:
         super().__init__()
+        self.digest = digest or digest_of_tensors(network.state_dict())
         self.network = network.eval().requires_grad_(False)
-        self.name, self.digest, self.preprocessing = name, digest, preprocessing
+        self.name, self.preprocessing = name, preprocessing
         path, self.head = _take_last_linear(self.network, name)
         self.n_classes = self.head.out_features
         self.protocol = f"{name}; {preprocessing.protocol}; features: input of {path}, {self.head.in_features}"

@@ -27,12 +27,12 @@ def open_real_images(request: RealImagesRequest) -> RealImages:
             f"real_images must be {', '.join(known)} or a folder of class folders; {request.name!r} is neither"
             f"{suggestion(request.name, known)}"
         )
-    mapping = Path(request.mapping).expanduser() if request.mapping else None
+    class_folders = Path(request.class_folders).expanduser() if request.class_folders else None
     return ImageFolder(
         folder,
         request.image_size,
         request.image_channels,
         request.classes.names,
         request.classes.wordnet_ids,
-        mapping,
+        class_folders,
     )

@@ -20,14 +20,14 @@ class RealImagesRequest:
         name: the registry's name, or a folder of class folders.
         classes: of the generator.
         image_size, image_channels: of the generator's images.
-        mapping: file that says which folder holds which class; empty where names say it.
+        class_folders: file that says which folder holds which class; empty where names say it.
     """
 
     name: str
     classes: ClassTable
     image_size: int
     image_channels: int
-    mapping: str = ""
+    class_folders: str = ""
 
     def require_form(self, classes: ClassTable, image_size: int, image_channels: int) -> None:
         """For sets of a fixed form.

@@ -16,7 +16,7 @@ Pairs = Iterable[tuple[str, Any]]
 """Folder names with their classes as a mapping file gives them, unchecked."""
 
 HELP = (
-    "give mapping_file: a CSV file with the header folder,class or a JSON object of folder to class, "
+    "give class_folders: a CSV file with the header folder,class or a JSON object of folder to class, "
     "a class being its index, WordNet id or name"
 )
 
@@ -25,7 +25,7 @@ def map_folders(
     folder: Path,
     class_names: Sequence[str],
     wordnet_ids: Sequence[str] | None = None,
-    mapping_file: Path | None = None,
+    class_folders: Path | None = None,
 ) -> dict[int, Path]:
     """Class index => the folder of its images, in ascending order of the index.
 
@@ -38,14 +38,14 @@ def map_folders(
             folders are numbered without a mapping file; the mapping file is bad.
     """
     folders = _class_folders(folder)
-    if mapping_file is None:
+    if class_folders is None:
         _refuse_numbers(folder, folders)
         classes = _classes_by_name(class_names, wordnet_ids)
         kind = "WordNet id" if wordnet_ids else "class name"
         advice = f"folders must be named exactly by {kind} ({next(iter(classes))!r} for class 0); rename it, or {HELP}"
     else:
-        classes = _classes_by_file(mapping_file, ClassTable(tuple(class_names), tuple(wordnet_ids or ())))
-        advice = f"mapping_file {mapping_file} must list every folder; add it there, or take it out of {folder}"
+        classes = _classes_by_file(class_folders, ClassTable(tuple(class_names), tuple(wordnet_ids or ())))
+        advice = f"class_folders {class_folders} must list every folder; add it there, or take it out of {folder}"
     return _assign(folders, classes, advice)
 
 
@@ -58,7 +58,7 @@ def read_mapping(file: Path) -> dict[str, Any]:
     readers: dict[str, Callable[[str], Pairs]] = {".csv": _pairs_of_csv, ".json": _pairs_of_json}
     reader = readers.get(file.suffix.lower())
     if reader is None or not file.is_file():
-        raise InputError(f"mapping_file must be an existing .csv or .json file; got {file}")
+        raise InputError(f"class_folders must be an existing .csv or .json file; got {file}")
     mapping: dict[str, Any] = {}
     try:
         for name, given in reader(file.read_text(encoding="utf-8-sig")):
@@ -67,7 +67,7 @@ def read_mapping(file: Path) -> dict[str, Any]:
             mapping[name] = given
     except (ValueError, csv.Error) as error:
         raise InputError(
-            f"mapping_file {file} must be CSV with the header folder,class or a JSON object of folder to class, "
+            f"class_folders {file} must be CSV with the header folder,class or a JSON object of folder to class, "
             f"each folder once; {error}"
         ) from None
     return mapping
@@ -76,10 +76,10 @@ def read_mapping(file: Path) -> dict[str, Any]:
 def _class_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "does not exist"
-        raise InputError(f"folder must hold one folder of images a class; {folder} {state}")
+        raise InputError(f"real_images must be a folder with one folder of images a class; {folder} {state}")
     found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not found:
-        raise InputError(f"folder must hold one folder of images a class; {folder} holds no folders")
+        raise InputError(f"real_images must be a folder with one folder of images a class; {folder} holds no folders")
     return found
 
 
@@ -105,7 +105,7 @@ def _classes_by_name(class_names: Sequence[str], wordnet_ids: Sequence[str] | No
 
 def _classes_by_file(file: Path, table: ClassTable) -> dict[str, int]:
     return {
-        name: table.resolve(given, f"mapping_file {file}, folder {name!r}")
+        name: table.resolve(given, f"class_folders {file}, folder {name!r}")
         for name, given in read_mapping(file).items()
     }
 

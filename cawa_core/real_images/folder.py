@@ -42,7 +42,7 @@ class ImageFolder(RealImages):
         channels: int,
         class_names: Sequence[str],
         wordnet_ids: Sequence[str] | None = None,
-        mapping_file: Path | None = None,
+        class_folders: Path | None = None,
         name: str = "image-folder",
     ) -> None:
         """Find the class folders; no image is listed or read yet.
@@ -56,7 +56,7 @@ class ImageFolder(RealImages):
         self.name = name
         self.folder, self.image_size, self.channels = folder, image_size, channels
         self.class_names = tuple(class_names)
-        self.folders = map_folders(folder, class_names, wordnet_ids, mapping_file)
+        self.folders = map_folders(folder, class_names, wordnet_ids, class_folders)
         self._paths: dict[int, tuple[Path, ...]] = {}
         self._unreadable: dict[int, tuple[str, ...]] = {}
 

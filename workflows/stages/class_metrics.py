@@ -24,8 +24,8 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
     """Rows of ``class_metrics``, ``class_metric_floor`` and ``class_centroids``."""
     metrics, floors, centroids = [], [], []
     for class_id in shard.class_ids:
-        real, fake = real_images(bench, class_id), fake_images(bench, class_id)
-        metrics.append(_metric_row(bench, class_id, real, fake))
+        (real, unreadable), fake = real_images(bench, class_id), fake_images(bench, class_id)
+        metrics.append(_metric_row(bench, class_id, real, fake) | {"unreadable": unreadable})
         floors += _floor_rows(bench, class_id, real, fake)
         means = [features.double().mean(dim=0).tolist() for features in (real.features, fake.features)]
         centroids.append({"class_id": class_id, "real_centroid": means[0], "fake_centroid": means[1]})
@@ -49,11 +49,18 @@ def fake_images(bench: Workbench, class_id: int) -> ImageSet:
     return _image_set(judged, torch.cat(kept))
 
 
-def real_images(bench: Workbench, class_id: int) -> ImageSet:
-    """The same of its real images, judged once and cached."""
+def real_images(bench: Workbench, class_id: int) -> tuple[ImageSet, list[str]]:
+    """The same of its real images, judged once and cached; and names of files that are no whole picture."""
     batches = functools.partial(bench.real_images.batches_of, class_id, bench.batch_size)
-    judged = bench.feature_cache.features(_cache_key(bench, class_id), lambda: judge(bench, class_id, batches()))
-    return _image_set(judged, _first(batches(), bench.spec.ms_ssim_samples))
+
+    def compute() -> dict[str, Tensor]:
+        judged = judge(bench, class_id, batches())
+        names = "\n".join(bench.real_images.unreadable_of(class_id))
+        return {**judged, "unreadable": torch.tensor(list(names.encode()), dtype=torch.uint8)}
+
+    judged = bench.feature_cache.features(_cache_key(bench, class_id), compute)
+    unreadable = bytes(judged["unreadable"].tolist()).decode().split("\n")
+    return _image_set(judged, _first(batches(), bench.spec.ms_ssim_samples)), [name for name in unreadable if name]
 
 
 @torch.inference_mode()

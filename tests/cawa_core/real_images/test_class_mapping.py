@@ -33,14 +33,14 @@ def test_class_names_count_only_without_wordnet_ids(tmp_path):
 
 def test_an_unknown_folder_is_named_with_the_nearest_name(tmp_path):
     folders(tmp_path, "n01440764", "n01443573")
-    with pytest.raises(InputError, match=r"n01443573 belongs to no class; did you mean 'n01443537'\?.*mapping_file"):
+    with pytest.raises(InputError, match=r"n01443573 belongs to no class; did you mean 'n01443537'\?.*class_folders"):
         mapped(tmp_path, wordnet_ids=WORDNET_IDS)
 
 
 @pytest.mark.parametrize("wordnet_ids", [None, WORDNET_IDS])
 def test_numbered_folders_are_refused_with_the_reason(tmp_path, wordnet_ids):
     folders(tmp_path, "0", "1", "100")
-    with pytest.raises(InputError, match=r"numbered class folders \(0, 1, 100\).*100 before 2.*give mapping_file"):
+    with pytest.raises(InputError, match=r"numbered class folders \(0, 1, 100\).*100 before 2.*give class_folders"):
         mapped(tmp_path, wordnet_ids=wordnet_ids)
 
 
@@ -54,7 +54,7 @@ def test_a_csv_file_maps_numbers_names_and_ids(tmp_path):
     folders(tmp_path / "real", "100", "2", "fish, golden")
     file = tmp_path / "mapping.csv"
     file.write_text('\ufefffolder,class\n2,2\n100,n01440764\n"fish, golden",goldfish\n\nabsent,0\n')
-    assert mapped(tmp_path / "real", wordnet_ids=WORDNET_IDS, mapping_file=file) == {
+    assert mapped(tmp_path / "real", wordnet_ids=WORDNET_IDS, class_folders=file) == {
         0: "100",
         1: "fish, golden",
         2: "2",
@@ -65,15 +65,15 @@ def test_a_json_file_overrides_the_names_of_folders(tmp_path):
     folders(tmp_path / "real", "tench", "goldfish")
     file = tmp_path / "mapping.json"
     file.write_text(json.dumps({"tench": 1, "goldfish": "great white shark"}))
-    assert mapped(tmp_path / "real", mapping_file=file) == {1: "tench", 2: "goldfish"}
+    assert mapped(tmp_path / "real", class_folders=file) == {1: "tench", 2: "goldfish"}
 
 
-def test_a_mapping_file_lists_every_folder(tmp_path):
+def test_a_class_folders_lists_every_folder(tmp_path):
     folders(tmp_path / "real", "fish", "tench")
     file = tmp_path / "mapping.json"
     file.write_text('{"fisch": 0}')
-    with pytest.raises(InputError, match=r"fish belongs to no class; did you mean 'fisch'\?; mapping_file .* must"):
-        mapped(tmp_path / "real", mapping_file=file)
+    with pytest.raises(InputError, match=r"fish belongs to no class; did you mean 'fisch'\?; class_folders .* must"):
+        mapped(tmp_path / "real", class_folders=file)
 
 
 def test_two_folders_of_one_class_are_refused(tmp_path):
@@ -81,7 +81,7 @@ def test_two_folders_of_one_class_are_refused(tmp_path):
     file = tmp_path / "mapping.json"
     file.write_text('{"a": 1, "b": "goldfish"}')
     with pytest.raises(InputError, match=r"class 1 must have one folder; got .*a and .*b"):
-        mapped(tmp_path / "real", mapping_file=file)
+        mapped(tmp_path / "real", class_folders=file)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +98,19 @@ def test_two_folders_of_one_class_are_refused(tmp_path):
         ("m.txt", "a 1", r"existing \.csv or \.json file"),
     ],
 )
-def test_a_bad_mapping_file_is_refused(tmp_path, name, content, complaint):
+def test_a_bad_class_folders_is_refused(tmp_path, name, content, complaint):
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=complaint):
         read_mapping(tmp_path / name)
 
 
 @pytest.mark.parametrize("given", ["goldfisch", "3", "-1", "1.0", ""])
-def test_an_unknown_class_in_the_mapping_file_is_refused(tmp_path, given):
+def test_an_unknown_class_in_the_class_folders_is_refused(tmp_path, given):
     folders(tmp_path / "real", "a")
     file = tmp_path / "mapping.csv"
     file.write_text(f"folder,class\na,{given}\n")
-    with pytest.raises(InputError, match=r"mapping_file .*mapping\.csv, folder 'a'"):
-        mapped(tmp_path / "real", mapping_file=file)
+    with pytest.raises(InputError, match=r"class_folders .*mapping\.csv, folder 'a'"):
+        mapped(tmp_path / "real", class_folders=file)
 
 
 def test_a_folder_without_class_folders_is_refused(tmp_path):
