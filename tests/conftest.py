@@ -28,6 +28,14 @@ def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
     return FashionBigGAN(network, digest="random")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Tests leave the user's cache alone, and find nothing in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAWA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def tiny_generator() -> FashionBigGAN:
     return random_fashion_generator()

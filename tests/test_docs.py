@@ -4,6 +4,8 @@ import dataclasses
 import re
 from pathlib import Path
 
+import pytest
+
 from cawa_core.schemas import as_markdown
 from cawa_core.specs import AuditSpec
 from workflows.config import RunOptions
@@ -16,13 +18,18 @@ def test_the_tables_are_documented_as_they_are():
     assert (ROOT / "docs/tables.md").read_text() == as_markdown()
 
 
-def test_the_readme_names_what_exists():
-    text = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_name_what_exists(page):
+    text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
+        assert (page.parent / target).exists(), target
     options = {field.name for kind in (AuditSpec, RunOptions) for field in dataclasses.fields(kind)} | {"spec", "help"}
-    for flag in re.findall(r"--([a-z][a-z-]+)", text):
-        assert flag.replace("-", "_") in options, flag
+    for flag in re.findall(r"`[^`]*--([a-z][a-z-]+)|^(?:\.venv/bin/)?cawa .*--([a-z][a-z-]+)", text, re.MULTILINE):
+        name = "".join(flag).replace("-", "_")
+        assert name in options, name
     makefile = (ROOT / "Makefile").read_text()
     for goal in re.findall(r"`make ([a-z]+)`", text):
         assert f"\n{goal}:" in makefile, goal

@@ -17,6 +17,7 @@ from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics import overlap
 from cawa_core.statistics.correlation import masking_correlation, pearson, smoothed_permutations, spearman
+from cawa_core.statistics.estimates import CHANNEL, best_estimates
 from cawa_core.statistics.intervals import bootstrap_pearson
 from cawa_core.tables import Manifest, Rows
 
@@ -57,13 +58,11 @@ def channel_statistics(awareness: pd.DataFrame) -> pd.DataFrame:
     ``latent_ranking`` is the sampled latent awareness if all rows were sampled, else the robust one: one criterion
     means one thing for every class.
     """
-    key = ["class_id", "site", "channel"]
-    exact, sampled = (awareness[awareness.estimator == name] for name in ("closed_form", "monte_carlo"))
-    best = pd.concat([exact, sampled]).drop_duplicates(key)  # the closed form comes first
-    beside = sampled[[*key, "category_awareness", "latent_awareness"]].rename(
+    best, sampled = best_estimates(awareness), awareness[awareness.estimator == "monte_carlo"]
+    beside = sampled[[*CHANNEL, "category_awareness", "latent_awareness"]].rename(
         columns={"category_awareness": "category_awareness_sampled", "latent_awareness": "latent_awareness_sampled"}
     )
-    joined = best.merge(beside, on=key, how="left", validate="one_to_one")
+    joined = best.merge(beside, on=CHANNEL, how="left", validate="one_to_one")
     all_sampled = len(sampled) == len(best)
     latent = joined.latent_awareness_sampled if all_sampled else joined.latent_awareness_robust
     return joined.assign(latent_ranking=latent)

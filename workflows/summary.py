@@ -15,6 +15,7 @@ from cawa_core.rendering.html_tables import records
 from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
+from cawa_core.statistics.estimates import CHANNEL, best_estimates
 from cawa_core.statistics.intervals import bootstrap_mean, mantel_test
 from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix
 from cawa_core.tables import Manifest
@@ -201,21 +202,20 @@ def heavy_tails(awareness: pd.DataFrame) -> dict[str, Any] | None:
     """Where gains change sign, and how far the two estimators are apart there and elsewhere."""
     if not len(awareness):
         return None
-    chosen = "closed_form" if (awareness.estimator == "closed_form").any() else "monte_carlo"
-    exact = awareness[awareness.estimator == chosen]
-    crossing = np.minimum(exact.gain_sign_probability, 1 - exact.gain_sign_probability)
+    best = best_estimates(awareness)
+    crossing = np.minimum(best.gain_sign_probability, 1 - best.gain_sign_probability)
     result: dict[str, Any] = {
-        "n_channels_and_classes": len(exact),
+        "n_channels_and_classes": len(best),
         "share_of_large_sign_probability": float((crossing > LARGE_SIGN_PROBABILITY).mean()),
         "largest_sign_probability": float(crossing.max()),
         "by_site": {
-            int(site): float((part > LARGE_SIGN_PROBABILITY).mean()) for site, part in crossing.groupby(exact.site)
+            int(site): float((part > LARGE_SIGN_PROBABILITY).mean()) for site, part in crossing.groupby(best.site)
         },
         "estimator_gap": None,
     }
-    sampled = awareness[awareness.estimator == "monte_carlo"]
-    if chosen == "closed_form" and len(sampled):
-        both = exact.merge(sampled, on=["class_id", "site", "channel"], suffixes=("", "_sampled"))
+    exact, sampled = (awareness[awareness.estimator == name] for name in ("closed_form", "monte_carlo"))
+    if len(exact) and len(sampled):
+        both = exact.merge(sampled, on=CHANNEL, suffixes=("", "_sampled"))
         gap = (both.category_awareness_sampled - both.category_awareness).abs()
         either = np.minimum(both.gain_sign_probability, 1 - both.gain_sign_probability)
         light = either < LIGHT_TAIL

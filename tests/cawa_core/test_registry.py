@@ -16,3 +16,25 @@ def test_a_name_is_given_once():
     with pytest.raises(ValueError, match="taken by builtins:int"):
         registry.register("int", "builtins:float")
     assert registry.make("int") == 0
+
+
+def seven():
+    return 7
+
+
+def echo(request):
+    return request
+
+
+def test_families_and_factories_of_the_users():
+    registry: Registry[object] = Registry("number")
+    registry.register_family("many", "builtins:str")
+    registry.register("int", "builtins:int", base=2)
+    assert registry.names() == ["int", "many/NAME"]
+    assert registry.make("many/seven", "seven") == "seven"
+    assert registry.make(f"{__name__}:seven", "request") == 7
+    assert registry.make(f"{__name__}:echo", "request") == "request"
+    assert registry.defaults("int") == {"base": 2}
+    assert registry.defaults("other:thing") == {}
+    with pytest.raises(InputError, match=r"must be an importable package\.module:factory; No module named 'nowhere'"):
+        registry.make("nowhere:factory", "request")

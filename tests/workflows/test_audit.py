@@ -211,3 +211,30 @@ def test_a_folder_belongs_to_one_audit(tmp_path, audited, tiny_spec):
     with pytest.raises(InputError, match="is a file"):
         small_audit(tmp_path / "notes.txt", tiny_spec)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_monte_carlo_on_some_classes(tmp_path):
+    """The classes at both ends; every class keeps its closed form, and one criterion means one thing for all."""
+    spec = dataclasses.replace(SMALL, stages=("awareness",), monte_carlo_classes=2)
+    small_audit(tmp_path, spec)
+    awareness = Manifest.read(tmp_path).table("awareness")
+    counts = awareness.groupby(["estimator", "class_id"]).size().to_dict()
+    assert counts == {
+        **{("closed_form", class_id): CHANNELS for class_id in SMALL.classes},
+        **{("monte_carlo", class_id): CHANNELS for class_id in (1, 8)},
+    }
+    with pytest.raises(InputError, match="monte_carlo_classes needs closed_form"):
+        small_audit(tmp_path / "no", dataclasses.replace(spec, awareness_estimators=("monte_carlo",)))
+
+
+def test_lower_precision_is_near_and_another_audit(tmp_path, audited):
+    """bfloat16 has 8 bits: probabilities within a few hundredths in the mean."""
+    spec = dataclasses.replace(SMALL, stages=("masking",), classes=(1,), dtype="bfloat16")
+    small_audit(tmp_path, spec)
+    manifest, reference = Manifest.read(tmp_path), Manifest.read(audited).table("masking")
+    masking, reference = manifest.table("masking"), reference[reference.class_id == 1]
+    difference = masking.score_change.to_numpy() - reference.score_change.to_numpy()
+    assert 0 < np.abs(difference).mean() < 0.05
+    assert masking.protocol[0].endswith("bfloat16")
+    with pytest.raises(InputError, match="dtype 'bfloat16' there, 'float32' now"):
+        small_audit(tmp_path, dataclasses.replace(spec, dtype="float32"))

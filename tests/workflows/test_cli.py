@@ -9,6 +9,7 @@ import pytest
 
 from cawa_core import assets
 from cawa_core.errors import InputError
+from cawa_core.weights import known
 from workflows import cli
 from workflows.folder import locked
 
@@ -157,3 +158,32 @@ def test_every_option_has_help():
     )
     for name in ("--masking-latents", "--generator", "--batch-size", "--spec"):
         assert name in result.stdout
+
+
+def test_classes_are_listed(monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "classes")
+    assert code == 0
+    assert printed.out.splitlines()[6] == "6 shirt"
+    code, printed = run(monkeypatch, capsys, "classes", "biggan-deep-512", "--offline")
+    assert code == 0
+    assert printed.out.splitlines()[207] == "207 n02099601 golden retriever"
+
+
+def test_fetch_brings_a_model_into_the_cache_once(monkeypatch, capsys, tmp_path):
+    from tests.cawa_core.weights.server import serving
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(b"weights" * 1000) as server:
+        monkeypatch.setitem(known.KNOWN, "vgg16", (known.KnownFile("w.pth", server.url, sha256=None),))
+        for _ in range(2):
+            code, printed = run(monkeypatch, capsys, "fetch", "vgg16", "--cache", tmp_path)
+            assert code == 0, printed.err
+            assert printed.out == f"vgg16: {tmp_path / 'vgg16' / 'w.pth'}\n"
+        assert len(server.asked) == 1
+    (tmp_path / "vgg16" / "w.pth").write_bytes(b"changed")
+    code, printed = run(monkeypatch, capsys, "fetch", "vgg16", "--cache", tmp_path)
+    assert code == 2
+    assert "SHA-256" in printed.err
+    code, printed = run(monkeypatch, capsys, "fetch", "vgg61")
+    assert code == 2
+    assert "did you mean 'vgg16'" in printed.err

@@ -27,6 +27,10 @@ class InlineExecutor:
                 except Exception:  # one broken shard must not cost the others
                     yield Failure(shard, traceback.format_exc())
                     continue
+                except BaseException:  # Ctrl-C: what is computed is kept
+                    if pending is not None:
+                        yield _settled(*pending)
+                    raise
                 if pending is not None:
                     yield _settled(*pending)
                 pending = shard, writer.submit(write, bench, folder, shard, computed)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cawa_core import SCHEMA_VERSION
 from cawa_core.class_metrics.all_metrics import ImageSet, metrics_of_class, protocol
 from cawa_core.masking.engine import class_ids_of
 from cawa_core.tables import Rows
@@ -109,7 +110,8 @@ def _cache_key(bench: Workbench, class_id: int) -> dict[str, str | int]:
     identity = bench.identity
     judges = {role: f"{identity.digests[role]} {identity.protocols[role]}" for role in bench.judges}
     images = {"images": bench.real_images.class_digest(class_id), "class_id": class_id}
-    return {**judges, **images, "dtype": bench.spec.dtype, "device": bench.generator.device.type}
+    kept = {"schema_version": SCHEMA_VERSION, "dtype": bench.spec.dtype, "device": bench.generator.device.type}
+    return {**judges, **images, **kept}
 
 
 def _metric_row(bench: Workbench, class_id: int, real: ImageSet, fake: ImageSet) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cawa_core.rendering.findings import PREDICTOR_WORDS, interval_words, signed
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections.base import TARGET_WORDS, Section, Tables, class_names
 from cawa_core.statistics.correlation import smoothed
+from cawa_core.statistics.estimates import best_estimates
 
 CURVES = 4
 """Class-site pairs shown as curves, like the paper's Fig. 4."""
@@ -61,9 +62,8 @@ def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, 
     masking, awareness = tables["masking"], tables["awareness"]
     here = (masking.class_id == row["class_id"]) & (masking.site == row["site"])
     groups = masking[here].sort_values("group")
-    estimator = "closed_form" if (awareness.estimator == "closed_form").any() else "monte_carlo"
     there = (awareness.class_id == row["class_id"]) & (awareness.site == row["site"])
-    values = awareness[there & (awareness.estimator == estimator)].set_index("channel").category_awareness
+    values = best_estimates(awareness[there]).set_index("channel").category_awareness
     mean_awareness = np.array([values[list(channels)].mean() for channels in groups.channels])
     change = groups[row["target"]].to_numpy(dtype=np.float64)
     r = f"r = {signed(row['pearson_smoothed'])}"

@@ -1,0 +1,35 @@
+import dataclasses
+
+import pytest
+
+from cawa_core.errors import InputError
+from cawa_core.specs import AuditSpec
+from workflows.config import RunOptions, merged_options, recommended_spec
+
+
+def test_a_generator_brings_what_suits_it_and_flags_go_before():
+    spec, _ = merged_options(None, {"generator": "biggan-deep-256", "masking_latents": 8})
+    assert (spec.evaluator, spec.fid_features, spec.manifold_features) == ("inception-v3", "fid-inception", "vgg16")
+    assert (spec.masking_group_size, spec.masking_latents, spec.real_images) == (5, 8, "")
+    assert recommended_spec({"generator": "biggan"}).masking_group_size == 1
+    assert recommended_spec({"generator": "mine:factory"}).evaluator == ""
+    assert recommended_spec({}) == AuditSpec()
+
+
+def test_weights_by_name_and_of_the_generator():
+    options = RunOptions(weights=("a/deep", "vgg16=b=c.pth"), cache="here", offline=True)
+    store = options.weight_store("biggan-deep-128")
+    assert store.given == {"biggan-deep-128": "a/deep", "vgg16": "b=c.pth"}
+    assert (store.cache, store.offline) == ("here", True)
+    with pytest.raises(InputError, match="one path a model; got a and b for biggan"):
+        RunOptions(weights=("a", "biggan=b")).weight_store("biggan")
+
+
+def test_paths_are_made_absolute_for_workers_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = RunOptions(weights=("deep", "vgg16=v.pth"), class_folders="map.csv", cache="c").with_absolute_paths()
+    assert options.weights == (str(tmp_path / "deep"), f"vgg16={tmp_path / 'v.pth'}")
+    assert options.class_folders == str(tmp_path / "map.csv")
+    assert options.cache == str(tmp_path / "c")
+    plain = RunOptions(cache="c").with_absolute_paths()
+    assert dataclasses.replace(plain, cache="") == RunOptions()

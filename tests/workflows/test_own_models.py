@@ -1,0 +1,118 @@
+"""Generators and evaluators of the user's own, through the command line from a folder with their factories."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from cawa_core.tables import Manifest
+from tests.workflows.test_cli import run
+
+PAGE = Path(__file__).parent.parent.parent / "docs/own_generator.md"
+OTHERS = '''
+import torch
+from torch import nn
+
+from cawa_core.evaluators.classifier import LinearHeadClassifier
+from cawa_core.evaluators.preprocessing import Preprocessing
+from cawa_core.generators.modules import ModuleGenerator
+from my_generator import MyGenerator
+
+
+def classifier():
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 10 * 10, 3))
+    return LinearHeadClassifier(network, Preprocessing(32, (0.5,) * 3, (0.5,) * 3), name="my-classifier")
+
+
+class Bent(nn.Module):
+    """A class-conditional batch norm whose gain bends."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm, self.gain, self.offset = norm.norm, norm.gain, norm.offset
+
+    def forward(self, x, condition):
+        gain, offset = 1 + torch.tanh(2 * self.gain(condition)), self.offset(condition)
+        return gain[:, :, None, None] * self.norm(x) + offset[:, :, None, None]
+
+
+def bent():
+    network = MyGenerator()
+    network.norm2 = Bent(network.norm2)
+    return ModuleGenerator(network, z_dim=16, classes=3, name="bent")
+
+
+def nothing():
+    return "a text"
+
+
+seven = 7
+'''
+SMALL = ("--evaluator", "my_models:classifier", "--masking-latents", 2, "--control-repeats", 1, "--executor", "inline")
+SMALL += ("--awareness-samples", 50, "--permutations", 20, "--bootstraps", 20, "--masking-group-size", 4)
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """The current folder: the page's example, its weights, and more factories."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_generator.py").write_text(re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1])
+    (tmp_path / "my_models.py").write_text(OTHERS)
+    monkeypatch.delitem(__import__("sys").modules, "my_generator", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "my_models", raising=False)
+    import my_generator
+
+    torch.manual_seed(0)
+    torch.save(my_generator.MyGenerator().state_dict(), tmp_path / "my_generator.pt")
+    return tmp_path
+
+
+def test_an_audit_of_the_pages_example(models, monkeypatch, capsys):
+    arguments = ("--generator", "my_generator:factory", "--stages", "awareness,masking,gallery")
+    code, printed = run(monkeypatch, capsys, "audit", *arguments, *SMALL)
+    assert code == 0, printed.err
+    manifest = Manifest.read(models / "results/my-generator")
+    assert set(manifest.table("awareness").estimator) == {"closed_form", "monte_carlo"}
+    assert int(manifest.table("masking").channels.map(len).sum()) == 3 * (32 + 16)
+    assert manifest.table("masking").protocol[0].startswith("my-classifier; ")
+    code, printed = run(monkeypatch, capsys, "sites", "my_generator:factory")
+    assert "2 sites, 48 channels, 0 inert" in printed.out
+
+
+def test_a_site_that_is_not_affine_is_sampled(models, monkeypatch, capsys):
+    arguments = ("--generator", "my_models:bent", "--stages", "awareness,masking", "--output", "bent", *SMALL)
+    code, printed = run(monkeypatch, capsys, "audit", *arguments, "--awareness-estimators", "closed_form")
+    assert code == 2
+    assert "awareness_estimators must hold monte_carlo: gain and offset of site 1 (norm2) are not affine" in printed.err
+    code, printed = run(monkeypatch, capsys, "audit", *arguments)
+    assert code == 0, printed.err
+    awareness = Manifest.read(models / "bent").table("awareness")
+    assert set(awareness[awareness.site == 0].estimator) == {"closed_form", "monte_carlo"}
+    assert set(awareness[awareness.site == 1].estimator) == {"monte_carlo"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--generator", "my_models:nothing", *SMALL),
+            "must make a cawa_core.generators.base.Generator; it made a str",
+        ),
+        (("--generator", "my_models:seven", *SMALL), "must be a callable; got int"),
+        (("--generator", "my_models:missing", *SMALL), "must be an importable package.module:factory"),
+        (("--generator", "my_generator:factory", "--truncation", 0.5, *SMALL), "was built for 1; got 0.5"),
+        (("--generator", "my_generator:factory"), "evaluator must be given for my_generator:factory: stage masking"),
+        (("--generator", "my_generator:factory", "--evaluator", "my_models:nothing"), "it made a str"),
+        (("--generator", "my_generator:factory", "--evaluator", "fashion-cnn"), "has 10, choose another"),
+        (("--generator", "my_generator:factory", *SMALL, "--dtype", "float64"), "dtype: "),
+    ],
+)
+def test_factories_that_make_something_else(models, monkeypatch, capsys, arguments, message):
+    code, printed = run(monkeypatch, capsys, "audit", "--output", "out", "--stages", "masking", *arguments)
+    assert code == 2
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not (models / "out").exists()
