@@ -35,13 +35,13 @@ class ClassTable:
         return len(self.names)
 
     def resolve(self, given: int | str, argument: str = "classes") -> int:
-        """Index of a class.
+        """Index of a class: a number is an index, text a name, a WordNet id, or else an index.
 
         Raises:
             InputError: unknown, ambiguous or out of range; names the argument.
         """
         text = str(given).strip()
-        found = self._indices.get(text, [])
+        found = self._indices.get(text, []) if isinstance(given, str) else []
         if len(found) == 1:
             return found[0]
         if found:
@@ -98,3 +98,8 @@ def imagenet_classes() -> ClassTable:
         rows = list(csv.DictReader(file))
     synonyms = tuple(tuple(row["synonyms"].split("; ")) for row in rows)
     return ClassTable(tuple(row["name"] for row in rows), tuple(row["wordnet_id"] for row in rows), synonyms)
+
+
+def classes_of_model(count: int) -> ClassTable:
+    """ImageNet's for a checkpoint of 1,000 classes, numbers for any other: checkpoints bring no names."""
+    return imagenet_classes() if count == len(imagenet_classes()) else ClassTable.numbered(count)

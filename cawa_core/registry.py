@@ -46,6 +46,10 @@ class Registry(Generic[Made]):
         """All names in alphabetical order, families last."""
         return sorted(self._targets) + [f"{prefix}/NAME" for prefix in sorted(self._families)]
 
+    def knows(self, name: str) -> bool:
+        """Whether a name is registered or of a family."""
+        return name in self._targets or (name.partition("/")[0] in self._families and "/" in name)
+
     def defaults(self, name: str) -> Mapping[str, Any]:
         """Options that suit a name; none for one that is not registered."""
         return self._defaults.get(name, {})
@@ -58,9 +62,8 @@ class Registry(Generic[Made]):
         """
         if name in self._targets:
             return cast(Callable[..., Made], _imported(self._targets[name]))
-        family, slash, _ = name.partition("/")
-        if slash and family in self._families:
-            return cast(Callable[..., Made], _imported(self._families[family]))
+        if self.knows(name):
+            return cast(Callable[..., Made], _imported(self._families[name.partition("/")[0]]))
         if ":" in name:
             return self._users_factory(name)
         known = self.names()
@@ -79,7 +82,7 @@ class Registry(Generic[Made]):
             sys.path.insert(0, str(Path.cwd()))
         try:
             factory = _imported(target)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise InputError(
                 f"{self.kind} {target!r} must be an importable package.module:factory; {error}; modules of the "
                 "current folder can be imported"

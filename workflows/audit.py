@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from cawa_core import __version__
+from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec, validated
 from cawa_core.tables import Manifest, Receipt, Rows, publish, write_atomically
 from workflows.aggregate import derived_tables
@@ -59,6 +60,8 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     start = time.monotonic()
     EXECUTORS.factory(options.executor)
     options = options.with_absolute_paths()
+    if Path(spec.real_images).expanduser().is_dir():
+        spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
     bench = driver_bench(spec, options)
     folder = Path(options.output or Path("results") / bench.generator.name)
     if bench.generator.description:
@@ -81,6 +84,10 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
 def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
     """What the driver needs to plan: under Ray its models stay on the CPU, and a cluster's devices are its own."""
     if options.executor == "ray":
+        if options.device.startswith("cuda:"):
+            raise InputError(
+                f"device must be cpu or cuda under ray, which gives each worker its own GPU; got {options.device!r}"
+            )
         if not os.environ.get("RAY_ADDRESS"):
             checked_device(options.device)
         return Workbench.build(spec, dataclasses.replace(options, device="cpu"))

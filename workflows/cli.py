@@ -104,7 +104,8 @@ def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
     if value is None or get_origin(hint) is not tuple:
         return value
     words = [word.strip() for word in value.split(",")]
-    return [int(word) if int in _members(hint) and word.isdecimal() else word for word in words]
+    numbers_only = int in _members(hint) and str not in _members(hint)
+    return [int(word) if numbers_only and word.isdecimal() else word for word in words]
 
 
 def _members(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -206,8 +207,9 @@ def classes(
 ) -> None:
     """The classes of a generator: index, WordNet id where there is one, name, synonyms."""
     from cawa_core.class_tables import imagenet_classes
+    from cawa_core.generators import GENERATORS
 
-    published = generator.startswith("biggan-deep-") and not weights
+    published = generator.startswith("biggan-deep-") and generator in GENERATORS.names() and not weights
     table = imagenet_classes() if published else _generator(generator, weights, cache, offline).classes
     print("\n".join(table.lines()))
 

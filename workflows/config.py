@@ -36,7 +36,7 @@ class RunOptions:
     )
     cache: str = option("", "Folder of fetched weights and real images' features; $CAWA_CACHE or ~/.cache/cawa.")
     offline: bool = option(False, "Never touch the network.")
-    device: str = option("cpu", "Device of the models: cpu, cuda, cuda:N or mps.")
+    device: str = option("cpu", "Device of the models: cpu, cuda (under Ray one GPU a worker) or cuda:N.")
     batch_size: Annotated[int, Field(ge=1)] = option(
         32, "Images to a forward pass; larger suits GPUs, small ones the cache of a CPU."
     )
@@ -53,8 +53,8 @@ class RunOptions:
 
         given: dict[str, str] = {}
         for word in self.weights:
-            name, named, path = word.partition("=")
-            name, path = (name, path) if named else (generator, word)
+            named, path = model_and_path(word)
+            name = named or generator
             if name in given:
                 raise InputError(f"weights must give one path a model; got {given[name]} and {path} for {name}")
             given[name] = path
@@ -62,8 +62,9 @@ class RunOptions:
 
     def with_absolute_paths(self) -> RunOptions:
         """The same for workers that run in other folders; only the output stays as it was given."""
-        weights = tuple(_absolute_after("=", word) for word in self.weights)
-        folders = str(Path(self.class_folders).expanduser().absolute()) if self.class_folders else ""
+        named = [model_and_path(word) for word in self.weights]
+        weights = tuple(f"{name}={_absolute(path)}" if name else _absolute(path) for name, path in named)
+        folders = _absolute(self.class_folders) if self.class_folders else ""
         return dataclasses.replace(
             self, weights=weights, class_folders=folders, cache=str(self.cache_folder.absolute())
         )
@@ -76,9 +77,30 @@ class RunOptions:
         return Path(self.cache).expanduser() if self.cache else default_cache()
 
 
-def _absolute_after(mark: str, word: str) -> str:
-    name, named, path = word.rpartition(mark)
-    return f"{name}{named}{Path(path).expanduser().absolute()}"
+def model_and_path(word: str) -> tuple[str, str]:
+    """``NAME=PATH`` of a model as both; a path alone with no name, even where it has a ``=`` in it.
+
+    Raises:
+        InputError: what stands before ``=`` is no model, and the whole is no path.
+    """
+    from cawa_core.evaluators import EVALUATORS
+
+    name, mark, path = word.partition("=")
+    if not mark:
+        return "", word
+    if GENERATORS.knows(name) or EVALUATORS.knows(name) or ":" in name:
+        return name, path
+    if Path(word).expanduser().exists():
+        return "", word
+    known = [*GENERATORS.names(), *EVALUATORS.names()]
+    raise InputError(
+        f"weights must be a path, or NAME=PATH of a model; {name!r} is none{suggestion(name, known)}, and {word} is "
+        "not there"
+    )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def merged_options(file: Path | None, flags: Mapping[str, Any]) -> tuple[AuditSpec, RunOptions]:

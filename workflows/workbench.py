@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ Kind = TypeVar("Kind")
 DEVICES = {
     "cpu": lambda: 1,
     "cuda": torch.cuda.device_count,
-    "mps": lambda: int(torch.backends.mps.is_available()),
 }
 """Kinds of device => how many of them are here."""
 
@@ -44,6 +42,7 @@ class Workbench:
         judges: the networks that look at images, by their role in the spec: ``evaluator``, ``fid_features``,
             ``manifold_features``.
         reals: the real images.
+        kept: what stages compute once and use again.
         feature_cache: keeps what the judges see in real images.
     """
 
@@ -53,6 +52,7 @@ class Workbench:
     judges: dict[str, FeatureExtractor]
     reals: RealImages | None
     feature_cache: FeatureCache
+    kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def build(cls, spec: AuditSpec, options: RunOptions) -> Workbench:
@@ -62,6 +62,7 @@ class Workbench:
             InputError: an unknown name or class, missing or damaged weights, or a device that is not there.
         """
         check_spec(spec)
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
         target, store = checked_device(options.device), options.weight_store(spec.generator)
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
         generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
@@ -71,7 +72,7 @@ class Workbench:
         reals = _real_images(exact, options, generator) if "real_images" in needs else None
         judges = _judges(exact, options, needs) if needs else {}
         for judge in judges.values():
-            judge.to(target)
+            judge.eval().requires_grad_(False).to(target)
         _check_evaluator(judges, generator)
         return cls(exact, options, generator, judges, reals, FeatureCache(options.cache_folder / "features"))
 
@@ -124,10 +125,6 @@ class Workbench:
         """The first latents of a class: ``[count, z_dim]``; every stage sees the same ones."""
         return self.generator.sample_latents(self.spec.seed, class_id, range(count))
 
-    def batches(self, images: Tensor) -> Iterator[Tensor]:
-        """Images by the batch, on the device."""
-        return (part.to(self.generator.device) for part in images.split(self.batch_size))
-
     def arithmetic(self) -> AbstractContextManager[object]:
         """The spec's ``dtype`` for what runs inside: autocast below float32."""
         if self.spec.dtype == "float32":
@@ -153,6 +150,8 @@ def check_spec(spec: AuditSpec) -> None:
         raise InputError(
             f"neighbours must be below half of metric_samples={spec.metric_samples}; got {spec.neighbours}"
         )
+    if spec.truncation_statistics != "interpolated" and not spec.generator.startswith("biggan-deep-"):
+        raise InputError(f"truncation_statistics are for biggan-deep alone; leave them out for {spec.generator}")
     for stage in spec.stages:
         for need in NEEDS[stage]:
             if not getattr(spec, need):
@@ -171,9 +170,9 @@ def checked_device(device: str) -> torch.device:
     try:
         target = torch.device(device)
     except RuntimeError:
-        raise InputError(f"device must be cpu, cuda, cuda:N or mps; got {device!r}") from None
+        raise InputError(f"device must be cpu, cuda or cuda:N; got {device!r}") from None
     if target.type not in DEVICES:
-        raise InputError(f"device must be cpu, cuda, cuda:N or mps; got {device!r}")
+        raise InputError(f"device must be cpu, cuda or cuda:N; got {device!r}")
     if (target.index or 0) >= DEVICES[target.type]():
         raise InputError(f"device {device!r} is not on this machine; use --device cpu")
     return target
@@ -212,15 +211,29 @@ def _made(kind: type[Kind], argument: str, name: str, made: object) -> Kind:
             f"{argument} {name!r} must make a {kind.__module__}.{kind.__name__}; it made a {type(made).__name__}, "
             "see docs/own_generator.md"
         )
+    lacking = [attribute for attribute in ("name", "digest") if not getattr(made, attribute, "")]
+    if lacking:
+        raise InputError(f"{argument} {name!r} must have the attribute {lacking[0]}, a text; set it in the factory")
     return made
 
 
 def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> RealImages:
     request = RealImagesRequest(
-        spec.real_images, generator.classes, generator.image_size, generator.image_channels, options.class_folders
+        spec.real_images,
+        generator.classes,
+        generator.image_size,
+        generator.image_channels,
+        spec.classes,
+        options.class_folders,
     )
-    reals = open_real_images(request)
+    reals, least = open_real_images(request), 2 * (spec.neighbours + 1)
     reals.require(spec.classes)
+    for class_id in spec.classes:
+        if reals.count_of(class_id) < least:
+            raise InputError(
+                f"real_images must be at least {least} a class, for halves of more than neighbours={spec.neighbours}; "
+                f"class {class_id} has {reals.count_of(class_id)}: add some, lower --neighbours, or leave it out"
+            )
     return reals
 
 

@@ -36,7 +36,7 @@ FEW = 32
 """Up to this count rule 1 is not even compared with rule 2."""
 COST = 2.0
 """Time of a node in rule 2 over that in rule 1."""
-COUNTS = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 512)
+COUNTS = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16_384)
 """Node counts: few, so that channels with the same count are many."""
 WAY = (0.0, 0.5, 0.8, 1.0)
 """Where between g0 and 0 the width of the features is looked at."""
@@ -61,7 +61,7 @@ def expected_activation(joint: JointNormal) -> tuple[Array, Array]:
     result = torch.empty(2, len(needed), dtype=torch.float64)
     for which, index in enumerate(order.split(torch.bincount(kind).tolist())):
         rule, count = (_in_gain, _in_arsinh)[which // len(COUNTS)], COUNTS[which % len(COUNTS)]
-        for part in index.split(CHUNK // count) if len(index) else ():
+        for part in index.split(max(1, CHUNK // count)) if len(index) else ():
             result.index_copy_(1, part, rule(moments.index_select(1, part), count))
     return result[0].numpy(), result[1].numpy()
 

@@ -39,7 +39,8 @@ class ImageSet:
 def metrics_of_class(*, real: ImageSet, fake: ImageSet, neighbours: int) -> dict[str, float | int]:
     """The metric and count columns of the ``class_metrics`` table."""
     similarity = pairwise_ms_ssim(fake.images)
-    manifold = manifold_metrics(real=real.manifold_features, fake=fake.manifold_features, neighbours=neighbours)
+    n = min(len(real.features), len(fake.features))  # as many fakes as reals (Appendix H)
+    manifold = manifold_metrics(real=real.manifold_features[:n], fake=fake.manifold_features[:n], neighbours=neighbours)
     return {
         **dataclasses.asdict(manifold),
         "fid": frechet_distance(real=real.fid_features, fake=fake.fid_features),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -17,7 +18,11 @@ from cawa_core.weights import load_strictly, load_tensors
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+TRAINED_ON_HALF = ("inception_v3", "googlenet")
+"""Torchvision takes ImageNet's normalisation for these and undoes it inside (``transform_input``)."""
 INCEPTION_SIDE, VGG_SIDE = 299, 224
+UNUSED = ("AuxLogits.*", "aux1.*", "aux2.*", "*.num_batches_tracked")
+"""Training's own: checkpoints may have them or lack them."""
 
 
 def load_inception_v3(request: EvaluatorRequest) -> LinearHeadClassifier:
@@ -44,18 +49,23 @@ def load_torchvision(request: EvaluatorRequest) -> LinearHeadClassifier:
     name = request.name.split("/", 1)[1]
     if name not in known:
         raise InputError(f"evaluator torchvision/{name} is no classifier of torchvision{suggestion(name, known)}")
-    weights: Any = models.get_model_weights(name).DEFAULT
-    transform = weights.transforms()
-    preprocessing = Preprocessing(
-        transform.crop_size[0], tuple(transform.mean), tuple(transform.std), transform.interpolation.value
-    )
-    options: dict[str, Any] = {"transform_input": False} if name in ("inception_v3", "googlenet") else {}
+    transform: Any = models.get_model_weights(name).DEFAULT.transforms()
+    mean, std, options = tuple(transform.mean), tuple(transform.std), {}
+    if name in TRAINED_ON_HALF:
+        mean, std, options = HALF, HALF, {"transform_input": False, "init_weights": False}
     network = models.get_model(name, weights=None, **options)
+    preprocessing = Preprocessing(transform.crop_size[0], mean, std, transform.interpolation.value)
     return _loaded(network, request, preprocessing)
 
 
 def _loaded(network: nn.Module, request: EvaluatorRequest, preprocessing: Preprocessing) -> LinearHeadClassifier:
     path = request.weights.file(request.name)
-    load_strictly(network, load_tensors(path), str(path), ignorable=("AuxLogits.*", "aux1.*", "aux2.*"))
+    tensors = {_present_name(name): tensor for name, tensor in load_tensors(path).items()}
+    load_strictly(network, tensors, str(path), ignorable=UNUSED)
     network = network.to(memory_format=torch.channels_last)
     return LinearHeadClassifier(network, preprocessing, request.name, digest_of_file(path))
+
+
+def _present_name(name: str) -> str:
+    """Published DenseNet weights have a dot where Python names cannot: ``denselayer1.norm.1.weight``."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name)

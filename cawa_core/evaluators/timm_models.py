@@ -35,7 +35,7 @@ def load_timm(request: EvaluatorRequest) -> LinearHeadClassifier:
 def _given(name: str, request: EvaluatorRequest) -> tuple[nn.Module, str]:
     path = request.weights.file(request.name)
     network = timm.create_model(name, pretrained=False)
-    load_strictly(network, load_tensors(path), str(path))
+    load_strictly(network, load_tensors(path), str(path), ignorable=("*.num_batches_tracked",))
     return network, digest_of_file(path)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cawa_core.class_tables import ClassTable, imagenet_classes
+from cawa_core.class_tables import classes_of_model
 from cawa_core.digests import digest_of_data, digest_of_file
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Modulation, Site
@@ -61,7 +61,7 @@ class BigGAN(ResidualGenerator):
         self.digest, self.truncation = digest, truncation
         self.description = f"{shape.describe()}, {checkpoint.flags.describe()}"
         self.z_dim, self.embed_dim, self.image_size = shape.z_dim, shape.embed_dim, shape.image_size
-        self.classes = _class_table(shape.n_classes)
+        self.classes = classes_of_model(shape.n_classes)
         self.sites = describe_sites(checkpoint)
         self.register_buffer("class_vectors", class_vectors(checkpoint))
         self.linear = linear(checkpoint, "linear")
@@ -202,10 +202,3 @@ def _with_offset_raised(modulation: Modulation) -> Modulation:
     """Added gains are ``1 + W_γ c`` like multiplied ones, so the 1 is added, too."""
     offset = modulation.offset
     return Modulation(modulation.gain, dataclasses.replace(offset, constant=offset.constant + 1))
-
-
-def _class_table(n_classes: int) -> ClassTable:
-    imagenet = imagenet_classes()
-    if n_classes == len(imagenet):
-        return imagenet
-    return ClassTable(tuple(f"class {index}" for index in range(n_classes)))

@@ -21,7 +21,7 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cawa_core.class_tables import ClassTable, imagenet_classes
+from cawa_core.class_tables import classes_of_model
 from cawa_core.digests import digest_of_data, digest_of_file
 from cawa_core.errors import InputError
 from cawa_core.generators.attention import attended
@@ -56,7 +56,7 @@ class BigGANDeep(ResidualGenerator):
         config = network.config
         self.z_dim = self.embed_dim = config.z_dim
         self.image_size = config.output_dim
-        self.classes = _class_table(config.num_classes)
+        self.classes = classes_of_model(config.num_classes)
         self.statistics = functools.partial(
             statistics_at, truncation=request.truncation, method=request.truncation_statistics
         )
@@ -163,7 +163,7 @@ def statistics_at(table: Tensor, truncation: float, method: str = "interpolated"
     if method == "package":
         share, start = math.modf(truncation / (1.0 / steps))
         below = int(start)
-        return table[below] if share == 0 else table[below] * share + table[below + 1] * (1 - share)
+        return table[below] if share == 0 else table[below] * share + table[min(below + 1, steps)] * (1 - share)
     position = truncation * steps
     if abs(position - round(position)) < ON_GRID:
         return table[round(position)]
@@ -182,26 +182,24 @@ def remove_spectral_norms(network: nn.Module) -> None:
 def effective_tensors(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
     """Tensors of a checkpoint with each spectrally normalised weight divided by its norm, ``W / (uᵀ W v)``.
 
-    Exact in eval mode, and done once instead of at every call. Checkpoints of torch before 1.0.1 have no v: it is
-    the normalised ``Wᵀ u`` then. A ``weight`` saved beside ``weight_orig`` is stale and dropped. All are copies,
-    none backed by the file.
+    Exact in eval mode, and done once instead of at every call. Checkpoints of torch before 1.0.1 have no v: the
+    ``weight`` beside ``weight_orig`` is the one in use there, and stale elsewhere. All are copies, none backed by the
+    file.
 
     Raises:
-        InputError: a raw weight comes without its singular vector u.
+        InputError: a raw weight comes without its singular vectors.
     """
     found = {name: tensor if name.endswith("_orig") else tensor.clone() for name, tensor in tensors.items()}
     for name in [key.removesuffix("_orig") for key in tensors if key.endswith(".weight_orig")]:
-        if f"{name}_u" not in found:
-            raise InputError(f"weights: {source} must hold {name}_u beside {name}_orig; save the model again")
-        raw, u, v = found.pop(f"{name}_orig"), found.pop(f"{name}_u"), found.pop(f"{name}_v", None)
-        matrix = raw.flatten(1)
-        v = functional.normalize(u @ matrix, dim=0) if v is None else v
-        found[name] = raw / torch.dot(u, matrix @ v)
+        if f"{name}_v" not in found and name in found:
+            del found[f"{name}_orig"], found[f"{name}_u"]
+            continue
+        for part in (f"{name}_u", f"{name}_v"):
+            if part not in found:
+                raise InputError(f"weights: {source} must hold {part} beside {name}_orig; save the model again")
+        raw, u, v = (found.pop(f"{name}{suffix}") for suffix in ("_orig", "_u", "_v"))
+        found[name] = raw / torch.dot(u, raw.flatten(1) @ v)
     return found
-
-
-def _class_table(count: int) -> ClassTable:
-    return imagenet_classes() if count == len(imagenet_classes()) else ClassTable.numbered(count)
 
 
 def _conditional_norms(block: GenBlock) -> tuple[BigGANBatchNorm, ...]:

@@ -122,6 +122,8 @@ class ModuleGenerator(Generator):
             Site(index, name, call.shape[1], call.shape[2]) for index, (name, call) in enumerate(found.items())
         )
         self.affine = affine_sites(partial(self._read, range(len(found))), z[:3], class_ids.unique())
+        described = [dataclasses.asdict(site) for site in self.sites]
+        self.digest = digest_of_data([self.digest, described, self.classes.names])
 
     def is_affine(self, site: int) -> bool:
         """Whether :meth:`modulation` can say all of a site's gain and offset."""

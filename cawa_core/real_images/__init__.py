@@ -18,9 +18,9 @@ def open_real_images(request: RealImagesRequest) -> RealImages:
     """
     from cawa_core.real_images.folder import ImageFolder
 
-    if request.name in REAL_IMAGES.names() or ":" in request.name:
-        return REAL_IMAGES.make(request.name, request)
     folder = Path(request.name).expanduser()
+    if request.name in REAL_IMAGES.names() or (":" in request.name and not folder.exists()):
+        return REAL_IMAGES.make(request.name, request)
     if not folder.exists():
         known = REAL_IMAGES.names()
         raise InputError(
@@ -35,4 +35,5 @@ def open_real_images(request: RealImagesRequest) -> RealImages:
         request.classes.names,
         request.classes.wordnet_ids,
         class_folders,
+        class_ids=request.class_ids,
     )

@@ -20,6 +20,7 @@ class RealImagesRequest:
         name: the registry's name, or a folder of class folders.
         classes: of the generator.
         image_size, image_channels: of the generator's images.
+        class_ids: of the audit; other classes do not enter.
         class_folders: file that says which folder holds which class; empty where names say it.
     """
 
@@ -27,6 +28,7 @@ class RealImagesRequest:
     classes: ClassTable
     image_size: int
     image_channels: int
+    class_ids: tuple[int, ...]
     class_folders: str = ""
 
     def require_form(self, classes: ClassTable, image_size: int, image_channels: int) -> None:
@@ -69,6 +71,10 @@ class RealImages(ABC):
     def class_digest(self, class_id: int) -> str:  # noqa: ARG002
         """Changes whenever an image of the class does; for caches on this machine."""
         return self.digest
+
+    def count_of(self, class_id: int) -> int:
+        """How many images of a class there are, unreadable files included."""
+        return len(self.images_of(class_id))
 
     def unreadable_of(self, class_id: int) -> tuple[str, ...]:  # noqa: ARG002
         """Names of the class's files that could not be read and are left out."""

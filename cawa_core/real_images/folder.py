@@ -44,8 +44,9 @@ class ImageFolder(RealImages):
         wordnet_ids: Sequence[str] | None = None,
         class_folders: Path | None = None,
         name: str = "image-folder",
+        class_ids: Sequence[int] | None = None,
     ) -> None:
-        """Find the class folders; no image is listed or read yet.
+        """Find the class folders (of ``class_ids`` alone, where given); no image is listed or read yet.
 
         Raises:
             InputError: as :func:`class_mapping.map_folders`.
@@ -56,7 +57,8 @@ class ImageFolder(RealImages):
         self.name = name
         self.folder, self.image_size, self.channels = folder, image_size, channels
         self.class_names = tuple(class_names)
-        self.folders = map_folders(folder, class_names, wordnet_ids, class_folders)
+        folders = map_folders(folder, class_names, wordnet_ids, class_folders)
+        self.folders = {one: path for one, path in folders.items() if class_ids is None or one in class_ids}
         self._paths: dict[int, tuple[Path, ...]] = {}
         self._unreadable: dict[int, tuple[str, ...]] = {}
 
@@ -76,6 +78,10 @@ class ImageFolder(RealImages):
         """Class index => its number of image files, readable or not."""
         return {class_id: len(self.paths_of(class_id)) for class_id in self.folders}
 
+    def count_of(self, class_id: int) -> int:
+        """Image files of a class, readable or not."""
+        return len(self.paths_of(class_id))
+
     def paths_of(self, class_id: int) -> tuple[Path, ...]:
         """Image files of a class in the order of its images, unreadable ones among them.
 
@@ -93,7 +99,8 @@ class ImageFolder(RealImages):
         """
         stats = [(path.name, path.stat()) for path in self.paths_of(class_id)]
         files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        return digest_of_data({"files": files, "preprocessing": self._preprocessing})
+        folder = str(self._folder_of(class_id).resolve())
+        return digest_of_data({"folder": folder, "files": files, "preprocessing": self._preprocessing})
 
     def require(self, class_ids: Iterable[int]) -> None:
         """Check that every class has a folder and at least one image that decodes, before any work.

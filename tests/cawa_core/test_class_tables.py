@@ -54,3 +54,11 @@ def test_near_misses_are_suggested_but_never_taken():
 def test_one_line_a_class():
     assert imagenet_classes().lines()[817] == "817 n04285008 sports car (sport car)"
     assert PETS.lines() == ["0 cat", "1 dog", "2 bus"]
+
+
+def test_resolving_twice_is_resolving_once():
+    """Numbers are indices even where names are numerals: workers resolve what the driver resolved."""
+    table = ClassTable(("1", "2", "0"))
+    assert table.resolve_all(("2", "0")) == (1, 2)
+    assert table.resolve_all(table.resolve_all(())) == (0, 1, 2)
+    assert table.resolve_all(table.resolve_all(("2",))) == (1,)

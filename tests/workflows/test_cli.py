@@ -35,7 +35,7 @@ def run(monkeypatch, capsys, *arguments):
         (["--masking-latents", "0"], "masking_latents: input should be greater than or equal to 2; got 0"),
         (["--executor", "slurm"], "executor: input should be 'ray' or 'inline'; got 'slurm'"),
         (["--device", "cuda:7"], "device 'cuda:7' is not on this machine; use --device cpu"),
-        (["--device", "abacus"], "device must be cpu, cuda, cuda:N or mps; got 'abacus'"),
+        (["--device", "abacus"], "device must be cpu, cuda or cuda:N; got 'abacus'"),
     ],
 )
 def test_bad_options(monkeypatch, capsys, tmp_path, arguments, message):

@@ -16,11 +16,20 @@ def test_a_generator_brings_what_suits_it_and_flags_go_before():
     assert recommended_spec({}) == AuditSpec()
 
 
-def test_weights_by_name_and_of_the_generator():
+def test_weights_by_name_and_of_the_generator(tmp_path):
     options = RunOptions(weights=("a/deep", "vgg16=b=c.pth"), cache="here", offline=True)
     store = options.weight_store("biggan-deep-128")
     assert store.given == {"biggan-deep-128": "a/deep", "vgg16": "b=c.pth"}
     assert (store.cache, store.offline) == ("here", True)
+    (tmp_path / "lr=0.1").mkdir()
+    for word, expected in (
+        (f"{tmp_path}/lr=0.1", f"{tmp_path}/lr=0.1"),
+        (f"biggan={tmp_path}/lr=0.1", f"{tmp_path}/lr=0.1"),
+    ):
+        options = RunOptions(weights=(word,)).with_absolute_paths()
+        assert options.weight_store("biggan").given == {"biggan": expected}
+    with pytest.raises(InputError, match="'incption-v3' is none; did you mean 'inception-v3'"):
+        RunOptions(weights=("incption-v3=a",)).weight_store("biggan")
     with pytest.raises(InputError, match="one path a model; got a and b for biggan"):
         RunOptions(weights=("a", "biggan=b")).weight_store("biggan")
 

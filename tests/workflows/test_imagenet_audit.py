@@ -153,6 +153,13 @@ def none_readable(folder):
     return folder
 
 
+def few_pictures(folder):
+    for class_id in CLASSES:
+        (folder / imagenet_classes().wordnet_ids[class_id]).mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(folder / imagenet_classes().wordnet_ids[class_id] / "a.jpg")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -161,6 +168,7 @@ def none_readable(folder):
         (lambda folder: (folder / "0").mkdir(parents=True) or folder, "give class_folders"),
         (no_pictures, "n02099601"),
         (none_readable, "a.jpg"),
+        (few_pictures, "real_images must be at least 8 a class"),
     ],
 )
 def test_folders_without_pictures(monkeypatch, capsys, imagenet, tmp_path, make, message):

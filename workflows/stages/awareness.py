@@ -41,8 +41,11 @@ def estimated_classes(bench: Workbench, class_ids: tuple[int, ...], site: int, e
 
 def class_awareness(bench: Workbench, class_ids: tuple[int, ...], site: int) -> Awareness:
     """Awareness of a site for some classes, in closed form if it has one: what groups and galleries are ordered by."""
-    if not bench.generator.is_affine(site):
-        return _sampled(bench, class_ids, site)
+    if not bench.generator.is_affine(site):  # thousands of passes: once for all stages
+        if (class_ids, site) not in bench.kept:
+            bench.kept[class_ids, site] = _sampled(bench, class_ids, site)
+        kept: Awareness = bench.kept[class_ids, site]
+        return kept
     modulation = bench.generator.modulation(site).with_latent_scaled(bench.generator.latent_deviation)
     return closed_form_awareness(modulation, bench.class_embeddings[list(class_ids)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -56,12 +57,13 @@ def real_images(bench: Workbench, class_id: int) -> tuple[ImageSet, list[str]]:
 
     def compute() -> dict[str, Tensor]:
         judged = judge(bench, class_id, batches())
-        names = "\n".join(bench.real_images.unreadable_of(class_id))
+        names = json.dumps(bench.real_images.unreadable_of(class_id))  # in ASCII, whatever is in a file's name
         return {**judged, "unreadable": torch.tensor(list(names.encode()), dtype=torch.uint8)}
 
-    judged = bench.feature_cache.features(_cache_key(bench, class_id), compute)
-    unreadable = bytes(judged["unreadable"].tolist()).decode().split("\n")
-    return _image_set(judged, _first(batches(), bench.spec.ms_ssim_samples)), [name for name in unreadable if name]
+    own_code = any(":" in getattr(bench.spec, role) for role in bench.judges)  # which no digest knows
+    judged = compute() if own_code else bench.feature_cache.features(_cache_key(bench, class_id), compute)
+    unreadable: list[str] = json.loads(bytes(judged["unreadable"].tolist()))
+    return _image_set(judged, _first(batches(), bench.spec.ms_ssim_samples)), unreadable
 
 
 @torch.inference_mode()

@@ -54,3 +54,13 @@ def test_a_gain_without_variance(gain_variance):
 @pytest.mark.parametrize("offset, expected", [(-1.0, (0, 0)), (0.0, (0, 0)), (2.0, (1, 2))])
 def test_a_constant_channel(offset, expected):
     assert np.ravel(expected_activation(one(0, offset, 0, 0, 0))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("slope", [10.0, 80.0, 300.0, 1000.0])
+def test_an_offset_that_follows_the_gain_steeply(slope):
+    """β = ργ + noise rises through zero within s/ρ: the count of nodes grows with ρ."""
+    for gain, deviation in ((0.003, 0.003), (1.0, 0.2), (0.5, 0.5)):
+        joint = one(gain, 0.1, deviation**2, (slope * deviation) ** 2 + 0.25, slope * deviation**2)
+        found, expected = np.ravel(expected_activation(joint)), oracles.activation(joint, 60_000)[:, 0]
+        assert abs(found[0] - expected[0]) < 2e-8
+        assert abs(found[1] - expected[1]) < 2e-8 * np.sqrt(gain**2 + joint.offset_variance[0])

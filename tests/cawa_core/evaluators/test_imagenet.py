@@ -1,6 +1,7 @@
 """Evaluators of random weights by path, against the libraries they come from."""
 
 import io
+import re
 
 import pytest
 import timm
@@ -158,3 +159,25 @@ def test_weights_of_another_network_are_refused_by_tensor(tmp_path):
 def test_bundled_models_take_no_weights(tmp_path):
     with pytest.raises(InputError, match="fashion-cnn brings its own"):
         load("fashion-cnn", tmp_path)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet", "densenet121"])
+def test_published_checkpoints_of_torchvision(name, tmp_path):
+    """Without counters of batches, with DenseNet's dotted names, and with the normalisation undone inside."""
+    torch.manual_seed(0)
+    options = {} if name == "densenet121" else {"transform_input": True, "init_weights": False}
+    network = models.get_model(name, weights=None, **options).eval()
+    published = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", key): tensor
+        for key, tensor in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    torch.save(published, tmp_path / "weights.pth")
+    evaluator = load(f"torchvision/{name}", tmp_path / "weights.pth")
+    images = pictures(2)
+    side = evaluator.preprocessing.side
+    whole = v2.functional.resize((images + 1) / 2, [side, side], antialias=True)
+    expected = network(v2.functional.normalize(whole, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    found = evaluator.logits_of_features(evaluator.features(images))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
