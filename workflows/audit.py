@@ -60,7 +60,7 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     start = time.monotonic()
     EXECUTORS.factory(options.executor)
     options = options.with_absolute_paths()
-    if Path(spec.real_images).expanduser().is_dir():
+    if spec.real_images and Path(spec.real_images).expanduser().is_dir():
         spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
     bench = driver_bench(spec, options)
     folder = Path(options.output or Path("results") / bench.generator.name)
