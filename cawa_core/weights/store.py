@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.weights.fetch import by_hand, fetch
 from cawa_core.weights.known import known_file, known_files
+from cawa_core.weights.partial import Progress
 from cawa_core.weights.record import verified
+
+LINE_EVERY_SECONDS = 5.0
+"""Between two lines about a download."""
 
 
 def default_cache() -> Path:
@@ -74,7 +80,21 @@ class WeightStore:
             raise InputError(
                 f"{filename} of {name} is not at {path}, and may not be fetched (offline); {by_hand(known.url, path)}"
             )
-        return fetch(known.url, path, known.published_digest)
+        return fetch(known.url, path, known.published_digest, progress_lines(filename))
+
+
+def progress_lines(filename: str) -> Progress:
+    """Says on stderr every few seconds how much of a file is there; short downloads are silent."""
+    last = time.monotonic()
+
+    def progress(there: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last > LINE_EVERY_SECONDS:
+            last = time.monotonic()
+            whole = f" of {total / 1e6:.0f}" if total else ""
+            print(f"fetching {filename}: {there / 1e6:.0f}{whole} MB", file=sys.stderr, flush=True)
+
+    return progress
 
 
 def _given_files(name: str, given: Path, filenames: Sequence[str]) -> dict[str, Path]:

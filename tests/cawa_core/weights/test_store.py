@@ -4,6 +4,7 @@ import pytest
 
 from cawa_core.errors import InputError
 from cawa_core.weights import WeightStore, default_cache
+from cawa_core.weights import store as stores
 from cawa_core.weights.known import KNOWN, KnownFile
 from tests.cawa_core.weights.conftest import CONTENT
 
@@ -131,3 +132,11 @@ def test_published_names_and_addresses():
     assert files[f"{biggan}/biggan-deep-512-pytorch_model.bin"] is None
     assert f"{biggan}/biggan-deep-128-config.json" in files
     assert len(files) == 9
+
+
+def test_long_downloads_say_how_far_they_are(monkeypatch, capsys):
+    monkeypatch.setattr(stores, "LINE_EVERY_SECONDS", 0)
+    progress = stores.progress_lines("weights.bin")
+    progress(50_000_000, 225_000_000)
+    progress(60_000_000, None)
+    assert capsys.readouterr().err == ("fetching weights.bin: 50 of 225 MB\nfetching weights.bin: 60 MB\n")
