@@ -84,12 +84,12 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
 def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
     """What the driver needs to plan: under Ray its models stay on the CPU, and a cluster's devices are its own."""
     if options.executor == "ray":
+        if not os.environ.get("RAY_ADDRESS"):
+            checked_device(options.device)
         if options.device.startswith("cuda:"):
             raise InputError(
                 f"device must be cpu or cuda under ray, which gives each worker its own GPU; got {options.device!r}"
             )
-        if not os.environ.get("RAY_ADDRESS"):
-            checked_device(options.device)
         return Workbench.build(spec, dataclasses.replace(options, device="cpu"))
     return Workbench.build(spec, options)
 
