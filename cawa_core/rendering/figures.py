@@ -49,6 +49,9 @@ STYLE: Any = {
 }
 
 
+MOST_LABELS = 14
+
+
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A figure for the page and for the ``figures`` folder.
@@ -118,6 +121,11 @@ def masking_curve(
     return draw(name, alt, SIZE, paint)
 
 
+def legible(sites: Sequence[int]) -> list[int]:
+    """Sites whose numbers stand below an axis: all of a few, every so many of BigGAN-deep's."""
+    return list(sites[:: max(1, -(-len(sites) // MOST_LABELS))])
+
+
 def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> Picture:
     """Rank correlation of every predictor with one effect, site by site, with 95% intervals over classes."""
     by_predictor: dict[str, list[Mapping[str, Any]]] = {}
@@ -136,7 +144,9 @@ def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], wo
             axes.vlines(x, ends[:, 0], ends[:, 1], color=colour, linewidth=1.2)
             axes.plot(x, y, "o-", color=colour, markersize=4, linewidth=1.4, label=words[predictor])
         axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
-        axes.set(title=title, xlabel="site", ylabel="rank correlation", xticks=sorted({row["site"] for row in rows}))
+        axes.set(
+            title=title, xlabel="site", ylabel="rank correlation", xticks=legible(sorted({row["site"] for row in rows}))
+        )
         _legend_above(axes, 0.42, "upper right")
 
     return draw(name, f"{title}: rank correlation by site for each predictor", (3.5, 3.1), paint)
@@ -157,7 +167,9 @@ def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Pictu
             x = site + np.linspace(-0.28, 0.28, len(own))
             axes.plot(x, [row["pearson_smoothed"] for row in own], ".", color=light("blue"), markersize=6)
         axes.axhline(0, color=light("rule"), linewidth=0.8)
-        axes.set(title=title, xlabel="site; one dot a class", ylabel="smoothed r", xticks=sites, ylim=(-1.02, 1.02))
+        axes.set(
+            title=title, xlabel="site; one dot a class", ylabel="smoothed r", xticks=legible(sites), ylim=(-1.02, 1.02)
+        )
 
     alt = f"{title}: smoothed correlation of each class and site, grey band: 95% of random permutations"
     return draw(name, alt, SIZE, paint)
@@ -227,7 +239,9 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
             ends = np.array([row[f"{effect}_ci"] or [row[effect]] * 2 for row in own])
             axes.vlines(x, ends.reshape(-1, 2)[:, 0], ends.reshape(-1, 2)[:, 1], color=light("ink"), linewidth=0.9)
         axes.axhline(0, color=light("rule"), linewidth=0.8)
-        axes.set_xticks(range(len(sites)), ["all" if site == -1 else str(site) for site in sites])
+        shown = set(legible(sites))
+        labels = ["all" if site == -1 else str(site) if site in shown else "" for site in sites]
+        axes.set_xticks(range(len(sites)), labels)
         axes.set(title=title, xlabel="site of the mask", ylabel="change of the class's probability")
         _legend_above(axes, 0.15, "upper center", columns=3)
 

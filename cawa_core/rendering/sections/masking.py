@@ -26,7 +26,9 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     if correlations.empty:
         return None
     names = class_names(summary)
-    by_awareness = correlations[correlations.predictor == "category_awareness"]
+    by_awareness = correlations[correlations.predictor == "category_awareness"].dropna(subset="pearson_smoothed")
+    if by_awareness.empty:
+        return None  # one or two groups a site, or no change at all
     pictures, rows = [], []
     for target, words in TARGET_WORDS.items():
         own = by_awareness[by_awareness.target == target].sort_values("pearson_smoothed", ascending=False)
@@ -77,7 +79,7 @@ def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, 
 def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  # noqa: ARG001
     """Which predictor foretells masking best, site by site."""
     rows = summary["masking_prediction"]
-    if not rows:
+    if all(row["spearman"] is None for row in rows or ()):
         return None
     pictures = tuple(
         figures.predictor_lines(

@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
+from cawa_core.rendering import figures
 from cawa_core.rendering.figures import draw
 from cawa_core.rendering.findings import findings
 from cawa_core.rendering.html_tables import cell, table_of
@@ -114,3 +115,8 @@ def parsed(text):
     page = Page()
     page.feed(text)
     return page
+
+
+def test_site_numbers_stay_apart_below_an_axis():
+    assert figures.legible(range(7)) == list(range(7))
+    assert figures.legible(range(56)) == list(range(0, 56, 4))
