@@ -1,10 +1,10 @@
-# make audit: audit the bundled generator.  make check, make test: what CI runs.  make reference: retrain the bundled models.
+# make audit: audit the bundled generator.  make check, make test: what CI runs.  make bench: measure speed.  make reference: retrain the bundled models.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: audit check test reference docs clean
+.PHONY: audit check test bench reference docs clean
 
 audit: $(VENV)/installed
 	@$(BIN)/cawa audit
@@ -16,6 +16,9 @@ check: $(VENV)/installed-test
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest
+
+bench: $(VENV)/installed-test
+	$(BIN)/python -m benchmarks
 
 reference: $(VENV)/installed
 	$(BIN)/python -m workflows.reference

@@ -1,0 +1,70 @@
+"""Measure everything, print a table of ratios, write it as JSON: ``make bench``.
+
+``python -m benchmarks awareness masking`` measures some steps only. Run it on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.results import Result
+
+STEPS = ("awareness", "masking", "screening", "sampling", "class_metrics", "aggregation")
+"""Modules of this package that measure a step, in the order of the pipeline."""
+
+
+def main() -> int:
+    """Measure, print, write; 0 where every ratio is what we hold ourselves to, 1 where one is not."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"which of {', '.join(STEPS)}; all when left out")
+    parser.add_argument("--output", type=Path, default=Path("results/benchmarks.json"))
+    chosen = parser.parse_args()
+    for step in chosen.steps:
+        if step not in STEPS:
+            parser.error(f"STEP must be among {', '.join(STEPS)}; got {step!r}")
+    found: list[Result] = []
+    for step in chosen.steps or STEPS:
+        for result in importlib.import_module(f"benchmarks.{step}").run():
+            print(as_line(result), flush=True)
+            found.append(result)
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    chosen.output.write_text(json.dumps({"machine": machine(), "results": [one.as_data() for one in found]}, indent=1))
+    print(f"written to {chosen.output}")
+    return 0 if all(result.reached for result in found) else 1
+
+
+def as_line(result: Result) -> str:
+    """``work, against counterpart: ratio (spread), what we hold ourselves to, other figures``."""
+    spread = f" ({min(result.ratios):.3g} to {max(result.ratios):.3g})" if len(result.ratios) > 1 else ""
+    goal = "" if result.at_least is None else f", at least {result.at_least:g}"
+    times = "" if result.seconds is None else f"; {result.seconds:.3g} s against {result.counterpart_seconds:.3g} s"
+    facts = "".join(f"; {name} {value:.4g}" for name, value in result.facts.items())
+    bounds = "".join(f"; {name} {value:.4g} of {limit:g}" for name, (value, limit) in result.bounds.items())
+    missed = "" if result.reached else "  MISSED"
+    return (
+        f"{result.work}, against {result.counterpart}: {result.ratio:.3g}x in {result.unit}{spread}{goal}"
+        f"{times}{facts}{bounds}{missed}"
+    )
+
+
+def machine() -> dict[str, str | int]:
+    """What it ran on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {
+        "cpu": model,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
