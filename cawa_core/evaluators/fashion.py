@@ -84,4 +84,4 @@ def _fold_batch_norms(network: FashionClassifier) -> None:
     for layer in network.body:
         assert isinstance(layer, nn.Sequential)
         layer[0] = nn.utils.fuse_conv_bn_eval(layer[0], layer[1])  # type: ignore[arg-type, type-var]
-        layer[1] = nn.Identity()
+        layer[1], layer[2] = nn.Identity(), nn.ReLU(inplace=True)

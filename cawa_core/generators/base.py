@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
@@ -18,6 +18,11 @@ from torch import Tensor, nn
 from cawa_core.class_tables import ClassTable
 from cawa_core.seeds import standard_normal
 from cawa_core.truncation import truncated, truncated_deviation
+
+Channels = tuple[int, ...]
+"""Channels of one site, by index."""
+MaskedImages = Callable[[Sequence[Channels]], Tensor]
+"""Masks => images ``[n_masks · n, C, H, W]``, mask by mask."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +103,12 @@ class SiteState:
         """The same state with other features at its site: a mask, an edit, a transplant."""
         return dataclasses.replace(self, features=features)
 
+    def masked(self, channels: Channels) -> Self:
+        """The state with some channels at its site set to zero (after ReLU; zero before gives the same)."""
+        features = self.features.clone()
+        features[:, list(channels)] = 0
+        return self.with_features(features)
+
 
 class Generator(nn.Module, ABC):
     """A class-conditional generator seen as a straight line of sites.
@@ -166,6 +177,29 @@ class Generator(nn.Module, ABC):
         if state.site != site:
             raise ValueError(f"state was taken at site {state.site}, not at site {site}")
         return self.finish(self.advance(state, len(self.sites) - 1))
+
+    def under_masks(self, state: SiteState) -> MaskedImages:
+        """What gives the images under masks of the state's site; what all masks share is done once, here."""
+
+        def images(masks: Sequence[Channels]) -> Tensor:
+            return torch.cat([self.run_from(state.site, state.masked(mask)) for mask in masks])
+
+        return images
+
+    def features_and_images(self, z: Tensor, class_ids: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Images, and each site's features on the way to them, for derivatives of what is made of the images.
+
+        Returns:
+            A tensor ``[n, C, H, W]`` a site, all part of the autograd graph of the images, whose product with its
+            own gradient is that of the features after the ReLU; and the images.
+        """
+        state = self.run_to(0, z, class_ids)
+        state = state.with_features(state.features.detach().requires_grad_())
+        features = [state.features]
+        while state.site < len(self.sites) - 1:
+            state = self.next_site(state)
+            features.append(state.features)
+        return features, self.finish(state)
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
         """Images of latents ``[n, z_dim]`` and classes ``[n]``: float32 NCHW in [-1, 1]."""

@@ -20,12 +20,12 @@ from cawa_core.generators.biggan_inertness import reaching_at_sites
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.generators.residual import (
     ResidualGenerator,
-    ResidualState,
     SiteNorm,
     activate,
     inert_channels,
     modulation_of_condition,
 )
+from cawa_core.generators.site_convolution import PlaneConvolution
 from cawa_core.weights import load_tensors
 
 OUTPUT_EPS = 1e-5
@@ -50,6 +50,7 @@ class BigGAN(ResidualGenerator):
     """
 
     name = "biggan"
+    sites_per_block = 2
 
     class_vectors: Tensor
     output_scale: Tensor
@@ -69,10 +70,13 @@ class BigGAN(ResidualGenerator):
             _site_norm(checkpoint, block, half) for block in range(shape.n_blocks) for half in HALVES
         )
         self.blocks = nn.ModuleList(BigGANBlock(checkpoint, block) for block in range(shape.n_blocks))
+        self.convolutions = nn.ModuleList(
+            made for block in range(shape.n_blocks) for made in (self._block(block).conv1, self._block(block).conv2)
+        )
         scale, shift = output_scale_and_shift(checkpoint)
         self.register_buffer("output_scale", scale)
         self.register_buffer("output_shift", shift)
-        self.to_image = convolution(checkpoint, "output_layer.2")
+        self.to_image = PlaneConvolution(convolution(checkpoint, "output_layer.2"))
         self.eval().to(memory_format=torch.channels_last)
 
     def class_embedding(self, class_ids: Tensor) -> Tensor:
@@ -85,17 +89,20 @@ class BigGAN(ResidualGenerator):
         x: Tensor = self.linear(z[:, : self.architecture.chunk_size]).unflatten(1, (-1, side, side))
         return x.contiguous(memory_format=torch.channels_last)
 
-    def step(self, state: ResidualState) -> tuple[Tensor, Tensor]:
-        """The rest of a block's first half, or of its second and the attention after it."""
-        block: BigGANBlock = self.blocks[state.site // 2]  # type: ignore[assignment]
-        if state.site % 2 == 0:
-            return block.conv1(state.features), state.skip
-        x = block.second_half(state.features, state.skip)
-        return x, x
+    def shortcut(self, block: int, x: Tensor) -> Tensor:
+        """The block's 1 x 1 convolution."""
+        return self._block(block).skip(x)  # type: ignore[no-any-return]
+
+    def after_block(self, block: int, x: Tensor) -> Tensor:
+        """The attention after a block, where there is one."""
+        return self._block(block).attention(x)  # type: ignore[no-any-return]
 
     def head(self, x: Tensor) -> Tensor:
         """Images ``[n, 3, H, W]`` in [-1, 1]."""
-        return torch.tanh(self.to_image(activate(x, self.output_scale, self.output_shift)))
+        return torch.tanh(self.to_image(activate(x, self.output_scale, self.output_shift, owned=True)))
+
+    def _block(self, number: int) -> BigGANBlock:
+        return self.blocks[number]  # type: ignore[return-value]
 
 
 def load_biggan(request: GeneratorRequest) -> BigGAN:

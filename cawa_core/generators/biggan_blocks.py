@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from cawa_core.generators.attention import attended
 from cawa_core.generators.biggan_checkpoint import BigGANCheckpoint
-from cawa_core.generators.upsampling_convolution import UpsamplingConvolution
+from cawa_core.generators.site_convolution import SiteConvolution, UpsamplingConvolution
 
 ATTENTION_LAYERS = ("theta", "phi", "g", "o")
 
@@ -47,15 +46,10 @@ class BigGANBlock(nn.Module):
     def __init__(self, checkpoint: BigGANCheckpoint, block: int) -> None:
         super().__init__()
         self.conv1 = UpsamplingConvolution(convolution(checkpoint, f"blocks.{block}.0.conv1"))
-        self.conv2 = convolution(checkpoint, f"blocks.{block}.0.conv2")
+        self.conv2 = SiteConvolution(convolution(checkpoint, f"blocks.{block}.0.conv2"))
         self.skip = convolution(checkpoint, f"blocks.{block}.0.conv_sc")
         attends = block in checkpoint.architecture.attention_blocks
         self.attention = SelfAttention(checkpoint, f"blocks.{block}.1") if attends else nn.Identity()
-
-    def second_half(self, features: Tensor, block_input: Tensor) -> Tensor:
-        """Features ``[n, C_out, 2H, 2W]`` after the second ReLU, the block's input ``[n, C_in, H, W]`` => output."""
-        skip = functional.interpolate(self.skip(block_input), scale_factor=2.0, mode="nearest")
-        return self.attention(self.conv2(features) + skip)  # type: ignore[no-any-return]
 
 
 def convolution(checkpoint: BigGANCheckpoint, layer: str) -> nn.Conv2d:

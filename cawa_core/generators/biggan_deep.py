@@ -19,7 +19,6 @@ from pytorch_pretrained_biggan.config import BigGANConfig
 from pytorch_pretrained_biggan.model import BigGAN as PackageBigGAN
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cawa_core.class_tables import classes_of_model
 from cawa_core.digests import digest_of_data, digest_of_file
@@ -29,16 +28,16 @@ from cawa_core.generators.base import Site
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.generators.residual import (
     ResidualGenerator,
-    ResidualState,
     SiteNorm,
+    activate,
     inert_channels,
     modulation_of_condition,
     reaching,
 )
+from cawa_core.generators.site_convolution import PlaneConvolution, SiteConvolution, UpsamplingConvolution
 from cawa_core.weights import load_strictly, load_tensors
 
 WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
-SITES_PER_BLOCK = 4
 ON_GRID = 1e-6
 """A truncation this near to a recorded one, in units of the step, is that one."""
 
@@ -46,8 +45,9 @@ ON_GRID = 1e-6
 class BigGANDeep(ResidualGenerator):
     """Sites ``bn_0`` to ``bn_3`` of each block; self-attention belongs to the step into its following block."""
 
-    head_mean: Tensor
-    head_variance: Tensor
+    sites_per_block = 4
+    output_scale: Tensor
+    output_shift: Tensor
 
     def __init__(self, network: PackageBigGAN, name: str, digest: str, request: GeneratorRequest) -> None:
         super().__init__()
@@ -64,8 +64,11 @@ class BigGANDeep(ResidualGenerator):
         self.blocks = [layer for layer in layers if isinstance(layer, GenBlock)]
         self.attention_after = {one: two for one, two in pairwise(layers) if isinstance(two, SelfAttn)}
         self.norms = nn.ModuleList(self._site_norm(norm) for block in self.blocks for norm in _conditional_norms(block))
-        self.register_buffer("head_mean", self.statistics(network.generator.bn.running_means))
-        self.register_buffer("head_variance", self.statistics(network.generator.bn.running_vars))
+        self.convolutions = nn.ModuleList(made for block in self.blocks for made in _convolutions(block))
+        scale, shift = self._output_scale_and_shift()
+        self.register_buffer("output_scale", scale)
+        self.register_buffer("output_shift", shift)
+        self.to_image = PlaneConvolution(_three_planes(network.generator.conv_to_rgb))
         self.sites = _describe_sites(network)
 
     def class_embedding(self, class_ids: Tensor) -> Tensor:
@@ -77,29 +80,24 @@ class BigGANDeep(ResidualGenerator):
         flat = self.network.generator.gen_z(torch.cat([z, embedding], dim=1))
         return flat.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
-    def step(self, state: ResidualState) -> tuple[Tensor, Tensor]:
-        """One convolution; after the last of a block, its skip path and the attention that may follow."""
-        number, half = divmod(state.site, SITES_PER_BLOCK)
-        block = self.blocks[number]
-        features = _doubled(state.features) if half == 1 and block.up_sample else state.features
-        x = (block.conv_0, block.conv_1, block.conv_2, block.conv_3)[half](features)
-        if half < SITES_PER_BLOCK - 1:
-            return x, state.skip
-        x = x + _shortcut(block, state.skip)
-        if block in self.attention_after:
-            x = _attend(self.attention_after[block], x)
-        return x, x
+    def shortcut(self, block: int, x: Tensor) -> Tensor:
+        """The first half of the channels where the block narrows."""
+        return x[:, : x.shape[1] // 2] if self.blocks[block].drop_channels else x
+
+    def after_block(self, block: int, x: Tensor) -> Tensor:
+        """The attention after a block, where there is one."""
+        layer = self.attention_after.get(self.blocks[block])
+        return x if layer is None else _attend(layer, x)
 
     def head(self, x: Tensor) -> Tensor:
         """Images ``[n, 3, side, side]`` in [-1, 1]: batch norm, ReLU and the three planes of ``conv_to_rgb`` in use."""
-        generator = self.network.generator
-        norm = generator.bn
-        x = functional.batch_norm(
-            x, self.head_mean, self.head_variance, norm.weight, norm.bias, training=False, eps=norm.eps
-        )
-        convolution = generator.conv_to_rgb
-        planes = functional.conv2d(functional.relu_(x), convolution.weight[:3], convolution.bias[:3], padding=1)
-        return planes.tanh_()
+        return self.to_image(activate(x, self.output_scale, self.output_shift, owned=True)).tanh_()  # type: ignore[no-any-return]
+
+    def _output_scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """The last batch norm as one multiply-add: ``[1, C]`` each."""
+        norm = self.network.generator.bn
+        scale = torch.rsqrt(self.statistics(norm.running_vars) + norm.eps) * norm.weight.detach()
+        return scale[None], (norm.bias.detach() - scale * self.statistics(norm.running_means))[None]
 
     def _site_norm(self, norm: BigGANBatchNorm) -> SiteNorm:
         latent, embedding = slice(0, self.z_dim), slice(self.z_dim, 2 * self.z_dim)
@@ -206,15 +204,24 @@ def _conditional_norms(block: GenBlock) -> tuple[BigGANBatchNorm, ...]:
     return block.bn_0, block.bn_1, block.bn_2, block.bn_3
 
 
-def _doubled(x: Tensor) -> Tensor:
-    result: Tensor = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-    return result
+def _three_planes(convolution: nn.Conv2d) -> nn.Conv2d:
+    """The part of ``conv_to_rgb`` that the images see."""
+    made: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, convolution.in_channels, 3, 3, padding=1)
+    assert convolution.bias is not None
+    made.weight = nn.Parameter(convolution.weight[:3].detach(), requires_grad=False)
+    made.bias = nn.Parameter(convolution.bias[:3].detach(), requires_grad=False)
+    return made
 
 
-def _shortcut(block: GenBlock, x: Tensor) -> Tensor:
-    """The skip path: the first half of the channels where the block narrows, doubled where it upsamples."""
-    kept: Tensor = x[:, : x.shape[1] // 2] if block.drop_channels else x
-    return _doubled(kept) if block.up_sample else kept
+def _convolutions(block: GenBlock) -> tuple[SiteConvolution, ...]:
+    """The one after each site; the block doubles between its second site and its second convolution."""
+    second = UpsamplingConvolution if block.up_sample else SiteConvolution
+    return (
+        SiteConvolution(block.conv_0),
+        second(block.conv_1),
+        SiteConvolution(block.conv_2),
+        SiteConvolution(block.conv_3),
+    )
 
 
 def _attend(layer: SelfAttn, x: Tensor) -> Tensor:

@@ -20,13 +20,14 @@ from cawa_core.generators.fashion_network import (
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.generators.residual import (
     ResidualGenerator,
-    ResidualState,
     SiteNorm,
+    activate,
     inert_channels,
     modulation_of_condition,
     reaching,
+    scale_and_shift_of,
 )
-from cawa_core.generators.upsampling_convolution import UpsamplingConvolution
+from cawa_core.generators.site_convolution import PlaneConvolution, SiteConvolution, UpsamplingConvolution
 from cawa_core.real_images.fashion import CLASS_NAMES
 
 WEIGHTS = "fashion_biggan.safetensors"
@@ -36,9 +37,12 @@ class FashionBigGAN(ResidualGenerator):
     """Two sites a block; what follows the second site of the last block is the image head."""
 
     name = "fashion-biggan"
+    sites_per_block = 2
     classes = ClassTable(CLASS_NAMES)
     image_size = 28
     image_channels = 1
+    output_scale: Tensor
+    output_shift: Tensor
 
     def __init__(self, network: FashionNetwork, digest: str, truncation: float = 1.0) -> None:
         super().__init__()
@@ -46,9 +50,18 @@ class FashionBigGAN(ResidualGenerator):
         shape = network.architecture
         self.z_dim, self.embed_dim = shape.z_dim, shape.embed_dim
         self.norms = nn.ModuleList(self._site_norm(norm) for norm in conditional_norms(network))
-        self.first_halves = nn.ModuleList(
-            UpsamplingConvolution(block.conv1) if block.upsample else block.conv1 for block in _blocks(network)
+        self.convolutions = nn.ModuleList(
+            made
+            for block in _blocks(network)
+            for made in (
+                (UpsamplingConvolution if block.upsample else SiteConvolution)(block.conv1),
+                SiteConvolution(block.conv2),
+            )
         )
+        scale, shift = scale_and_shift_of(network.norm)
+        self.register_buffer("output_scale", scale)
+        self.register_buffer("output_shift", shift)
+        self.to_image = PlaneConvolution(network.to_image)
         self.sites = _describe_sites(network)
 
     @classmethod
@@ -73,17 +86,13 @@ class FashionBigGAN(ResidualGenerator):
         """First feature map from the latents alone."""
         return self.network.stem(z).contiguous(memory_format=torch.channels_last)
 
-    def step(self, state: ResidualState) -> tuple[Tensor, Tensor]:
-        """The rest of a block's first half, or of its second."""
-        if state.site % 2 == 0:
-            return self.first_halves[state.site // 2](state.features), state.skip
-        block: GeneratorBlock = self.network.blocks[state.site // 2]  # type: ignore[assignment]
-        x = block.second_half(state.features, state.skip)
-        return x, x
+    def shortcut(self, block: int, x: Tensor) -> Tensor:
+        """The block's 1 x 1 convolution."""
+        return _blocks(self.network)[block].skip(x)  # type: ignore[no-any-return]
 
     def head(self, x: Tensor) -> Tensor:
         """Images ``[n, 1, 28, 28]`` in [-1, 1]."""
-        return self.network.head(x)
+        return torch.tanh(self.to_image(activate(x, self.output_scale, self.output_shift, owned=True)))
 
     def _site_norm(self, norm: ClassConditionalBatchNorm) -> SiteNorm:
         statistics, z_dim = norm.normalise, self.z_dim

@@ -207,6 +207,21 @@ class ModuleGenerator(Generator):
             raise ValueError(f"state was taken at site {state.site}, not at site {site}")
         return self.finish(state)
 
+    def features_and_images(self, z: Tensor, class_ids: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Images, and each site's output before the ReLU: where it is negative its gradient is zero."""
+        outputs: dict[int, Tensor] = {}
+
+        def recording(site: int) -> Hook:
+            def record(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:  # noqa: ANN401, ARG001
+                outputs[site] = output if output.requires_grad else output.detach().requires_grad_()
+                return outputs[site].clone()  # the network may work in place on what it is given
+
+            return record
+
+        with hooked([(self._site_module(site), recording(site)) for site in range(len(self.sites))]):
+            images = self.forward(z, class_ids)
+        return [outputs[site] for site in range(len(self.sites))], images
+
     def _captured(
         self, site: int, z: Tensor, class_ids: Tensor, earlier: tuple[tuple[int, Tensor], ...]
     ) -> ModuleState:

@@ -1,19 +1,24 @@
 """What the BigGAN family shares: residual blocks of class-conditional batch norms, run from site to site.
 
 A member gives its sites' modulations and statistics as :class:`SiteNorm`, and what lies between: the stem, the
-step from the features of one site to the raw input of the next, and the image head.
+convolution after each site, the shortcut of each block, and the image head.
+
+Where a state is masked, its features have a row for each mask and latent, mask by mask, while what no mask can have
+touched keeps one row a latent: rows of the shorter repeat.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cawa_core.generators.base import AffineMap, Generator, Modulation, SiteState
+from cawa_core.generators.base import AffineMap, Channels, Generator, MaskedImages, Modulation, SiteState
+from cawa_core.generators.site_convolution import SiteConvolution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +26,8 @@ class ResidualState(SiteState):
     """State inside a residual block.
 
     Attributes:
-        skip: input of the running block, ``[n, C', H', W']``.
+        skip: what the running block adds to its last convolution, ``[n, C', h, w]``; half as high and wide in a
+            block that doubles the resolution.
         scales: per site, what multiplies the raw input, gain / σ: ``[n, C]``.
         shifts: per site, what is added to it, offset - gain · μ / σ: ``[n, C]``.
     """
@@ -73,13 +79,17 @@ class SiteNorm(nn.Module):
 
 
 class ResidualGenerator(Generator):
-    """A line of sites, each followed by one step of the network.
+    """A line of sites, each followed by one convolution.
 
     Attributes:
+        sites_per_block: how many sites, and so convolutions, a residual block has.
         norms: one :class:`SiteNorm` a site.
+        convolutions: one :class:`SiteConvolution` a site.
     """
 
+    sites_per_block: int
     norms: nn.ModuleList
+    convolutions: nn.ModuleList
 
     def modulation(self, site: int) -> Modulation:
         """Gain and offset of a site as affine maps of (z, e)."""
@@ -90,40 +100,108 @@ class ResidualGenerator(Generator):
         pairs = [self._norm(site).scale_and_shift(z, embedding) for site in range(len(self.norms))]
         scales, shifts = zip(*pairs, strict=True)
         x = self.stem(z, embedding)
-        return ResidualState(0, activate(x, scales[0], shifts[0]), x, scales, shifts)
+        return ResidualState(0, activate(x, scales[0], shifts[0]), self.shortcut(0, x), scales, shifts)
 
     def next_site(self, state: SiteState) -> ResidualState:
         """State at the following site."""
         assert isinstance(state, ResidualState)
-        x, skip = self.step(state)
-        site = state.site + 1
-        features = activate(x, state.scales[site], state.shifts[site])
-        return dataclasses.replace(state, site=site, features=features, skip=skip)
+        return self._activated(state, *self._joined(state, self._convolution(state.site)(state.features)))
 
     def finish(self, state: SiteState) -> Tensor:
         """Images float32 NCHW in [-1, 1] from the state at the last site."""
         assert isinstance(state, ResidualState)
-        return self.head(self.step(state)[0]).float()
+        x, _ = self._joined(state, self._convolution(state.site)(state.features))
+        return self.head(x).float()
+
+    def under_masks(self, state: SiteState) -> MaskedImages:
+        """Images under masks of the state's site; the convolution after it is done once for all of them."""
+        assert isinstance(state, ResidualState)
+        convolution = self._convolution(state.site)
+        outputs = convolution.linear(state.features)
+
+        def images(masks: Sequence[Channels]) -> Tensor:
+            x, skip = self._joined(state, convolution.without(outputs, state.features, masks))
+            if state.site == len(self.sites) - 1:
+                return self.head(x).float()
+            following = self._activated(state, x, skip)
+            return self.run_from(following.site, following)
+
+        return images
+
+    def _joined(self, state: ResidualState, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw input of the following site (of the head, after the last) and the skip path there."""
+        if (state.site + 1) % self.sites_per_block:
+            return x, state.skip
+        block = state.site // self.sites_per_block
+        x = self.after_block(block, with_shortcut_added(x, state.skip))
+        return x, self.shortcut(block + 1, x) if state.site + 1 < len(self.sites) else x
+
+    def _activated(self, state: ResidualState, x: Tensor, skip: Tensor) -> ResidualState:
+        site = state.site + 1
+        inside_block = site % self.sites_per_block != 0  # elsewhere the shortcut may be a view of x
+        features = activate(x, state.scales[site], state.shifts[site], owned=inside_block)
+        return dataclasses.replace(state, site=site, features=features, skip=skip)
 
     def _norm(self, site: int) -> SiteNorm:
         return self.norms[site]  # type: ignore[return-value]
+
+    def _convolution(self, site: int) -> SiteConvolution:
+        return self.convolutions[site]  # type: ignore[return-value]
 
     @abstractmethod
     def stem(self, z: Tensor, embedding: Tensor) -> Tensor:
         """Raw input of site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
 
     @abstractmethod
-    def step(self, state: ResidualState) -> tuple[Tensor, Tensor]:
-        """Raw input of the following site (of the head, after the last) and the skip path there."""
+    def shortcut(self, block: int, x: Tensor) -> Tensor:
+        """What a block adds to its last convolution, from its input ``[n, C, h, w]`` and as large."""
+
+    def after_block(self, block: int, x: Tensor) -> Tensor:  # noqa: ARG002
+        """What follows the sum at the end of a block: nothing, or attention."""
+        return x
 
     @abstractmethod
     def head(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1] from the output of the last block."""
+        """Images in [-1, 1] from the output of the last block, which may be overwritten."""
 
 
-def activate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """``ReLU(scale · x + shift)``: x ``[n, C, H, W]``, scale and shift ``[n, C]``."""
-    return functional.relu_(torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]))
+def activate(x: Tensor, scale: Tensor, shift: Tensor, *, owned: bool = False) -> Tensor:
+    """``ReLU(scale · x + shift)``: x ``[m · n, C, H, W]``, scale and shift ``[n, C]``.
+
+    Args:
+        x: raw input.
+        scale, shift: one row for every m-th of x, or one for all; taken to the arithmetic of x.
+        owned: x is not used again, and may be overwritten: fresh memory costs more than the arithmetic.
+    """
+    rows = x if len(scale) in (1, len(x)) else x.unflatten(0, (-1, len(scale)))
+    scale, shift = (values.to(x.dtype)[:, :, None, None] for values in (scale, shift))
+    if owned and not torch.is_grad_enabled():
+        torch.addcmul(shift, rows, scale, out=rows)
+        return functional.relu_(x)
+    result: Tensor = functional.relu_(torch.addcmul(shift, rows, scale))
+    return result.view_as(x) if rows is x else result.flatten(0, 1)
+
+
+def with_shortcut_added(x: Tensor, shortcut: Tensor) -> Tensor:
+    """``x [m · n, C, H, W]``, changed in place, plus ``shortcut [n, C, h, w]``.
+
+    Its rows are repeated m times, and its pixels to blocks of ``H / h`` by ``W / w``: nearest-neighbour upsampling
+    without the enlarged copy.
+    """
+    height, width = shortcut.shape[2:]
+    if x.shape == shortcut.shape:
+        return x.add_(shortcut)
+    blocks = x.unflatten(0, (-1, len(shortcut))).unflatten(3, (height, -1)).unflatten(5, (width, -1))
+    blocks.add_(shortcut[:, :, :, None, :, None])
+    return x
+
+
+def scale_and_shift_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """A batch norm with recorded statistics as one multiply-add: ``[1, C]`` each."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = torch.rsqrt(norm.running_var + norm.eps) * (1 if norm.weight is None else norm.weight.detach())
+    shift = (0 if norm.bias is None else norm.bias.detach()) - scale * norm.running_mean
+    return scale[None], shift[None]
 
 
 def modulation_of_condition(gain: Tensor, offset: Tensor, latent: slice, embedding: slice, z_dim: int) -> Modulation:

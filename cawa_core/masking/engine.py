@@ -1,8 +1,14 @@
-"""The exact engine: the same latents with and without each mask, the unmasked prefix computed once."""
+"""The exact engine: the same latents with and without each mask, everything that masks share computed once.
+
+Shared by all masks of a site are the pass up to the site, the modulation of every site and the convolution after the
+site; a mask then costs its own channels' contribution to that convolution, and the rest of the network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -10,18 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.evaluators.base import Evaluator
-from cawa_core.generators.base import Generator, SiteState
-from cawa_core.masking.groups import Channels
+from cawa_core.generators.base import Channels, Generator
 
 SiteMasks = Mapping[int, Channels]
 """Site => channels set to zero there."""
-
-
-def masked_state(state: SiteState, channels: Channels) -> SiteState:
-    """The state with some channels at its site set to zero (after ReLU; zero before gives the same)."""
-    features = state.features.clone()
-    features[:, list(channels)] = 0
-    return state.with_features(features)
+Array = NDArray[np.float64]
 
 
 @torch.inference_mode()
@@ -29,7 +28,7 @@ def run_masked(generator: Generator, z: Tensor, class_id: int, masks: SiteMasks)
     """Images of one class ``[n, C, H, W]`` with channels masked at any number of sites."""
     state = generator.run_to(0, z, class_ids_of(class_id, z))
     for site in sorted(masks):
-        state = masked_state(generator.advance(state, site), masks[site])
+        state = generator.advance(state, site).masked(masks[site])
     return generator.run_from(state.site, state)
 
 
@@ -44,55 +43,78 @@ def log_scores(evaluator: Evaluator, images: Tensor, class_id: int) -> Tensor:
     return evaluator.log_probabilities(images)[:, class_id]
 
 
-@torch.inference_mode()
-def site_log_scores(
-    generator: Generator,
-    evaluator: Evaluator,
-    z: Tensor,
-    class_id: int,
-    site: int,
-    masks: Sequence[Channels],
-    batch_size: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log-probabilities of the class without and with each mask of one site.
+@dataclasses.dataclass
+class MaskingEngine:
+    """Scores of masked images.
 
-    Args:
-        z: latents ``[n, z_dim]``.
-        masks: channels set to zero together, one entry a mask; an empty one masks nothing.
-        batch_size: latents to a forward pass; changes the numbers by rounding alone.
-
-    Returns:
-        Unmasked ``[n]`` and masked ``[len(masks), n]``, float64.
+    Attributes:
+        generator: makes the images.
+        evaluator: scores them by the log-probability of their class.
+        batch_size: images to a forward pass; changes the numbers by rounding alone, and is halved where the device
+            runs out of memory.
     """
-    unmasked, masked = [], []
-    for rows in z.split(batch_size):
-        state = generator.run_to(site, rows, class_ids_of(class_id, rows))
-        unmasked.append(log_scores(evaluator, generator.run_from(site, state), class_id))
-        masked.append(torch.stack([_masked_log_scores(generator, evaluator, state, mask, class_id) for mask in masks]))
-    return torch.cat(unmasked).cpu().numpy(), torch.cat(masked, dim=1).cpu().numpy()
+
+    generator: Generator
+    evaluator: Evaluator
+    batch_size: int
+
+    @torch.inference_mode()
+    def site_log_scores(self, z: Tensor, class_id: int, site: int, masks: Sequence[Channels]) -> tuple[Array, Array]:
+        """Log-probabilities of the class without and with each mask of one site.
+
+        Args:
+            z: latents ``[n, z_dim]``.
+            class_id: of the images and of the score.
+            site: where the channels are.
+            masks: channels set to zero together, one entry a mask; an empty one masks nothing.
+
+        Returns:
+            Unmasked ``[n]`` and masked ``[len(masks), n]``, float64.
+        """
+
+        def scores(rows: Tensor) -> Tensor:
+            state = self.generator.run_to(site, rows, class_ids_of(class_id, rows))
+            images = self.generator.under_masks(state)
+            found = torch.empty(1 + len(masks), len(rows), dtype=torch.float64, device=rows.device)
+            for places in stacks([(), *masks], max(1, self.batch_size // len(rows))):
+                stacked = images([masks[place - 1] if place else () for place in places])
+                found[places] = log_scores(self.evaluator, stacked, class_id).unflatten(0, (len(places), -1))
+            return found
+
+        both = self._by_batch(z, scores)
+        return both[0], both[1:]
+
+    @torch.inference_mode()
+    def everywhere_log_scores(self, z: Tensor, class_id: int, masks: Sequence[SiteMasks]) -> tuple[Array, Array]:
+        """Like :meth:`site_log_scores` for masks over several sites at once."""
+
+        def scores(rows: Tensor) -> Tensor:
+            images = (run_masked(self.generator, rows, class_id, mask) for mask in ({}, *masks))
+            return torch.stack([log_scores(self.evaluator, one, class_id) for one in images])
+
+        both = self._by_batch(z, scores)
+        return both[0], both[1:]
+
+    def _by_batch(self, z: Tensor, scores: Callable[[Tensor], Tensor]) -> Array:
+        """Scores ``[m, n]`` of all latents from those of a batch, in smaller batches where memory runs out."""
+        parts: list[Array] = []
+        start = 0
+        while start < len(z):
+            rows = z[start : start + self.batch_size]
+            try:
+                parts.append(scores(rows).cpu().numpy())
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise
+                self.batch_size = (self.batch_size + 1) // 2
+                continue
+            start += len(rows)
+        return np.concatenate(parts, axis=1)
 
 
-def _masked_log_scores(
-    generator: Generator, evaluator: Evaluator, state: SiteState, mask: Channels, class_id: int
-) -> Tensor:
-    images = generator.run_from(state.site, masked_state(state, mask))
-    return log_scores(evaluator, images, class_id)
-
-
-def everywhere_log_scores(
-    generator: Generator,
-    evaluator: Evaluator,
-    z: Tensor,
-    class_id: int,
-    masks: Sequence[SiteMasks],
-    batch_size: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Like :func:`site_log_scores` for masks over several sites at once."""
-
-    def scores(one: SiteMasks) -> NDArray[np.float64]:
-        parts = [
-            log_scores(evaluator, run_masked(generator, rows, class_id, one), class_id) for rows in z.split(batch_size)
-        ]
-        return torch.cat(parts).cpu().numpy()
-
-    return scores({}), np.stack([scores(one) for one in masks])
+def stacks(masks: Sequence[Channels], size: int) -> Iterator[list[int]]:
+    """Places of masks that go through the network together: at most ``size``, of one number of channels."""
+    by_length = sorted(range(len(masks)), key=lambda place: len(masks[place]))
+    for _, same in groupby(by_length, key=lambda place: len(masks[place])):
+        places = list(same)
+        yield from (places[start : start + size] for start in range(0, len(places), size))

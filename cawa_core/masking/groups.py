@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-Channels = tuple[int, ...]
+from cawa_core.generators.base import Channels
 
 
 def awareness_order(category_awareness: NDArray[np.float64], inert: Collection[int] = ()) -> NDArray[np.int64]:

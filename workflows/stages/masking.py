@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cawa_core.masking.effects import masking_effects
-from cawa_core.masking.engine import everywhere_log_scores, site_log_scores
+from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.groups import Channels, awareness_order, consecutive_groups, control_masks
 from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import random_generator
@@ -56,9 +56,7 @@ def _site_rows(bench: Workbench, class_id: int, site: int) -> tuple[dict[str, An
     controls = site_controls(bench, class_id, site)
     control_channels = [mask for masks in controls.values() for mask in masks]
     z = bench.latents(class_id, bench.spec.masking_latents)
-    unmasked, masked = site_log_scores(
-        bench.generator, bench.evaluator, z, class_id, site, groups + control_channels, bench.batch_size
-    )
+    unmasked, masked = _engine(bench).site_log_scores(z, class_id, site, groups + control_channels)
     effects = masking_effects(unmasked, masked[: len(groups)])
     rows = {
         "class_id": [class_id] * len(groups),
@@ -81,9 +79,13 @@ def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
     names = _named(by_site[0])
     masks = [{site: controls[name][repeat] for site, controls in by_site.items()} for name, repeat in names]
     z = bench.latents(class_id, bench.spec.masking_latents)
-    unmasked, masked = everywhere_log_scores(bench.generator, bench.evaluator, z, class_id, masks, bench.batch_size)
+    unmasked, masked = _engine(bench).everywhere_log_scores(z, class_id, masks)
     sizes = [sum(map(len, mask.values())) for mask in masks]
     return _control_rows(bench, class_id, ALL_SITES, names, sizes, unmasked, masked)
+
+
+def _engine(bench: Workbench) -> MaskingEngine:
+    return MaskingEngine(bench.generator, bench.evaluator, bench.batch_size)
 
 
 def _named(controls: dict[str, list[Channels]]) -> Named:

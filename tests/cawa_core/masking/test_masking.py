@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cawa_core.masking.effects import masking_effects
-from cawa_core.masking.engine import everywhere_log_scores, log_scores, run_masked, site_log_scores
+from cawa_core.masking.engine import MaskingEngine, log_scores, run_masked
 from cawa_core.masking.groups import awareness_order, consecutive_groups, control_masks
 from tests.reference.hooked_masking import hooked_images
 
@@ -12,7 +12,7 @@ N = 7
 
 def scores(generator, evaluator, site, masks, batch_size=3):
     z = generator.sample_latents(0, 2, range(N))
-    return site_log_scores(generator, evaluator, z, 2, site, masks, batch_size)
+    return MaskingEngine(generator, evaluator, batch_size).site_log_scores(z, 2, site, masks)
 
 
 @pytest.mark.parametrize("site", range(6))
@@ -27,7 +27,7 @@ def test_the_engine_equals_a_hook_and_a_whole_pass(bundled_generator, bundled_ev
     """Float32 rounding only: the log-probability of images that agree to 2e-5."""
     z = bundled_generator.sample_latents(0, 2, range(N))
     masks = [(1,), (0, 3, 40), tuple(range(bundled_generator.sites[site].channels))]
-    unmasked, masked = site_log_scores(bundled_generator, bundled_evaluator, z, 2, site, masks, batch_size=4)
+    unmasked, masked = MaskingEngine(bundled_generator, bundled_evaluator, 4).site_log_scores(z, 2, site, masks)
     for mask, row in zip([(), *masks], [unmasked, *masked], strict=True):
         images = hooked_images(bundled_generator, z, 2, site, mask)
         expected = log_scores(bundled_evaluator, images, 2).numpy()
@@ -38,7 +38,10 @@ def test_the_engine_equals_a_hook_and_a_whole_pass(bundled_generator, bundled_ev
 def test_the_batch_size_changes_rounding_only(bundled_generator, bundled_evaluator):
     z = bundled_generator.sample_latents(0, 4, range(20))
     masks = [(0,), (5,), (17,)]
-    results = [site_log_scores(bundled_generator, bundled_evaluator, z, 4, 1, masks, size) for size in (1, 16, 100)]
+    results = [
+        MaskingEngine(bundled_generator, bundled_evaluator, size).site_log_scores(z, 4, 1, masks)
+        for size in (1, 16, 100)
+    ]
     for unmasked, masked in results[1:]:
         np.testing.assert_allclose(np.exp(unmasked), np.exp(results[0][0]), atol=1e-5)
         np.testing.assert_allclose(np.exp(masked), np.exp(results[0][1]), atol=1e-5)
@@ -46,7 +49,7 @@ def test_the_batch_size_changes_rounding_only(bundled_generator, bundled_evaluat
 
 def test_a_mask_at_one_site_is_the_same_by_both_roads(tiny_generator, tiny_evaluator):
     z = tiny_generator.sample_latents(0, 2, range(N))
-    unmasked, masked = everywhere_log_scores(tiny_generator, tiny_evaluator, z, 2, [{}, {3: (1, 2)}], batch_size=N)
+    unmasked, masked = MaskingEngine(tiny_generator, tiny_evaluator, N).everywhere_log_scores(z, 2, [{}, {3: (1, 2)}])
     expected_unmasked, expected = scores(tiny_generator, tiny_evaluator, 3, [(1, 2)], batch_size=N)
     np.testing.assert_allclose(unmasked, expected_unmasked, atol=1e-6)
     np.testing.assert_allclose(masked[1], expected[0], atol=1e-6)

@@ -1,0 +1,135 @@
+"""The convolution between one site's ReLU and the next, and what masked channels take from its output.
+
+A convolution is linear, so setting a channel to zero changes its output by that channel's own contribution: one
+C_in-th of the work of convolving again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PARITIES = (0, 1)
+
+
+class SiteConvolution(nn.Module):
+    """A convolution of stride 1 that keeps the resolution.
+
+    Args:
+        convolution: ``k x k`` with padding ``k // 2``, k odd.
+
+    Raises:
+        ValueError: another kind of convolution.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        side = convolution.kernel_size[0]
+        kept = (side, side), (side // 2, side // 2), (1, 1), (1, 1), 1
+        found = (*(convolution.kernel_size, convolution.padding, convolution.stride, convolution.dilation),)
+        if (*found, convolution.groups) != kept or side % 2 == 0:
+            raise ValueError(f"convolution must keep the resolution, with one group and stride 1; got {convolution}")
+        self.padding = side // 2
+        self.register_buffer("weight", convolution.weight.detach())
+        self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach())
+
+    def linear(self, features: Tensor) -> Tensor:
+        """The convolution ``[n, C_in, H, W]`` => ``[n, D, H', W']``, before :meth:`arranged`."""
+        result: Tensor = functional.conv2d(features, self.weight, self.bias, padding=self.padding)
+        return result
+
+    def arranged(self, outputs: Tensor) -> Tensor:
+        """Outputs of :meth:`linear` as the next site sees them: ``[n, C_out, H, W]``; moves values only."""
+        return outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[n, C_in, H, W]`` => ``[n, C_out, H, W]``."""
+        return self.arranged(self.linear(features))
+
+    def without(self, outputs: Tensor, features: Tensor, masks: Sequence[Sequence[int]]) -> Tensor:
+        """What :meth:`forward` gives with some input channels set to zero.
+
+        Args:
+            outputs: :meth:`linear` of the features.
+            features: ``[n, C_in, H, W]``.
+            masks: channels set to zero together, one entry a mask; an empty one masks nothing.
+
+        Returns:
+            ``[len(masks) · n, C_out, H, W]``, mask by mask; equal to convolving again but for rounding.
+        """
+        rows, weights = self._patches_and_weights(features, masks)
+        last = outputs.permute(0, 2, 3, 1)  # [n, H', W', D]
+        whole = last.reshape(1, -1, last.shape[3]).expand(len(masks), -1, -1)
+        left: Tensor = torch.baddbmm(whole, rows, weights, alpha=-1)
+        return self.arranged(left.reshape(-1, *last.shape[1:]).permute(0, 3, 1, 2))
+
+    def _patches_and_weights(self, features: Tensor, masks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Factors of the contributions: ``[m, n · H' · W', K]``, ``[m, K, D]`` with K taps of the widest mask."""
+        widest = max(1, *map(len, masks))
+        padded = [list(mask) + [0] * (widest - len(mask)) for mask in masks]
+        index = torch.tensor(padded, device=features.device)  # [m, c]
+        given = torch.tensor([[place < len(mask) for place in range(widest)] for mask in masks], device=features.device)
+        side = self.weight.shape[2]
+        picked = functional.pad(features[:, index].transpose(0, 1), (self.padding,) * 4)  # [m, n, c, H, W]
+        patches = picked.unfold(3, side, 1).unfold(4, side, 1)  # [m, n, c, H', W', k, k]
+        rows = patches.permute(0, 1, 3, 4, 2, 5, 6).reshape(len(masks), -1, widest * side * side)
+        weights = self.weight[:, index] * given[None, :, :, None, None]  # [D, m, c, k, k]
+        return rows, weights.permute(1, 2, 3, 4, 0).reshape(len(masks), widest * side * side, -1)
+
+
+class UpsamplingConvolution(SiteConvolution):
+    """Nearest-neighbour doubling and the 3 x 3 convolution after it, as one 2 x 2 convolution before it.
+
+    Each output pixel of the pair sees at most two different input rows and columns, so the three taps fold into
+    two for each of the four output parities: 4/9 of the multiplications, and no enlarged copy. Equal to
+    ``convolution(interpolate(x, scale_factor=2, mode="nearest"))`` but for the rounding of the folded weights.
+
+    Raises:
+        ValueError: the convolution is not 3 x 3.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution)
+        if convolution.kernel_size != (3, 3):
+            raise ValueError(f"convolution must be 3 x 3; got {convolution}")
+        folded = [_folded(_folded(self.weight, 2, y), 3, x) for y in PARITIES for x in PARITIES]
+        self.weight = torch.cat(folded).contiguous(memory_format=torch.channels_last)
+        self.bias = None if self.bias is None else self.bias.repeat(4)
+
+    def arranged(self, outputs: Tensor) -> Tensor:
+        """``[n, 4 · C_out, H + 1, W + 1]`` by parity => ``[n, C_out, 2H, 2W]``, channels last."""
+        parts = outputs.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
+        n, height, width = parts.shape[0], parts.shape[1] - 1, parts.shape[2] - 1
+        result: Tensor = parts.new_empty(n, height, 2, width, 2, parts.shape[-1])
+        for y in PARITIES:
+            for x in PARITIES:
+                result[:, :, y, :, x] = parts[:, y : y + height, x : x + width, y, x]
+        return result.reshape(n, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+
+
+class PlaneConvolution(SiteConvolution):
+    """A convolution to very few planes, as one matrix product a tap and a sum of shifted planes.
+
+    Libraries tile convolutions by output channel; with the one or three of an image most of a tile is idle.
+    """
+
+    def linear(self, features: Tensor) -> Tensor:
+        """``[n, C_in, H, W]`` => ``[n, planes, H, W]``."""
+        side = self.weight.shape[2]
+        taps = self.weight.flip(2, 3).permute(1, 0, 2, 3).reshape(self.weight.shape[1], -1)  # [C_in, planes · k²]
+        products = (features.permute(0, 2, 3, 1) @ taps).to(features.dtype)  # [n, H, W, planes · k²]
+        columns = products.permute(0, 3, 1, 2).flatten(2)
+        images: Tensor = functional.fold(columns, features.shape[2:], side, padding=self.padding)
+        return images if self.bias is None else images + self.bias[:, None, None]
+
+
+def _folded(weight: Tensor, dim: int, parity: int) -> Tensor:
+    """Three taps along a dimension to two: even output pixels see (w0, w1 + w2), odd ones (w0 + w1, w2)."""
+    first, second, third = weight.unbind(dim)
+    return torch.stack([first, second + third] if parity == 0 else [first + second, third], dim)
