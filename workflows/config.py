@@ -37,8 +37,8 @@ class RunOptions:
     cache: str = option("", "Folder of fetched weights and real images' features; $CAWA_CACHE or ~/.cache/cawa.")
     offline: bool = option(False, "Never touch the network.")
     device: str = option("cpu", "Device of the models: cpu, cuda (under Ray one GPU a worker) or cuda:N.")
-    batch_size: Annotated[int, Field(ge=1)] = option(
-        32, "Images to a forward pass; larger suits GPUs, small ones the cache of a CPU."
+    batch_size: Annotated[int, Field(ge=0)] = option(
+        0, "Images to a forward pass; 0: what fits the cache of a CPU or the memory of a GPU."
     )
     classes_per_shard: Annotated[int, Field(ge=0)] = option(0, "Classes to a shard; 0: what suits each stage.")
     start_timeout: Annotated[float, Field(gt=0)] = option(300.0, "Seconds to wait for the first worker.")

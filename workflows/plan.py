@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from cawa_core.tables import Manifest
 from workflows.shards import Shard, blocks
 from workflows.stages import STAGES
@@ -25,11 +27,22 @@ def plan(bench: Workbench, manifest: Manifest, classes_per_shard: int | None) ->
 def _stage_shards(
     stage: Stage, bench: Workbench, covered: set[tuple[int, int]], classes_per_shard: int | None
 ) -> list[Shard]:
-    sites = [site.index for site in bench.generator.sites] if stage.by_site else [-1]
     shards = []
-    for site in sites:
-        remaining = tuple(class_id for class_id in bench.spec.classes if (class_id, site) not in covered)
-        for block in blocks(remaining, classes_per_shard or stage.classes_per_shard):  # type: ignore[arg-type]
-            cost = len(block) * stage.passes(bench, site)
-            shards.append(Shard(stage.name, block, (site,) if stage.by_site else (), cost))
+    for sites in _site_blocks(stage, bench):
+        remaining: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for class_id in bench.spec.classes:
+            remaining[tuple(site for site in sites if (class_id, site) not in covered)].append(class_id)
+        remaining.pop((), None)
+        for missing, class_ids in remaining.items():
+            for block in blocks(tuple(class_ids), classes_per_shard or stage.classes_per_shard):
+                cost = len(block) * sum(stage.passes(bench, site) for site in missing)
+                shards.append(Shard(stage.name, block, missing if stage.by_site else (), cost))
     return shards
+
+
+def _site_blocks(stage: Stage, bench: Workbench) -> list[tuple[int, ...]]:
+    """Sites that go into one shard; -1 where rows belong to none."""
+    if not stage.by_site:
+        return [(-1,)]
+    every = tuple(site.index for site in bench.generator.sites)
+    return [every] if stage.whole_classes(bench.spec) else [(site,) for site in every]

@@ -17,6 +17,7 @@ from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtrac
 from cawa_core.generators import GENERATORS
 from cawa_core.generators.base import Generator
 from cawa_core.generators.request import GeneratorRequest
+from cawa_core.masking.sampling import SMALLEST
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.real_images.feature_cache import FeatureCache
@@ -30,6 +31,10 @@ DEVICES = {
     "cuda": torch.cuda.device_count,
 }
 """Kinds of device => how many of them are here."""
+
+BATCH_VALUES = {"cpu": 2**21, "cuda": 2**28}
+"""Values of a batch's largest feature map: 8 MB on a CPU, so that what one layer writes the next finds in the cache."""
+LARGEST_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +96,11 @@ class Workbench:
 
     @property
     def batch_size(self) -> int:
-        """Images to a forward pass."""
-        return self.options.batch_size
+        """Images to a forward pass; changes no number beyond rounding."""
+        if self.options.batch_size:
+            return self.options.batch_size
+        largest = max(site.channels * site.resolution**2 for site in self.generator.sites)
+        return max(1, min(LARGEST_BATCH, BATCH_VALUES[self.generator.device.type] // largest))
 
     @cached_property
     def identity(self) -> AuditIdentity:
@@ -113,7 +121,8 @@ class Workbench:
     @property
     def score_protocol(self) -> str:
         """How masking scores were made: network, preprocessing, weights and arithmetic."""
-        return f"{self.evaluator.protocol}; weights {self.evaluator.digest[:12]}; {self.spec.dtype}"
+        dtype = "bfloat16 corrected to float32" if self.spec.masking_estimator == "two_precisions" else self.spec.dtype
+        return f"{self.evaluator.protocol}; weights {self.evaluator.digest[:12]}; {dtype}"
 
     @cached_property
     def class_embeddings(self) -> Tensor:
@@ -150,6 +159,7 @@ def check_spec(spec: AuditSpec) -> None:
         raise InputError(
             f"neighbours must be below half of metric_samples={spec.metric_samples}; got {spec.neighbours}"
         )
+    _check_masking(spec)
     if spec.truncation_statistics != "interpolated" and not spec.generator.startswith("biggan-deep-"):
         raise InputError(f"truncation_statistics are for biggan-deep alone; leave them out for {spec.generator}")
     for stage in spec.stages:
@@ -159,6 +169,24 @@ def check_spec(spec: AuditSpec) -> None:
                     f"{need} must be given for {spec.generator}: stage {stage} needs it; "
                     f"give --{need.replace('_', '-')}, or leave {stage} out of --stages"
                 )
+
+
+def _check_masking(spec: AuditSpec) -> None:
+    estimator = spec.masking_estimator
+    if estimator in ("regression", "two_precisions") and spec.masking_latents < SMALLEST:
+        raise InputError(
+            f"masking_latents must be at least {SMALLEST} for masking_estimator={estimator}; got "
+            f"{spec.masking_latents}: raise it, or use --masking-estimator exact"
+        )
+    if estimator == "two_precisions" and spec.dtype != "float32":
+        raise InputError(
+            f"dtype must be float32 for masking_estimator=two_precisions, which masks in bfloat16 beside it; got "
+            f"{spec.dtype}"
+        )
+    if estimator == "screening" and (spec.target_stderr or spec.top):
+        raise InputError(
+            "target_stderr and top need masks; masking_estimator=screening has none: leave them out, or use regression"
+        )
 
 
 def checked_device(device: str) -> torch.device:

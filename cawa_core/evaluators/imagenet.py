@@ -18,6 +18,7 @@ from cawa_core.weights import load_strictly, load_tensors
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+INCEPTION_CONVOLUTIONS = (models.inception.BasicConv2d, models.googlenet.BasicConv2d)
 TRAINED_ON_HALF = ("inception_v3", "googlenet")
 """Torchvision takes ImageNet's normalisation for these and undoes it inside (``transform_input``)."""
 INCEPTION_SIDE, VGG_SIDE = 299, 224
@@ -62,8 +63,17 @@ def _loaded(network: nn.Module, request: EvaluatorRequest, preprocessing: Prepro
     path = request.weights.file(request.name)
     tensors = {_present_name(name): tensor for name, tensor in load_tensors(path).items()}
     load_strictly(network, tensors, str(path), ignorable=UNUSED)
+    _fold_batch_norms(network.eval())
     network = network.to(memory_format=torch.channels_last)
     return LinearHeadClassifier(network, preprocessing, request.name, digest_of_file(path))
+
+
+def _fold_batch_norms(network: nn.Module) -> None:
+    """Inception's and GoogLeNet's convolutions take their batch norm in; exact in eval mode but for rounding."""
+    for module in network.modules():
+        if isinstance(module, INCEPTION_CONVOLUTIONS):
+            module.conv = nn.utils.fuse_conv_bn_eval(module.conv, module.bn)
+            module.bn = nn.Identity()
 
 
 def _present_name(name: str) -> str:

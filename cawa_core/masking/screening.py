@@ -18,6 +18,9 @@ from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Channels, Generator
 from cawa_core.masking.engine import class_ids_of
 
+KEPT_VALUES = 2**26
+"""Values of all sites' features of a batch: the pass back needs them all, and a few tensors as large beside each."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Screening:
@@ -51,8 +54,11 @@ def screened(generator: Generator, evaluator: Evaluator, z: Tensor, class_id: in
         evaluator: scores them by the probability of their class.
         z: latents ``[n, z_dim]``.
         class_id: of the images and of the score.
-        batch_size: latents to a pass forward and back; changes the numbers by rounding alone.
+        batch_size: latents to a pass forward and back, fewer where the features of all sites are large; changes the
+            numbers by rounding alone.
     """
+    values = sum(site.channels * site.resolution**2 for site in generator.sites)
+    batch_size = max(1, min(batch_size, KEPT_VALUES // values))
     parts = [_screened_batch(generator, evaluator, rows, class_id) for rows in z.split(batch_size)]
     return Screening(
         torch.cat([part.log_odds for part in parts]),

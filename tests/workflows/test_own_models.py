@@ -50,7 +50,7 @@ def nothing():
 
 seven = 7
 '''
-SMALL = ("--evaluator", "my_models:classifier", "--masking-latents", 2, "--control-repeats", 1, "--executor", "inline")
+SMALL = ("--evaluator", "my_models:classifier", "--masking-latents", 8, "--control-repeats", 1, "--executor", "inline")
 SMALL += ("--awareness-samples", 50, "--permutations", 20, "--bootstraps", 20, "--masking-group-size", 4)
 
 

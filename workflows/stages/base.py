@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from cawa_core.specs import AuditSpec
 from cawa_core.tables import Rows
 from workflows.shards import Shard
 from workflows.workbench import Workbench
@@ -16,10 +17,11 @@ class Stage:
 
     Attributes:
         name: the same as its module and, but for companions, its table.
-        by_site: whether a shard covers one site, or all of them.
+        by_site: whether rows belong to a site, so that a shard may cover one alone.
         classes_per_shard: classes to a shard unless the user says otherwise.
         passes: expected work for one class (and site) in generator passes.
         process: rows of each table, a pure function of workbench and shard.
+        whole_classes: whether, under a spec, all sites of a class go into one shard: they share work.
     """
 
     name: str
@@ -27,3 +29,4 @@ class Stage:
     classes_per_shard: int
     passes: Callable[[Workbench, int], float]
     process: Callable[[Workbench, Shard], dict[str, Rows]]
+    whole_classes: Callable[[AuditSpec], bool] = lambda _: False

@@ -1,16 +1,27 @@
-"""Exact masking of every channel group of one site for a block of classes, with its controls."""
+"""What masking each channel group of a site does to the score, for a block of classes, with its controls."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from cawa_core.masking.effects import masking_effects
+from cawa_core.masking.effects import changes, masking_effects
 from cawa_core.masking.engine import MaskingEngine
+from cawa_core.masking.estimation import (
+    MaskingEstimates,
+    SamplingPlan,
+    estimated_effects,
+    in_given_order,
+)
 from cawa_core.masking.groups import Channels, awareness_order, consecutive_groups, control_masks
+from cawa_core.masking.screening import Screening, screened
 from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import random_generator
+from cawa_core.specs import AuditSpec
 from cawa_core.tables import Rows
 from workflows.shards import Shard
 from workflows.stages.awareness import class_awareness
@@ -19,6 +30,9 @@ from workflows.workbench import Workbench
 
 Named = list[tuple[str, int]]
 """(control, repeat) of each mask."""
+Changes = dict[str, NDArray[np.float64]]
+RANKED_BY = "score_change_abs"
+"""What puts channel groups first, by screening."""
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
@@ -51,34 +65,103 @@ def site_controls(bench: Workbench, class_id: int, site: int) -> dict[str, list[
     return control_masks(order, bench.spec.control_fraction, bench.spec.control_repeats, random)
 
 
+def site_groups(bench: Workbench, class_id: int, site: int) -> list[Channels]:
+    """Channels of a site that are masked together."""
+    return consecutive_groups(site_order(bench, class_id, site), bench.spec.masking_group_size)
+
+
 def _site_rows(bench: Workbench, class_id: int, site: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    groups = consecutive_groups(site_order(bench, class_id, site), bench.spec.masking_group_size)
-    controls = site_controls(bench, class_id, site)
-    control_channels = [mask for masks in controls.values() for mask in masks]
-    z = bench.latents(class_id, bench.spec.masking_latents)
-    unmasked, masked = _engine(bench).site_log_scores(z, class_id, site, groups + control_channels)
-    effects = masking_effects(unmasked, masked[: len(groups)])
+    groups = site_groups(bench, class_id, site)
+    by_gradient = _screened_changes(bench, class_id, site, groups)
+    effects = _estimates(bench, class_id, site, groups, by_gradient)
     rows = {
         "class_id": [class_id] * len(groups),
         "site": [site] * len(groups),
         "group": range(len(groups)),
         "channels": groups,
-        **effects,
-        "screened_score_change": [None] * len(groups),
-        "screened_score_change_abs": [None] * len(groups),
-        "method": ["exact"] * len(groups),
-        "n_samples": [len(z)] * len(groups),
+        **effects.columns,
+        **{f"screened_{name}": by_gradient[name].mean(axis=1) for name in ("score_change", "score_change_abs")},
+        "method": effects.method,
+        "n_samples": effects.n_samples,
+        "n_screened": [bench.spec.masking_latents] * len(groups),
         "protocol": [bench.score_protocol] * len(groups),
     }
-    sizes = [len(mask) for mask in control_channels]
-    return rows, _control_rows(bench, class_id, site, _named(controls), sizes, unmasked, masked[len(groups) :])
+    return rows, _site_control_rows(bench, class_id, site)
+
+
+def _estimates(
+    bench: Workbench, class_id: int, site: int, groups: list[Channels], by_gradient: Changes
+) -> MaskingEstimates:
+    """Effects of the groups by the spec's estimator; by screening alone where others come first."""
+    spec, z = bench.spec, bench.latents(class_id, bench.spec.masking_latents)
+    estimator = "regression" if spec.masking_estimator == "two_precisions" else spec.masking_estimator
+    plan = SamplingPlan(estimator, spec.masking_latents, spec.exact_latents, spec.target_stderr)
+    screening = dataclasses.replace(plan, estimator="screening")
+    chosen = _first(bench, class_id, by_gradient)
+
+    def exact(latents: range, masks: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rows = z[latents.start : latents.stop]
+        return _engine(bench).site_log_scores(rows, class_id, site, [groups[mask] for mask in masks])
+
+    def part(masks: NDArray[np.int64], plan: SamplingPlan, cheap: Changes) -> MaskingEstimates:
+        return estimated_effects(lambda latents, some: exact(latents, masks[some]), cheap, plan)
+
+    cheap = {name: values[chosen] for name, values in by_gradient.items()}
+    if spec.masking_estimator == "two_precisions" and len(chosen):
+        with torch.autocast(bench.generator.device.type, dtype=torch.bfloat16):
+            cheap = changes(*exact(range(spec.masking_latents), chosen))
+    others = np.setdiff1d(np.arange(len(groups)), chosen)
+    parts = [(chosen, part(chosen, plan, cheap))] if len(chosen) else []
+    if len(others):
+        parts.append((others, part(others, screening, {name: by_gradient[name][others] for name in by_gradient})))
+    return in_given_order(parts)
+
+
+def _first(bench: Workbench, class_id: int, by_gradient: Changes) -> NDArray[np.int64]:
+    """Which groups of a site are among the ``top`` of the class by screened absolute change; all without a ``top``."""
+    own = by_gradient[RANKED_BY].mean(axis=1)
+    if not bench.spec.top:
+        return np.arange(len(own))
+    everywhere = [
+        _screened_changes(bench, class_id, site.index, site_groups(bench, class_id, site.index))[RANKED_BY].mean(axis=1)
+        for site in bench.generator.sites
+    ]
+    ranked = np.sort(np.concatenate(everywhere))[::-1]
+    return np.flatnonzero(own >= ranked[min(bench.spec.top, len(ranked)) - 1])
+
+
+def _screened_changes(bench: Workbench, class_id: int, site: int, groups: list[Channels]) -> Changes:
+    """Changes of every latent by screening, ``[n_groups, masking_latents]`` an effect."""
+    screening = _screening(bench, class_id)
+    masked = screening.log_scores(site, groups).cpu().numpy()
+    return changes(screening.unmasked.cpu().numpy(), masked)
+
+
+def _screening(bench: Workbench, class_id: int) -> Screening:
+    """Of all sites: kept while the class is worked on."""
+    kept = bench.kept.get("screening")
+    if kept is None or kept[0] != class_id:
+        z = bench.latents(class_id, bench.spec.masking_latents)
+        kept = class_id, screened(bench.generator, bench.evaluator, z, class_id, bench.batch_size)
+        bench.kept["screening"] = kept
+    found: Screening = kept[1]
+    return found
+
+
+def _site_control_rows(bench: Workbench, class_id: int, site: int) -> dict[str, Any]:
+    controls = site_controls(bench, class_id, site)
+    masks = [mask for masks in controls.values() for mask in masks]
+    z = bench.latents(class_id, bench.spec.control_latents)
+    unmasked, masked = _engine(bench).site_log_scores(z, class_id, site, masks)
+    sizes = [len(mask) for mask in masks]
+    return _control_rows(bench, class_id, site, _named(controls), sizes, unmasked, masked)
 
 
 def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
     by_site = {site.index: site_controls(bench, class_id, site.index) for site in bench.generator.sites}
     names = _named(by_site[0])
     masks = [{site: controls[name][repeat] for site, controls in by_site.items()} for name, repeat in names]
-    z = bench.latents(class_id, bench.spec.masking_latents)
+    z = bench.latents(class_id, bench.spec.control_latents)
     unmasked, masked = _engine(bench).everywhere_log_scores(z, class_id, masks)
     sizes = [sum(map(len, mask.values())) for mask in masks]
     return _control_rows(bench, class_id, ALL_SITES, names, sizes, unmasked, masked)
@@ -122,10 +205,20 @@ def _stacked(parts: list[dict[str, Any]]) -> Rows:
 
 
 def passes(bench: Workbench, site: int) -> float:
-    """One part of a pass a latent and group, shorter for later sites."""
-    sites = bench.generator.sites
-    groups = sites[site].channels / bench.spec.masking_group_size + bench.spec.control_repeats
-    return bench.spec.masking_latents * groups * (1 - site / (len(sites) + 1))
+    """One part of a pass a latent and group, shorter for later sites; three for each screened latent."""
+    spec, sites = bench.spec, bench.generator.sites
+    groups = sites[site].channels / spec.masking_group_size
+    masked = {"exact": spec.masking_latents, "screening": 0, "two_precisions": spec.masking_latents / 2}
+    exactly = masked.get(spec.masking_estimator, 0) + (spec.masking_estimator != "exact") * spec.exact_latents
+    controls = spec.control_latents * (spec.control_repeats + 3)
+    return (groups * exactly + controls) * (1 - site / (len(sites) + 1)) + 3 * spec.masking_latents / len(sites)
 
 
-MASKING = Stage("masking", by_site=True, classes_per_shard=1, passes=passes, process=process)
+def shares_screening(spec: AuditSpec) -> bool:
+    """Whether screening all sites of a class is too much work to do it again for each."""
+    return spec.masking_estimator != "exact" or spec.top > 0
+
+
+MASKING = Stage(
+    "masking", by_site=True, classes_per_shard=1, passes=passes, process=process, whole_classes=shares_screening
+)
