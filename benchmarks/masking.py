@@ -1,54 +1,124 @@
-"""Exact masking of the bundled generator against a forward hook and a whole pass a mask, interleaved.
-
-Prints, for each site, the ratio of the two times: median and range over the repeats.
-Run it on an idle machine: ``python -m benchmarks.masking`` in the project's folder.
-"""
+"""Exact masking against a hook and a whole pass a mask: the bundled generator, and BigGAN-deep-128 at full size."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
+from torchvision import models
 
-from cawa_core.evaluators.base import EvaluatorRequest
+from benchmarks.naive_masking import NaiveLoop, biggan_deep_loop, fashion_loop
+from benchmarks.results import Result, seconds_of
+from cawa_core.evaluators.base import Evaluator, EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionCNN
+from cawa_core.evaluators.imagenet import load_inception_v3
+from cawa_core.generators.base import Generator
+from cawa_core.generators.biggan_deep import load_biggan_deep
 from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
-from cawa_core.masking.engine import log_scores, site_log_scores
-from tests.reference.hooked_masking import hooked_images
+from cawa_core.masking.engine import MaskingEngine
+from cawa_core.weights import WeightStore
+from tests.biggan_deep_models import random_network, save_folder
 
-LATENTS, MASKS, REPEATS = 64, 8, 7
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+BATCH = 32
+"""What an audit takes for the bundled generator on a CPU."""
 
 
-def main() -> None:
-    """Measure every site."""
-    generator = FashionBigGAN.bundled(GeneratorRequest("fashion-biggan"))
-    evaluator = FashionCNN.bundled(EvaluatorRequest("fashion-cnn"))
-    z, masks = generator.sample_latents(0, 0, range(LATENTS)), [(channel,) for channel in range(MASKS)]
-    print(f"{MASKS} masks x {LATENTS} latents, {torch.get_num_threads()} threads, {REPEATS} interleaved repeats")
-    for site in generator.sites:
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """The engine and the loop on the same masks of the same latents.
 
-        def hooked(site: int = site.index) -> None:
-            for mask in masks:
-                log_scores(evaluator, hooked_images(generator, z, 0, site, mask), 0)
+    Attributes:
+        engine, loop: who.
+        latents: of class 0.
+        sites: which.
+        masks: of one channel at each of the sites.
+        dtype: of the engine; the loop runs in float32.
+    """
 
-        def engine(site: int = site.index) -> None:
-            site_log_scores(generator, evaluator, z, 0, site, masks, LATENTS)
+    engine: MaskingEngine
+    loop: NaiveLoop
+    latents: Tensor
+    sites: Sequence[int]
+    masks: int
+    dtype: torch.dtype = torch.float32
 
-        seconds(hooked), seconds(engine)
-        ratios = [seconds(hooked) / seconds(engine) for _ in range(REPEATS)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"site {site.index}: {statistics.median(ratios):.2f} times as fast ({spread})")
+    def ours(self, site: int) -> np.ndarray:
+        """Log-probabilities ``[masks, n]`` by the engine."""
+        low = torch.autocast("cpu", dtype=self.dtype) if self.dtype != torch.float32 else nullcontext()
+        with low:
+            masks = [(channel,) for channel in range(self.masks)]
+            return self.engine.site_log_scores(self.latents, 0, site, masks)[1]
+
+    def theirs(self, site: int) -> np.ndarray:
+        """The same by the loop."""
+        rows = [self.loop.log_scores(self.latents, 0, site, (channel,)) for channel in range(self.masks)]
+        return torch.stack(rows).numpy()
+
+    def _seconds(self, site: int) -> tuple[float, float]:
+        return seconds_of(lambda: self.theirs(site)), seconds_of(lambda: self.ours(site))
+
+    def result(self, work: str, at_least: float, repeats: int) -> Result:
+        """All channels of the sites: each site's time counts as often as the site has channels."""
+        channels = np.array([self.engine.generator.sites[site].channels for site in self.sites])
+        error = max(np.abs(np.exp(self.ours(site)) - np.exp(self.theirs(site))).max() for site in self.sites)
+        pairs = np.array(
+            [
+                [
+                    (seconds_of(lambda s=site: self.theirs(s)), seconds_of(lambda s=site: self.ours(s)))
+                    for site in self.sites
+                ]
+                for _ in range(repeats)
+            ]
+        )  # [repeats, sites, 2]
+        naive, fast = np.moveaxis((pairs * channels[:, None]).sum(axis=1), 1, 0)
+        by_site = np.median(pairs[..., 0] / pairs[..., 1], axis=0)
+        passes = self.masks * len(self.latents) * len(self.sites)
+        rates = {
+            "passes a second": float(passes / np.median(pairs[..., 1].sum(axis=1))),
+            "of the loop": float(passes / np.median(pairs[..., 0].sum(axis=1))),
+            "largest difference of a probability": float(error),
+        }
+        facts = rates | {f"site {site}": float(ratio) for site, ratio in zip(self.sites, by_site, strict=True)}
+        return Result(work, "a hook and a whole pass a mask", tuple((naive / fast).tolist()), at_least, facts=facts)
 
 
-if __name__ == "__main__":
-    main()
+def bundled() -> tuple[FashionBigGAN, FashionCNN]:
+    """The models that ship with the package."""
+    return FashionBigGAN.bundled(GeneratorRequest("fashion-biggan")), FashionCNN.bundled(
+        EvaluatorRequest("fashion-cnn")
+    )
+
+
+def run() -> Iterator[Result]:
+    """All sites of the bundled generator in float32 and bfloat16; the last half of BigGAN-deep-128."""
+    generator, evaluator = bundled()
+    latents = generator.sample_latents(0, 0, range(64))
+    engine = MaskingEngine(generator, evaluator, BATCH)
+    contest = Contest(engine, fashion_loop(generator), latents, range(len(generator.sites)), masks=8)
+    yield contest.result("exact masking, all sites, bundled generator", 2.5, repeats=5)
+    low = dataclasses.replace(contest, dtype=torch.bfloat16)
+    yield low.result("exact masking in bfloat16, all sites, bundled generator", 5.0, repeats=5)
+    with tempfile.TemporaryDirectory() as folder:
+        yield full_size(Path(folder)).result("exact masking, last half of the sites, BigGAN-deep-128", 2.0, repeats=3)
+
+
+def full_size(folder: Path) -> Contest:
+    """BigGAN-deep-128 and Inception-v3 with random weights; every third site of the last half, to save time."""
+    torch.manual_seed(0)
+    inception = models.inception_v3(weights=None, transform_input=False, init_weights=False).state_dict()
+    torch.save(inception, folder / "inception.pth")
+    save_folder(random_network(128), folder / "weights")
+    store = WeightStore({"biggan-deep-128": str(folder / "weights"), "inception-v3": str(folder / "inception.pth")})
+    request = GeneratorRequest("biggan-deep-128", store)
+    generator: Generator = load_biggan_deep(request)
+    evaluator: Evaluator = load_inception_v3(EvaluatorRequest("inception-v3", store))
+    loop = biggan_deep_loop(load_biggan_deep(request), inception)
+    latents = generator.sample_latents(0, 0, range(4))
+    return Contest(MaskingEngine(generator, evaluator.eval(), 1), loop, latents, range(20, 40, 3), masks=2)

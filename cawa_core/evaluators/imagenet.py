@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models.googlenet import BasicConv2d as GoogLeNetConvolution
+from torchvision.models.inception import BasicConv2d as InceptionConvolution
 
 from cawa_core.digests import digest_of_file
 from cawa_core.errors import InputError, suggestion
@@ -18,7 +20,7 @@ from cawa_core.weights import load_strictly, load_tensors
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
-INCEPTION_CONVOLUTIONS = (models.inception.BasicConv2d, models.googlenet.BasicConv2d)
+INCEPTION_CONVOLUTIONS = (InceptionConvolution, GoogLeNetConvolution)
 TRAINED_ON_HALF = ("inception_v3", "googlenet")
 """Torchvision takes ImageNet's normalisation for these and undoes it inside (``transform_input``)."""
 INCEPTION_SIDE, VGG_SIDE = 299, 224

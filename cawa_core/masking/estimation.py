@@ -23,8 +23,8 @@ ExactScores = Callable[[range, Indices], tuple[Array, Array]]
 
 AIMED_AT = "score_change"
 """The effect whose standard error a target is for."""
-PEERS_WEIGH = 10
-"""As many latents the variances of a site's other masks count for when a mask asks whether it has seen enough."""
+PEERS_WEIGH = 32
+"""As many latents what other masks show counts for when a mask asks whether it has seen enough."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,17 +81,24 @@ def estimated_effects(exact: ExactScores, cheap: dict[str, Array], plan: Samplin
     """
     m = len(cheap[AIMED_AT])
     found: dict[str, Array] = {name: np.full((m, plan.latents), np.nan) for name in cheap}
+    estimates = {name: sample_mean(values) for name, values in cheap.items()}
     n_samples, active, start = np.zeros(m, dtype=np.int64), np.arange(m), 0
-    for stop in plan.rounds():
+    rounds = plan.rounds()
+    for stop in rounds:
         rows = np.ix_(active, np.arange(start, stop))
         for name, values in changes(*exact(range(start, stop), active)).items():
             found[name][rows] = values
-        n_samples[active], start = stop, stop
-        if plan.target_stderr:
-            active = active[_needs_more(found, cheap, active, stop, plan)]
+        now = {name: _estimate(found[name][active, :stop], cheap[name][active], plan) for name in found}
+        enough = (now[AIMED_AT].stderr <= plan.target_stderr) | (stop == rounds[-1])
+        for name, estimate in now.items():
+            for field in dataclasses.fields(Estimate):
+                getattr(estimates[name], field.name)[active[enough]] = getattr(estimate, field.name)[enough]
+        n_samples[active[enough]], active, start = stop, active[~enough], stop
         if not len(active):
             break
-    return _collected(found, cheap, n_samples, plan)
+    exact_or_regression = np.where(estimates[AIMED_AT].helped, "regression", "exact")
+    method = np.where(n_samples > 0, exact_or_regression, "screening")
+    return MaskingEstimates(effect_columns(estimates), method, n_samples)
 
 
 def in_given_order(parts: Sequence[tuple[Indices, MaskingEstimates]]) -> MaskingEstimates:
@@ -105,40 +112,22 @@ def in_given_order(parts: Sequence[tuple[Indices, MaskingEstimates]]) -> Masking
     )
 
 
-def _needs_more(
-    found: dict[str, Array], cheap: dict[str, Array], masks: Indices, n: int, plan: SamplingPlan
-) -> NDArray[np.bool_]:
-    """Which masks have not reached the target after n latents.
-
-    A mask that happened to see little change so far must not stop by that luck: its variance is taken together with
-    what the screened changes of all latents, scaled as for the other masks of the site, let expect.
-    """
-    estimate = _estimate(found[AIMED_AT][masks, :n], cheap[AIMED_AT][masks], plan)
-    seen, screened = n * estimate.stderr**2, cheap[AIMED_AT][masks].var(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = seen / screened
-    known = np.isfinite(ratios)
-    expected = screened * (np.median(ratios[known]) if known.any() else 0.0)
-    pooled = (n * seen + PEERS_WEIGH * expected) / (n + PEERS_WEIGH)
-    needs: NDArray[np.bool_] = np.maximum(seen, pooled) > n * plan.target_stderr**2
-    return needs
-
-
 def _estimate(changed: Array, cheap: Array, plan: SamplingPlan) -> Estimate:
-    return regression_mean(changed, cheap) if plan.estimator == "regression" else sample_mean(changed)
+    """Means of some masks by the plan's estimator, all of the same number of latents."""
+    estimate = regression_mean(changed, cheap) if plan.estimator == "regression" else sample_mean(changed)
+    if not plan.target_stderr:
+        return estimate
+    return dataclasses.replace(estimate, stderr=_wary(estimate.stderr, changed.shape[1], cheap))
 
 
-def _collected(
-    found: dict[str, Array], cheap: dict[str, Array], n_samples: Indices, plan: SamplingPlan
-) -> MaskingEstimates:
-    """Estimates of masks with as many latents each, put together."""
-    m = len(n_samples)
-    estimates = {name: Estimate(np.empty(m), np.empty(m), np.zeros(m, dtype=np.bool_)) for name in cheap}
-    for n in np.unique(n_samples):
-        rows = n_samples == n
-        for name, into in estimates.items():
-            one = _estimate(found[name][rows, :n], cheap[name][rows], plan) if n else sample_mean(cheap[name][rows])
-            into.mean[rows], into.stderr[rows], into.helped[rows] = one.mean, one.stderr, one.helped
-    exact_or_regression = np.where(estimates[AIMED_AT].helped, "regression", "exact")
-    method = np.where(n_samples > 0, exact_or_regression, "screening")
-    return MaskingEstimates(effect_columns(estimates), method, n_samples)
+def _wary(stderr: Array, n: int, cheap: Array) -> Array:
+    """Standard errors of masks that stop when theirs is small, and so might by luck have seen little change.
+
+    The variance of each is taken together with what the cheap changes of all latents let expect of it: theirs, scaled
+    as in the mean over the masks. It is never below the mask's own.
+    """
+    seen, expected = n * stderr**2, cheap.var(axis=1)
+    known = expected > 0
+    scale = (seen[known] / expected[known]).mean() if known.any() else 0.0
+    pooled = (n * seen + PEERS_WEIGH * scale * expected) / (n + PEERS_WEIGH)
+    return np.sqrt(np.maximum(seen, pooled) / n)

@@ -54,7 +54,7 @@ def regression_mean(changes: Array, cheap: Array) -> Estimate:
     total = cheap.shape[1]
     if n < SMALLEST or total < n:
         raise ValueError(
-            f"changes must be of at least {SMALLEST} latents and cheap of those and more; got {n}, {total}"
+            f"changes must be of at least {SMALLEST} latents, and cheap of those or more; got {n} and {total}"
         )
     halves = (np.arange(n) % 2 == 0, np.arange(n) % 2 == 1)
     cheap = cheap - cheap.mean(axis=1, keepdims=True)  # moves no mean, and keeps the slopes out of the variance
