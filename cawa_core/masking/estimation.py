@@ -1,7 +1,7 @@
 """Effects of the masks of one site, as exact and on as many latents as asked for.
 
-Three estimators: ``exact`` masks every latent; ``regression`` masks a few and corrects what screening says of all;
-``screening`` masks none. With a target, masks get more latents in rounds until their standard error is small enough.
+Four estimators: ``exact`` masks every latent; ``regression`` masks a few and corrects what screening says of all;
+``two_precisions`` does so with masks of all in lower precision; ``screening`` masks none. With a target, masks get more latents in rounds until their standard error is small enough.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cawa_core.masking.effects import Columns, changes, effect_columns
-from cawa_core.masking.sampling import Estimate, regression_mean, sample_mean
+from cawa_core.masking.sampling import Estimate, corrected_mean, regression_mean, sample_mean
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -32,9 +32,9 @@ class SamplingPlan:
     """How many latents each mask of a site gets.
 
     Attributes:
-        estimator: ``exact``, ``regression`` or ``screening``.
-        latents: all of them: masked by ``exact``, screened by the others; no mask ever gets more.
-        exact_latents: how many ``regression`` masks, and how many a mask begins with where there is a target.
+        estimator: ``exact``, ``regression``, ``two_precisions`` or ``screening``.
+        latents: all of them: no mask ever gets more.
+        exact_latents: how many ``regression`` and ``two_precisions`` mask exactly, and how many a mask begins with where there is a target.
         target_stderr: of the change of the probability; 0: none, every mask gets the same latents.
     """
 
@@ -76,7 +76,8 @@ def estimated_effects(exact: ExactScores, cheap: dict[str, Array], plan: Samplin
 
     Args:
         exact: masks.
-        cheap: the effects of the masks by screening, :func:`~cawa_core.masking.effects.changes` of ``[m, latents]``.
+        cheap: the effects of the masks by screening, or in lower precision:
+            :func:`~cawa_core.masking.effects.changes` of ``[m, latents]``.
         plan: how.
     """
     m = len(cheap[AIMED_AT])
@@ -114,7 +115,10 @@ def in_given_order(parts: Sequence[tuple[Indices, MaskingEstimates]]) -> Masking
 
 def _estimate(changed: Array, cheap: Array, plan: SamplingPlan) -> Estimate:
     """Means of some masks by the plan's estimator, all of the same number of latents."""
-    estimate = regression_mean(changed, cheap) if plan.estimator == "regression" else sample_mean(changed)
+    if plan.estimator == "exact":
+        estimate = sample_mean(changed)
+    else:
+        estimate = (regression_mean if plan.estimator == "regression" else corrected_mean)(changed, cheap)
     if not plan.target_stderr:
         return estimate
     return dataclasses.replace(estimate, stderr=_wary(estimate.stderr, changed.shape[1], cheap))

@@ -51,11 +51,7 @@ def regression_mean(changes: Array, cheap: Array) -> Estimate:
         ValueError: too few latents.
     """
     m, n = changes.shape
-    total = cheap.shape[1]
-    if n < SMALLEST or total < n:
-        raise ValueError(
-            f"changes must be of at least {SMALLEST} latents, and cheap of those or more; got {n} and {total}"
-        )
+    total = _checked_total(changes, cheap)
     halves = (np.arange(n) % 2 == 0, np.arange(n) % 2 == 1)
     cheap = cheap - cheap.mean(axis=1, keepdims=True)  # moves no mean, and keeps the slopes out of the variance
     first = cheap[:, :n]
@@ -66,11 +62,47 @@ def regression_mean(changes: Array, cheap: Array) -> Estimate:
         left[:, half] -= slope[:, None] * first[:, half]
         beyond = -first[:, other].sum(axis=1) / (total - other.sum())  # mean over all latents but those of the slope
         mean += half.sum() / n * (left[:, half].mean(axis=1) + slope * beyond)
-    slope = (slopes[0] + slopes[1]) / 2
+    stderr = _combined_error(changes, left, (slopes[0] + slopes[1]) / 2, cheap)
+    return Estimate(mean, stderr, (slopes[0] != 0) | (slopes[1] != 0))
+
+
+def corrected_mean(changes: Array, cheap: Array) -> Estimate:
+    """Means of the exact changes: of the cheap ones over all latents, and what these get wrong over a few; unbiased.
+
+    For cheap changes that are the exact ones but for noise, as in lower precision (two levels of Giles 2015,
+    Multilevel Monte Carlo methods): a slope of 1 that needs no data.
+
+    Args:
+        changes: exact ``[m, n]``, n at least 8.
+        cheap: of the same masks ``[m, N]``, N at least n; the first n latents are those of ``changes``.
+
+    Raises:
+        ValueError: too few latents.
+    """
+    m, n = changes.shape
+    _checked_total(changes, cheap)
+    left = changes - cheap[:, :n]
+    mean = left.mean(axis=1) + cheap.mean(axis=1)
+    return Estimate(mean, _combined_error(changes, left, np.ones(m), cheap), np.ones(m, dtype=np.bool_))
+
+
+def _checked_total(changes: Array, cheap: Array) -> int:
+    n, total = changes.shape[1], cheap.shape[1]
+    if n < SMALLEST or total < n:
+        raise ValueError(
+            f"changes must be of at least {SMALLEST} latents, and cheap of those or more; got {n} and {total}"
+        )
+    return total
+
+
+def _combined_error(changes: Array, left: Array, slope: Array, cheap: Array) -> Array:
+    """Standard errors ``[m]`` of ``mean(left) + slope · mean(cheap)``, the n latents of left being among the N."""
+    n, total = left.shape[1], cheap.shape[1]
+    first = cheap[:, :n] - cheap[:, :n].mean(axis=1, keepdims=True)
     shared = ((left - left.mean(axis=1, keepdims=True)) * first).sum(axis=1) / (n - 1)
     variance = left.var(axis=1, ddof=1) / n + (slope**2 * cheap.var(axis=1, ddof=1) + 2 * slope * shared) / total
     plain = changes.var(axis=1, ddof=1) / n
-    return Estimate(mean, np.sqrt(np.where(variance > 0, variance, plain)), (slopes[0] != 0) | (slopes[1] != 0))
+    return np.sqrt(np.where(variance > 0, variance, plain))
 
 
 SMALLEST = 8

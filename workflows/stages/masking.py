@@ -94,8 +94,7 @@ def _estimates(
 ) -> MaskingEstimates:
     """Effects of the groups by the spec's estimator; by screening alone where others come first."""
     spec, z = bench.spec, bench.latents(class_id, bench.spec.masking_latents)
-    estimator = "regression" if spec.masking_estimator == "two_precisions" else spec.masking_estimator
-    plan = SamplingPlan(estimator, spec.masking_latents, spec.exact_latents, spec.target_stderr)
+    plan = SamplingPlan(spec.masking_estimator, spec.masking_latents, spec.exact_latents, spec.target_stderr)
     screening = dataclasses.replace(plan, estimator="screening")
     chosen = _first(bench, class_id, by_gradient)
 

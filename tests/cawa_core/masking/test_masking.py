@@ -93,3 +93,46 @@ def test_control_masks_are_of_one_size():
     assert masks["no_op"] == [()]
     assert [len(set(mask)) for mask in masks["random"]] == [4] * 5
     assert len(set(masks["random"])) > 1
+
+
+def test_running_out_of_memory_halves_the_batch_alone(bundled_generator, bundled_evaluator, monkeypatch):
+    z, masks = bundled_generator.sample_latents(0, 4, range(10)), [(0,), (5,), (1, 2)]
+    expected = MaskingEngine(bundled_generator, bundled_evaluator, 3).site_log_scores(z, 4, 2, masks)
+    whole, sizes = type(bundled_evaluator).log_probabilities, []
+
+    def too_little_memory(self, images):
+        sizes.append(len(images))
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("no memory")
+        return whole(self, images)
+
+    monkeypatch.setattr(type(bundled_evaluator), "log_probabilities", too_little_memory)
+    engine = MaskingEngine(bundled_generator, bundled_evaluator, 10)
+    found = engine.site_log_scores(z, 4, 2, masks)
+    assert engine.batch_size == 3
+    assert sizes[:2] == [10, 5]
+    for values, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(values, wanted)
+
+
+def test_no_memory_for_one_image_is_said(tiny_generator, tiny_evaluator, monkeypatch):
+    def no_memory(self, images):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(type(tiny_evaluator), "log_probabilities", no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        MaskingEngine(tiny_generator, tiny_evaluator, 2).site_log_scores(
+            tiny_generator.sample_latents(0, 0, range(2)), 0, 0, [()]
+        )
+
+
+def test_bfloat16_moves_a_mean_probability_by_less_than_a_hundredth(bundled_generator, bundled_evaluator):
+    """The bound that docs/methods.md states; single probabilities move by more."""
+    z, masks = bundled_generator.sample_latents(0, 6, range(64)), [(channel,) for channel in range(6)]
+    for site in (0, 3, 5):
+        engine = MaskingEngine(bundled_generator, bundled_evaluator, 32)
+        exact = engine.site_log_scores(z, 6, site, masks)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            low = engine.site_log_scores(z, 6, site, masks)
+        gap = np.exp(low[1]).mean(axis=1) - np.exp(exact[1]).mean(axis=1)
+        assert 0 < np.abs(gap).max() < 0.01

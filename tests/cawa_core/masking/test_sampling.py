@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cawa_core.masking.sampling import regression_mean, sample_mean
+from cawa_core.masking.sampling import corrected_mean, regression_mean, sample_mean
 
 MASKS = 4000
 
@@ -55,6 +55,17 @@ def test_the_sample_mean_by_hand():
     estimate = sample_mean(np.array([[1.0, 3.0], [2.0, 2.0]]))
     assert estimate.mean.tolist() == [2.0, 2.0]
     assert estimate.stderr.tolist() == [1.0, 0.0]
+
+
+def test_a_correction_is_unbiased_and_knows_its_error():
+    random = np.random.default_rng(3)
+    exact = random.standard_normal((MASKS, 400))
+    cheap = exact + 0.1 * random.standard_normal((MASKS, 400)) + 0.3
+    estimate = corrected_mean(exact[:, :16], cheap)
+    assert abs(estimate.mean.mean()) < 4 * estimate.mean.std() / math.sqrt(MASKS)
+    assert 0.92 <= np.mean(np.abs(estimate.mean) < 1.96 * estimate.stderr) <= 0.98
+    assert estimate.mean.std() == pytest.approx(math.hypot(1 / 20, 0.1 / 4), rel=0.1)
+    np.testing.assert_allclose(corrected_mean(exact, cheap).mean, exact.mean(axis=1), atol=1e-12)
 
 
 @pytest.mark.parametrize(("n", "total"), [(7, 100), (20, 19)])
