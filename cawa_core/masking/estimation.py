@@ -1,7 +1,8 @@
 """Effects of the masks of one site, as exact and on as many latents as asked for.
 
 Four estimators: ``exact`` masks every latent; ``regression`` masks a few and corrects what screening says of all;
-``two_precisions`` does so with masks of all in lower precision; ``screening`` masks none. With a target, masks get more latents in rounds until their standard error is small enough.
+``two_precisions`` does so with masks of all in lower precision; ``screening`` masks none. With a target, masks get
+more latents in rounds until their standard error is small enough.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class SamplingPlan:
     Attributes:
         estimator: ``exact``, ``regression``, ``two_precisions`` or ``screening``.
         latents: all of them: no mask ever gets more.
-        exact_latents: how many ``regression`` and ``two_precisions`` mask exactly, and how many a mask begins with where there is a target.
+        exact_latents: how many ``regression`` and ``two_precisions`` mask exactly, and how many a mask begins with
+            where there is a target.
         target_stderr: of the change of the probability; 0: none, every mask gets the same latents.
     """
 

@@ -29,7 +29,7 @@ def exact(tmp_path_factory):
 def test_exact_rows_carry_their_screening(exact):
     assert set(exact.method) == {"exact"}
     assert set(exact.n_samples) == set(exact.n_screened) == {24}
-    for effect, least in (("score_change", 0.5), ("score_change_abs", 0.8)):  # groups of eight, summed to first order
+    for effect, least in (("score_change", 0.5), ("score_change_abs", 0.6)):  # groups of eight, summed to first order
         assert exact[[effect, f"screened_{effect}"]].corr(method="spearman").iloc[0, 1] > least
 
 
