@@ -126,7 +126,7 @@ TABLES = {
                 "group": (I32, "position of the group in ascending category awareness"),
                 "channels": (CHANNELS, "channels set to zero together after the ReLU"),
                 **EFFECT,
-                "screened_score_change": (F32, "score_change by screening: from a gradient, to first order in log-odds"),
+                "screened_score_change": (F32, "score_change by screening: a gradient, first order in log-odds"),
                 "screened_score_change_abs": (F32, "score_change_abs by screening"),
                 "method": (TEXT, "exact, regression (exact on some latents, corrected by all) or screening"),
                 "n_samples": (I32, "latents masked; 0 where the row is screening's alone"),

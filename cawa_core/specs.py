@@ -73,7 +73,9 @@ class AuditSpec:
         0, "How many classes, evenly spread, Monte Carlo samples beside the closed form; 0: all."
     )
     masking_latents: Annotated[int, Field(ge=2)] = option(
-        1000, "Latents a class for masking, as in the paper: masked by exact, screened or masked in bfloat16 by the rest."
+        1000,
+        "Latents a class for masking, as in the paper: exact masks them, the other estimators screen them or mask them "
+        "in bfloat16.",
     )
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
         "regression",

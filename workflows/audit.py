@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 import time
 from pathlib import Path
 
-from cawa_core import __version__
 from cawa_core.errors import InputError
-from cawa_core.specs import AuditSpec, validated
-from cawa_core.tables import Manifest, Receipt, Rows, publish, write_atomically
-from workflows.aggregate import derived_tables
+from cawa_core.specs import AuditSpec
+from cawa_core.tables import Manifest, Receipt, publish
+from workflows.aggregate import aggregate, is_current
 from workflows.config import RunOptions
 from workflows.execution import Failure
 from workflows.executors import EXECUTORS
-from workflows.folder import locked, open_folder, read_audit
+from workflows.folder import locked, open_folder
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
 from workflows.report import report_shows, write_report
 from workflows.shards import Shard
 from workflows.stages import STAGES
-from workflows.summary import summarise
 from workflows.workbench import Workbench, checked_device
-
-DERIVED = "aggregate"
-"""Stage name of the derived tables in the manifest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +70,7 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
         reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
         shards = plan(bench, manifest, options.classes_per_shard or None)
         computed = _run_shards(bench, options, manifest, shards)
+        manifest.settle()
         refreshed = refresh(folder, manifest)
     failed = tuple(sorted(manifest.quarantined))
     return AuditResult(folder, computed, reused, failed, refreshed, time.monotonic() - start)
@@ -96,32 +91,11 @@ def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
 
 def refresh(folder: Path, manifest: Manifest) -> bool:
     """Bring derived tables, summary and report up to date with the stages' tables; says whether it had to."""
-    if _is_current(folder, manifest):
+    if is_current(folder, manifest) and report_shows(folder):
         return False
     aggregate(folder, manifest)
     write_report(folder, manifest)
     return True
-
-
-def aggregate(folder: Path, manifest: Manifest) -> None:
-    """Write the derived tables and ``summary.json`` anew."""
-    audit = read_audit(folder)
-    spec: AuditSpec = validated(AuditSpec, audit["identity"]["spec"])
-    start = time.perf_counter()
-    _publish_as_driver(manifest, DERIVED, derived_tables(manifest, spec), start, audit["hash"])
-    summary = summarise(manifest, audit, spec) | {"cawa": __version__, "tables_digest": manifest.digest(DERIVED)}
-    write_atomically(folder / "summary.json", json.dumps(summary, indent=1).encode())
-
-
-def _is_current(folder: Path, manifest: Manifest) -> bool:
-    try:
-        summary = json.loads((folder / "summary.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    digest = manifest.digest(DERIVED)
-    up_to_date = summary.get("tables_digest") == digest and summary.get("cawa") == __version__
-    same_quarantine = summary.get("quarantined") == sorted(manifest.quarantined)
-    return up_to_date and same_quarantine and DERIVED in manifest.receipts and report_shows(folder, summary)
 
 
 def _run_shards(bench: Workbench, options: RunOptions, manifest: Manifest, shards: list[Shard]) -> int:
@@ -150,9 +124,6 @@ def _publish_sites(bench: Workbench, manifest: Manifest) -> None:
         **{name: [getattr(site, name) for site in sites] for name in ("name", "channels", "resolution")},
         "inert_channels": [list(site.inert_channels) for site in sites],
     }
-    _publish_as_driver(manifest, "sites", {"sites": rows}, time.perf_counter(), bench.identity.hash)
-
-
-def _publish_as_driver(manifest: Manifest, name: str, tables: dict[str, Rows], start: float, audit: str) -> None:
-    files = publish(manifest.folder, "all", tables, audit)
-    manifest.add(Receipt(name, name, (), (), files, round(time.perf_counter() - start, 3), "driver"))
+    start = time.perf_counter()
+    files = publish(manifest.folder, "all", {"sites": rows}, bench.identity.hash)
+    manifest.add(Receipt("sites", "sites", (), (), files, round(time.perf_counter() - start, 3), "driver"))

@@ -144,7 +144,7 @@ def status(folder: Folder) -> None:
 def aggregate(folder: Folder) -> None:
     """Write the derived tables and the summary of an audit anew."""
     from cawa_core.tables import Manifest
-    from workflows.audit import aggregate as write_aggregates
+    from workflows.aggregate import aggregate as write_aggregates
     from workflows.folder import locked, read_audit
 
     read_audit(folder)

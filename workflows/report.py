@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
+import pyarrow.compute as pc
 
 from cawa_core.errors import InputError
 from cawa_core.rendering.report import build_report, summary_digest
-from cawa_core.schemas import TABLES
+from cawa_core.rendering.sections.base import shown
+from cawa_core.rendering.sections.curve_pairs import curve_pairs
+from cawa_core.schemas import ALL_SITES, TABLES
 from cawa_core.tables import Manifest, write_atomically
 from workflows.folder import read_audit
 
+LARGE = ("awareness", "masking", "class_overlap", "gallery")
+"""Tables that grow with channels, pairs of classes or pictures: the report reads what it shows of them."""
 
-def report_shows(folder: Path, summary: Mapping[str, Any]) -> bool:
-    """Whether the page on disk was made from this summary."""
-    page = folder / "report.html"
-    return page.exists() and summary_digest(summary) in page.read_text()[:2000]
+
+def report_shows(folder: Path) -> bool:
+    """Whether the page on disk was made from the summary on disk."""
+    page, summary = folder / "report.html", folder / "summary.json"
+    if not page.exists() or not summary.exists():
+        return False
+    return summary_digest(json.loads(summary.read_text())) in page.read_text()[:2000]
 
 
 def write_report(folder: Path, manifest: Manifest) -> None:
@@ -29,9 +37,41 @@ def write_report(folder: Path, manifest: Manifest) -> None:
     if not (folder / "summary.json").exists():
         raise InputError(f"{folder} has no summary.json yet; run `cawa aggregate {folder}` first")
     summary = json.loads((folder / "summary.json").read_text())
-    tables = {name: manifest.table(name) for name in TABLES}
-    report = build_report(tables, summary, read_audit(folder))
+    report = build_report(shown_tables(manifest), summary, read_audit(folder))
     for picture in report.pictures:
         write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg.encode())
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
     write_atomically(folder / "report.html", report.html.encode())
+
+
+def shown_tables(manifest: Manifest) -> dict[str, pd.DataFrame]:
+    """Every table, the large ones only as far as the report shows them."""
+    tables = {name: manifest.table(name) for name in TABLES if name not in LARGE}
+    pairs = curve_pairs(tables["masking_correlation"])
+    for name in ("awareness", "masking"):
+        tables[name] = rows_of_pairs(manifest, name, pairs)
+    return tables | {"class_overlap": overall_overlap(manifest), "gallery": shown_gallery(manifest)}
+
+
+def rows_of_pairs(manifest: Manifest, name: str, pairs: list[tuple[int, int]]) -> pd.DataFrame:
+    """Rows of some (class, site) pairs."""
+    parts = [manifest.rows(name, sites=[site], class_ids=[class_id]).to_pandas() for class_id, site in pairs]
+    empty = TABLES[name].schema.empty_table().to_pandas()
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def overall_overlap(manifest: Manifest) -> pd.DataFrame:
+    """Overlaps over all sites, of the largest top sets."""
+    everywhere = manifest.rows("class_overlap", sites=[ALL_SITES], text_as_codes=["criterion"])
+    largest = pc.max(everywhere["k"])
+    frame: pd.DataFrame = everywhere.filter(pc.equal(everywhere["k"], largest)).to_pandas()
+    return frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
+
+
+def shown_gallery(manifest: Manifest) -> pd.DataFrame:
+    """Pictures of the classes that the report shows."""
+    ids = sorted(pc.unique(manifest.rows("gallery", ["class_id"])["class_id"]).to_pylist())
+    if not ids:
+        return manifest.table("gallery")
+    frame: pd.DataFrame = manifest.rows("gallery", class_ids=shown(ids)).to_pandas()
+    return frame.sort_values(list(TABLES["gallery"].key), ignore_index=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.generators.base import AffineMap, Modulation
+from cawa_core.generators.base import Modulation
 
 Array = NDArray[np.float64]
+STRIP = 262_144
+"""Weights of a map that are in float64 at once: memory that is used again at once, where more had to be asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +30,7 @@ class JointNormal:
     offset_variance: Array
     covariance: Array
 
-    def __getitem__(self, index: slice | NDArray[np.intp]) -> JointNormal:
+    def __getitem__(self, index: slice | NDArray[np.intp] | NDArray[np.bool_]) -> JointNormal:
         """The same moments for a part of the rows."""
         return JointNormal(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
@@ -34,12 +38,12 @@ class JointNormal:
         """The same moments in one dimension, in memory of their own."""
         return JointNormal(*(getattr(self, field.name).flatten() for field in dataclasses.fields(self)))
 
-    @property
+    @functools.cached_property
     def slope(self) -> Array:
         """Regression ρ of β on γ; 0 where the gain does not vary."""
         return ratio(self.covariance, self.gain_variance)
 
-    @property
+    @functools.cached_property
     def residual_variance(self) -> Array:
         """Variance r of β given γ."""
         return np.maximum(self.offset_variance - self.slope * self.covariance, 0)
@@ -47,19 +51,21 @@ class JointNormal:
 
 def joint_normal(modulation: Modulation, embeddings: Tensor) -> JointNormal:
     """Moments of (γ, β) over ``z ~ N(0, I)`` for class embeddings ``[n_classes, embed_dim]``: ``[n_classes, C]``."""
-    gain, offset = modulation.gain.double(), modulation.offset.double()
-    gain_mean, offset_mean = _class_part(gain, embeddings), _class_part(offset, embeddings)
-
-    def spread(one: Tensor, other: Tensor) -> Array:
-        return np.broadcast_to((one * other).sum(dim=1).cpu().numpy(), gain_mean.shape)
-
-    return JointNormal(
-        gain_mean,
-        offset_mean,
-        spread(gain.from_latent, gain.from_latent),
-        spread(offset.from_latent, offset.from_latent),
-        spread(gain.from_latent, offset.from_latent),
-    )
+    both, channels = (modulation.gain, modulation.offset), len(modulation.gain.constant)
+    codes = embeddings.double()
+    columns = modulation.gain.from_class.shape[1] + modulation.gain.from_latent.shape[1]
+    means = codes.new_empty(2, len(codes), channels)
+    spreads = codes.new_empty(3, channels)  # of γ, of β, and of both together
+    height = max(1, STRIP // columns)
+    for start in range(0, channels, height):
+        rows = slice(start, start + height)
+        for affine, mean in zip(both, means, strict=True):
+            torch.addmm(affine.constant[rows].double(), codes, affine.from_class[rows].double().T, out=mean[:, rows])
+        gain, offset = (affine.from_latent[rows].double() for affine in both)
+        for spread, (one, other) in zip(spreads, ((gain, gain), (offset, offset), (gain, offset)), strict=True):
+            torch.mv(one * other, codes.new_ones(one.shape[1]), out=spread[rows])
+    shape = means.shape[1:]
+    return JointNormal(*means.cpu().numpy(), *(np.broadcast_to(spread, shape) for spread in spreads.cpu().numpy()))
 
 
 def ratio(numerator: Array | float, denominator: Array, undefined: Array | float = 0.0) -> Array:
@@ -67,7 +73,3 @@ def ratio(numerator: Array | float, denominator: Array, undefined: Array | float
     with np.errstate(all="ignore"):
         quotient = np.asarray(numerator / denominator)
     return np.where(denominator == 0, undefined, quotient)
-
-
-def _class_part(affine: AffineMap, embeddings: Tensor) -> Array:
-    return affine.class_part(embeddings.double()).cpu().numpy()

@@ -4,35 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.awareness.result import Awareness, robust_variance
 from cawa_core.generators.base import AffineMap, Modulation
+from cawa_core.parallel import map_in_threads
 
-CHANNEL_BLOCK = 256
-"""Channels worked on at once: 10,000 latents in float64 then take 20 MB a tensor."""
+COLUMNS = len(dataclasses.fields(Awareness))
+LATENT_PARTS = 640_000
+"""Channels times latents whose latent parts a thread holds for all classes: 10 MB of gains and offsets."""
+STRIP = 160_000
+"""Channels times latents worked on at once: five such arrays in float64 fill three quarters of a 2 MB cache."""
 
 
-def monte_carlo_awareness(modulation: Modulation, embeddings: Tensor, z: Tensor) -> Awareness:
+def monte_carlo_awareness(
+    modulation: Modulation, embeddings: Tensor, z: Tensor, *, diagnostics: bool = True
+) -> Awareness:
     """Estimate the awareness of every channel of a site for several classes.
 
     Args:
         modulation: gain and offset of the site as affine maps.
         embeddings: class embeddings ``[n_classes, embed_dim]``.
         z: latents ``[n, z_dim]`` from N(0, I), shared between the classes.
+        diagnostics: whether to compute what Appendix A does not; without, only category awareness, its standard
+            error and latent awareness are not NaN.
 
     Returns:
         Arrays ``[n_classes, C]``; the standard error is that of the mean over the n latents.
     """
     if len(z) < 2:
         raise ValueError(f"z must hold at least 2 latents for a variance; got {len(z)}")
-    blocks = [_block_awareness(block, embeddings.double(), z.double()) for block in _channel_blocks(modulation)]
-    columns = [field.name for field in dataclasses.fields(Awareness)]
-    return Awareness(**{name: np.concatenate([block[name] for block in blocks], axis=1) for name in columns})
+    gain, offset = _double(modulation.gain), _double(modulation.offset)
+    embeddings, transposed = embeddings.cpu().double(), z.cpu().double().T.contiguous()
+    class_gains, class_offsets = gain.class_part(embeddings), offset.class_part(embeddings)
+
+    def block_statistics(rows: slice) -> NDArray[np.float64]:
+        latent = gain.from_latent[rows] @ transposed, offset.from_latent[rows] @ transposed
+        return _statistics(latent, (class_gains[:, rows], class_offsets[:, rows]), diagnostics)
+
+    channels = len(gain.constant)
+    size = max(1, min(LATENT_PARTS // len(z), -(-channels // torch.get_num_threads())))
+    blocks = [slice(start, start + size) for start in range(0, channels, size)]
+    return Awareness(*np.concatenate(map_in_threads(block_statistics, blocks), axis=2))
 
 
 def awareness_of_samples(gain: Tensor, offset: Tensor) -> Awareness:
@@ -43,54 +60,88 @@ def awareness_of_samples(gain: Tensor, offset: Tensor) -> Awareness:
     """
     if len(gain) < 2:
         raise ValueError(f"gain must hold at least 2 samples for a variance; got {len(gain)}")
-    statistics = _statistics(gain.double(), offset.double())
-    return Awareness(**{name: values.cpu().numpy()[None] for name, values in statistics.items()})
+    samples = tuple(part.T.cpu().double().contiguous() for part in (gain, offset))
+    zero = torch.zeros(1, gain.shape[1], dtype=torch.float64)
+    return Awareness(*_statistics((samples[0], samples[1]), (zero, zero), diagnostics=True))
 
 
-def _channel_blocks(modulation: Modulation) -> Iterator[Modulation]:
-    for start in range(0, len(modulation.gain.constant), CHANNEL_BLOCK):
-        rows = slice(start, start + CHANNEL_BLOCK)
-        yield Modulation(_rows(modulation.gain, rows), _rows(modulation.offset, rows))
+def _double(affine: AffineMap) -> AffineMap:
+    """The map in float64, where the statistics are computed."""
+    return AffineMap(*(part.cpu().double() for part in (affine.constant, affine.from_class, affine.from_latent)))
 
 
-def _rows(affine: AffineMap, rows: slice) -> AffineMap:
-    return AffineMap(affine.constant[rows], affine.from_class[rows], affine.from_latent[rows]).double()
+def _statistics(
+    latent: tuple[Tensor, Tensor], class_parts: tuple[Tensor, Tensor], diagnostics: bool
+) -> NDArray[np.float64]:
+    """Latent parts of gain and offset ``[C, n]``, class parts ``[n_classes, C]`` => columns ``[7, n_classes, C]``."""
+    channels, n = latent[0].shape
+    height = max(1, min(STRIP // n, channels))
+    buffers, least = torch.empty(5, height, n, dtype=torch.float64), latent[0].amin(dim=1)
+    found = np.full((COLUMNS, *class_parts[0].shape), np.nan)
+    for start in range(0, channels, height):
+        rows = slice(start, min(start + height, channels))
+        gain, offset, negative_probe, *spare = buffers[:, : rows.stop - start]
+        for index, (class_gain, class_offset) in enumerate(zip(*(part[:, rows] for part in class_parts), strict=True)):
+            torch.add(latent[0][rows], class_gain[:, None], out=gain)
+            torch.add(latent[1][rows], class_offset[:, None], out=offset)
+            torch.div(offset, gain, out=negative_probe)  # -t of eq. 3
+            found[:3, index, rows] = _moments(negative_probe, spare[0])
+            if diagnostics:
+                positive = bool((least[rows] + class_gain > 0).all())
+                found[3:, index, rows] = _diagnostics(gain, offset, negative_probe, *spare, positive=positive)
+    return found
 
 
-def _block_awareness(modulation: Modulation, embeddings: Tensor, z: Tensor) -> dict[str, np.ndarray]:
-    latent_gain, latent_offset = modulation.gain.latent_part(z), modulation.offset.latent_part(z)  # [n, C]
-    class_gains, class_offsets = modulation.gain.class_part(embeddings), modulation.offset.class_part(embeddings)
-    classes = [
-        _statistics(gain + latent_gain, offset + latent_offset)
-        for gain, offset in zip(class_gains, class_offsets, strict=True)
-    ]
-    return {name: np.stack([one[name].cpu().numpy() for one in classes]) for name in classes[0]}
+def _moments(negative_probe: Tensor, work: Tensor) -> list[NDArray[np.float64]]:
+    """Mean, its standard error and variance of each row of ``[C, n]``: ``[C]`` each."""
+    n = negative_probe.shape[1]
+    mean = negative_probe.sum(dim=1) / n
+    torch.sub(negative_probe, mean[:, None], out=work)
+    variance = _inner(work, work) / (n - 1)
+    return [mean.numpy(), np.sqrt(variance / n), variance]
 
 
-def _statistics(gain: Tensor, offset: Tensor) -> dict[str, Tensor]:
-    """Gain and offset ``[n, C]`` of one class => statistics ``[C]``."""
-    negative_probe = offset / gain  # -t of eq. 3
-    variance, mean = torch.var_mean(negative_probe, dim=0)
-    ordered = negative_probe.sort(dim=0).values
-    robust = robust_variance(_quantile(ordered, 0.25).cpu().numpy(), _quantile(ordered, 0.75).cpu().numpy())
-    spread = gain.abs()
-    threshold = offset / spread
-    probability = torch.special.ndtr(threshold)
-    density = torch.exp(-threshold.square() / 2) / math.sqrt(2 * math.pi)
-    return {
-        "category_awareness": mean,
-        "category_awareness_stderr": (variance / len(gain)).sqrt(),
-        "latent_awareness": variance,
-        "latent_awareness_robust": torch.from_numpy(robust),
-        "gain_sign_probability": (gain <= 0).double().mean(dim=0),
-        "activation_probability": probability.mean(dim=0),
-        "expected_activation": (offset * probability + spread * density).mean(dim=0),
-    }
+def _diagnostics(
+    gain: Tensor, offset: Tensor, negative_probe: Tensor, work: Tensor, other: Tensor, *, positive: bool
+) -> list[NDArray[np.float64]]:
+    """The other columns ``[C]`` from arrays ``[C, n]``, which are all written over.
+
+    ``positive`` says that no gain is negative or zero, which saves a few operations.
+    """
+    n, threshold, negative = gain.shape[1], negative_probe, np.zeros(len(gain))
+    if not positive:
+        negative = np.count_nonzero(gain.numpy() <= 0, axis=1) / n
+        threshold = torch.div(offset, gain.abs_(), out=work)
+    torch.mul(threshold, -math.sqrt(0.5), out=work)
+    torch.erfc(work, out=other)  # 2Φ
+    probability = other.sum(dim=1).numpy() / (2 * n)
+    activation = _inner(offset, other) / (2 * n)
+    work.square_().neg_().exp_()
+    activation += _inner(gain, work) / (n * math.sqrt(2 * math.pi))
+    return [robust_variance(*_quartiles(negative_probe.numpy())), negative, probability, activation]
 
 
-def _quantile(ordered: Tensor, level: float) -> Tensor:
-    """Linear interpolation between order statistics ``[n, C]``; ``torch.quantile`` stops at 2²⁴ elements."""
-    position = level * (len(ordered) - 1)
+def _inner(one: Tensor, other: Tensor) -> NDArray[np.float64]:
+    """Inner products of rows: ``[C, n]`` twice => ``[C]``."""
+    return np.asarray(np.vecdot(one.numpy(), other.numpy()))
+
+
+def _quartiles(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper quartile of each row of ``[C, n]``, whose order is lost."""
+    n = samples.shape[1]
+    upper, smallest = _quantile(samples, 0.75 * (n - 1))
+    lower, _ = _quantile(smallest, 0.25 * (n - 1))
+    return lower, upper
+
+
+def _quantile(samples: NDArray[np.float64], position: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Linear interpolation between order statistics of each row; and the part of the rows up to the upper of the two.
+
+    A selection of one order statistic, and the largest below it: NumPy does either with vector instructions,
+    which it has for one position at a time only.
+    """
     below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return torch.lerp(ordered[below], ordered[above], position - below)
+    samples.partition(below + 1, axis=1)
+    lower, upper = torch.from_numpy(samples[:, : below + 1].max(axis=1)), torch.from_numpy(samples[:, below + 1])
+    interpolated = torch.lerp(lower, upper, position - below)
+    return interpolated.numpy(), samples[:, : below + 2]

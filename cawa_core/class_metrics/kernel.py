@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from torch import Tensor
 
+KERNEL_SAMPLES = 10_000
+"""Features a set that are compared at most, the first ones; the work grows with their square."""
+BLOCK_ROWS = 2048
+"""Features a side in one block of kernel values."""
+
 
 def kernel_distance(*, real: Tensor, fake: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy under ``k(x, y) = (x·y / d + 1)³``, over all samples at once.
+    """Unbiased squared maximum mean discrepancy under ``k(x, y) = (x·y / d + 1)³``, in float64.
+
+    Over all pairs of the first :data:`KERNEL_SAMPLES` features of each set, by the block.
 
     Args:
         real: features ``[n_real, d]``, at least 2.
         fake: features ``[n_fake, d]``, at least 2.
+
+    Raises:
+        ValueError: too few features, or ``real`` and ``fake`` differ in d.
     """
-    real, fake = real.double(), fake.double()
-    return _mean_off_diagonal(real) + _mean_off_diagonal(fake) - 2 * float(_kernel(real, fake).mean())
+    for name, features in (("real", real), ("fake", fake)):
+        if features.ndim != 2 or len(features) < 2:
+            raise ValueError(f"{name} must be features [n >= 2, d]; got shape {list(features.shape)}")
+    if real.shape[1] != fake.shape[1]:
+        raise ValueError(f"real and fake must have as many dimensions; got {real.shape[1]} and {fake.shape[1]}")
+    real, fake = real[:KERNEL_SAMPLES], fake[:KERNEL_SAMPLES]
+    across = sum(float(_kernel(a, b).sum()) for a in real.split(BLOCK_ROWS) for b in fake.split(BLOCK_ROWS))
+    return _mean_off_diagonal(real) + _mean_off_diagonal(fake) - 2 * across / (len(real) * len(fake))
 
 
 def _kernel(one: Tensor, other: Tensor) -> Tensor:
-    return (one @ other.T / one.shape[1] + 1) ** 3
+    """Kernel values float64: ``[n, d]``, ``[m, d]`` => ``[n, m]``."""
+    inner = (one.double() @ other.double().T).div_(one.shape[1]).add_(1)
+    return inner.square().mul_(inner)
 
 
 def _mean_off_diagonal(features: Tensor) -> float:
-    values, n = _kernel(features, features), len(features)
-    return float((values.sum() - values.diagonal().sum()) / (n * (n - 1)))
+    """Mean kernel value over pairs of different features; each block above the diagonal stands for two."""
+    blocks, total, n = features.split(BLOCK_ROWS), 0.0, len(features)
+    for index, block in enumerate(blocks):
+        values = _kernel(block, block)
+        total += float(values.sum() - values.diagonal().sum())
+        total += sum(2 * float(_kernel(block, later).sum()) for later in blocks[index + 1 :])
+    return total / (n * (n - 1))

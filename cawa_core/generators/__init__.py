@@ -17,7 +17,8 @@ IMAGENET_AUDIT = {
     "masking_estimator": "exact",
     "monte_carlo_classes": 10,
 }
-"""The paper's evaluators (Appendix H) and exact masks of a fixed number of latents (sec. 4.1); real images are the user's to give.
+"""The paper's evaluators (Appendix H) and exact masks of a fixed number of latents (sec. 4.1); real images are the
+user's to give.
 
 Ten classes of samples check the closed form of all: sampling a thousand takes hours.
 """

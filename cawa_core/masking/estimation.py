@@ -136,4 +136,5 @@ def _wary(stderr: Array, n: int, cheap: Array) -> Array:
     known = expected > 0
     scale = (seen[known] / expected[known]).mean() if known.any() else 0.0
     pooled = (n * seen + PEERS_WEIGH * scale * expected) / (n + PEERS_WEIGH)
-    return np.sqrt(np.maximum(seen, pooled) / n)
+    wary: Array = np.sqrt(np.maximum(seen, pooled) / n)
+    return wary

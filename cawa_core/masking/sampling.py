@@ -87,7 +87,7 @@ def corrected_mean(changes: Array, cheap: Array) -> Estimate:
 
 
 def _checked_total(changes: Array, cheap: Array) -> int:
-    n, total = changes.shape[1], cheap.shape[1]
+    n, total = changes.shape[1], int(cheap.shape[1])
     if n < SMALLEST or total < n:
         raise ValueError(
             f"changes must be of at least {SMALLEST} latents, and cheap of those or more; got {n} and {total}"
@@ -102,7 +102,8 @@ def _combined_error(changes: Array, left: Array, slope: Array, cheap: Array) -> 
     shared = ((left - left.mean(axis=1, keepdims=True)) * first).sum(axis=1) / (n - 1)
     variance = left.var(axis=1, ddof=1) / n + (slope**2 * cheap.var(axis=1, ddof=1) + 2 * slope * shared) / total
     plain = changes.var(axis=1, ddof=1) / n
-    return np.sqrt(np.where(variance > 0, variance, plain))
+    stderr: Array = np.sqrt(np.where(variance > 0, variance, plain))
+    return stderr
 
 
 SMALLEST = 8

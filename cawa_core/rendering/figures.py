@@ -11,6 +11,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -50,6 +51,14 @@ STYLE: Any = {
 
 
 MOST_LABELS = 14
+MOST_DOTS = 40
+"""Classes with a dot each at one site of a figure; of more, their median and range."""
+MOST_NUMBERS = 12
+"""Classes whose overlaps are written out."""
+MOST_NAMED = 40
+"""Classes whose names stand beside an overlap; of more, colours alone."""
+MOST_CELLS = 500
+"""Classes with a cell each in an overlap; of more, neighbours are averaged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +164,8 @@ def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], wo
 def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
     """Smoothed r of every class and site (rows of ``masking_correlation``) against its permutation null."""
     sites = sorted({int(row["site"]) for row in rows})
+    crowded = len(rows) > MOST_DOTS * len(sites)
+    dots = "dot and line: median and 95% of the classes" if crowded else "one dot a class"
 
     def paint(axes: Axes) -> None:
         for site in sites:
@@ -164,12 +175,14 @@ def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Pictu
             axes.add_patch(
                 Rectangle((site - 0.38, centre - spread), 0.76, 2 * spread, facecolor=light("band"), edgecolor="none")
             )
-            x = site + np.linspace(-0.28, 0.28, len(own))
-            axes.plot(x, [row["pearson_smoothed"] for row in own], ".", color=light("blue"), markersize=6)
+            values = np.array([row["pearson_smoothed"] for row in own], dtype=np.float64)
+            if crowded:
+                axes.vlines(site, *np.nanquantile(values, [0.025, 0.975]), color=light("blue"), linewidth=1.2)
+                axes.plot(site, np.nanmedian(values), ".", color=light("blue"), markersize=6)
+            else:
+                axes.plot(site + np.linspace(-0.28, 0.28, len(own)), values, ".", color=light("blue"), markersize=6)
         axes.axhline(0, color=light("rule"), linewidth=0.8)
-        axes.set(
-            title=title, xlabel="site; one dot a class", ylabel="smoothed r", xticks=legible(sites), ylim=(-1.02, 1.02)
-        )
+        axes.set(title=title, xlabel=f"site; {dots}", ylabel="smoothed r", xticks=legible(sites), ylim=(-1.02, 1.02))
 
     alt = f"{title}: smoothed correlation of each class and site, grey band: 95% of random permutations"
     return draw(name, alt, SIZE, paint)
@@ -183,25 +196,27 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
 
 
 def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str], chance: float) -> Picture:
-    """Overlap of the classes' top channels (Fig. 5a); the colour starts at chance."""
-    top = max(float(matrix[~np.eye(len(matrix), dtype=bool)].max()), chance + 1e-9)
+    """Overlap of the classes' top channels (Fig. 5a); the colour starts at chance. Many classes go without names."""
+    cells = averaged_neighbours(np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), MOST_CELLS)
+    top = max(float(np.nanmax(cells)), chance + 1e-9)
+    shares = np.nan_to_num(np.clip((cells - chance) / (top - chance), 0, 1))
+    named = len(matrix) <= MOST_NAMED
 
     def paint(axes: Axes) -> None:
-        for row, column in np.ndindex(*matrix.shape):
-            if row == column:
-                continue
-            share = float(np.clip((matrix[row, column] - chance) / (top - chance), 0, 1))
-            axes.add_patch(
-                Rectangle(
-                    (column - 0.5, row - 0.5), 1, 1, facecolor=light("blue"), alpha=0.75 * share, edgecolor="none"
-                )
-            )
-            if len(matrix) <= 12:
-                axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=7)
         ends = (-0.5, len(matrix) - 0.5)
+        if len(matrix) <= MOST_NUMBERS:
+            _numbered_cells(axes, matrix, shares)
+        else:
+            colours = np.broadcast_to(to_rgba(light("blue")), (*shares.shape, 4)).copy()
+            colours[..., 3] = 0.75 * shares
+            axes.imshow(colours, extent=(*ends, *ends[::-1]), interpolation="none")
         axes.set(title=title, xlim=ends, ylim=ends[::-1], aspect="equal")
-        axes.set_xticks(range(len(labels)), labels, rotation=55, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(labels)), labels)
+        places = range(len(labels) if named else 0)
+        size = 5.5 if len(labels) > MOST_LABELS else None
+        axes.set_xticks(places, labels[: len(places)], rotation=55, ha="right", rotation_mode="anchor", fontsize=size)
+        axes.set_yticks(places, labels[: len(places)], fontsize=size)
+        if not named:
+            axes.set_xlabel(f"{len(labels):,} classes, similar ones side by side")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
@@ -209,12 +224,33 @@ def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str],
     return draw(name, alt, (3.5, 3.5), paint)
 
 
+def _numbered_cells(axes: Axes, matrix: Array, shares: Array) -> None:
+    for row, column in zip(*np.nonzero(~np.eye(len(matrix), dtype=bool)), strict=True):
+        corner, alpha = (column - 0.5, row - 0.5), 0.75 * float(shares[row, column])
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=light("blue"), alpha=alpha, edgecolor="none"))
+        axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=7)
+
+
+def averaged_neighbours(matrix: Array, most: int) -> Array:
+    """A square matrix of at most ``most`` rows: means over blocks of neighbours, NaN left out."""
+    size = -(-len(matrix) // most)
+    starts = np.arange(0, len(matrix), size)
+
+    def sums(values: Array) -> Array:
+        return np.add.reduceat(np.add.reduceat(values, starts, axis=0), starts, axis=1)
+
+    known = np.isfinite(matrix)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums(np.where(known, matrix, 0)) / sums(known.astype(np.float64)))
+
+
 def metric_scatter(name: str, metric: str, awareness: Array, values: Array, labels: Sequence[str], r: str) -> Picture:
     """Total awareness against one metric, one dot a class (Fig. 10)."""
 
     def paint(axes: Axes) -> None:
-        axes.plot(awareness, values, "o", color=light("blue"), markersize=5)
-        if len(labels) <= 12:
+        few = len(labels) <= MOST_DOTS
+        axes.plot(awareness, values, "o" if few else ".", color=light("blue"), markersize=5 if few else 2)
+        if len(labels) <= MOST_NUMBERS:
             for place, row in enumerate(np.argsort(awareness)):
                 spot, shift = (awareness[row], values[row]), (3, 3 if place % 2 else -9)
                 axes.annotate(labels[row], spot, shift, textcoords="offset points", fontsize=7, color=light("muted"))

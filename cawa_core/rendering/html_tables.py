@@ -9,6 +9,9 @@ from typing import Any, cast
 
 import pandas as pd
 
+MOST_ROWS = 1000
+"""Rows of one table on the page; of more, an even choice."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -51,7 +54,10 @@ def _rounded(value: float, digits: int) -> str:
 
 
 def table_of(caption: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], digits: int = 3) -> HtmlTable:
-    """A table of some columns (key => heading) of plain rows."""
+    """A table of some columns (key => heading) of plain rows; of very many, an even choice, and the caption says so."""
+    if len(rows) > MOST_ROWS:
+        caption = f"{caption} (evenly chosen from {len(rows):,} rows)"
+        rows = [rows[place * len(rows) // MOST_ROWS] for place in range(MOST_ROWS)]
     body = tuple(tuple(cell(row[key], digits) for key in columns) for row in rows)
     return HtmlTable(caption, tuple(columns.values()), body)
 

@@ -1,8 +1,6 @@
-"""How well a predictor foretells the effect of masking (paper sec. 4.1), against a permutation null."""
+"""Correlations along the last axis, and the smoothing that the paper puts before one (sec. 4.1)."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +14,17 @@ SMOOTHING_WINDOW = 51
 SMOOTHING_ORDER = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskingCorrelation:
-    """Correlation of one predictor with one effect over the groups of a class and site; NaN where undefined."""
-
-    n_groups: int
-    pearson_smoothed: float
-    pearson: float
-    spearman: float
-    null_mean: float
-    null_std: float
-    p_value: float
-
-
 def pearson(x: Array, y: Array) -> Array:
-    """Pearson r of ``x [n]`` with every row of ``y [..., n]``; NaN where either does not vary."""
-    x, y = x - x.mean(), y - y.mean(axis=-1, keepdims=True)
-    norms = np.sqrt((x @ x) * np.square(y).sum(axis=-1))
+    """Pearson r of ``x [..., n]`` with ``y [..., n]``, shapes broadcast; NaN where either does not vary."""
+    x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
+    norms = np.sqrt(np.square(x).sum(axis=-1) * np.square(y).sum(axis=-1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(norms > 0, (y @ x) / norms, np.nan)
+        return np.where(norms > 0, np.einsum("...n,...n->...", x, y) / norms, np.nan)
 
 
-def spearman(x: Array, y: Array) -> float:
+def spearman(x: Array, y: Array) -> Array:
     """Rank correlation, ties at their mean rank."""
-    return float(pearson(rankdata(x), rankdata(y)))
+    return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
 def smoothing_window(n_groups: int) -> int:
@@ -54,29 +39,13 @@ def smoothed(values: Array) -> Array:
     return savgol_filter(values, window, SMOOTHING_ORDER, axis=-1) if window else values
 
 
-def smoothed_permutations(change: Array, permutations: int, random: np.random.Generator) -> Array:
-    """Random permutations of a change ``[n_groups]``, each smoothed: ``[permutations, n_groups]``."""
-    return smoothed(random.permuted(np.tile(change, (permutations, 1)), axis=1))
+def smoothing_matrix(n: int) -> Array:
+    """:func:`smoothed` of n values as a matrix ``[n, n]``: it is linear."""
+    return smoothed(np.eye(n)).T
 
 
-def masking_correlation(predictor: Array, change: Array, null: Array) -> MaskingCorrelation:
-    """Correlate a predictor ``[n_groups]`` with the change under masking ``[n_groups]``, both finite.
-
-    The change is smoothed in the order of the predictor. Smoothing raises r by itself, so ``null``, its
-    :func:`smoothed_permutations`, goes through the same; ``p_value`` is two-sided and never zero.
-    """
-    if len(predictor) < 3:
-        return MaskingCorrelation(len(predictor), *[float("nan")] * 6)
-    order = np.argsort(predictor, kind="stable")
-    x, y = predictor[order], change[order]
-    observed, by_chance = float(pearson(x, smoothed(y))), pearson(x, null)
-    p_value = (1 + np.sum(np.abs(by_chance) >= abs(observed))) / (1 + len(null))
-    return MaskingCorrelation(
-        n_groups=len(x),
-        pearson_smoothed=observed,
-        pearson=float(pearson(x, y)),
-        spearman=spearman(x, y),
-        null_mean=float(by_chance.mean()),
-        null_std=float(by_chance.std(ddof=1)),
-        p_value=float(p_value) if np.isfinite(observed) else float("nan"),
-    )
+def normalised(values: Array) -> Array:
+    """Centred and of norm 1 along the last axis; zero where the values do not vary."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.asarray(np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0))

@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
-from scipy.spatial.distance import squareform
+from scipy.spatial.distance import pdist, squareform
 
 Array = NDArray[np.float64]
+
+MOST_ORDERED = 200
+"""Classes whose leaf order is optimal: it takes their number cubed, and more are too small on the page to tell."""
 
 
 def centroid_distances(centroids: pd.DataFrame) -> pd.DataFrame | None:
@@ -18,7 +21,7 @@ def centroid_distances(centroids: pd.DataFrame) -> pd.DataFrame | None:
     if not len(centroids):
         return None
     points = np.stack(centroids.real_centroid.to_list()).astype(np.float64)
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    distances = squareform(pdist(points))
     ids = list(map(int, centroids.class_id))
     return pd.DataFrame(distances, index=ids, columns=ids)
 
@@ -36,14 +39,17 @@ def pairs_as_matrix(pairs: pd.DataFrame, class_ids: Iterable[int]) -> Array:
 
 def common_classes(pairs: pd.DataFrame, distances: pd.DataFrame | None) -> list[int]:
     """Classes that have overlaps and, where distances are known, a place among them too; ascending."""
-    ids = {int(class_id) for column in (pairs.class_a, pairs.class_b) for class_id in column}
-    return sorted(ids if distances is None else ids & {int(class_id) for class_id in distances.index})
+    ids = np.union1d(pairs.class_a, pairs.class_b)
+    known = ids if distances is None else np.intersect1d(ids, distances.index)
+    return [int(class_id) for class_id in known]
 
 
 def similar_together(distances: Array) -> list[int]:
-    """An order of the classes that puts similar ones side by side: average linkage, optimal leaf order."""
+    """An order of the classes that puts similar ones side by side: average linkage, optimal leaf order for a few."""
     if len(distances) < 3:
         return list(range(len(distances)))
     condensed = squareform(distances, checks=False)
-    tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
+    tree = linkage(condensed, "average")
+    if len(distances) <= MOST_ORDERED:
+        tree = optimal_leaf_ordering(tree, condensed)
     return [int(leaf) for leaf in leaves_list(tree)]

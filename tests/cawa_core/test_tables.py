@@ -1,14 +1,16 @@
+import dataclasses
 import json
+import os
 from io import BytesIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from cawa_core import tables
 from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
-from cawa_core.tables import Manifest, Receipt, publish, to_parquet, write_atomically
+from cawa_core.tables import Manifest, Receipt, publish, publish_groups, to_parquet, write_atomically
+from cawa_core.tables.manifest import FEW_LINES
 
 ROWS = {"site": [0], "name": ["a"], "channels": [4], "resolution": [7], "inert_channels": [[]]}
 
@@ -43,7 +45,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     def full(_handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tables.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
@@ -74,6 +76,83 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "tables/sites/part-s.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"part-s\.parquet does not have the digest"):
         manifest.table("sites")
+
+
+def test_a_finished_shard_is_one_more_line(tmp_path):
+    """The journal holds it until manifest.json is written; both together are the manifest."""
+    manifest = Manifest.read(tmp_path)
+    manifest.add(receipt(tmp_path, "a"))
+    manifest.write()
+    before = (tmp_path / "manifest.json").read_bytes()
+    manifest.add(receipt(tmp_path, "b"))
+    assert (tmp_path / "manifest.json").read_bytes() == before
+    assert list(Manifest.read(tmp_path).receipts) == ["a", "b"]
+    manifest.settle()
+    assert not (tmp_path / "manifest.jsonl").exists()
+    assert list(json.loads((tmp_path / "manifest.json").read_text())["shards"]) == ["a", "b"]
+
+
+def test_a_line_cut_off_by_a_crash_costs_that_shard_alone(tmp_path):
+    manifest = Manifest.read(tmp_path)
+    manifest.add(receipt(tmp_path, "a"))
+    manifest.add(receipt(tmp_path, "b"))
+    journal = tmp_path / "manifest.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+    again = Manifest.read(tmp_path)
+    assert list(again.receipts) == ["a"]
+    again.add(receipt(tmp_path, "c"))
+    assert list(Manifest.read(tmp_path).receipts) == ["a", "c"]
+    journal.write_bytes(b"half\n" + journal.read_bytes())
+    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
+        Manifest.read(tmp_path)
+
+
+def test_the_journal_is_taken_in_as_it_grows(tmp_path):
+    manifest, files = Manifest.read(tmp_path), receipt(tmp_path)
+    longest = 0
+    for shard in range(3 * FEW_LINES):
+        manifest.add(dataclasses.replace(files, shard=str(shard)))
+        journal = tmp_path / "manifest.jsonl"
+        longest = max(longest, len(journal.read_text().splitlines()) if journal.exists() else 0)
+    assert FEW_LINES / 2 < longest <= 3 * FEW_LINES / 2
+    assert len(Manifest.read(tmp_path).receipts) == 3 * FEW_LINES
+
+
+def test_rows_of_some_sites_and_classes_alone(tmp_path):
+    """Files of other shards are not opened: damage there goes unseen."""
+    manifest = Manifest.read(tmp_path)
+    schema = {name: [0] * 4 for name in TABLES["shared_channels"].schema.names}
+    for shard, site in (("a", 0), ("b", 1)):
+        rows = {**schema, "site": [site] * 4, "criterion": ["x", "x", "y", "y"], "k": [1, 2, 1, 2]}
+        files = publish(tmp_path, shard, {"shared_channels": rows}, "audit")
+        manifest.add(Receipt(shard, "aggregate", (), (site,), files, 0, "cpu"))
+    (tmp_path / "tables/shared_channels/part-b.parquet").write_bytes(b"PAR1")
+    found = manifest.rows("shared_channels", ["k", "criterion"], sites=[0], text_as_codes=["criterion"])
+    assert found["k"].to_pylist() == [1, 2, 1, 2]
+    assert found["criterion"].to_pylist() == ["x", "x", "y", "y"]
+    assert manifest.sites("shared_channels") == [0, 1]
+    with pytest.raises(InputError, match="does not have the digest"):
+        manifest.rows("shared_channels", ["k"])
+
+
+def test_row_groups_are_written_and_read_one_at_a_time(tmp_path):
+    manifest = Manifest.read(tmp_path)
+    columns = TABLES["shared_channels"].schema.names
+    groups = [{name: ["x"] * n if name == "criterion" else [n] * n for name in columns} for n in (3, 0, 5)]
+    file = publish_groups(tmp_path, "all", "shared_channels", iter(groups), "audit", repeating=["criterion"])
+    manifest.add(Receipt("aggregate", "aggregate", (), (), (file,), 0, "cpu"))
+    assert file.rows == 8
+    assert [len(group) for group in manifest.row_groups("shared_channels", ["k"])] == [3, 0, 5]
+    assert manifest.table("shared_channels").k.tolist() == [3] * 3 + [5] * 5
+    with pytest.raises(RuntimeError, match="half way"):
+        publish_groups(tmp_path, "all", "shared_channels", failing(groups), "audit")
+    assert manifest.table("shared_channels").k.tolist() == [3] * 3 + [5] * 5
+    assert [path.name for path in (tmp_path / "tables/shared_channels").iterdir()] == ["part-all.parquet"]
+
+
+def failing(groups):
+    yield groups[0]
+    raise RuntimeError("half way")
 
 
 def test_quarantine_is_kept_and_lifted(tmp_path):

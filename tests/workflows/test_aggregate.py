@@ -1,106 +1,270 @@
-"""Derived tables from stage tables small enough to work out by hand."""
+"""Derived tables against pandas on whole tables, and by hand where tables are small enough."""
+
+import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from cawa_core.schemas import ALL_SITES, TABLES
 from cawa_core.specs import AuditSpec
-from workflows.aggregate import (
-    channel_statistics,
-    class_overlap_rows,
-    class_rankings,
-    masking_correlation_rows,
-    metric_correlation_rows,
-    popularity_rows,
-    shared_channel_rows,
-)
+from cawa_core.tables import Manifest, Receipt, publish
+from tests.reference.pandas_aggregation import best_estimates, pandas_tables
+from workflows.aggregate import derived_tables
+from workflows.aggregate.derived_tables import publish_derived_tables
+from workflows.aggregate.heavy_tails import heavy_tails
+from workflows.aggregate.metric_correlation import metric_correlation_rows
+from workflows.aggregate.overlap_summary import overlap_summary
 
+SPEC = AuditSpec(permutations=99, overlap_k=(3, 7), shared_k=(1, 2, 5, 10))
+WIDTHS = (60, 24, 9)
 N_CHANNELS = 6
 AWARENESS = {0: [6, 5, 4, 3, 2, 1], 1: [6, 5, 1, 2, 3, 4], 2: [1, 2, 3, 4, 5, 6]}
+FLOATS = [name for name, (kind, _) in TABLES["awareness"].columns.items() if str(kind) == "float"]
 
 
-def awareness_table(estimator="closed_form"):
+def awareness_frame(class_ids, widths, random, estimator="closed_form"):
+    """Random rows; a few columns of few values, so that ranks tie."""
+    rows = [(c, s, channel) for c in class_ids for s, width in enumerate(widths) for channel in range(width)]
+    frame = pd.DataFrame(rows, columns=["class_id", "site", "channel"])
+    values = {name: random.normal(size=len(frame)).astype(np.float32) for name in FLOATS}
+    frame = frame.assign(**values, inert=False, estimator=estimator, n_samples=100)
+    frame["gain_sign_probability"] = (random.random(len(frame)) ** 9).astype(np.float32)
+    frame["expected_activation"] = frame.expected_activation.round(1)
+    if estimator == "closed_form":
+        frame[["category_awareness_stderr", "latent_awareness"]] = np.nan
+    return frame
+
+
+def masking_frame(awareness, group_size, random):
+    """Exact groups of every class and site of an awareness table, in the order of its category awareness."""
+    rows = []
+    for (class_id, site), part in best_estimates(awareness).query("~inert").groupby(["class_id", "site"]):
+        order = part.sort_values("category_awareness").channel.tolist()
+        groups = [order[start : start + group_size] for start in range(0, len(order), group_size)]
+        rows += [
+            {"class_id": class_id, "site": site, "group": group, "channels": channels}
+            for group, channels in enumerate(groups)
+        ]
+    frame = pd.DataFrame(rows)
+    for name, (kind, _) in TABLES["masking"].columns.items():
+        if name not in frame:
+            number = random.normal(size=len(frame)).astype(np.float32)
+            frame[name] = "exact" if str(kind) == "string" else number if str(kind) == "float" else 7
+    frame["score_change_abs"] = frame.score_change.abs()
+    return frame.assign(screened_score_change=np.nan, screened_score_change_abs=np.nan)
+
+
+def aggregated(folder, awareness, masking, spec=SPEC):
+    """The derived tables of these stage tables, a shard a site and half of the classes."""
+    manifest = Manifest.read(folder)
+    for stage, frame in {"awareness": awareness, "masking": masking}.items():
+        if frame is None:
+            continue
+        halves = frame.class_id % 2
+        for (site, half), part in frame.groupby([frame.site, halves]):
+            shard = f"{stage}-{site}-{half}"
+            files = publish(folder, shard, {stage: {name: list(part[name]) for name in part}}, "audit")
+            class_ids = tuple(sorted(set(part.class_id.tolist())))
+            manifest.add(Receipt(shard, stage, class_ids, (int(site),), files, 0, "cpu"))
+    publish_derived_tables(manifest, spec, "audit")
+    return manifest
+
+
+def require_equal(manifest, awareness, masking, spec=SPEC):
+    """All tables: keys and counts exactly, correlations to float32. Rounding may put a permutation on the other side of
+    the observed r: of the p-values one in a hundred may be off, by one permutation."""
+    none = TABLES["masking"].schema.empty_table().to_pandas()
+    expected = pandas_tables(awareness, none if masking is None else masking, spec)
+    for name, frame in expected.items():
+        found = manifest.table(name)
+        assert len(found) == len(frame), name
+        if not len(frame):
+            continue
+        key = list(TABLES[name].key)
+        frame = frame.sort_values(key, ignore_index=True)[list(found.columns)]
+        for column in found:
+            if column in key or found[column].dtype.kind in "iu":
+                assert found[column].tolist() == frame[column].tolist(), f"{name}.{column}"
+            else:
+                a, b = (table[column].to_numpy(dtype=np.float64) for table in (found, frame))
+                one = 1.01 / (1 + spec.permutations) if column == "p_value" else 0
+                np.testing.assert_allclose(a, b, atol=2e-5 + one, err_msg=f"{name}.{column}")
+                assert np.nanmean(np.abs(a - b) > 2e-5) <= 0.01, f"{name}.{column}"
+
+
+def variations():
+    """Name => stage tables; each breaks a different assumption."""
+    random = np.random.default_rng(0)
+    ids = (0, 3, 4, 7, 11)
+    plain = awareness_frame(ids, WIDTHS, random)
+    masks = masking_frame(plain, 1, random)
+    inert = plain.assign(inert=(plain.channel % 5 == 0) & (plain.site < 2))
+    sampled = awareness_frame(ids, WIDTHS, random, "monte_carlo")
+    some = sampled[sampled.class_id.isin([0, 11])]
+    unknown = plain.copy()
+    unknown.loc[random.random(len(plain)) < 0.02, "category_awareness"] = np.nan
+    unknown.loc[(unknown.class_id == 4) & (unknown.site == 1), "expected_activation"] = np.nan
+    gaps = masks.copy()
+    gaps.loc[random.random(len(gaps)) < 0.1, ["score_change", "score_change_abs"]] = np.nan
+    gaps.loc[gaps.site == 1, "log_score_change"] = 0.25
+    screened = masks.assign(screened_score_change=masks.score_change, screened_score_change_abs=masks.group % 3)
+    few = masks[(masks.class_id != 3) & ((masks.site != 2) | (masks.class_id == 7))]
+    mixed = pd.concat([plain[plain.site != 1], sampled[sampled.site != 2]], ignore_index=True)
+    return {
+        "one channel a mask": (plain, masks),
+        "no masking": (plain, None),
+        "groups of five": (plain, masking_frame(plain, 5, random)),
+        "groups of five, inert channels": (inert, masking_frame(inert, 5, random)),
+        "inert channels that were masked": (inert, masks),
+        "unknown predictors": (unknown, masks),
+        "unknown and constant effects": (plain, gaps),
+        "screened": (plain, screened),
+        "classes and sites without masking": (plain, few),
+        "sampled alone": (sampled, masks),
+        "both estimators": (pd.concat([plain, sampled], ignore_index=True), masks),
+        "some classes sampled": (pd.concat([plain, some], ignore_index=True), masks),
+        "a site each without an estimator": (mixed, masks),
+        "a class missing at a site": (plain[(plain.class_id != 4) | (plain.site != 0)], masks),
+        "one class": (plain[plain.class_id == 4], masks[masks.class_id == 4]),
+    }
+
+
+VARIATIONS = variations()
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_derived_tables_equal_those_of_pandas(tmp_path, name):
+    awareness, masking = VARIATIONS[name]
+    require_equal(aggregated(tmp_path, awareness, masking), awareness, masking)
+
+
+def test_a_wrong_value_would_be_seen(tmp_path):
+    awareness, masking = VARIATIONS["one channel a mask"]
+    manifest = aggregated(tmp_path, awareness, masking)
+    with pytest.raises(AssertionError):
+        require_equal(manifest, awareness, masking.assign(score_change=masking.score_change.iloc[::-1].to_numpy()))
+    with pytest.raises(AssertionError):
+        require_equal(manifest, awareness, masking, dataclasses.replace(SPEC, seed=1))
+
+
+def test_shards_and_their_order_change_nothing(tmp_path):
+    awareness, masking = VARIATIONS["both estimators"]
+    one = aggregated(tmp_path / "one", awareness, masking)
+    shuffled = [frame.sample(frac=1, random_state=0, ignore_index=True) for frame in (awareness, masking)]
+    other = aggregated(tmp_path / "other", *shuffled)
+    for name in ("masking_correlation", "class_overlap", "shared_channels", "top_channel_popularity"):
+        pd.testing.assert_frame_equal(one.table(name), other.table(name))
+
+
+def test_a_class_has_the_same_null_whatever_others_are_there(tmp_path):
+    awareness, masking = VARIATIONS["groups of five"]
+    whole = aggregated(tmp_path / "whole", awareness, masking).table("masking_correlation")
+    part = aggregated(tmp_path / "part", *(frame[frame.class_id != 0] for frame in (awareness, masking)))
+    found, expected = part.table("masking_correlation"), whole[whole.class_id != 0].reset_index(drop=True)
+    np.testing.assert_allclose(found.null_std, expected.null_std, atol=1e-6)
+    np.testing.assert_allclose(found.p_value, expected.p_value, atol=1e-6)
+
+
+def test_a_failure_of_a_writer_is_not_lost(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(derived_tables, "publish_groups", full)
+    with pytest.raises(OSError, match="No space"):
+        aggregated(tmp_path, *VARIATIONS["no masking"])
+    assert "aggregate" not in Manifest.read(tmp_path).receipts
+
+
+def test_heavy_tails_equal_those_of_pandas(tmp_path):
+    awareness, _ = VARIATIONS["some classes sampled"]
+    awareness = awareness.assign(gain_sign_probability=awareness.gain_sign_probability.astype(np.float32) ** 4)
+    found = heavy_tails(aggregated(tmp_path, awareness, None))
+    best = best_estimates(awareness)
+    crossing = np.minimum(best.gain_sign_probability, 1 - best.gain_sign_probability)
+    assert found["n_channels_and_classes"] == len(best)
+    assert found["share_of_large_sign_probability"] == pytest.approx((crossing > 1e-3).mean())
+    assert found["by_site"] == pytest.approx((crossing > 1e-3).groupby(best.site).mean().to_dict())
+    exact, sampled = (awareness[awareness.estimator == name] for name in ("closed_form", "monte_carlo"))
+    both = exact.merge(sampled, on=["class_id", "site", "channel"], suffixes=("", "_sampled"))
+    light = np.minimum(both.gain_sign_probability, 1 - both.gain_sign_probability) < 1e-6
+    gap = (both.category_awareness_sampled - both.category_awareness).abs()
+    assert light.any()
+    assert found["estimator_gap"]["light_tails_largest"] == pytest.approx(gap[light].max())
+    errors = (gap / both.category_awareness_stderr_sampled)[light]
+    assert found["estimator_gap"]["light_tails_largest_in_stderr"] == pytest.approx(errors.max())
+
+
+def test_the_overlap_summary_is_of_the_pairs(tmp_path):
+    awareness, masking = VARIATIONS["classes and sites without masking"]
+    manifest = aggregated(tmp_path, awareness, masking)
+    random = np.random.default_rng(0)
+    ids = [0, 3, 4, 7, 12]
+    centroids = pd.DataFrame({"class_id": ids, "real_centroid": list(random.normal(size=(5, 3)))})
+    rows = overlap_summary(manifest, centroids, 200, random)
+    means = manifest.table("class_overlap").groupby(["criterion", "site", "k"]).overlap.mean()
+    assert [(row["criterion"], row["site"], row["k"]) for row in rows] == list(means.index)
+    assert [row["overlap"] for row in rows] == pytest.approx(means.tolist(), abs=1e-6)
+    by_site = {(row["criterion"], row["site"], row["k"]): row["similarity_spearman"] for row in rows}
+    assert by_site["masking_highest", 0, 3] is None  # three classes with masking and a centroid
+    assert np.isfinite(by_site["category_highest", 0, 3])
+    without = overlap_summary(manifest, centroids.iloc[:0], 200, random)
+    assert all(row["similarity_p"] is None for row in without)
+
+
+def awareness_by_hand(estimator="closed_form"):
     rows = [
         {"class_id": class_id, "site": 0, "channel": channel, "category_awareness": float(value)}
         for class_id, values in AWARENESS.items()
         for channel, value in enumerate(values)
     ]
-    frame = pd.DataFrame(rows).assign(estimator=estimator, inert=False, latent_awareness=np.nan)
+    frame = pd.DataFrame(rows).assign(estimator=estimator, inert=False, n_samples=0)
+    frame = frame.assign(**dict.fromkeys(set(FLOATS) - {"category_awareness"}, np.nan))
     frame["latent_awareness_robust"] = frame.channel.astype(float)
     frame["activation_probability"] = 0.5
     frame["expected_activation"] = frame.category_awareness**2
     return frame
 
 
-def masking_table():
-    statistics = awareness_table()
-    frame = statistics[["class_id", "site", "category_awareness"]].assign(
-        channels=[[channel] for channel in statistics.channel],
-        group=statistics.category_awareness.astype(int) - 1,
-        score_change=-statistics.category_awareness,
-        score_change_abs=statistics.category_awareness,
-        log_score_change=statistics.category_awareness,
-        log_score_change_abs=statistics.category_awareness,
-        screened_score_change=np.nan,
-        screened_score_change_abs=np.nan,
-    )
-    return frame.drop(columns="category_awareness")
+def masking_by_hand():
+    awareness = awareness_by_hand()
+    frame = masking_frame(awareness, 1, np.random.default_rng(0)).sort_values(["class_id", "group"])
+    value = frame.group.to_numpy() + 1.0
+    return frame.assign(score_change=-value, score_change_abs=value, log_score_change=value, log_score_change_abs=value)
 
 
 @pytest.fixture
-def rankings():
-    return class_rankings(channel_statistics(awareness_table()), masking_table())
+def by_hand(tmp_path):
+    return aggregated(tmp_path, awareness_by_hand(), masking_by_hand(), dataclasses.replace(SPEC, overlap_k=(2, 4)))
 
 
-def test_sampled_values_stand_beside_the_closed_form():
-    sampled = awareness_table("monte_carlo").assign(category_awareness=7.0, latent_awareness=3.0)
-    both = channel_statistics(pd.concat([awareness_table(), sampled]))
-    assert len(both) == 3 * N_CHANNELS
-    assert set(both.category_awareness_sampled) == {7.0}
-    assert set(both.latent_ranking) == {3.0}
-    assert sorted(both.category_awareness.unique()) == [1, 2, 3, 4, 5, 6]
-    alone = channel_statistics(awareness_table())
-    assert alone.category_awareness_sampled.isna().all()
-    assert (alone.latent_ranking == alone.latent_awareness_robust).all()
-
-
-def test_overlaps_by_hand(rankings):
-    rows = pd.DataFrame(class_overlap_rows(rankings, [2, 4]))
+def test_overlaps_by_hand(by_hand):
+    rows = by_hand.table("class_overlap")
     assert set(rows.k) == {2}  # four of six channels say nothing
-    found = rows[(rows.site == 0)].set_index(["criterion", "class_a", "class_b"]).overlap
-    assert found["category_highest", 0, 1] == 1
-    assert found["category_highest", 0, 2] == 0
-    assert found["category_lowest", 0, 1] == 0
-    assert found["category_lowest", 1, 2] == 0
-    assert found["masking_highest", 0, 1] == 1
-    assert found["latent_highest", 0, 2] == 1
-    assert (rows.overlap_by_chance == 2 / N_CHANNELS).all()
+    for site in (0, ALL_SITES):
+        found = rows[(rows.site == site)].set_index(["criterion", "class_a", "class_b"]).overlap
+        assert found["category_highest", 0, 1] == 1
+        assert found["category_highest", 0, 2] == 0
+        assert found["category_lowest", 0, 1] == 0
+        assert found["category_lowest", 1, 2] == 0
+        assert found["masking_highest", 0, 1] == 1
+        assert found["latent_highest", 0, 2] == 1
+    assert rows.overlap_by_chance.tolist() == pytest.approx([2 / N_CHANNELS] * len(rows))
 
 
-def test_sharing_and_popularity_by_hand(rankings):
-    shared = pd.DataFrame(shared_channel_rows(rankings, [2, 6])).set_index(["criterion", "k"]).shared
+def test_sharing_and_popularity_by_hand(by_hand):
+    shared = by_hand.table("shared_channels").set_index(["criterion", "k"]).shared
     assert shared["category_highest", 2] == 0
     assert shared["latent_highest", 2] == 2
-    assert shared["category_highest", 6] == 6
-    firsts = pd.DataFrame(popularity_rows(rankings)).set_index(["criterion", "channel"]).n_classes
+    assert ("latent_highest", 10) not in shared
+    firsts = by_hand.table("top_channel_popularity").set_index(["criterion", "channel"]).n_classes
     assert firsts["category_highest", 0] == 2
     assert firsts["category_highest", 5] == 1
     assert firsts["latent_highest", 5] == 3
 
 
-def test_inert_channels_and_incomplete_classes_are_left_out():
-    statistics = channel_statistics(awareness_table())
-    statistics.loc[statistics.channel == 0, "inert"] = True
-    masking = masking_table().query("class_id != 2")
-    rankings = {(one.criterion, one.site): one for one in class_rankings(statistics, masking)}
-    assert rankings["category_highest", 0].values.shape == (3, N_CHANNELS - 1)
-    assert rankings["category_highest", 0].channels.tolist() == [1, 2, 3, 4, 5]
-    assert rankings["masking_highest", 0].class_ids == (0, 1)
-
-
-def test_correlations_by_hand():
-    spec = AuditSpec(permutations=50)
-    rows = pd.DataFrame(masking_correlation_rows(channel_statistics(awareness_table()), masking_table(), spec))
+def test_correlations_by_hand(by_hand):
+    rows = by_hand.table("masking_correlation")
     assert set(rows.predictor) == {"category_awareness", "activation_probability", "expected_activation"}
     found = rows[rows.class_id == 1].set_index(["predictor", "target"])
     assert found.spearman["category_awareness", "score_change"] == pytest.approx(-1)
@@ -108,16 +272,6 @@ def test_correlations_by_hand():
     assert found.pearson["category_awareness", "log_score_change"] == pytest.approx(1)
     assert np.isnan(found.spearman["activation_probability", "score_change"])
     assert (rows.n_groups == N_CHANNELS).all()
-
-
-def test_screening_is_one_more_predictor():
-    masking = masking_table().assign(screened_score_change=lambda frame: frame.score_change)
-    rows = pd.DataFrame(
-        masking_correlation_rows(channel_statistics(awareness_table()), masking, AuditSpec(permutations=50))
-    )
-    screened = rows[rows.predictor == "screening"]
-    assert set(screened.target) == {"score_change", "log_score_change"}
-    assert screened[screened.target == "score_change"].spearman.tolist() == pytest.approx([1, 1, 1])
 
 
 def test_metric_correlations_by_hand():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cawa_core import SCHEMA_VERSION
-from cawa_core.class_metrics.all_metrics import ImageSet, metrics_of_class, protocol
+from cawa_core.class_metrics.all_metrics import metrics_of_class, protocol
+from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
 from cawa_core.masking.engine import class_ids_of
 from cawa_core.tables import Rows
 from workflows.shards import Shard
@@ -26,10 +26,15 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
     """Rows of ``class_metrics``, ``class_metric_floor`` and ``class_centroids``."""
     metrics, floors, centroids = [], [], []
     for class_id in shard.class_ids:
-        (real, unreadable), fake = real_images(bench, class_id), fake_images(bench, class_id)
+        seen, images, unreadable = real_images(bench, class_id)
+        n = min(len(seen["correct"]), bench.spec.metric_samples)
+        kept = Kept(manifold_features=n, images=bench.spec.ms_ssim_samples)
+        real = _sample_of(kept, seen, images)
+        fake, fake_half = fake_samples(bench, class_id, kept, limits=(None, n // 2))
         metrics.append(_metric_row(bench, class_id, real, fake) | {"unreadable": unreadable})
-        floors += _floor_rows(bench, class_id, real, fake)
-        means = [features.double().mean(dim=0).tolist() for features in (real.features, fake.features)]
+        halves = [_sample_of(kept, seen, images, part) for part in (slice(n // 2), slice(n // 2, 2 * (n // 2)))]
+        floors += _floor_rows(bench, class_id, halves[0], halves[1], fake_half)
+        means = [sample.centroid.tolist() for sample in (real, fake)]
         centroids.append({"class_id": class_id, "real_centroid": means[0], "fake_centroid": means[1]})
     return {
         "class_metrics": _columns(metrics),
@@ -44,67 +49,60 @@ def generated_images(bench: Workbench, class_id: int) -> Iterator[Tensor]:
     return (bench.generator(rows, class_ids_of(class_id, rows)) for rows in z.split(bench.batch_size))
 
 
-def fake_images(bench: Workbench, class_id: int) -> ImageSet:
-    """What the metrics see of the class's generated images."""
-    kept: list[Tensor] = []
-    judged = judge(bench, class_id, _keeping(generated_images(bench, class_id), kept, bench.spec.ms_ssim_samples))
-    return _image_set(judged, torch.cat(kept))
+@torch.inference_mode()
+def fake_samples(bench: Workbench, class_id: int, kept: Kept, limits: Sequence[int | None]) -> list[ClassSample]:
+    """What is kept of the class's generated images: one sample for each limit, all from one pass."""
+    samplers = [ClassSampler(kept, limit) for limit in limits]
+    for images in generated_images(bench, class_id):
+        seen = judged(bench, class_id, images)
+        for sampler in samplers:
+            sampler.add(seen, images)
+    return [sampler.sample() for sampler in samplers]
 
 
-def real_images(bench: Workbench, class_id: int) -> tuple[ImageSet, list[str]]:
-    """The same of its real images, judged once and cached; and names of files that are no whole picture."""
+def real_images(bench: Workbench, class_id: int) -> tuple[dict[str, Tensor], Tensor, list[str]]:
+    """What :func:`judged` says of all its real images, judged once and cached.
+
+    Beside it the first images, for MS-SSIM, and the names of files that are no whole picture.
+    """
     batches = functools.partial(bench.real_images.batches_of, class_id, bench.batch_size)
 
     def compute() -> dict[str, Tensor]:
-        judged = judge(bench, class_id, batches())
+        parts = [judged(bench, class_id, images) for images in batches()]
         names = json.dumps(bench.real_images.unreadable_of(class_id))  # in ASCII, whatever is in a file's name
-        return {**judged, "unreadable": torch.tensor(list(names.encode()), dtype=torch.uint8)}
+        unreadable = torch.tensor(list(names.encode()), dtype=torch.uint8)
+        return {role: torch.cat([part[role] for part in parts]) for role in parts[0]} | {"unreadable": unreadable}
 
     own_code = any(":" in getattr(bench.spec, role) for role in bench.judges)  # which no digest knows
-    judged = compute() if own_code else bench.feature_cache.features(_cache_key(bench, class_id), compute)
-    unreadable: list[str] = json.loads(bytes(judged["unreadable"].tolist()))
-    return _image_set(judged, _first(batches(), bench.spec.ms_ssim_samples)), unreadable
+    seen = compute() if own_code else bench.feature_cache.features(_cache_key(bench, class_id), compute)
+    unreadable: list[str] = json.loads(bytes(seen.pop("unreadable").tolist()))
+    return seen, _first(batches(), bench.spec.ms_ssim_samples), unreadable
 
 
 @torch.inference_mode()
-def judge(bench: Workbench, class_id: int, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+def judged(bench: Workbench, class_id: int, images: Tensor) -> dict[str, Tensor]:
     """Features by role, float32 ``[n, d]`` on the CPU, and ``correct``: whether the class is recognised, ``[n]``."""
-    parts: dict[str, list[Tensor]] = defaultdict(list)
-    for images in batches:
-        on_device = images.to(bench.generator.device)
-        seen = {judge: judge.features(on_device).float() for judge in set(bench.judges.values())}
-        for role, network in bench.judges.items():
-            parts[role].append(seen[network].cpu())
-        logits = bench.evaluator.logits_of_features(seen[bench.evaluator])
-        parts["correct"].append((logits.argmax(dim=1) == class_id).cpu())
-    return {name: torch.cat(part) for name, part in parts.items()}
-
-
-def _keeping(batches: Iterable[Tensor], kept: list[Tensor], count: int) -> Iterator[Tensor]:
-    """Pass batches on, and keep the first images of them on the CPU."""
-    for images in batches:
-        missing = count - sum(map(len, kept))
-        if missing > 0:
-            kept.append(images[:missing].cpu())
-        yield images
+    on_device = images.to(bench.generator.device)
+    seen = {judge: judge.features(on_device).float() for judge in set(bench.judges.values())}
+    logits = bench.evaluator.logits_of_features(seen[bench.evaluator])
+    features = {role: seen[network].cpu() for role, network in bench.judges.items()}
+    return features | {"correct": (logits.argmax(dim=1) == class_id).cpu()}
 
 
 def _first(batches: Iterable[Tensor], count: int) -> Tensor:
+    """The first images of some batches; no more batches are made than these need."""
     kept: list[Tensor] = []
-    for _ in _keeping(batches, kept, count):
+    for images in batches:
+        kept.append(images[: count - sum(map(len, kept))])
         if sum(map(len, kept)) == count:
             break
     return torch.cat(kept)
 
 
-def _image_set(judged: dict[str, Tensor], images: Tensor) -> ImageSet:
-    return ImageSet(
-        features=judged["evaluator"],
-        fid_features=judged["fid_features"],
-        manifold_features=judged["manifold_features"],
-        correct=judged["correct"],
-        images=images,
-    )
+def _sample_of(kept: Kept, seen: dict[str, Tensor], images: Tensor, part: slice = slice(None)) -> ClassSample:
+    sampler = ClassSampler(kept)
+    sampler.add({role: rows[part] for role, rows in seen.items()}, images[part])
+    return sampler.sample()
 
 
 def _cache_key(bench: Workbench, class_id: int) -> dict[str, str | int]:
@@ -116,7 +114,7 @@ def _cache_key(bench: Workbench, class_id: int) -> dict[str, str | int]:
     return {**judges, **images, **kept}
 
 
-def _metric_row(bench: Workbench, class_id: int, real: ImageSet, fake: ImageSet) -> dict[str, Any]:
+def _metric_row(bench: Workbench, class_id: int, real: ClassSample, fake: ClassSample) -> dict[str, Any]:
     return {
         "class_id": class_id,
         "class_name": bench.generator.class_names[class_id],
@@ -126,10 +124,10 @@ def _metric_row(bench: Workbench, class_id: int, real: ImageSet, fake: ImageSet)
     }
 
 
-def _floor_rows(bench: Workbench, class_id: int, real: ImageSet, fake: ImageSet) -> list[dict[str, Any]]:
+def _floor_rows(
+    bench: Workbench, class_id: int, first: ClassSample, reference: ClassSample, fakes: ClassSample
+) -> list[dict[str, Any]]:
     """Half the reals against the other half, and as many fakes against that other half."""
-    half = min(len(real.features), len(fake.features)) // 2
-    reference, first, fakes = real.rows(slice(half, 2 * half)), real.rows(slice(half)), fake.rows(slice(half))
     return [
         {
             "class_id": class_id,

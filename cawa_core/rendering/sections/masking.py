@@ -111,7 +111,8 @@ def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  #
         for row in rows
     ]
     lead = (
-        "None of these needs a forward pass. Rank correlation over the channels of a site, mean over classes, with "
+        "None of these needs a forward pass, but screening, one gradient a latent (shown where masks are exact: "
+        "elsewhere it is part of the estimate). Rank correlation over the channels of a site, mean over classes, with "
         "95% intervals over classes. Every predictor goes through the same test and the same null."
     )
     table = table_of("Every predictor against every effect", columns, shown_rows)

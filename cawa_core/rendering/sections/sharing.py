@@ -21,6 +21,8 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         return None
     names = class_names(summary)
     everywhere = pairs[(pairs.site == -1) & (pairs.k == pairs[pairs.site == -1].k.max())]
+    if everywhere.empty:
+        return None
     ids = common_classes(everywhere, distances)
     near = similar_together(distances.loc[ids, ids].to_numpy()) if distances is not None else range(len(ids))
     order = [ids[place] for place in near]

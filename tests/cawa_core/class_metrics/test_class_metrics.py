@@ -10,7 +10,6 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.image.fid import _compute_fid
 
-from cawa_core.class_metrics.all_metrics import ImageSet, metrics_of_class
 from cawa_core.class_metrics.frechet import frechet_distance
 from cawa_core.class_metrics.kernel import kernel_distance
 from cawa_core.class_metrics.manifold import manifold_metrics
@@ -135,18 +134,6 @@ def test_ms_ssim_at_its_ends():
     assert np.isfinite(opposite.mean)
     with pytest.raises(ValueError, match="images must be"):
         pairwise_ms_ssim(torch.zeros(2, 1, 10, 10))
-
-
-def image_set(points, correct, images) -> ImageSet:
-    return ImageSet(points, points, points, correct, images)
-
-
-def test_all_metrics_take_their_counts_from_the_sets():
-    real = image_set(features(30, 5, 0), torch.ones(30, dtype=torch.bool), smooth_images(4, 28))
-    fake = image_set(features(25, 5, 1), torch.arange(25) < 20, smooth_images(5, 28))
-    metrics = metrics_of_class(real=real, fake=fake, neighbours=3)
-    assert (metrics["n_real"], metrics["n_fake"], metrics["classifier_accuracy"]) == (30, 25, 0.8)
-    assert metrics["ms_ssim"] == pairwise_ms_ssim(fake.images).mean
 
 
 def smooth_images(n, side):

@@ -1,4 +1,7 @@
-"""From the stages' tables to the derived ones: correlations, overlaps, sharing, popularity."""
+"""All derived tables by pandas: joins, group-bys and pivots of whole tables, row by row, permutation by permutation.
+
+Written for clarity, in the memory of the whole model; what ``workflows.aggregate`` must equal.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.signal import savgol_filter
+from scipy.stats import rankdata
 
 from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
-from cawa_core.statistics import overlap
-from cawa_core.statistics.correlation import masking_correlation, pearson, smoothed_permutations, spearman
-from cawa_core.statistics.estimates import CHANNEL, best_estimates
-from cawa_core.statistics.intervals import bootstrap_pearson
-from cawa_core.tables import Manifest, Rows
+from cawa_core.statistics.correlation import smoothing_window
+from cawa_core.statistics.overlap import shared_by_chance
+from cawa_core.statistics.permutation_null import ROUNDING, random_orders
 
 Array = NDArray[np.float64]
 
+CHANNEL = ["class_id", "site", "channel"]
 PREDICTORS = {
     "category_awareness": "category_awareness",
     "category_awareness_sampled": "category_awareness_sampled",
@@ -32,24 +36,27 @@ PREDICTORS = {
 }
 """Predictor => column of the awareness table; screening has one of its own for each target."""
 TARGETS = ("score_change", "score_change_abs", "log_score_change", "log_score_change_abs")
-METRICS = ("precision", "recall", "density", "coverage", "fid", "kid", "ms_ssim", "classifier_accuracy")
 
 
-def derived_tables(manifest: Manifest, spec: AuditSpec) -> dict[str, Rows]:
-    """All derived tables that the recorded stages allow."""
-    awareness = channel_statistics(manifest.table("awareness"))
-    masking, metrics = manifest.table("masking"), manifest.table("class_metrics")
-    tables: dict[str, Rows] = {}
-    if len(awareness) and len(masking):
-        tables["masking_correlation"] = _columns(masking_correlation_rows(awareness, masking, spec))
-    if len(awareness):
-        rankings = class_rankings(awareness, masking)
-        tables["class_overlap"] = _columns(class_overlap_rows(rankings, spec.overlap_k))
-        tables["shared_channels"] = _columns(shared_channel_rows(rankings, spec.shared_k))
-        tables["top_channel_popularity"] = _columns(popularity_rows(rankings))
-    if len(metrics) > 2:
-        tables["metric_correlation"] = _columns(metric_correlation_rows(metrics, spec))
-    return {name: rows for name, rows in tables.items() if rows}
+def pandas_tables(awareness: pd.DataFrame, masking: pd.DataFrame, spec: AuditSpec) -> dict[str, pd.DataFrame]:
+    """Derived tables of channels from the whole stage tables; empty frames where there is nothing to derive."""
+    statistics = channel_statistics(awareness)
+    rankings = class_rankings(statistics, masking)
+    rows = {
+        "masking_correlation": masking_correlation_rows(statistics, masking, spec) if len(masking) else (),
+        "class_overlap": class_overlap_rows(rankings, spec.overlap_k),
+        "shared_channels": shared_channel_rows(rankings, spec.shared_k),
+        "top_channel_popularity": popularity_rows(rankings),
+    }
+    return {name: pd.DataFrame(list(made)) for name, made in rows.items()}
+
+
+def best_estimates(awareness: pd.DataFrame) -> pd.DataFrame:
+    """One row a (class, site, channel): the closed form where there is one, else sampled."""
+    exact, sampled = (awareness[awareness.estimator == name] for name in ("closed_form", "monte_carlo"))
+    if not len(exact) or not len(sampled):
+        return sampled if len(sampled) else exact
+    return pd.concat([exact, sampled]).drop_duplicates(CHANNEL)
 
 
 def channel_statistics(awareness: pd.DataFrame) -> pd.DataFrame:
@@ -76,28 +83,66 @@ def masking_correlation_rows(
     channels = masking[["class_id", "site", "group", "channels"]].explode("channels")
     channels = channels.rename(columns={"channels": "channel"}).astype({"channel": "int32"})
     keyed = channels.merge(awareness, on=["class_id", "site", "channel"], validate="many_to_one")
-    means = keyed.groupby(["class_id", "site", "group"], as_index=False)[predictors].mean()
+    wide = keyed.astype(dict.fromkeys(predictors, "float64"))  # means of float32 that are equal must come out equal
+    means = wide.groupby(["class_id", "site", "group"], as_index=False)[predictors].mean()
+    means = means.astype(dict.fromkeys(predictors, "float32"))
     for (class_id, site), rows in masking.merge(means, on=["class_id", "site", "group"]).groupby(["class_id", "site"]):
         for target in TARGETS:
-            random = random_generator(spec.seed, int(class_id), int(site), f"permute {target}")
-            yield from _correlations(rows, int(class_id), int(site), target, spec.permutations, random)
+            yield from _correlations(rows, int(class_id), int(site), target, spec)
 
 
 def _correlations(
-    rows: pd.DataFrame, class_id: int, site: int, target: str, permutations: int, random: np.random.Generator
+    rows: pd.DataFrame, class_id: int, site: int, target: str, spec: AuditSpec
 ) -> Iterator[dict[str, Any]]:
     null, known_before = None, None
     for predictor, column in PREDICTORS.items():
         values = _float(rows[column or _screened_column(target)])
+        if predictor == "screening":
+            values = np.where(rows.method == "exact", values, np.nan)
         known = np.isfinite(values) & np.isfinite(_float(rows[target]))
         if not known.any():
             continue
         change = _float(rows[target])[known]
         if null is None or not np.array_equal(known, known_before):
-            null, known_before = smoothed_permutations(change, permutations, random), known
-        correlation = masking_correlation(values[known], change, null)
+            random = random_generator(spec.seed, SHARED_CLASS, site, f"permute {len(change)}")
+            null = smoothed(change[random_orders(len(change), spec.permutations, random).T])
+            known_before = known
         key = {"class_id": class_id, "site": site, "predictor": predictor, "target": target}
-        yield key | dataclasses.asdict(correlation)
+        yield key | correlation(values[known], change, null)
+
+
+def correlation(predictor: Array, change: Array, null: Array) -> dict[str, float]:
+    """One predictor with one effect ``[n]``, and with permuted and smoothed ones ``[permutations, n]``."""
+    names = ("pearson_smoothed", "pearson", "spearman", "null_mean", "null_std", "p_value")
+    if len(predictor) < 3 or np.ptp(predictor) == 0 or np.ptp(change) == 0:
+        return {"n_groups": len(predictor), **dict.fromkeys(names, float("nan"))}
+    order = np.argsort(predictor, kind="stable")
+    x, y = predictor[order], change[order]
+    observed, by_chance = float(pearson(x, smoothed(y))), pearson(x, null)
+    p_value = (1 + np.sum(np.abs(by_chance) >= abs(observed) - ROUNDING)) / (1 + len(null))
+    ranks = float(pearson(rankdata(x), rankdata(y)))
+    found = observed, float(pearson(x, y)), ranks, by_chance.mean(), by_chance.std(ddof=1)
+    return {"n_groups": len(x), **dict(zip(names, (*found, p_value), strict=True))}
+
+
+def pearson(x: Array, y: Array) -> Array:
+    """Pearson r of ``x [n]`` with every row of ``y [..., n]``, all varying."""
+    x, y = x - x.mean(), y - y.mean(axis=-1, keepdims=True)
+    return y @ x / np.sqrt((x @ x) * np.square(y).sum(axis=-1))
+
+
+def smoothed(values: Array) -> Array:
+    """Savitzky-Golay along the last axis; unchanged where there are too few values."""
+    window = smoothing_window(values.shape[-1])
+    return savgol_filter(values, window, 3, axis=-1) if window else values
+
+
+def top_members(ranking: Array, k: int) -> NDArray[np.bool_]:
+    """Who is among the k highest of each class ``[n_classes, C]``; ties fall to the lower channel index."""
+    order = np.argsort(-ranking, axis=1, kind="stable")[:, :k]
+    members = np.zeros(ranking.shape, dtype=np.bool_)
+    np.put_along_axis(members, order, values=True, axis=1)
+    return members
 
 
 def _screened_column(target: str) -> str:
@@ -150,7 +195,8 @@ def _complete(ranking: pd.DataFrame) -> pd.DataFrame:
 def class_overlap_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
     """Rows of ``class_overlap`` for all pairs of classes; sets of more than half of the channels say nothing."""
     for ranking, k in _ranked_sizes(rankings, sizes, largest_share=0.5):
-        matrix = overlap.overlap_matrix(overlap.top_members(ranking.values, k))
+        sets = top_members(ranking.values, k).astype(np.float64)
+        matrix = sets @ sets.T / k
         for a, b in combinations(range(len(ranking.class_ids)), 2):
             yield {
                 "site": ranking.site,
@@ -172,8 +218,8 @@ def shared_channel_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> It
             "site": ranking.site,
             "k": k,
             "criterion": ranking.criterion,
-            "shared": overlap.shared_by_all(overlap.top_members(ranking.values, k)),
-            "shared_by_chance": overlap.shared_by_chance(channels, k, n_classes),
+            "shared": int(top_members(ranking.values, k).all(axis=0).sum()),
+            "shared_by_chance": shared_by_chance(channels, k, n_classes),
             "n_classes": n_classes,
         }
 
@@ -183,32 +229,9 @@ def popularity_rows(rankings: Iterable[Ranking]) -> Iterator[dict[str, Any]]:
     for ranking in rankings:
         if ranking.site == ALL_SITES:
             continue
-        for position, n_classes in overlap.first_choices(ranking.values).items():
-            yield {
-                "site": ranking.site,
-                "channel": int(ranking.channels[position]),
-                "criterion": ranking.criterion,
-                "n_classes": n_classes,
-            }
-
-
-def metric_correlation_rows(metrics: pd.DataFrame, spec: AuditSpec) -> Iterator[dict[str, Any]]:
-    """Rows of ``metric_correlation``: total awareness against each metric over classes (Fig. 10)."""
-    for index, metric in enumerate(METRICS):
-        known = metrics[["total_awareness", metric]].dropna().to_numpy(dtype=np.float64)
-        if len(known) < 3:
-            continue
-        x, y = known.T
-        random = random_generator(spec.seed, SHARED_CLASS, index, "bootstrap")
-        interval = bootstrap_pearson(x, y, spec.bootstraps, random)
-        yield {
-            "metric": metric,
-            "pearson": float(pearson(x, y)),
-            "spearman": spearman(x, y),
-            "ci_low": interval.low,
-            "ci_high": interval.high,
-            "n_classes": len(x),
-        }
+        firsts = ranking.channels[np.argmax(ranking.values, axis=1)]
+        for channel, n_classes in pd.Series(firsts).value_counts().items():
+            yield {"site": ranking.site, "channel": channel, "criterion": ranking.criterion, "n_classes": n_classes}
 
 
 def _ranked_sizes(
@@ -223,8 +246,3 @@ def _ranked_sizes(
 
 def _float(values: pd.Series) -> Array:
     return values.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _columns(rows: Iterable[dict[str, Any]]) -> Rows:
-    kept = list(rows)
-    return {name: [row[name] for row in kept] for name in kept[0]} if kept else {}

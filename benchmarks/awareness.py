@@ -1,0 +1,111 @@
+"""Awareness against the paper's Appendix A: a class at a time in closed form, several classes by samples.
+
+One site of 2,048 channels, as wide as the first of BigGAN-deep, with random spectral-normalised weights. Appendix A
+in float32, on all threads: as printed, where one call computes the probes of all latents of a class at once, and as
+a loop over latents, which needs no memory for them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from benchmarks.results import Result, compared
+from cawa_core.awareness import closed_form_awareness, monte_carlo_awareness
+from cawa_core.generators.base import AffineMap, Modulation
+
+CHANNELS, WIDTH, SAMPLES, CLASSES = 2048, 128, 10_000, 20
+"""Width is that of latents and of class embeddings."""
+TIMED_CLASSES = 3
+"""Of Appendix A beside samples of ours: it does the same work for each class."""
+Layer = Callable[[Tensor], Tensor]
+
+
+def run() -> Iterator[Result]:
+    """The closed form of one class at a time, then samples of 20 classes."""
+    modulation = random_modulation(CHANNELS, seed=0)
+    embeddings = torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(1))
+    yield from closed_form(modulation, embeddings)
+    yield from monte_carlo(modulation, embeddings)
+
+
+def closed_form(modulation: Modulation, embeddings: Tensor) -> Iterator[Result]:
+    """What answers Appendix A's two results, and all columns; a call for each class."""
+    scale, bias = layer(modulation.gain), layer(modulation.offset)
+    looped = functools.partial(latent_by_latent, scale, bias, embeddings[0])
+    printed = functools.partial(appendix_a, scale, bias, embeddings[0], SAMPLES, WIDTH)
+
+    def ours(diagnostics: bool) -> None:
+        for embedding in embeddings.split(1):
+            closed_form_awareness(modulation, embedding, diagnostics=diagnostics)
+
+    for columns, diagnostics, at_least in (("A and robust L", False, 1000), ("all columns", True, None)):
+        work = f"closed form, {columns}, {CLASSES} classes one at a time, {CHANNELS:,} channels"
+        call = functools.partial(ours, diagnostics)
+        against = f"Appendix A, a loop over {SAMPLES:,} latents (one class timed)"
+        yield compared(work, against, call, looped, repeats=5, counterpart_scale=CLASSES)
+        against = f"Appendix A as printed, {SAMPLES:,} latents at once (one class timed)"
+        yield compared(work, against, call, printed, at_least=at_least, repeats=7, counterpart_scale=CLASSES)
+
+
+def monte_carlo(modulation: Modulation, embeddings: Tensor) -> Iterator[Result]:
+    """Appendix A's results and the standard error, and all columns."""
+    scale, bias = layer(modulation.gain), layer(modulation.offset)
+    z = torch.randn(SAMPLES, WIDTH, generator=torch.Generator().manual_seed(2))
+
+    def theirs() -> None:
+        for embedding in embeddings[:TIMED_CLASSES]:
+            appendix_a(scale, bias, embedding, SAMPLES, WIDTH)
+
+    for columns, diagnostics, at_least in (("A, its standard error and L", False, 4), ("all columns", True, None)):
+        yield compared(
+            f"samples, {columns}, {CLASSES} classes, {CHANNELS:,} channels, {SAMPLES:,} latents",
+            f"Appendix A as printed in a loop over classes ({TIMED_CLASSES} timed)",
+            functools.partial(monte_carlo_awareness, modulation, embeddings, z, diagnostics=diagnostics),
+            theirs,
+            at_least=at_least,
+            repeats=3,
+            counterpart_scale=CLASSES / TIMED_CLASSES,
+        )
+
+
+def random_modulation(channels: int, seed: int) -> Modulation:
+    """Gain and offset by random linear layers ``[C, 256]`` of spectral norm 1 from (e, z)."""
+    random = torch.Generator().manual_seed(seed)
+
+    def one(constant: float) -> AffineMap:
+        weight = torch.randn(channels, 2 * WIDTH, generator=random)
+        weight /= torch.linalg.matrix_norm(weight, 2)
+        return AffineMap(torch.full((channels,), constant), weight[:, :WIDTH], weight[:, WIDTH:])
+
+    return Modulation(one(1.0), one(0.0))
+
+
+def layer(affine: AffineMap) -> Layer:
+    """The fully connected layer of a CCBN: (z, e) ``[n, 256]`` => gain or offset ``[n, C]``."""
+    weight = torch.cat([affine.from_latent, affine.from_class], dim=1)
+    return functools.partial(torch.nn.functional.linear, weight=weight, bias=affine.constant)
+
+
+def appendix_a(ccbn_scale: Layer, ccbn_bias: Layer, e: Tensor, num_samples: int, z_dim: int) -> tuple[Tensor, Tensor]:
+    """The paper's pseudo-code, line by line: category and latent awareness ``[C]`` of embedding e."""
+    z = torch.randn(num_samples, z_dim)
+    e = e.reshape(1, -1).repeat(num_samples, 1)
+    code = torch.cat([z, e], dim=1)
+    probe = -ccbn_bias(code) / ccbn_scale(code)
+    return -torch.mean(probe, dim=0), torch.var(probe, dim=0)
+
+
+def latent_by_latent(ccbn_scale: Layer, ccbn_bias: Layer, e: Tensor) -> tuple[Tensor, Tensor]:
+    """The same with a sum and a sum of squares of the probes of one latent after another."""
+    total, squares = torch.zeros(CHANNELS), torch.zeros(CHANNELS)
+    for _ in range(SAMPLES):
+        code = torch.cat([torch.randn(WIDTH), e])
+        probe = -ccbn_bias(code) / ccbn_scale(code)
+        total += probe
+        squares += probe * probe
+    mean = total / SAMPLES
+    return -mean, (squares - SAMPLES * mean * mean) / (SAMPLES - 1)

@@ -1,0 +1,140 @@
+"""The smoothed correlation's permutation null, for many classes of a site at once.
+
+A null value is Pearson's r of a predictor x with the effect y, put in a random order P and then smoothed. Smoothing is
+a linear map S (:func:`~cawa_core.statistics.correlation.smoothing_matrix`), so that with x centred and of norm 1
+
+    r = x·S y[P] / |S y[P] - mean| = (Sᵀx)·y[P] / sqrt(|S y[P]|² - n mean²)
+
+The numerators of all predictors are one matrix product with the permuted changes. The denominators do not depend
+on the predictor; S is banded (51 diagonals), so that |S y[P]|² is summed over dense blocks along its diagonal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cawa_core.parallel import map_in_threads
+from cawa_core.statistics.correlation import normalised, smoothing_matrix
+
+Array = NDArray[np.float64]
+
+CLASSES_AT_ONCE = 4
+"""Numerators are computed for all pairs of these and kept for a class with itself: few, so that little is wasted."""
+ELEMENTS_AT_ONCE = 400_000
+"""Permuted float32 values that are smoothed at once: they stay in a core's own cache."""
+ROWS_AT_ONCE = 16
+"""Rows of S in one dense block."""
+ROUNDING = 1e-5
+"""Null values this much nearer to zero than the observed one still count as equal: the arithmetic is float32, and a
+permutation that changes nothing must not fall on the wrong side."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PermutationNull:
+    """Null of each predictor and effect in each class: ``[predictors, effects, classes]``, NaN where undefined.
+
+    Attributes:
+        mean, std: of the smoothed r over permutations.
+        p_value: two-sided; (1 + permutations at least as far from zero) / (1 + permutations), never zero.
+    """
+
+    mean: Array
+    std: Array
+    p_value: Array
+
+
+def random_orders(n: int, permutations: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Random orders of n things, one a column: ``[n, permutations]``."""
+    return random.permuted(np.tile(np.arange(n)[:, None], permutations), axis=0)
+
+
+def permutation_null(x: Array, y: Array, observed: Array, orders: NDArray[np.int64]) -> PermutationNull:
+    """Null distribution of the smoothed r of every predictor with every effect, class by class.
+
+    Args:
+        x: predictors, each in ascending order, ``[predictors, classes, n]``; finite.
+        y: effects of masking in any order ``[effects, classes, n]``; finite.
+        observed: smoothed r ``[predictors, effects, classes]`` that the p-value is of.
+        orders: :func:`random_orders` ``[n, permutations]``; the same for all, so that the result of a class does not
+            depend on which others are there.
+    """
+    smoothing = smoothing_matrix(x.shape[-1])
+    kernel = _Kernel.build(smoothing, orders)
+    weights, effects = (normalised(x) @ smoothing).astype(np.float32), normalised(y).astype(np.float32)
+
+    def of_classes(start: int) -> tuple[Array, Array, Array]:
+        some = slice(start, start + CLASSES_AT_ONCE)
+        null = kernel.smoothed_r(torch.from_numpy(weights[:, some]), torch.from_numpy(effects[:, some]))
+        return _statistics(null, observed[:, :, some])
+
+    parts = map_in_threads(of_classes, range(0, x.shape[1], CLASSES_AT_ONCE))
+    return PermutationNull(*(np.concatenate(one, axis=-1) for one in zip(*parts, strict=True)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kernel:
+    """What all classes share.
+
+    Attributes:
+        orders: ``[n, permutations]``.
+        mean: mean of the smoothed values as weights of the values ``[n]``.
+        blocks: rows, columns and content of dense blocks of S that together hold all that is not zero.
+    """
+
+    orders: Tensor
+    mean: Tensor
+    blocks: tuple[tuple[slice, slice, Tensor], ...]
+
+    @classmethod
+    def build(cls, smoothing: Array, orders: NDArray[np.int64]) -> _Kernel:
+        blocks = []
+        for start in range(0, len(smoothing), ROWS_AT_ONCE):
+            rows = slice(start, min(start + ROWS_AT_ONCE, len(smoothing)))
+            used = np.flatnonzero(smoothing[rows].any(axis=0))
+            columns = slice(int(used[0]), int(used[-1]) + 1)
+            blocks.append((rows, columns, torch.from_numpy(smoothing[rows, columns].astype(np.float32))))
+        mean = torch.from_numpy(smoothing.mean(axis=0).astype(np.float32))
+        return cls(torch.from_numpy(orders), mean, tuple(blocks))
+
+    def smoothed_r(self, weights: Tensor, effects: Tensor) -> Tensor:
+        """Of Sᵀx ``[predictors, classes, n]`` and y ``[effects, classes, n]``, under every order.
+
+        Returns:
+            ``[predictors, permutations, effects, classes]``.
+        """
+        n_predictors, n_classes, n = weights.shape
+        table = effects.permute(2, 1, 0).reshape(n, -1).contiguous()  # [n, classes * effects]
+        left = torch.cat([weights.reshape(-1, n), self.mean[None]])  # [predictors * classes + 1, n]
+        null = torch.empty(n_predictors, self.orders.shape[1], len(effects), n_classes)
+        step, passes = max(1, ELEMENTS_AT_ONCE // table.numel()), None
+        for some, found in zip(self.orders.split(step, dim=1), null.split(step, dim=1), strict=True):
+            if passes is None or found.shape[1] < step:
+                passes = self._passes(found.shape[1] * table.shape[1])
+            permuted, smooth, products = passes
+            torch.index_select(table, 0, some.reshape(-1), out=permuted.view(-1, table.shape[1]))
+            numerators = left @ permuted  # [predictors * classes + 1, permutations * classes * effects]
+            for content, of, to in products:
+                torch.mm(content, of, out=to)
+            squares = smooth.square_().sum(dim=0) - n * numerators[-1].square()
+            norms = squares.clamp_min_(0).sqrt_().view(-1, n_classes, len(effects)).transpose(1, 2)
+            pairs = numerators[:-1].view(n_predictors, n_classes, -1, n_classes, len(effects))
+            torch.div(pairs.diagonal(dim1=1, dim2=3), norms, out=found)
+        return null
+
+    def _passes(self, width: int) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        """Room for permuted and smoothed values ``[n, width]``, and the products that lead from one to the other."""
+        permuted, smooth = torch.empty(2, len(self.orders), width)
+        return permuted, smooth, [(content, permuted[columns], smooth[rows]) for rows, columns, content in self.blocks]
+
+
+def _statistics(null: Tensor, observed: Array) -> tuple[Array, Array, Array]:
+    least = torch.from_numpy((np.abs(observed) - ROUNDING).astype(np.float32))[:, None]
+    reached = torch.count_nonzero(null.abs() >= least, dim=1).numpy()
+    p_value = np.where(np.isfinite(observed), (1 + reached) / (1 + null.shape[1]), np.nan)
+    std, mean = torch.std_mean(null, dim=1)
+    return mean.double().numpy(), std.double().numpy(), p_value

@@ -1,0 +1,158 @@
+"""One Parquet file of a table: written under its fixed schema, read by its digest."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cawa_core.digests import digest_of_bytes
+from cawa_core.errors import InputError
+from cawa_core.schemas import TABLES
+from cawa_core.tables.files import atomic_file
+
+Rows = Mapping[str, Sequence[Any]]
+"""Columns of a table by name."""
+
+AUDIT = b"cawa.audit"
+"""Key of a file's metadata: hash of the audit whose rows it holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFile:
+    """One Parquet file of a shard: its table, its path inside the folder, its rows and digest."""
+
+    table: str
+    file: str
+    rows: int
+    sha256: str
+
+
+def to_arrow(name: str, rows: Rows) -> pa.Table:
+    """Rows of a table under its fixed schema.
+
+    Raises:
+        ValueError: the columns are not those of the schema.
+    """
+    schema = TABLES[name].schema
+    if set(rows) != set(schema.names):
+        difference = sorted(set(rows) ^ set(schema.names))
+        raise ValueError(f"rows of {name} must have the columns of its schema; they differ in {', '.join(difference)}")
+    return pa.Table.from_arrays([_column(rows[field.name], field.type) for field in schema], schema=schema)
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401
+    made = isinstance(values, pa.Array | pa.ChunkedArray)
+    return values if made else pa.array(values, type=kind, from_pandas=True)
+
+
+def _writer(name: str, audit: str, sink: Any, repeating: Sequence[str] | None = None) -> pq.ParquetWriter:  # noqa: ANN401
+    """``repeating``: columns to write by dictionary, whole numbers then by differences; all but floats if left out."""
+    schema = TABLES[name].schema
+    whole = [field.name for field in schema if pa.types.is_integer(field.type)] if repeating is not None else []
+    if repeating is None:
+        # Floating-point columns hardly repeat: a dictionary of them costs time and space.
+        repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    encoding = dict.fromkeys([one for one in whole if one not in repeating], "DELTA_BINARY_PACKED") or None
+    own = schema.with_metadata({AUDIT: audit.encode()})
+    return pq.ParquetWriter(sink, own, compression="zstd", use_dictionary=list(repeating), column_encoding=encoding)
+
+
+def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
+    """Serialise rows of a table; the same rows of the same audit give the same bytes.
+
+    Raises:
+        ValueError: the columns are not those of the schema.
+    """
+    buffer, table = io.BytesIO(), to_arrow(name, rows)
+    with _writer(name, audit, buffer) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+def publish(folder: Path, shard: str, tables: Mapping[str, Rows], audit: str) -> tuple[PublishedFile, ...]:
+    """Write each table of a shard to its one file under ``folder/tables``; ``audit``: the hash it belongs to."""
+    published = []
+    for name, rows in tables.items():
+        content = to_parquet(name, rows, audit)
+        file = f"tables/{name}/part-{shard}.parquet"
+        with atomic_file(folder / file) as sink:
+            sink.write(content)
+        n_rows = len(next(iter(rows.values())))
+        published.append(PublishedFile(name, file, n_rows, sink.sha256))
+    return tuple(published)
+
+
+def publish_groups(
+    folder: Path, shard: str, name: str, groups: Iterable[Rows], audit: str, repeating: Sequence[str] | None = None
+) -> PublishedFile:
+    """Write a table as row groups, one at a time: memory holds one group, never the file.
+
+    Args:
+        repeating: columns of few values, to write by dictionary; whole numbers then are written by differences, which
+            cost next to nothing where they count or stand still. All but floats when left out.
+    """
+    file, n_rows = f"tables/{name}/part-{shard}.parquet", 0
+    with atomic_file(folder / file) as sink, _writer(name, audit, sink, repeating) as writer:
+        for rows in groups:
+            table = to_arrow(name, rows)
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            n_rows += len(table)
+    return PublishedFile(name, file, n_rows, sink.sha256)
+
+
+def open_verified(folder: Path, published: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
+    """A recorded file, read in whole and compared with its digest: what is parsed is what was compared.
+
+    Args:
+        text_as_codes: text columns to read as dictionaries.
+
+    Raises:
+        InputError: it is missing, damaged, or has the columns of another version.
+    """
+    path = folder / published.file
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run the audit again to compute it anew") from None
+    if digest_of_bytes(content) != published.sha256:
+        raise InputError(
+            f"{path} does not have the digest that manifest.json records; "
+            "remove the file and run the audit again to compute it anew"
+        )
+    opened = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
+    if _types(opened.schema_arrow) != _types(TABLES[published.table].schema):
+        raise InputError(
+            f"{published.file} does not have the columns of table {published.table}; run the audit in a new folder"
+        )
+    return opened
+
+
+def row_groups_with(file: pq.ParquetFile, wanted: Mapping[str, Collection[int]]) -> list[int]:
+    """Row groups that may hold a wanted value of each whole-number column, by their recorded ranges; none: any."""
+    columns = {file.schema_arrow.get_field_index(name): values for name, values in wanted.items() if len(values)}
+
+    def may_hold(group: int) -> bool:
+        for column, values in columns.items():
+            known = file.metadata.row_group(group).column(column).statistics
+            if known is not None and known.has_min_max and not any(known.min <= one <= known.max for one in values):
+                return False
+        return True
+
+    return [group for group in range(file.num_row_groups) if may_hold(group)]
+
+
+def _types(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
+    """Columns and their types, text being text however it is read."""
+    plain = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
+    return list(zip(schema.names, plain, strict=True))
+
+
+def audit_of(file: pq.ParquetFile) -> str:
+    """The hash of the audit that a file says it belongs to."""
+    return str((file.metadata.metadata or {}).get(AUDIT, b"none").decode()[:12])

@@ -1,0 +1,42 @@
+"""What a finished shard leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from cawa_core.tables.parquet import PublishedFile
+
+
+@dataclasses.dataclass(frozen=True)
+class Receipt:
+    """What a finished shard leaves behind: what it covers, its files, how and where it was computed.
+
+    Attributes:
+        shard: its name.
+        stage: the stage that it is a part of.
+        class_ids, sites: the block that it covers; no sites where the stage does not go by site.
+        files: what was published.
+        seconds, device: how long it took, and where.
+    """
+
+    shard: str
+    stage: str
+    class_ids: tuple[int, ...]
+    sites: tuple[int, ...]
+    files: tuple[PublishedFile, ...]
+    seconds: float
+    device: str
+
+    def as_entry(self) -> dict[str, Any]:
+        """Plain JSON-able data, the name left out."""
+        entry = dataclasses.asdict(self)
+        del entry["shard"]
+        return entry
+
+    @classmethod
+    def of_entry(cls, shard: str, entry: dict[str, Any]) -> Receipt:
+        """The reverse of :meth:`as_entry`; raises KeyError or TypeError where it is none."""
+        files = tuple(PublishedFile(**file) for file in entry["files"])
+        class_ids, sites = tuple(entry["class_ids"]), tuple(entry["sites"])
+        return cls(shard, entry["stage"], class_ids, sites, files, entry["seconds"], entry["device"])

@@ -1,0 +1,114 @@
+"""From the stages' tables to the derived ones, one site after another: memory holds two sites, never the model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cawa_core.schemas import TABLES
+from cawa_core.specs import AuditSpec
+from cawa_core.tables import Manifest, PublishedFile, Receipt, Rows, publish, publish_groups
+from workflows.aggregate.class_overlap import REPEATING, class_overlap_groups
+from workflows.aggregate.masking_correlation import masking_correlation_columns
+from workflows.aggregate.metric_correlation import metric_correlation_rows
+from workflows.aggregate.rankings import EverySite, Ranking, site_rankings
+from workflows.aggregate.shared_channels import popularity_rows, shared_channel_rows
+from workflows.aggregate.site_values import (
+    SiteAwareness,
+    SiteMasking,
+    every_row_sampled,
+    site_awareness,
+    site_masking,
+)
+
+DERIVED = "aggregate"
+"""Stage name of the derived tables in the manifest."""
+
+Made = TypeVar("Made")
+
+
+def publish_derived_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> None:
+    """Write every derived table that the recorded stages allow, and record them.
+
+    Args:
+        audit: hash of the audit that they belong to.
+    """
+    start = time.perf_counter()
+    files = [*_channel_tables(manifest, spec, audit), *_metric_table(manifest, spec, audit)]
+    manifest.add(Receipt(DERIVED, DERIVED, (), (), tuple(files), round(time.perf_counter() - start, 3), "driver"))
+
+
+def _metric_table(manifest: Manifest, spec: AuditSpec, audit: str) -> tuple[PublishedFile, ...]:
+    metrics = manifest.table("class_metrics")
+    rows = _columns(metric_correlation_rows(metrics, spec)) if len(metrics) > 2 else {}
+    return publish(manifest.folder, "all", {"metric_correlation": rows}, audit) if rows else ()
+
+
+def _channel_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> list[PublishedFile]:
+    """The next site is read, and the overlaps of the last are written, while one is computed."""
+    largest = max((*spec.overlap_k, *spec.shared_k))
+    everywhere, correlations, by_site = EverySite(), [], []
+    with ThreadPoolExecutor(1) as writer:
+
+        def overlaps(part: str, rankings: list[Ranking]) -> Future[list[PublishedFile]]:
+            groups = class_overlap_groups(rankings, spec.overlap_k)
+            return writer.submit(_publish_overlaps, manifest, part, groups, audit)
+
+        written: list[Future[list[PublishedFile]]] = []
+        for site, awareness, masking in _read_ahead(_sites(manifest)):
+            rankings = list(site_rankings(site, awareness, masking, largest))
+            everywhere.add(rankings, awareness.known.shape[1])
+            by_site += rankings
+            written.append(overlaps(f"s{site:02d}", rankings))
+            if masking is not None:
+                correlations.append(masking_correlation_columns(awareness.class_ids, site, masking, spec))
+        if by_site:
+            written.append(overlaps("all", everywhere.rankings()))
+        tables = {
+            "masking_correlation": _joined(correlations),
+            "shared_channels": _columns(shared_channel_rows(by_site, spec.shared_k)),
+            "top_channel_popularity": _columns(popularity_rows(by_site)),
+        }
+        some = {name: rows for name, rows in tables.items() if rows}
+        return [*(file for one in written for file in one.result()), *publish(manifest.folder, "all", some, audit)]
+
+
+def _publish_overlaps(manifest: Manifest, part: str, groups: Iterator[Rows], audit: str) -> list[PublishedFile]:
+    """One file of a site's overlaps; none where there are no pairs."""
+    first = next(groups, None)
+    if first is None:
+        return []
+    return [publish_groups(manifest.folder, part, "class_overlap", chain([first], groups), audit, REPEATING)]
+
+
+def _sites(manifest: Manifest) -> Iterator[tuple[int, SiteAwareness, SiteMasking | None]]:
+    sites, masked = manifest.sites("awareness"), manifest.sites("masking")
+    all_sampled = every_row_sampled(manifest, sites)
+    for site in sites:
+        awareness = site_awareness(manifest, site, all_sampled)
+        yield site, awareness, site_masking(manifest, site, awareness) if site in masked else None
+
+
+def _read_ahead(items: Iterator[Made]) -> Iterator[Made]:
+    """The same items, the next made in a thread while one is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        pending = reader.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = reader.submit(next, items, None)
+            yield item
+
+
+def _joined(parts: list[Mapping[str, Any]]) -> Rows:
+    kept = [part for part in parts if len(part["class_id"])]
+    names = TABLES["masking_correlation"].columns
+    return {name: np.concatenate([part[name] for part in kept]) for name in names} if kept else {}
+
+
+def _columns(rows: Iterable[dict[str, Any]]) -> Rows:
+    kept = list(rows)
+    return {name: [row[name] for row in kept] for name in kept[0]} if kept else {}

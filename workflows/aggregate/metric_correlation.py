@@ -1,0 +1,34 @@
+"""Rows of ``metric_correlation``: total awareness against each class metric (Fig. 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cawa_core.schemas import METRICS
+from cawa_core.seeds import SHARED_CLASS, random_generator
+from cawa_core.specs import AuditSpec
+from cawa_core.statistics.correlation import pearson, spearman
+from cawa_core.statistics.intervals import bootstrap_pearson
+
+
+def metric_correlation_rows(metrics: pd.DataFrame, spec: AuditSpec) -> Iterator[dict[str, Any]]:
+    """One row a metric that at least three classes have, over classes."""
+    for index, metric in enumerate(METRICS):
+        known = metrics[["total_awareness", metric]].dropna().to_numpy(dtype=np.float64)
+        if len(known) < 3:
+            continue
+        x, y = known.T
+        random = random_generator(spec.seed, SHARED_CLASS, index, "bootstrap")
+        interval = bootstrap_pearson(x, y, spec.bootstraps, random)
+        yield {
+            "metric": metric,
+            "pearson": float(pearson(x, y)),
+            "spearman": float(spearman(x, y)),
+            "ci_low": interval.low,
+            "ci_high": interval.high,
+            "n_classes": len(x),
+        }
