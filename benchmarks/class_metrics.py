@@ -84,7 +84,7 @@ def fid() -> Iterator[Result]:
     work = f"FID of {REALS:,} reals and the moments of {FAKES:,} fakes, {FID_DIM:,}-d"
     gap = abs(ours() / float(torchmetrics_compute()) - 1)
     facts = {"relative difference": gap, "moments s": spent[0], "torchmetrics moments s": spent[1]}
-    yield compared(work, "torchmetrics", ours, torchmetrics_compute, at_least=5, repeats=3, warm_up=False, facts=facts)
+    yield compared(work, "torchmetrics", ours, torchmetrics_compute, at_least=30, repeats=3, warm_up=False, facts=facts)
     statistics = [_statistics(one) for one in (real, moments)]
     fidelity = functools.partial(fid_statistics_to_metric, *statistics, verbose=False)
     yield compared(work, "torch-fidelity", ours, fidelity, at_least=4, repeats=3, warm_up=False)
@@ -142,6 +142,7 @@ def kid() -> Result:
         lambda: kernel_distance(real=real, fake=fake),
         functools.partial(subsets, verbose=False),
         repeats=3,
+        warm_up=False,
     )
 
 

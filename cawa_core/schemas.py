@@ -70,7 +70,7 @@ METRICS = {
     "density": (F32, "mean number of real balls around a fake, over k; >= 0"),
     "coverage": (F32, "share of reals with a fake in their ball, in [0, 1]"),
     "fid": (F32, "Fréchet distance of the features; >= 0, biased upwards for few samples"),
-    "kid": (F32, "unbiased squared maximum mean discrepancy, cubic kernel"),
+    "kid": (F32, "unbiased squared maximum mean discrepancy, cubic kernel; of at most 10,000 samples a side"),
     "ms_ssim": (F32, "mean multi-scale structural similarity over pairs of fakes; high: little diversity"),
     "classifier_accuracy": (F32, "share of fakes that the evaluator gives to their class"),
 }

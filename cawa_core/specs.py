@@ -83,7 +83,7 @@ class AuditSpec:
         "masks of a few; two_precisions corrects bfloat16 masks in the same way; screening is the gradient alone.",
     )
     exact_latents: Annotated[int, Field(ge=8)] = option(
-        32, "Latents that regression and two_precisions mask exactly; where there is a target, those to begin with."
+        16, "Latents that regression and two_precisions mask exactly; where there is a target, those to begin with."
     )
     target_stderr: Annotated[float, Field(ge=0)] = option(
         0.0, "Add latents, mask by mask, until the standard error of score_change is this small; 0: the same for all."
@@ -91,7 +91,7 @@ class AuditSpec:
     top: Annotated[int, Field(ge=0)] = option(
         0, "Mask only so many channel groups of each class, those that screening puts first; 0: all."
     )
-    control_latents: Annotated[int, Field(ge=2)] = option(64, "Latents a class for the control masks.")
+    control_latents: Annotated[int, Field(ge=2)] = option(32, "Latents a class for the control masks.")
     masking_group_size: Count = option(1, "Channels masked together, neighbours in awareness order.")
     control_fraction: Fraction = option(0.1, "Share of a site's channels that the control masks hide.")
     control_repeats: Count = option(8, "Random control masks a class and site.")

@@ -97,6 +97,7 @@ def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:
         paint(figure.add_subplot())
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+        figure.set_layout_engine("none")  # keeps what was laid out: it is most of the time
         figure.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return Picture(name, alt, svg.getvalue().decode(), png.getvalue())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -68,11 +69,16 @@ def _correlations(predictors: Array, effects: Array, orders: NDArray[np.int64]) 
     shape = n_predictors, len(effects), n_classes
     if n < FEWEST_GROUPS:
         return MaskingCorrelations(np.full(shape, n), *(np.full(shape, np.nan) for _ in range(6)))
-    smoothing = smoothing_matrix(n).T
+    smoothing = torch.from_numpy(smoothing_matrix(n).T.copy())
     order = np.argsort(predictors, axis=-1, kind="stable")
     x = np.take_along_axis(predictors, order, axis=-1)
     in_order = (np.take_along_axis(effects, one[None], axis=-1) for one in order)
-    observed = np.stack([pearson(values, own @ smoothing) for values, own in zip(x, in_order, strict=True)])
+    observed = np.stack(
+        [
+            pearson(values, np.asarray(torch.from_numpy(own) @ smoothing))
+            for values, own in zip(x, in_order, strict=True)
+        ]
+    )
     varies = (np.ptp(predictors, axis=-1) > 0)[:, None] & (np.ptp(effects, axis=-1) > 0)
     observed = np.where(varies, observed, np.nan)
     null = permutation_null(x, effects, observed, orders)

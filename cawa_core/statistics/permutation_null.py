@@ -65,11 +65,12 @@ def permutation_null(x: Array, y: Array, observed: Array, orders: NDArray[np.int
     """
     smoothing = smoothing_matrix(x.shape[-1])
     kernel = _Kernel.build(smoothing, orders)
-    weights, effects = (normalised(x) @ smoothing).astype(np.float32), normalised(y).astype(np.float32)
+    weights = torch.from_numpy(normalised(x)) @ torch.from_numpy(smoothing)
+    effects = torch.from_numpy(normalised(y))
 
     def of_classes(start: int) -> tuple[Array, Array, Array]:
         some = slice(start, start + CLASSES_AT_ONCE)
-        null = kernel.smoothed_r(torch.from_numpy(weights[:, some]), torch.from_numpy(effects[:, some]))
+        null = kernel.smoothed_r(weights[:, some].float(), effects[:, some].float())
         return _statistics(null, observed[:, :, some])
 
     parts = map_in_threads(of_classes, range(0, x.shape[1], CLASSES_AT_ONCE))
@@ -133,8 +134,10 @@ class _Kernel:
 
 
 def _statistics(null: Tensor, observed: Array) -> tuple[Array, Array, Array]:
-    least = torch.from_numpy((np.abs(observed) - ROUNDING).astype(np.float32))[:, None]
-    reached = torch.count_nonzero(null.abs() >= least, dim=1).numpy()
-    p_value = np.where(np.isfinite(observed), (1 + reached) / (1 + null.shape[1]), np.nan)
-    std, mean = torch.std_mean(null, dim=1)
-    return mean.double().numpy(), std.double().numpy(), p_value
+    count = null.shape[1]
+    least = torch.from_numpy(np.clip(np.abs(observed) - ROUNDING, 0, None).astype(np.float32))[:, None]
+    squares = null.square()
+    reached = (squares >= least.square()).sum(dim=1, dtype=torch.int32).numpy()
+    mean, square = (values.sum(dim=1).double().numpy() / count for values in (null, squares))
+    std = np.sqrt(np.clip(square - mean**2, 0, None) * count / (count - 1))
+    return mean, std, np.where(np.isfinite(observed), (1 + reached) / (1 + count), np.nan)

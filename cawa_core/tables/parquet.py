@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,13 +34,13 @@ class PublishedFile:
     sha256: str
 
 
-def to_arrow(name: str, rows: Rows) -> pa.Table:
-    """Rows of a table under its fixed schema.
+def to_arrow(name: str, rows: Rows, schema: pa.Schema | None = None) -> pa.Table:
+    """Rows of a table under its fixed schema, or under one with text as codes.
 
     Raises:
         ValueError: the columns are not those of the schema.
     """
-    schema = TABLES[name].schema
+    schema = schema or TABLES[name].schema
     if set(rows) != set(schema.names):
         difference = sorted(set(rows) ^ set(schema.names))
         raise ValueError(f"rows of {name} must have the columns of its schema; they differ in {', '.join(difference)}")
@@ -51,16 +52,8 @@ def _column(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:  # no
     return values if made else pa.array(values, type=kind, from_pandas=True)
 
 
-def _writer(name: str, audit: str, sink: Any, repeating: Sequence[str] | None = None) -> pq.ParquetWriter:  # noqa: ANN401
-    """``repeating``: columns to write by dictionary, whole numbers then by differences; all but floats if left out."""
-    schema = TABLES[name].schema
-    whole = [field.name for field in schema if pa.types.is_integer(field.type)] if repeating is not None else []
-    if repeating is None:
-        # Floating-point columns hardly repeat: a dictionary of them costs time and space.
-        repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    encoding = dict.fromkeys([one for one in whole if one not in repeating], "DELTA_BINARY_PACKED") or None
-    own = schema.with_metadata({AUDIT: audit.encode()})
-    return pq.ParquetWriter(sink, own, compression="zstd", use_dictionary=list(repeating), column_encoding=encoding)
+def _with_audit(schema: pa.Schema, audit: str) -> pa.Schema:
+    return schema.with_metadata({AUDIT: audit.encode()})
 
 
 def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
@@ -69,9 +62,10 @@ def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
     Raises:
         ValueError: the columns are not those of the schema.
     """
-    buffer, table = io.BytesIO(), to_arrow(name, rows)
-    with _writer(name, audit, buffer) as writer:
-        writer.write_table(table)
+    buffer, table = io.BytesIO(), to_arrow(name, rows, _with_audit(TABLES[name].schema, audit))
+    # Floating-point columns hardly repeat: a dictionary of them costs time and space.
+    repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=repeating)
     return buffer.getvalue()
 
 
@@ -88,19 +82,46 @@ def publish(folder: Path, shard: str, tables: Mapping[str, Rows], audit: str) ->
     return tuple(published)
 
 
+CODES = pa.dictionary(pa.int8(), pa.string())
+"""Text of few values."""
+
+
 def publish_groups(
-    folder: Path, shard: str, name: str, groups: Iterable[Rows], audit: str, repeating: Sequence[str] | None = None
+    folder: Path,
+    shard: str,
+    name: str,
+    groups: Iterable[Rows],
+    audit: str,
+    counting: Sequence[str] = (),
+    repeating: Sequence[str] = (),
 ) -> PublishedFile:
-    """Write a table as row groups, one at a time: memory holds one group, never the file.
+    """Write a large table as row groups, one at a time: memory holds one group, never the file.
 
     Args:
-        repeating: columns of few values, to write by dictionary; whole numbers then are written by differences, which
-            cost next to nothing where they count or stand still. All but floats when left out.
+        groups: rows, their text as codes (:data:`CODES`).
+        counting: whole numbers that grow slowly, which are written by their differences.
+        repeating: columns of few values, which are written by a dictionary.
     """
-    file, n_rows = f"tables/{name}/part-{shard}.parquet", 0
-    with atomic_file(folder / file) as sink, _writer(name, audit, sink, repeating) as writer:
+    file, n_rows, schema = f"tables/{name}/part-{shard}.parquet", 0, TABLES[name].schema
+    coded = pa.schema([field.with_type(CODES) if field.type == pa.string() else field for field in schema])
+    text = [field.name for field in schema if field.type == pa.string()]
+    # Readers are to see the table's own schema, and text as text.
+    shown = base64.b64encode(_with_audit(schema, audit).serialize().to_pybytes())
+    with (
+        atomic_file(folder / file) as sink,
+        pq.ParquetWriter(
+            sink,
+            coded,
+            compression="zstd",
+            use_dictionary=[*text, *repeating],
+            column_encoding=dict.fromkeys(counting, "DELTA_BINARY_PACKED") or None,
+            write_statistics=[one.name for one in schema if pa.types.is_integer(one.type) and one.name not in counting],
+            store_schema=False,
+        ) as writer,
+    ):
+        writer.add_key_value_metadata({AUDIT: audit.encode(), b"ARROW:schema": shown})
         for rows in groups:
-            table = to_arrow(name, rows)
+            table = to_arrow(name, rows, coded)
             writer.write_table(table, row_group_size=max(1, len(table)))
             n_rows += len(table)
     return PublishedFile(name, file, n_rows, sink.sha256)

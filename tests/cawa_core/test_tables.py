@@ -4,6 +4,7 @@ import os
 from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,6 +12,7 @@ from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
 from cawa_core.tables import Manifest, Receipt, publish, publish_groups, to_parquet, write_atomically
 from cawa_core.tables.manifest import FEW_LINES
+from cawa_core.tables.parquet import CODES
 
 ROWS = {"site": [0], "name": ["a"], "channels": [4], "resolution": [7], "inert_channels": [[]]}
 
@@ -138,12 +140,18 @@ def test_rows_of_some_sites_and_classes_alone(tmp_path):
 def test_row_groups_are_written_and_read_one_at_a_time(tmp_path):
     manifest = Manifest.read(tmp_path)
     columns = TABLES["shared_channels"].schema.names
-    groups = [{name: ["x"] * n if name == "criterion" else [n] * n for name in columns} for n in (3, 0, 5)]
-    file = publish_groups(tmp_path, "all", "shared_channels", iter(groups), "audit", repeating=["criterion"])
+    groups = [
+        {name: pa.array(["x"] * n, CODES) if name == "criterion" else [n] * n for name in columns} for n in (3, 0, 5)
+    ]
+    file = publish_groups(tmp_path, "all", "shared_channels", iter(groups), "audit", ["k"], ["shared"])
     manifest.add(Receipt("aggregate", "aggregate", (), (), (file,), 0, "cpu"))
     assert file.rows == 8
     assert [len(group) for group in manifest.row_groups("shared_channels", ["k"])] == [3, 0, 5]
     assert manifest.table("shared_channels").k.tolist() == [3] * 3 + [5] * 5
+    schema = pq.read_schema(tmp_path / file.file)
+    assert schema.equals(TABLES["shared_channels"].schema)
+    assert schema.metadata[b"cawa.audit"] == b"audit"
+    assert schema.field("k").metadata[b"meaning"] == b"size of the top sets"
     with pytest.raises(RuntimeError, match="half way"):
         publish_groups(tmp_path, "all", "shared_channels", failing(groups), "audit")
     assert manifest.table("shared_channels").k.tolist() == [3] * 3 + [5] * 5

@@ -167,7 +167,7 @@ def test_a_class_has_the_same_null_whatever_others_are_there(tmp_path):
 
 
 def test_a_failure_of_a_writer_is_not_lost(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(derived_tables, "publish_groups", full)

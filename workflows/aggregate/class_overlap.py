@@ -13,24 +13,24 @@ from cawa_core.statistics.overlap import overlap_counts
 from cawa_core.tables import Rows
 from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking
 
-REPEATING = ("criterion", "overlap")
-"""Columns of few values; the others stand still or count: all pairs of 1,000 classes take about 200 kilobytes."""
+ENCODING = {"counting": ("class_a", "class_b"), "repeating": ("overlap",)}
+"""How the columns are written: all pairs of 1,000 classes then take about 200 kilobytes."""
 
 
 def class_overlap_groups(rankings: Iterable[Ranking], sizes: Sequence[int]) -> Iterator[Rows]:
     """All pairs of classes, in ascending order, for each ranking and size of the top sets."""
     for ranking in rankings:
         n_classes = len(ranking.class_ids)
-        a, b = np.triu_indices(n_classes, 1)
-        ids = ranking.class_ids.astype(np.int32)
-        classes = {"class_a": pa.array(ids[a]), "class_b": pa.array(ids[b])}
+        pairs = np.triu(np.ones((n_classes, n_classes), np.bool_), 1)
+        ids = np.broadcast_to(ranking.class_ids.astype(np.int32), pairs.shape)
+        classes = {"class_a": pa.array(ids.T[pairs]), "class_b": pa.array(ids[pairs])}
         for k in sizes:
-            if k <= math.floor(LARGEST_OVERLAP_SHARE * ranking.n_channels) and len(a):
+            if k <= math.floor(LARGEST_OVERLAP_SHARE * ranking.n_channels) and n_classes > 1:
                 shares = (np.arange(k + 1) / k).astype(np.float32)
                 yield {
                     **classes,
-                    "overlap": shares[overlap_counts(ranking.top[:, :k])[a, b]],
-                    **_constants(len(a), ranking, k),
+                    "overlap": shares[overlap_counts(ranking.top[:, :k])[pairs]],
+                    **_constants(len(classes["class_a"]), ranking, k),
                 }
 
 
@@ -38,8 +38,9 @@ def _constants(n: int, ranking: Ranking, k: int) -> Rows:
     values = {
         "site": ranking.site,
         "k": k,
-        "criterion": ranking.criterion,
         "overlap_by_chance": k / ranking.n_channels,
     }
     schema = TABLES["class_overlap"].schema
-    return {name: pa.repeat(pa.scalar(value, schema.field(name).type), n) for name, value in values.items()}
+    columns = {name: pa.repeat(pa.scalar(value, schema.field(name).type), n) for name, value in values.items()}
+    code = pa.repeat(pa.scalar(0, pa.int8()), n)
+    return columns | {"criterion": pa.DictionaryArray.from_arrays(code, pa.array([ranking.criterion]))}

@@ -13,7 +13,7 @@ import numpy as np
 from cawa_core.schemas import TABLES
 from cawa_core.specs import AuditSpec
 from cawa_core.tables import Manifest, PublishedFile, Receipt, Rows, publish, publish_groups
-from workflows.aggregate.class_overlap import REPEATING, class_overlap_groups
+from workflows.aggregate.class_overlap import ENCODING, class_overlap_groups
 from workflows.aggregate.masking_correlation import masking_correlation_columns
 from workflows.aggregate.metric_correlation import metric_correlation_rows
 from workflows.aggregate.rankings import EverySite, Ranking, site_rankings
@@ -83,7 +83,7 @@ def _publish_overlaps(manifest: Manifest, part: str, groups: Iterator[Rows], aud
     first = next(groups, None)
     if first is None:
         return []
-    return [publish_groups(manifest.folder, part, "class_overlap", chain([first], groups), audit, REPEATING)]
+    return [publish_groups(manifest.folder, part, "class_overlap", chain([first], groups), audit, **ENCODING)]
 
 
 def _sites(manifest: Manifest) -> Iterator[tuple[int, SiteAwareness, SiteMasking | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -53,19 +54,9 @@ class ClassResamples:
 
 def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dict[str, Any]:
     """All sections that the recorded tables allow; a missing stage leaves its section null."""
-
-    resamples = ClassResamples(spec.seed, spec.bootstraps)
-    mantel = random_generator(spec.seed, SHARED_CLASS, 0, "mantel")
-    tables = {name: manifest.table(name) for name in _NEEDED}
-    sections = {
-        "masking_prediction": masking_prediction(tables["masking_correlation"], resamples),
-        "masking_controls": masking_controls(tables["masking_controls"], resamples),
-        "overlap": overlap_summary(manifest, tables["class_centroids"], spec.permutations, mantel),
-        "sharing": sharing(tables["shared_channels"]),
-        "class_metrics": class_metric_summary(tables["class_metrics"], tables["class_metric_floor"]),
-        "metric_correlation": _records(tables["metric_correlation"]),
-        "heavy_tails": heavy_tails(manifest),
-    }
+    with ThreadPoolExecutor(1) as reader:
+        tails = reader.submit(heavy_tails, manifest)  # reads most, while the rest computes
+        sections = {**_sections(manifest, spec), "heavy_tails": tails.result()}
     seconds = pd.Series([one.seconds for one in manifest.receipts.values()], dtype=float)
     by_stage = seconds.groupby([one.stage for one in manifest.receipts.values()]).sum().round(1)
     return _plain(
@@ -82,15 +73,17 @@ def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dic
     )
 
 
-_NEEDED = (
-    "masking_correlation",
-    "masking_controls",
-    "class_centroids",
-    "shared_channels",
-    "class_metrics",
-    "class_metric_floor",
-    "metric_correlation",
-)
+def _sections(manifest: Manifest, spec: AuditSpec) -> dict[str, Any]:
+    resamples = ClassResamples(spec.seed, spec.bootstraps)
+    mantel = random_generator(spec.seed, SHARED_CLASS, 0, "mantel")
+    return {
+        "masking_prediction": masking_prediction(manifest.table("masking_correlation"), resamples),
+        "masking_controls": masking_controls(manifest.table("masking_controls"), resamples),
+        "overlap": overlap_summary(manifest, manifest.table("class_centroids"), spec.permutations, mantel),
+        "sharing": sharing(manifest.table("shared_channels")),
+        "class_metrics": class_metric_summary(manifest.table("class_metrics"), manifest.table("class_metric_floor")),
+        "metric_correlation": _records(manifest.table("metric_correlation")),
+    }
 
 
 def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) -> list[dict[str, Any]] | None:
