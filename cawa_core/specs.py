@@ -73,8 +73,8 @@ class AuditSpec:
         0, "How many classes, evenly spread, Monte Carlo samples beside the closed form; 0: all."
     )
     masking_latents: Annotated[int, Field(ge=2)] = option(
-        1000,
-        "Latents a class for masking, as in the paper: exact masks them, the other estimators screen them or mask them "
+        512,
+        "Latents a class for masking (the paper: 1000): exact masks them, the other estimators screen them or mask them "
         "in bfloat16.",
     )
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
@@ -91,7 +91,7 @@ class AuditSpec:
     top: Annotated[int, Field(ge=0)] = option(
         0, "Mask only so many channel groups of each class, those that screening puts first; 0: all."
     )
-    control_latents: Annotated[int, Field(ge=2)] = option(32, "Latents a class for the control masks.")
+    control_latents: Annotated[int, Field(ge=2)] = option(16, "Latents a class for the control masks.")
     masking_group_size: Count = option(1, "Channels masked together, neighbours in awareness order.")
     control_fraction: Fraction = option(0.1, "Share of a site's channels that the control masks hide.")
     control_repeats: Count = option(8, "Random control masks a class and site.")

@@ -15,6 +15,7 @@ IMAGENET_AUDIT = {
     "manifold_features": "vgg16",
     "real_images": "",
     "masking_estimator": "exact",
+    "masking_latents": 1000,
     "monte_carlo_classes": 10,
 }
 """The paper's evaluators (Appendix H) and exact masks of a fixed number of latents (sec. 4.1); real images are the
