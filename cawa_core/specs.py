@@ -74,8 +74,8 @@ class AuditSpec:
     )
     masking_latents: Annotated[int, Field(ge=2)] = option(
         512,
-        "Latents a class for masking (the paper: 1000): exact masks them, the other estimators screen them or mask them "
-        "in bfloat16.",
+        "Latents a class for masking (the paper: 1000): exact masks them, the other estimators screen them, or mask "
+        "them in bfloat16.",
     )
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
         "regression",
