@@ -22,6 +22,7 @@ Indices = NDArray[np.int64]
 ExactScores = Callable[[range, Indices], tuple[Array, Array]]
 """Latents and masks, both by index => log-probabilities without ``[n]`` and with each mask ``[m, n]``."""
 
+SIGNED = ("score_change", "log_score_change")
 AIMED_AT = "score_change"
 """The effect whose standard error a target is for."""
 PEERS_WEIGH = 32
@@ -99,6 +100,9 @@ def estimated_effects(exact: ExactScores, cheap: dict[str, Array], plan: Samplin
         n_samples[active[enough]], active, start = stop, active[~enough], stop
         if not len(active):
             break
+    for name in SIGNED:  # each is estimated by itself; the mean of a size is no smaller than the size of a mean
+        size = estimates[f"{name}_abs"].mean
+        np.maximum(size, np.abs(estimates[name].mean), out=size)
     exact_or_regression = np.where(estimates[AIMED_AT].helped, "regression", "exact")
     method = np.where(n_samples > 0, exact_or_regression, "screening")
     return MaskingEstimates(effect_columns(estimates), method, n_samples)
