@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from cawa_core.errors import InputError
 from cawa_core.rendering.report import build_report, summary_digest
 from cawa_core.rendering.sections.base import shown
-from cawa_core.rendering.sections.curve_pairs import curve_pairs
+from cawa_core.rendering.sections.masking import curve_pairs
 from cawa_core.schemas import ALL_SITES, TABLES
 from cawa_core.tables import Manifest, write_atomically
 from workflows.folder import read_audit

@@ -26,16 +26,15 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     if correlations.empty:
         return None
     names = class_names(summary)
-    by_awareness = correlations[correlations.predictor == "category_awareness"].dropna(subset="pearson_smoothed")
-    if by_awareness.empty:
+    if not curve_pairs(correlations):
         return None  # one or two groups a site, or no change at all
     pictures, rows = [], []
     for target, words in TARGET_WORDS.items():
-        own = by_awareness[by_awareness.target == target].sort_values("pearson_smoothed", ascending=False)
+        own = _ranked(correlations, target)
         pictures.append(figures.null_band(f"null-{target}", f"{words.capitalize()}, all pairs", records(own)))
-        middle = own.iloc[[len(own) // 2]]
-        for place, row in enumerate(records(pd.concat([own.head(CURVES), middle]))):
-            rank = "median pair" if place == len(own.head(CURVES)) else f"no. {place + 1}"
+        shown = _shown(own)
+        for place, row in enumerate(records(shown)):
+            rank = "median pair" if place == len(shown) - 1 else f"no. {place + 1}"
             pictures.append(_curve(tables, row, names[row["class_id"]], words, rank))
         rows += [{**row, "class": names[row["class_id"]], "words": words} for row in records(own)]
     columns = {
@@ -58,6 +57,23 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     )
     table = table_of("Category awareness against the effect of masking, every class and site", columns, rows)
     return Section("curves", "Awareness and the effect of masking", lead, tuple(pictures), (table,))
+
+
+def curve_pairs(correlations: pd.DataFrame) -> list[tuple[int, int]]:
+    """(class, site) pairs that are shown as curves; of all that was masked, the section needs their rows alone."""
+    shown = pd.concat([_shown(_ranked(correlations, target)) for target in TARGET_WORDS])
+    return sorted(set(zip(shown.class_id.tolist(), shown.site.tolist(), strict=True)))
+
+
+def _ranked(correlations: pd.DataFrame, target: str) -> pd.DataFrame:
+    """Correlations of category awareness with one effect, the highest smoothed r first."""
+    known = correlations[correlations.predictor == "category_awareness"].dropna(subset="pearson_smoothed")
+    return known[known.target == target].sort_values("pearson_smoothed", ascending=False)
+
+
+def _shown(ranked: pd.DataFrame) -> pd.DataFrame:
+    """The first few, like the paper, and then the median one."""
+    return pd.concat([ranked.head(CURVES), ranked.iloc[len(ranked) // 2 : len(ranked) // 2 + 1]])
 
 
 def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, rank: str) -> Picture:
