@@ -30,12 +30,13 @@ def main() -> None:
         if step not in STEPS:
             parser.error(f"STEP must be among {', '.join(STEPS)}; got {step!r}")
     found: list[Result] = []
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
     for step in chosen.steps or STEPS:
         for result in importlib.import_module(f"benchmarks.{step}").run():
             print(as_line(result), flush=True)
             found.append(result)
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    chosen.output.write_text(json.dumps({"machine": machine(), "results": [one.as_data() for one in found]}, indent=1))
+            content = {"machine": machine(), "results": [one.as_data() for one in found]}
+            chosen.output.write_text(json.dumps(content, indent=1))
     print(f"written to {chosen.output}")
 
 
