@@ -110,7 +110,7 @@ def run() -> Iterator[Result]:
 
 
 def full_size(folder: Path) -> Contest:
-    """BigGAN-deep-128 and Inception-v3 with random weights; four sites of the last half, to save time."""
+    """BigGAN-deep-128 and Inception-v3 with random weights; two sites of the last half, to save time."""
     torch.manual_seed(0)
     inception = models.inception_v3(weights=None, transform_input=False, init_weights=False).state_dict()
     torch.save(inception, folder / "inception.pth")
@@ -121,4 +121,4 @@ def full_size(folder: Path) -> Contest:
     evaluator: Evaluator = load_inception_v3(EvaluatorRequest("inception-v3", store))
     loop = biggan_deep_loop(load_biggan_deep(request), inception)
     latents = generator.sample_latents(0, 0, range(2))
-    return Contest(MaskingEngine(generator, evaluator.eval(), 1), loop, latents, range(20, 40, 6), masks=8)
+    return Contest(MaskingEngine(generator, evaluator.eval(), 1), loop, latents, (20, 32), masks=8)
