@@ -74,8 +74,9 @@ def _pair_terms(pixels: Tensor, level: Tensor | None) -> Tensor:
     """
     blur = _Blur(_Tiling(pixels.shape[2]), _Tiling(pixels.shape[3]))
     size = max(1, GROUP_BYTES[pixels.device.type] // (4 * pixels[0].numel()))
-    levels = [None] * len(pixels) if level is None else level.split(size)
-    groups = [_Group.of(part, of, blur) for part, of in zip(pixels.split(size), levels, strict=False)]
+    parts = pixels.split(size)
+    levels = [None] * len(parts) if level is None else level.split(size)
+    groups = [_Group.of(part, of, blur) for part, of in zip(parts, levels, strict=True)]
     n_values = pixels.shape[1] * blur.rows.outputs * blur.columns.outputs
     sums = [_pair_sums(one, others, blur) for one, others in _each_with_later(groups, size, len(pixels))]
     return torch.cat(sums).double() / n_values

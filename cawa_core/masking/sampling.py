@@ -70,14 +70,8 @@ def corrected_mean(changes: Array, cheap: Array) -> Estimate:
     """Means of the exact changes: of the cheap ones over all latents, and what these get wrong over a few; unbiased.
 
     For cheap changes that are the exact ones but for noise, as in lower precision (two levels of Giles 2015,
-    Multilevel Monte Carlo methods): a slope of 1 that needs no data.
-
-    Args:
-        changes: exact ``[m, n]``, n at least 8.
-        cheap: of the same masks ``[m, N]``, N at least n; the first n latents are those of ``changes``.
-
-    Raises:
-        ValueError: too few latents.
+    Multilevel Monte Carlo methods): a slope of 1 that needs no data. Arguments and errors as of
+    :func:`regression_mean`.
     """
     m, n = changes.shape
     _checked_total(changes, cheap)
