@@ -26,7 +26,7 @@ from cawa_core.masking.engine import MaskingEngine
 from cawa_core.weights import WeightStore
 from tests.biggan_deep_models import random_network, save_folder
 
-BATCH = 32
+BATCH = 80
 """What an audit takes for the bundled generator on a CPU."""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from benchmarks.exact_masks import CLASSES, LATENTS, SCREENED, class_masks
 from benchmarks.masking import BATCH, bundled
@@ -13,13 +16,15 @@ from benchmarks.naive_masking import fashion_loop
 from benchmarks.results import Result, seconds_of
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
-from cawa_core.masking.estimation import MaskingEstimates, SamplingPlan, estimated_effects
+from cawa_core.masking.estimation import MaskingEstimates, SamplingPlan, Scores, estimated_effects
 from cawa_core.masking.sampling import regression_mean
 from cawa_core.masking.screening import screened
 
 EXACT = 32
 FIXED = 1000
 """Latents of the paper."""
+CAP = 1300
+"""Latents that a channel may get at most: so many that the worst one, too, is sure of its error."""
 NAIVE_MASKS = 2
 """Masks a site that the naive loop is timed on, with all latents of one batch."""
 
@@ -28,7 +33,8 @@ def run() -> Iterator[Result]:
     """Passes saved at equal error; then wall time for one class at the error of the worst channel."""
     yield regression()
     yield adaptive()
-    yield everything()
+    yield everything("regression", None)
+    yield everything("two_precisions", 50)
 
 
 def regression() -> Result:
@@ -72,48 +78,48 @@ def adaptive() -> Result:
     )
 
 
-def everything() -> Result:
-    """One class, all channels of all sites: regression with a target against the loop at 1,000 latents."""
+def everything(estimator: str, at_least: float | None) -> Result:
+    """One class, all channels of all sites: an estimator with a target against the loop at 1,000 latents."""
     generator, evaluator = bundled()
     loop, engine = fashion_loop(generator), MaskingEngine(generator, evaluator, BATCH)
-    ratios, ours_seconds, naive_seconds, facts = [], [], [], {}
+    fast, slow, facts = [], [], {}
     for class_id in CLASSES[:3]:
         deviations = [exact["score_change"].std(axis=1, ddof=1).max() for exact in class_masks(class_id).exact]
-        target = float(max(deviations)) / np.sqrt(FIXED)
-        z, estimates = generator.sample_latents(0, class_id, range(FIXED)), []
-        fast = seconds_of(lambda z=z, c=class_id, t=target, into=estimates: into.extend(adapted(engine, z, c, t)))
+        target = float(max(deviations)) / math.sqrt(FIXED)
+        z, estimates = generator.sample_latents(0, class_id, range(CAP)), []
+        plan = SamplingPlan(estimator, CAP, EXACT // 2, target)
+        fast.append(seconds_of(lambda z=z, c=class_id, p=plan, into=estimates: into.extend(adapted(engine, z, c, p))))
         sample = z[:LATENTS]
 
-        def naive(z: object = sample, class_id: int = class_id) -> None:
+        def naive(z: Tensor = sample, class_id: int = class_id) -> None:
             for site in generator.sites:
                 for channel in range(NAIVE_MASKS):
                     loop.log_scores(z, class_id, site.index, (channel,))
 
         per_pass = seconds_of(naive) / (NAIVE_MASKS * len(generator.sites) * LATENTS)
-        slow = per_pass * FIXED * sum(site.channels for site in generator.sites)
+        slow.append(per_pass * FIXED * sum(site.channels for site in generator.sites))
         stderr = np.concatenate([one.columns["score_change_stderr"] for one in estimates])
-        facts[f"class {class_id}: target"] = target
-        facts[f"class {class_id}: largest standard error"] = float(stderr.max())
-        facts[f"class {class_id}: mean latents a channel"] = float(
-            np.mean(np.concatenate([e.n_samples for e in estimates]))
-        )
-        ratios.append(slow / fast)
-        ours_seconds.append(fast)
-        naive_seconds.append(slow)
+        latents = np.concatenate([one.n_samples for one in estimates])
+        facts |= {
+            f"class {class_id}: ratio": slow[-1] / fast[-1],
+            f"class {class_id}: target": target,
+            f"class {class_id}: largest standard error": float(stderr.max()),
+            f"class {class_id}: mean latents a channel": float(latents.mean()),
+        }
     return Result(
-        "every channel at the worst channel's error, all sites, one class",
+        f"every channel at the worst channel's error by {estimator}, all sites, one class",
         f"a hook and a whole pass a mask on {FIXED} latents, extrapolated",
-        tuple(ratios),
-        at_least=50,
-        seconds=statistics.median(ours_seconds),
-        counterpart_seconds=statistics.median(naive_seconds),
+        tuple(np.divide(slow, fast).tolist()),
+        at_least=at_least,
+        seconds=statistics.median(fast),
+        counterpart_seconds=statistics.median(slow),
         facts=facts,
     )
 
 
-def adapted(engine: MaskingEngine, z: object, class_id: int, target: float) -> list[MaskingEstimates]:
-    """Screen all latents, then mask by regression until every channel has the target, site by site."""
-    screening = screened(engine.generator, engine.evaluator, z, class_id, BATCH)
+def adapted(engine: MaskingEngine, z: Tensor, class_id: int, plan: SamplingPlan) -> list[MaskingEstimates]:
+    """Screen all latents, then mask until every channel has the target, site by site."""
+    screening = screened(engine.generator, engine.evaluator, z, class_id, engine.batch_size)
     found = []
     for site in engine.generator.sites:
         masks = [(channel,) for channel in range(site.channels)]
@@ -122,5 +128,9 @@ def adapted(engine: MaskingEngine, z: object, class_id: int, target: float) -> l
         def exact(latents: range, some: np.ndarray, site: int = site.index, masks: list = masks) -> tuple:
             return engine.site_log_scores(z[latents.start : latents.stop], class_id, site, [masks[one] for one in some])
 
-        found.append(estimated_effects(exact, cheap, SamplingPlan("regression", FIXED, 16, target)))
+        def low(latents: range, some: np.ndarray, exact: Scores = exact) -> tuple:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return exact(latents, some)
+
+        found.append(estimated_effects(exact, cheap, plan, low if plan.estimator == "two_precisions" else None))
     return found

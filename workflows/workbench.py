@@ -32,8 +32,8 @@ DEVICES = {
 }
 """Kinds of device => how many of them are here."""
 
-BATCH_VALUES = {"cpu": 2**21, "cuda": 2**28}
-"""Values of a batch's largest feature map: 8 MB on a CPU, so that what one layer writes the next finds in the cache."""
+BATCH_VALUES = {"cpu": 2**22, "cuda": 2**28}
+"""Values of a batch's largest feature map: 16 MB on a CPU, so that what a layer writes the next finds cached."""
 LARGEST_BATCH = 256
 
 

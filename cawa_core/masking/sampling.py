@@ -1,7 +1,8 @@
 """Means over latents with their standard errors: from exact changes, or from few of them and many cheap ones.
 
-The regression estimator takes a cheap change (by screening, or in lower precision) as a control variate of the exact
-one: what the cheap change gets wrong is measured on a few latents, the rest of its mean on many.
+The regression estimator takes a cheap change, by screening, as a control variate of the exact one: what it gets wrong
+is measured on a few latents, the rest of its mean on many. Changes in lower precision are corrected in the same
+spirit by what they get wrong on a few latents.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ class Estimate:
 
     Attributes:
         mean, stderr: ``[m]``.
-        helped: whether the cheap changes entered, bool ``[m]``.
+        slope: of exact on cheap changes, ``[m]``; 0 where the cheap ones did not enter.
     """
 
     mean: Array
     stderr: Array
-    helped: NDArray[np.bool_]
+    slope: Array
 
 
 def sample_mean(changes: Array) -> Estimate:
     """Plain means of exact changes ``[m, n >= 2]``."""
     m, n = changes.shape
-    return Estimate(changes.mean(axis=1), changes.std(axis=1, ddof=1) / math.sqrt(n), np.zeros(m, dtype=np.bool_))
+    return Estimate(changes.mean(axis=1), changes.std(axis=1, ddof=1) / math.sqrt(n), np.zeros(m))
 
 
 def regression_mean(changes: Array, cheap: Array) -> Estimate:
@@ -51,7 +52,11 @@ def regression_mean(changes: Array, cheap: Array) -> Estimate:
         ValueError: too few latents.
     """
     m, n = changes.shape
-    total = _checked_total(changes, cheap)
+    total = int(cheap.shape[1])
+    if n < SMALLEST or total < n:
+        raise ValueError(
+            f"changes must be of at least {SMALLEST} latents, and cheap of those or more; got {n} and {total}"
+        )
     halves = (np.arange(n) % 2 == 0, np.arange(n) % 2 == 1)
     cheap = cheap - cheap.mean(axis=1, keepdims=True)  # moves no mean, and keeps the slopes out of the variance
     first = cheap[:, :n]
@@ -62,42 +67,55 @@ def regression_mean(changes: Array, cheap: Array) -> Estimate:
         left[:, half] -= slope[:, None] * first[:, half]
         beyond = -first[:, other].sum(axis=1) / (total - other.sum())  # mean over all latents but those of the slope
         mean += half.sum() / n * (left[:, half].mean(axis=1) + slope * beyond)
-    stderr = _combined_error(changes, left, (slopes[0] + slopes[1]) / 2, cheap)
-    return Estimate(mean, stderr, (slopes[0] != 0) | (slopes[1] != 0))
-
-
-def corrected_mean(changes: Array, cheap: Array) -> Estimate:
-    """Means of the exact changes: of the cheap ones over all latents, and what these get wrong over a few; unbiased.
-
-    For cheap changes that are the exact ones but for noise, as in lower precision (two levels of Giles 2015,
-    Multilevel Monte Carlo methods): a slope of 1 that needs no data. Arguments and errors as of
-    :func:`regression_mean`.
-    """
-    m, n = changes.shape
-    _checked_total(changes, cheap)
-    left = changes - cheap[:, :n]
-    mean = left.mean(axis=1) + cheap.mean(axis=1)
-    return Estimate(mean, _combined_error(changes, left, np.ones(m), cheap), np.ones(m, dtype=np.bool_))
-
-
-def _checked_total(changes: Array, cheap: Array) -> int:
-    n, total = changes.shape[1], int(cheap.shape[1])
-    if n < SMALLEST or total < n:
-        raise ValueError(
-            f"changes must be of at least {SMALLEST} latents, and cheap of those or more; got {n} and {total}"
-        )
-    return total
-
-
-def _combined_error(changes: Array, left: Array, slope: Array, cheap: Array) -> Array:
-    """Standard errors ``[m]`` of ``mean(left) + slope · mean(cheap)``, the n latents of left being among the N."""
-    n, total = left.shape[1], cheap.shape[1]
-    first = cheap[:, :n] - cheap[:, :n].mean(axis=1, keepdims=True)
-    shared = ((left - left.mean(axis=1, keepdims=True)) * first).sum(axis=1) / (n - 1)
+    slope = (slopes[0] + slopes[1]) / 2
+    shared = _covariance(left, first)
     variance = left.var(axis=1, ddof=1) / n + (slope**2 * cheap.var(axis=1, ddof=1) + 2 * slope * shared) / total
-    plain = changes.var(axis=1, ddof=1) / n
-    stderr: Array = np.sqrt(np.where(variance > 0, variance, plain))
-    return stderr
+    stderr = np.sqrt(np.where(variance > 0, variance, changes.var(axis=1, ddof=1) / n))
+    return Estimate(mean, stderr, slope)
+
+
+def correction(changes: Array, exact: Array) -> Estimate:
+    """Mean of what changes in lower precision get wrong.
+
+    Args:
+        changes: in lower precision ``[m, n]``.
+        exact: of the same masks and latents, NaN where not known; of each mask at least two are.
+    """
+    wrong, known = exact - changes, np.isfinite(exact)
+    n = known.sum(axis=1)
+    mean = np.where(known, wrong, 0).sum(axis=1) / n
+    return Estimate(mean, np.sqrt(_covariance(wrong, wrong, known) / n), np.zeros(len(n)))
+
+
+def corrected_mean(estimate: Estimate, wrong: Estimate, changes: Array, exact: Array, cheap: Array) -> Estimate:
+    """Means of the exact changes: of those in lower precision over many latents, and what these get wrong over a few.
+
+    The sum needs no slope and is unbiased (two levels of Giles 2015, Multilevel Monte Carlo methods); its variance
+    has the covariance that comes of the latents which both parts saw.
+
+    Args:
+        estimate: of the changes in lower precision, by :func:`sample_mean` or :func:`regression_mean`.
+        wrong: of the difference, by :func:`correction`.
+        changes, exact: as of :func:`correction`.
+        cheap: the control variates of ``estimate``, ``[m, N]``.
+    """
+    (n, total), known, difference = (changes.shape[1], cheap.shape[1]), np.isfinite(exact), exact - changes
+    explained = estimate.slope[:, None] * cheap[:, :n]
+    shared = _covariance(changes - explained, difference, known) / n + _covariance(explained, difference, known) / total
+    variance = estimate.stderr**2 + wrong.stderr**2 + 2 * shared
+    least = np.abs(estimate.stderr - wrong.stderr)  # by Cauchy-Schwarz; from few latents, shared may be off
+    return Estimate(estimate.mean + wrong.mean, np.sqrt(np.maximum(variance, least**2)), estimate.slope)
+
+
+def _covariance(one: Array, other: Array, known: NDArray[np.bool_] | None = None) -> Array:
+    """Covariance ``[m]`` of the known values of each row ``[m, n]``."""
+    if known is None:
+        known = np.ones(one.shape, dtype=np.bool_)
+    n = known.sum(axis=1)
+    one, other = (np.where(known, values, 0) for values in (one, other))
+    one, other = (values - known * (values.sum(axis=1) / n)[:, None] for values in (one, other))
+    covariance: Array = (one * other).sum(axis=1) / (n - 1)
+    return covariance
 
 
 SMALLEST = 8

@@ -102,18 +102,17 @@ def _estimates(
         rows = z[latents.start : latents.stop]
         return _engine(bench).site_log_scores(rows, class_id, site, [groups[mask] for mask in masks])
 
-    def part(masks: NDArray[np.int64], plan: SamplingPlan, cheap: Changes) -> MaskingEstimates:
-        return estimated_effects(lambda latents, some: exact(latents, masks[some]), cheap, plan)
-
-    cheap = {name: values[chosen] for name, values in by_gradient.items()}
-    if spec.masking_estimator == "two_precisions" and len(chosen):
+    def low(latents: range, masks: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         with torch.autocast(bench.generator.device.type, dtype=torch.bfloat16):
-            cheap = changes(*exact(range(spec.masking_latents), chosen))
+            return exact(latents, masks)
+
+    def part(masks: NDArray[np.int64], plan: SamplingPlan) -> tuple[NDArray[np.int64], MaskingEstimates]:
+        in_low = (lambda latents, some: low(latents, masks[some])) if plan.estimator == "two_precisions" else None
+        cheap = {name: values[masks] for name, values in by_gradient.items()}
+        return masks, estimated_effects(lambda latents, some: exact(latents, masks[some]), cheap, plan, in_low)
+
     others = np.setdiff1d(np.arange(len(groups)), chosen)
-    parts = [(chosen, part(chosen, plan, cheap))] if len(chosen) else []
-    if len(others):
-        parts.append((others, part(others, screening, {name: by_gradient[name][others] for name in by_gradient})))
-    return in_given_order(parts)
+    return in_given_order([part(masks, how) for masks, how in ((chosen, plan), (others, screening)) if len(masks)])
 
 
 def _first(bench: Workbench, class_id: int, by_gradient: Changes) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cawa_core.masking.sampling import corrected_mean, regression_mean, sample_mean
+from cawa_core.masking.sampling import corrected_mean, correction, regression_mean, sample_mean
 
 MASKS = 4000
 
@@ -29,7 +29,7 @@ def test_regression_is_unbiased_and_knows_its_error(n, total, heavy):
     assert 0.92 <= np.mean(np.abs(error) < 1.96 * estimate.stderr) <= 0.98
     assert estimate.stderr.mean() == pytest.approx(error.std(), rel=0.08)
     assert sample_mean(exact).mean.std() / error.std() > 1.3
-    assert estimate.helped.mean() > 0.99
+    assert (estimate.slope != 0).mean() > 0.99
 
 
 def test_a_cheap_change_that_explains_nothing_costs_next_to_nothing():
@@ -39,7 +39,7 @@ def test_a_cheap_change_that_explains_nothing_costs_next_to_nothing():
     assert estimate.mean.std() < 1.05 * sample_mean(exact).mean.std()
     assert 0.92 <= np.mean(np.abs(estimate.mean) < 1.96 * estimate.stderr) <= 0.98
     constant = regression_mean(exact, np.ones((MASKS, 1000)))
-    assert not constant.helped.any()
+    assert not constant.slope.any()
     np.testing.assert_allclose(constant.mean, exact.mean(axis=1), atol=1e-12)
     np.testing.assert_allclose(constant.stderr, sample_mean(exact).stderr, rtol=1e-12)
 
@@ -57,15 +57,33 @@ def test_the_sample_mean_by_hand():
     assert estimate.stderr.tolist() == [1.0, 0.0]
 
 
-def test_a_correction_is_unbiased_and_knows_its_error():
+def corrected(low, exact, cheap, by_regression):
+    """What an exact estimate of the first latents makes of one in lower precision."""
+    estimate = regression_mean(low, cheap) if by_regression else sample_mean(low)
+    return corrected_mean(estimate, correction(low, exact), low, exact, cheap)
+
+
+@pytest.mark.parametrize("by_regression", [False, True])
+@pytest.mark.parametrize("related", [0.0, 0.3])
+def test_a_correction_is_unbiased_and_knows_its_error(by_regression, related):
+    """Also where what is wrong goes with what is measured."""
     random = np.random.default_rng(3)
-    exact = random.standard_normal((MASKS, 400))
-    cheap = exact + 0.1 * random.standard_normal((MASKS, 400)) + 0.3
-    estimate = corrected_mean(exact[:, :16], cheap)
+    cheap = random.standard_normal((MASKS, 1000))
+    exact = 0.8 * cheap[:, :100] + 0.5 * random.standard_normal((MASKS, 100))
+    low = (1 - related) * exact + 0.3 * random.standard_normal(exact.shape) + 0.3
+    some = np.where(np.arange(100) < 24, exact, np.nan)
+    estimate = corrected(low, some, cheap, by_regression)
     assert abs(estimate.mean.mean()) < 4 * estimate.mean.std() / math.sqrt(MASKS)
     assert 0.92 <= np.mean(np.abs(estimate.mean) < 1.96 * estimate.stderr) <= 0.98
-    assert estimate.mean.std() == pytest.approx(math.hypot(1 / 20, 0.1 / 4), rel=0.1)
-    np.testing.assert_allclose(corrected_mean(exact, cheap).mean, exact.mean(axis=1), atol=1e-12)
+    assert estimate.mean.std() == pytest.approx(math.sqrt(np.mean(estimate.stderr**2)), rel=0.08)
+
+
+def test_a_correction_on_all_latents_leaves_nothing_of_the_lower_precision():
+    random = np.random.default_rng(4)
+    exact = random.standard_normal((20, 50))
+    estimate = corrected(exact + 0.1 * random.standard_normal((20, 50)), exact, exact, by_regression=False)
+    np.testing.assert_allclose(estimate.mean, exact.mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(estimate.stderr, sample_mean(exact).stderr, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("n", "total"), [(7, 100), (20, 19)])
