@@ -53,6 +53,7 @@ class AuditSpec:
     dtype: Literal["float32", "bfloat16", "float16"] = option(
         "float32", "Arithmetic of the networks; below float32 by autocast, not for published numbers."
     )
+    compile: bool = option(False, "Run the networks through torch.compile: a slow start, then faster on some devices.")
     evaluator: str = option(
         "fashion-cnn",
         "Classifier that scores images: one of `cawa models`, or package.module:factory.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, TypeVar
@@ -79,6 +80,8 @@ class Workbench:
         for judge in judges.values():
             judge.eval().requires_grad_(False).to(target)
         _check_evaluator(judges, generator)
+        if spec.compile:
+            _compile((generator, *judges.values()), target)
         return cls(exact, options, generator, judges, reals, FeatureCache(options.cache_folder / "features"))
 
     @property
@@ -121,8 +124,13 @@ class Workbench:
     @property
     def score_protocol(self) -> str:
         """How masking scores were made: network, preprocessing, weights and arithmetic."""
-        dtype = "bfloat16 corrected to float32" if self.spec.masking_estimator == "two_precisions" else self.spec.dtype
-        return f"{self.evaluator.protocol}; weights {self.evaluator.digest[:12]}; {dtype}"
+        corrected = " corrected from bfloat16" if self.spec.masking_estimator == "two_precisions" else ""
+        return f"{self.evaluator.protocol}; weights {self.evaluator.digest[:12]}; {self.arithmetic_name}{corrected}"
+
+    @property
+    def arithmetic_name(self) -> str:
+        """What the networks compute in."""
+        return self.spec.dtype + ", compiled" * self.spec.compile
 
     @cached_property
     def class_embeddings(self) -> Tensor:
@@ -278,3 +286,18 @@ def _check_evaluator(judges: dict[str, FeatureExtractor], generator: Generator) 
             f"evaluator must tell the generator's {generator.n_classes} classes apart; {evaluator.name} has "
             f"{evaluator.n_classes}, choose another"
         )
+
+
+def _compile(models: Iterable[Generator | FeatureExtractor], device: torch.device) -> None:
+    """Send the models through torch.compile.
+
+    Raises:
+        InputError: it cannot compile here.
+    """
+    try:
+        torch.compile(torch.sin)(torch.ones(2, device=device))
+    except Exception as error:  # of many kinds: no compiler, no Triton, too old a device
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"compile: torch.compile cannot compile here ({reason}); leave out --compile") from None
+    for model in models:
+        model.compile_steps() if isinstance(model, Generator) else model.compile_features()

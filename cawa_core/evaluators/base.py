@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from cawa_core.errors import InputError
@@ -44,6 +45,10 @@ class FeatureExtractor(nn.Module, ABC):
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """Images float32 NCHW in [-1, 1] => features ``[n, d]``."""
+
+    def compile_features(self) -> None:
+        """Send what ``features`` does through torch.compile; it compiles when it is first called."""
+        self.features = torch.compile(self.features)  # type: ignore[method-assign]
 
 
 class Evaluator(FeatureExtractor):

@@ -151,6 +151,9 @@ class Generator(nn.Module, ABC):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def compile_steps(self) -> None:
+        """Send through torch.compile what gains by it: nothing, where a generator does not say what."""
+
     def sample_latents(self, run_seed: int, class_id: int, indices: Sequence[int]) -> Tensor:
         """Latents ``[n, z_dim]``, truncated where asked, each a function of (run seed, class, index) alone."""
         return truncated(standard_normal(run_seed, class_id, indices, self.z_dim), self.truncation).to(self.device)

@@ -21,7 +21,6 @@ from cawa_core.generators.request import GeneratorRequest
 from cawa_core.generators.residual import (
     ResidualGenerator,
     SiteNorm,
-    activate,
     inert_channels,
     modulation_of_condition,
 )
@@ -99,7 +98,7 @@ class BigGAN(ResidualGenerator):
 
     def head(self, x: Tensor) -> Tensor:
         """Images ``[n, 3, H, W]`` in [-1, 1]."""
-        return torch.tanh(self.to_image(activate(x, self.output_scale, self.output_shift, owned=True)))
+        return torch.tanh(self.to_image(self.activate(x, self.output_scale, self.output_shift, owned=True)))
 
     def _block(self, number: int) -> BigGANBlock:
         return self.blocks[number]  # type: ignore[return-value]

@@ -29,7 +29,6 @@ from cawa_core.generators.request import GeneratorRequest
 from cawa_core.generators.residual import (
     ResidualGenerator,
     SiteNorm,
-    activate,
     inert_channels,
     modulation_of_condition,
     reaching,
@@ -91,7 +90,7 @@ class BigGANDeep(ResidualGenerator):
 
     def head(self, x: Tensor) -> Tensor:
         """Images ``[n, 3, side, side]`` in [-1, 1]: batch norm, ReLU and the three planes of ``conv_to_rgb`` in use."""
-        return self.to_image(activate(x, self.output_scale, self.output_shift, owned=True)).tanh_()  # type: ignore[no-any-return]
+        return self.to_image(self.activate(x, self.output_scale, self.output_shift, owned=True)).tanh_()  # type: ignore[no-any-return]
 
     def _output_scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """The last batch norm as one multiply-add: ``[1, C]`` each."""

@@ -21,7 +21,6 @@ from cawa_core.generators.request import GeneratorRequest
 from cawa_core.generators.residual import (
     ResidualGenerator,
     SiteNorm,
-    activate,
     inert_channels,
     modulation_of_condition,
     reaching,
@@ -92,7 +91,7 @@ class FashionBigGAN(ResidualGenerator):
 
     def head(self, x: Tensor) -> Tensor:
         """Images ``[n, 1, 28, 28]`` in [-1, 1]."""
-        return torch.tanh(self.to_image(activate(x, self.output_scale, self.output_shift, owned=True)))
+        return torch.tanh(self.to_image(self.activate(x, self.output_scale, self.output_shift, owned=True)))
 
     def _site_norm(self, norm: ClassConditionalBatchNorm) -> SiteNorm:
         statistics, z_dim = norm.normalise, self.z_dim

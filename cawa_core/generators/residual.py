@@ -91,6 +91,15 @@ class ResidualGenerator(Generator):
     norms: nn.ModuleList
     convolutions: nn.ModuleList
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.activate, self.with_shortcut_added = activate, with_shortcut_added
+
+    def compile_steps(self) -> None:
+        """Compile what lies between convolutions, each in one piece for all sites."""
+        self.activate = torch.compile(activate, dynamic=True)
+        self.with_shortcut_added = torch.compile(with_shortcut_added, dynamic=True)
+
     def modulation(self, site: int) -> Modulation:
         """Gain and offset of a site as affine maps of (z, e)."""
         return self._norm(site).modulation
@@ -100,7 +109,7 @@ class ResidualGenerator(Generator):
         pairs = [self._norm(site).scale_and_shift(z, embedding) for site in range(len(self.norms))]
         scales, shifts = zip(*pairs, strict=True)
         x = self.stem(z, embedding)
-        return ResidualState(0, activate(x, scales[0], shifts[0]), self.shortcut(0, x), scales, shifts)
+        return ResidualState(0, self.activate(x, scales[0], shifts[0]), self.shortcut(0, x), scales, shifts)
 
     def next_site(self, state: SiteState) -> ResidualState:
         """State at the following site."""
@@ -133,13 +142,13 @@ class ResidualGenerator(Generator):
         if (state.site + 1) % self.sites_per_block:
             return x, state.skip
         block = state.site // self.sites_per_block
-        x = self.after_block(block, with_shortcut_added(x, state.skip))
+        x = self.after_block(block, self.with_shortcut_added(x, state.skip))
         return x, self.shortcut(block + 1, x) if state.site + 1 < len(self.sites) else x
 
     def _activated(self, state: ResidualState, x: Tensor, skip: Tensor) -> ResidualState:
         site = state.site + 1
         inside_block = site % self.sites_per_block != 0  # elsewhere the shortcut may be a view of x
-        features = activate(x, state.scales[site], state.shifts[site], owned=inside_block)
+        features = self.activate(x, state.scales[site], state.shifts[site], owned=inside_block)
         return dataclasses.replace(state, site=site, features=features, skip=skip)
 
     def _norm(self, site: int) -> SiteNorm:

@@ -45,7 +45,7 @@ def test_regression_is_near_exact_masks_of_all_latents(tmp_path, exact):
 
 def test_two_precisions_are_almost_float32_alone(tmp_path, exact):
     rows = masking(tmp_path / "audit", masking_estimator="two_precisions")
-    assert "bfloat16 corrected to float32" in rows.protocol.iloc[0]
+    assert "float32 corrected from bfloat16" in rows.protocol.iloc[0]
     assert np.abs(rows.score_change - exact.score_change).max() < 0.5 * exact.score_change_stderr.median()
     np.testing.assert_allclose(rows.score_change_stderr, exact.score_change_stderr, rtol=0.2, atol=1e-4)
 
@@ -58,6 +58,13 @@ def test_two_precisions_reach_a_target_too(tmp_path, exact):
     assert (early.score_change_stderr <= 0.02).all()
     combined = np.hypot(rows.score_change_stderr, exact.score_change_stderr)
     assert ((rows.score_change - exact.score_change).abs() < 3 * combined).mean() > 0.95
+
+
+def test_compiled_networks_give_the_same_and_say_so(tmp_path, exact):
+    rows = masking(tmp_path / "audit", masking_estimator="exact", compile=True)
+    assert rows.protocol.iloc[0].endswith("float32, compiled")
+    for effect in ("score_change", "log_score_change"):
+        np.testing.assert_allclose(rows[effect], exact[effect], rtol=1e-3, atol=1e-4)
 
 
 def test_screening_masks_nothing(tmp_path, exact):

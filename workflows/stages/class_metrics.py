@@ -110,7 +110,7 @@ def _cache_key(bench: Workbench, class_id: int) -> dict[str, str | int]:
     identity = bench.identity
     judges = {role: f"{identity.digests[role]} {identity.protocols[role]}" for role in bench.judges}
     images = {"images": bench.real_images.class_digest(class_id), "class_id": class_id}
-    kept = {"schema_version": SCHEMA_VERSION, "dtype": bench.spec.dtype, "device": bench.generator.device.type}
+    kept = {"schema_version": SCHEMA_VERSION, "dtype": bench.arithmetic_name, "device": bench.generator.device.type}
     return {**judges, **images, **kept}
 
 
@@ -149,7 +149,8 @@ def total_awareness(bench: Workbench, class_id: int) -> float:
 
 
 def _protocol(bench: Workbench, ms_ssim_samples: int) -> str:
-    return protocol(bench.identity.protocols, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
+    made = protocol(bench.identity.protocols, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
+    return f"{made}; {bench.arithmetic_name}"
 
 
 def _columns(rows: list[dict[str, Any]]) -> Rows:
