@@ -164,13 +164,15 @@ def predictor_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], wo
 
 def null_band(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
     """Smoothed r of every class and site (rows of ``masking_correlation``) against its permutation null."""
-    sites = sorted({int(row["site"]) for row in rows})
+    by_site: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_site.setdefault(int(row["site"]), []).append(row)
+    sites = sorted(by_site)
     crowded = len(rows) > MOST_DOTS * len(sites)
     dots = "dot and line: median and 95% of the classes" if crowded else "one dot a class"
 
     def paint(axes: Axes) -> None:
-        for site in sites:
-            own = [row for row in rows if row["site"] == site]
+        for site, own in sorted(by_site.items()):
             spread = 1.96 * _mean(own, "null_std")
             centre = _mean(own, "null_mean")
             axes.add_patch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import savgol_filter
@@ -39,8 +41,9 @@ def smoothed(values: Array) -> Array:
     return savgol_filter(values, window, SMOOTHING_ORDER, axis=-1) if window else values
 
 
+@lru_cache(maxsize=16)
 def smoothing_matrix(n: int) -> Array:
-    """:func:`smoothed` of n values as a matrix ``[n, n]``: it is linear."""
+    """:func:`smoothed` of n values as a matrix ``[n, n]``, not to be written to: it is linear."""
     return smoothed(np.eye(n)).T
 
 

@@ -109,7 +109,7 @@ class _Kernel:
             ``[predictors, permutations, effects, classes]``.
         """
         n_predictors, n_classes, n = weights.shape
-        table = effects.permute(2, 1, 0).reshape(n, -1).contiguous()  # [n, classes * effects]
+        table = effects.permute(2, 0, 1).reshape(n, -1).contiguous()  # [n, effects * classes]
         left = torch.cat([weights.reshape(-1, n), self.mean[None]])  # [predictors * classes + 1, n]
         null = torch.empty(n_predictors, self.orders.shape[1], len(effects), n_classes)
         step, passes = max(1, ELEMENTS_AT_ONCE // table.numel()), None
@@ -118,19 +118,24 @@ class _Kernel:
                 passes = self._passes(found.shape[1] * table.shape[1])
             permuted, smooth, products = passes
             torch.index_select(table, 0, some.reshape(-1), out=permuted.view(-1, table.shape[1]))
-            numerators = left @ permuted  # [predictors * classes + 1, permutations * classes * effects]
+            numerators = left @ permuted  # [predictors * classes + 1, permutations * effects * classes]
             for content, of, to in products:
                 torch.mm(content, of, out=to)
-            squares = smooth.square_().sum(dim=0) - n * numerators[-1].square()
-            norms = squares.clamp_min_(0).sqrt_().view(-1, n_classes, len(effects)).transpose(1, 2)
-            pairs = numerators[:-1].view(n_predictors, n_classes, -1, n_classes, len(effects))
-            torch.div(pairs.diagonal(dim1=1, dim2=3), norms, out=found)
+            squares = _column_squares(smooth).sub_(numerators[-1].square_(), alpha=n)
+            norms = squares.clamp_min_(0).sqrt_().view(-1, len(effects), n_classes)
+            pairs = numerators[:-1].view(n_predictors, n_classes, -1, len(effects), n_classes)
+            torch.div(pairs.diagonal(dim1=1, dim2=4), norms, out=found)
         return null
 
     def _passes(self, width: int) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
         """Room for permuted and smoothed values ``[n, width]``, and the products that lead from one to the other."""
         permuted, smooth = torch.empty(2, len(self.orders), width)
         return permuted, smooth, [(content, permuted[columns], smooth[rows]) for rows, columns, content in self.blocks]
+
+
+def _column_squares(values: Tensor) -> Tensor:
+    """Sum of the squares of each column of ``[n, width]``, in one pass, which PyTorch has not."""
+    return torch.from_numpy(np.einsum("ij,ij->j", values.numpy(), values.numpy()))
 
 
 def _statistics(null: Tensor, observed: Array) -> tuple[Array, Array, Array]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from cawa_core.schemas import TABLES
 from cawa_core.statistics.overlap import overlap_counts
@@ -21,17 +23,22 @@ def class_overlap_groups(rankings: Iterable[Ranking], sizes: Sequence[int]) -> I
     """All pairs of classes, in ascending order, for each ranking and size of the top sets."""
     for ranking in rankings:
         n_classes = len(ranking.class_ids)
-        pairs = np.triu(np.ones((n_classes, n_classes), np.bool_), 1)
-        ids = np.broadcast_to(ranking.class_ids.astype(np.int32), pairs.shape)
-        classes = {"class_a": pa.array(ids.T[pairs]), "class_b": pa.array(ids[pairs])}
+        pairs, ids = _pairs(n_classes), ranking.class_ids.astype(np.int32)
+        classes = {"class_a": pa.array(ids[pairs // n_classes]), "class_b": pa.array(ids[pairs % n_classes])}
         for k in sizes:
             if k <= math.floor(LARGEST_OVERLAP_SHARE * ranking.n_channels) and n_classes > 1:
                 shares = (np.arange(k + 1) / k).astype(np.float32)
                 yield {
                     **classes,
-                    "overlap": shares[overlap_counts(ranking.top[:, :k])[pairs]],
+                    "overlap": shares[overlap_counts(ranking.top[:, :k]).reshape(-1)[pairs]],
                     **_constants(len(classes["class_a"]), ranking, k),
                 }
+
+
+@lru_cache(maxsize=2)
+def _pairs(n_classes: int) -> NDArray[np.int64]:
+    """Places of the pairs (a, b), a < b, in a matrix ``[n_classes, n_classes]`` of one dimension."""
+    return np.flatnonzero(np.triu(np.ones((n_classes, n_classes), np.bool_), 1))
 
 
 def _constants(n: int, ranking: Ranking, k: int) -> Rows:

@@ -31,12 +31,13 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     pictures, rows = [], []
     for target, words in TARGET_WORDS.items():
         own = _ranked(correlations, target)
-        pictures.append(figures.null_band(f"null-{target}", f"{words.capitalize()}, all pairs", records(own)))
+        named = records(own.assign(words=words, **{"class": [names[one] for one in own.class_id]}))
+        pictures.append(figures.null_band(f"null-{target}", f"{words.capitalize()}, all pairs", named))
         shown = _shown(own)
         for place, row in enumerate(records(shown)):
             rank = "median pair" if place == len(shown) - 1 else f"no. {place + 1}"
             pictures.append(_curve(tables, row, names[row["class_id"]], words, rank))
-        rows += [{**row, "class": names[row["class_id"]], "words": words} for row in records(own)]
+        rows += named
     columns = {
         "class": "class",
         "site": "site",
