@@ -1,6 +1,7 @@
 """Measure everything, print a table of ratios, write it as JSON: ``make bench``.
 
 ``python -m benchmarks awareness masking`` measures some steps only. Run it on an idle machine.
+``python -m benchmarks --table results/benchmarks.json`` prints what was written as the table of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import importlib
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"which of {', '.join(STEPS)}; all when left out")
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks.json"))
+    parser.add_argument("--table", type=Path, metavar="JSON", help="measure nothing: print a written file as Markdown")
     chosen = parser.parse_args()
+    if chosen.table:
+        print(as_markdown(json.loads(chosen.table.read_text())), end="")
+        return
     for step in chosen.steps:
         if step not in STEPS:
             parser.error(f"STEP must be among {', '.join(STEPS)}; got {step!r}")
@@ -52,6 +59,19 @@ def as_line(result: Result) -> str:
         f"{result.work}, against {result.counterpart}: {result.ratio:.3g}x in {result.unit}{spread}{goal}"
         f"{times}{facts}{bounds}{missed}"
     )
+
+
+def as_markdown(content: Mapping[str, Any]) -> str:
+    """A table of what ``main`` wrote, one row a result."""
+    lines = ["| work | against | ratio: median (spread) | at least |", "|---|---|---|---|"]
+    for row in content["results"]:
+        spread = f" ({row['ratio_min']:.3g} to {row['ratio_max']:.3g})" if len(row["ratios"]) > 1 else ""
+        unit = "" if row["unit"] == "wall time" else f" in {row['unit']}"
+        bounds = [f"{value:.3g} {name} of {limit:g}" for name, (value, limit) in row["bounds"].items()]
+        goal = ", ".join([*([] if row["at_least"] is None else [f"{row['at_least']:g}"]), *bounds])
+        missed = "" if row["reached"] else ", **missed**"
+        lines.append(f"| {row['work']} | {row['counterpart']} | {row['ratio']:.3g}{unit}{spread} | {goal}{missed} |")
+    return "\n".join(lines) + "\n"
 
 
 def machine() -> dict[str, str | int]:

@@ -1,11 +1,13 @@
 """Documentation that can be checked is checked."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import as_markdown as benchmarks_as_markdown
 from cawa_core.schemas import as_markdown
 from cawa_core.specs import AuditSpec
 from workflows.config import RunOptions
@@ -16,6 +18,11 @@ ROOT = Path(__file__).parent.parent
 def test_the_tables_are_documented_as_they_are():
     """`make docs` writes it anew."""
     assert (ROOT / "docs/tables.md").read_text() == as_markdown()
+
+
+def test_the_benchmarks_are_documented_as_they_were_measured():
+    measured = json.loads((ROOT / "results/reference/benchmarks.json").read_text())
+    assert benchmarks_as_markdown(measured) in (ROOT / "docs/benchmarks.md").read_text()
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -83,9 +83,15 @@ def _statistics(
         gain, offset, negative_probe, *spare = buffers[:, : rows.stop - start]
         for index, (class_gain, class_offset) in enumerate(zip(*(part[:, rows] for part in class_parts), strict=True)):
             torch.add(latent[0][rows], class_gain[:, None], out=gain)
-            torch.add(latent[1][rows], class_offset[:, None], out=offset)
-            torch.div(offset, gain, out=negative_probe)  # -t of eq. 3
-            found[:3, index, rows] = _moments(negative_probe, spare[0])
+            if diagnostics or not class_gain.all():
+                torch.add(latent[1][rows], class_offset[:, None], out=offset)
+                torch.div(offset, gain, out=negative_probe)  # -t of eq. 3
+                found[:3, index, rows] = _moments(negative_probe, spare[0])
+            else:
+                centre = class_offset / class_gain
+                torch.addcmul(latent[1][rows], latent[0][rows], -centre[:, None], out=offset)
+                torch.div(offset, gain, out=negative_probe)
+                found[:3, index, rows] = _moments_about(centre, negative_probe)
             if diagnostics:
                 positive = bool((least[rows] + class_gain > 0).all())
                 found[3:, index, rows] = _diagnostics(gain, offset, negative_probe, *spare, positive=positive)
@@ -99,6 +105,18 @@ def _moments(negative_probe: Tensor, work: Tensor) -> list[NDArray[np.float64]]:
     torch.sub(negative_probe, mean[:, None], out=work)
     variance = _inner(work, work) / (n - 1)
     return [mean.numpy(), np.sqrt(variance / n), variance]
+
+
+def _moments_about(centre: Tensor, distance: Tensor) -> list[NDArray[np.float64]]:
+    """The same of ``centre [C]`` plus ``distance [C, n]``.
+
+    For ``centre = b0/g0`` that is ``β/γ - b0/g0 = (β - b0 - centre·(γ - g0)) / γ``: as many operations as the ratio
+    itself, and so near zero that sums of squares need no mean taken off.
+    """
+    n = distance.shape[1]
+    mean = distance.sum(dim=1).numpy() / n
+    variance = np.maximum(_inner(distance, distance) - n * mean**2, 0) / (n - 1)
+    return [centre.numpy() + mean, np.sqrt(variance / n), variance]
 
 
 def _diagnostics(

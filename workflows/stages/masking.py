@@ -206,6 +206,8 @@ def passes(bench: Workbench, site: int) -> float:
     """One part of a pass a latent and group, shorter for later sites; three for each screened latent."""
     spec, sites = bench.spec, bench.generator.sites
     groups = sites[site].channels / spec.masking_group_size
+    if spec.top:
+        groups *= min(1, spec.top * spec.masking_group_size / sum(one.channels for one in sites))
     masked = {"exact": spec.masking_latents, "screening": 0, "two_precisions": spec.masking_latents / 2}
     exactly = masked.get(spec.masking_estimator, 0) + (spec.masking_estimator != "exact") * spec.exact_latents
     controls = spec.control_latents * (spec.control_repeats + 3)
