@@ -23,8 +23,10 @@ from cawa_core.masking.screening import screened
 EXACT = 32
 FIXED = 1000
 """Latents of the paper."""
-CAP = 1300
+CAP = 1400
 """Latents that a channel may get at most: so many that the worst one, too, is sure of its error."""
+BEGINNING = 8
+"""Latents of the first round, and of float32 beside bfloat16."""
 NAIVE_MASKS = 2
 """Masks a site that the naive loop is timed on, with all latents of one batch."""
 
@@ -87,7 +89,7 @@ def everything(estimator: str, at_least: float | None) -> Result:
         deviations = [exact["score_change"].std(axis=1, ddof=1).max() for exact in class_masks(class_id).exact]
         target = float(max(deviations)) / math.sqrt(FIXED)
         z, estimates = generator.sample_latents(0, class_id, range(CAP)), []
-        plan = SamplingPlan(estimator, CAP, EXACT // 2, target)
+        plan = SamplingPlan(estimator, CAP, BEGINNING, target)
         fast.append(seconds_of(lambda z=z, c=class_id, p=plan, into=estimates: into.extend(adapted(engine, z, c, p))))
         sample = z[:LATENTS]
 
@@ -119,8 +121,9 @@ def everything(estimator: str, at_least: float | None) -> Result:
 
 def adapted(engine: MaskingEngine, z: Tensor, class_id: int, plan: SamplingPlan) -> list[MaskingEstimates]:
     """Screen all latents, then mask until every channel has the target, site by site."""
-    screening = screened(engine.generator, engine.evaluator, z, class_id, engine.batch_size)
-    found = []
+    two, found = plan.estimator == "two_precisions", []
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=two):
+        screening = screened(engine.generator, engine.evaluator, z, class_id, engine.batch_size)
     for site in engine.generator.sites:
         masks = [(channel,) for channel in range(site.channels)]
         cheap = changes(screening.unmasked.numpy(), screening.log_scores(site.index, masks).numpy())
@@ -132,5 +135,5 @@ def adapted(engine: MaskingEngine, z: Tensor, class_id: int, plan: SamplingPlan)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 return exact(latents, some)
 
-        found.append(estimated_effects(exact, cheap, plan, low if plan.estimator == "two_precisions" else None))
+        found.append(estimated_effects(exact, cheap, plan, low if two else None))
     return found

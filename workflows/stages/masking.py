@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def _estimates(
         return _engine(bench).site_log_scores(rows, class_id, site, [groups[mask] for mask in masks])
 
     def low(latents: range, masks: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        with torch.autocast(bench.generator.device.type, dtype=torch.bfloat16):
+        with _lower_precision(bench):
             return exact(latents, masks)
 
     def part(masks: NDArray[np.int64], plan: SamplingPlan) -> tuple[NDArray[np.int64], MaskingEstimates]:
@@ -140,7 +141,9 @@ def _screening(bench: Workbench, class_id: int) -> Screening:
     kept = bench.kept.get("screening")
     if kept is None or kept[0] != class_id:
         z = bench.latents(class_id, bench.spec.masking_latents)
-        kept = class_id, screened(bench.generator, bench.evaluator, z, class_id, bench.batch_size)
+        low = bench.spec.masking_estimator == "two_precisions" and bench.spec.target_stderr > 0  # there it only helps
+        with _lower_precision(bench) if low else nullcontext():
+            kept = class_id, screened(bench.generator, bench.evaluator, z, class_id, bench.batch_size)
         bench.kept["screening"] = kept
     found: Screening = kept[1]
     return found
@@ -163,6 +166,10 @@ def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
     unmasked, masked = _engine(bench).everywhere_log_scores(z, class_id, masks)
     sizes = [sum(map(len, mask.values())) for mask in masks]
     return _control_rows(bench, class_id, ALL_SITES, names, sizes, unmasked, masked)
+
+
+def _lower_precision(bench: Workbench) -> torch.autocast:
+    return torch.autocast(bench.generator.device.type, dtype=torch.bfloat16)
 
 
 def _engine(bench: Workbench) -> MaskingEngine:
