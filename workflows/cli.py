@@ -87,8 +87,9 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     panel = "What to compute" if kind is AuditSpec else "How to run it"
     shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
     text = field.metadata["help"] + (f" [dim]\\[default: {shown}][/dim]" if shown else "")
+    name = field.name.replace("_", "-")
     option = typer.Option(
-        "--" + field.name.replace("_", "-"),
+        f"--{name}/--no-{name}" if hint is bool else f"--{name}",
         help=text,
         rich_help_panel=panel,
         show_default=False,

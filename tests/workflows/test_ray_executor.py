@@ -80,10 +80,7 @@ def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec)
 def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
     """SIGKILL in the middle, then the same command: published shards are kept and the rows are the same."""
     folder = tmp_path / "audit"
-    options = [
-        f"--{field.name.replace('_', '-')}={_text(getattr(tiny_spec, field.name))}"
-        for field in dataclasses.fields(tiny_spec)
-    ]
+    options = [_flag(field.name, getattr(tiny_spec, field.name)) for field in dataclasses.fields(tiny_spec)]
     command = [
         sys.executable,
         "-m",
@@ -109,5 +106,8 @@ def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
     compare(inline_audit, folder, tolerance=1e-4)
 
 
-def _text(value):
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _flag(field, value):
+    name = field.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
