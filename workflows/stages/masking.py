@@ -94,8 +94,7 @@ def _estimates(
     bench: Workbench, class_id: int, site: int, groups: list[Channels], by_gradient: Changes
 ) -> MaskingEstimates:
     """Effects of the groups by the spec's estimator; by screening alone where others come first."""
-    spec, z = bench.spec, bench.latents(class_id, bench.spec.masking_latents)
-    plan = SamplingPlan(spec.masking_estimator, spec.masking_latents, spec.exact_latents, spec.target_stderr)
+    z, plan = bench.latents(class_id, bench.spec.masking_latents), _plan(bench.spec)
     screening = dataclasses.replace(plan, estimator="screening")
     chosen = _first(bench, class_id, by_gradient)
 
@@ -141,7 +140,8 @@ def _screening(bench: Workbench, class_id: int) -> Screening:
     kept = bench.kept.get("screening")
     if kept is None or kept[0] != class_id:
         z = bench.latents(class_id, bench.spec.masking_latents)
-        low = bench.spec.masking_estimator == "two_precisions" and bench.spec.target_stderr > 0  # there it only helps
+        plan = _plan(bench.spec)
+        low = plan.estimator == "two_precisions" and plan.uses_screening  # as a help to masks in that precision
         with _lower_precision(bench) if low else nullcontext():
             kept = class_id, screened(bench.generator, bench.evaluator, z, class_id, bench.batch_size)
         bench.kept["screening"] = kept
@@ -166,6 +166,10 @@ def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
     unmasked, masked = _engine(bench).everywhere_log_scores(z, class_id, masks)
     sizes = [sum(map(len, mask.values())) for mask in masks]
     return _control_rows(bench, class_id, ALL_SITES, names, sizes, unmasked, masked)
+
+
+def _plan(spec: AuditSpec) -> SamplingPlan:
+    return SamplingPlan(spec.masking_estimator, spec.masking_latents, spec.exact_latents, spec.target_stderr)
 
 
 def _lower_precision(bench: Workbench) -> torch.autocast:
