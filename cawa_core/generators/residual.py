@@ -20,6 +20,10 @@ from torch.nn import functional
 from cawa_core.generators.base import AffineMap, Channels, Generator, MaskedImages, Modulation, SiteState
 from cawa_core.generators.site_convolution import SiteConvolution
 
+CACHED_BYTES = 4 * 2**20
+"""Of the feature maps that a CPU carries from one site to the next in one piece: about what its caches hold, and
+memory that the allocator keeps instead of asking the system for fresh pages."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ResidualState(SiteState):
@@ -35,6 +39,24 @@ class ResidualState(SiteState):
     skip: Tensor
     scales: tuple[Tensor, ...]
     shifts: tuple[Tensor, ...]
+
+    def halves(self) -> tuple[ResidualState, ...]:
+        """Half of the masks and the other half; of the latents, where there is one mask; none for a single row."""
+        latents, rows = len(self.scales[0]), len(self.features)
+        if rows == 1:
+            return ()
+        if rows == latents:
+            return self._rows(slice(rows // 2)), self._rows(slice(rows // 2, None))
+        middle = rows // latents // 2 * latents
+        return self._masks(slice(middle)), self._masks(slice(middle, None))
+
+    def _masks(self, rows: slice) -> ResidualState:
+        skip = self.skip[rows] if len(self.skip) == len(self.features) else self.skip
+        return dataclasses.replace(self, features=self.features[rows], skip=skip)
+
+    def _rows(self, rows: slice) -> ResidualState:
+        scales, shifts = (tuple(site[rows] for site in sites) for sites in (self.scales, self.shifts))
+        return dataclasses.replace(self._masks(rows), scales=scales, shifts=shifts)
 
 
 class SiteNorm(nn.Module):
@@ -116,6 +138,22 @@ class ResidualGenerator(Generator):
         assert isinstance(state, ResidualState)
         return self._activated(state, *self._joined(state, self._convolution(state.site)(state.features)))
 
+    def run_from(self, site: int, state: SiteState) -> Tensor:
+        """Run from the ReLU of ``site`` to images, in parts where a CPU's cache no longer holds the feature maps."""
+        assert isinstance(state, ResidualState)
+        if self._outgrows_cache(state, len(state.features)) and (halves := state.halves()):
+            return torch.cat([self.run_from(site, half) for half in halves])
+        if state.site != site or site == len(self.sites) - 1:
+            return super().run_from(site, state)
+        following = self.next_site(state)
+        return self.run_from(following.site, following)
+
+    def _outgrows_cache(self, state: ResidualState, rows: int) -> bool:
+        """Whether so many rows of the features at the site, or at the next, exceed what a CPU's caches hold."""
+        largest = max(site.channels * site.resolution**2 for site in self.sites[state.site : state.site + 2])
+        features = state.features
+        return features.device.type == "cpu" and rows * largest * features.element_size() > CACHED_BYTES
+
     def finish(self, state: SiteState) -> Tensor:
         """Images float32 NCHW in [-1, 1] from the state at the last site."""
         assert isinstance(state, ResidualState)
@@ -126,9 +164,12 @@ class ResidualGenerator(Generator):
         """Images under masks of the state's site; the convolution after it is done once for all of them."""
         assert isinstance(state, ResidualState)
         convolution = self._convolution(state.site)
-        outputs = convolution.linear(state.features)
+        outputs = convolution(state.features)
 
         def images(masks: Sequence[Channels]) -> Tensor:
+            if len(masks) > 1 and self._outgrows_cache(state, len(masks) * len(state.features)):
+                middle = len(masks) // 2
+                return torch.cat([images(masks[:middle]), images(masks[middle:])])
             x, skip = self._joined(state, convolution.without(outputs, state.features, masks))
             if state.site == len(self.sites) - 1:
                 return self.head(x).float()

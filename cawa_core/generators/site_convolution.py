@@ -40,24 +40,20 @@ class SiteConvolution(nn.Module):
         self.register_buffer("weight", convolution.weight.detach())
         self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach())
 
-    def linear(self, features: Tensor) -> Tensor:
-        """The convolution ``[n, C_in, H, W]`` => ``[n, D, H', W']``, before :meth:`arranged`."""
+    def forward(self, features: Tensor) -> Tensor:
+        """``[n, C_in, H, W]`` => ``[n, C_out, H, W]``."""
         result: Tensor = functional.conv2d(features, self.weight, self.bias, padding=self.padding)
         return result
 
-    def arranged(self, outputs: Tensor) -> Tensor:
-        """Outputs of :meth:`linear` as the next site sees them: ``[n, C_out, H, W]``; moves values only."""
-        return outputs
-
-    def forward(self, features: Tensor) -> Tensor:
-        """``[n, C_in, H, W]`` => ``[n, C_out, H, W]``."""
-        return self.arranged(self.linear(features))
+    def enlarged(self, features: Tensor) -> Tensor:
+        """What the taps of the weight see of the features: here the features themselves."""
+        return features
 
     def without(self, outputs: Tensor, features: Tensor, masks: Sequence[Sequence[int]]) -> Tensor:
         """What :meth:`forward` gives with some input channels set to zero.
 
         Args:
-            outputs: :meth:`linear` of the features.
+            outputs: :meth:`forward` of the features.
             features: ``[n, C_in, H, W]``.
             masks: channels set to zero together, one entry a mask; an empty one masks nothing.
 
@@ -65,22 +61,23 @@ class SiteConvolution(nn.Module):
             ``[len(masks) · n, C_out, H, W]``, mask by mask; equal to convolving again but for rounding.
         """
         rows, weights = self._patches_and_weights(features, masks)
-        last = outputs.permute(0, 2, 3, 1)  # [n, H', W', D]
+        last = outputs.permute(0, 2, 3, 1)  # [n, H', W', C_out]
         whole = last.reshape(1, -1, last.shape[3]).expand(len(masks), -1, -1)
         left: Tensor = torch.baddbmm(whole, rows, weights, alpha=-1)
-        return self.arranged(left.reshape(-1, *last.shape[1:]).permute(0, 3, 1, 2))
+        return left.reshape(-1, *last.shape[1:]).permute(0, 3, 1, 2)
 
     def _patches_and_weights(self, features: Tensor, masks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Factors of the contributions: ``[m, n · H' · W', K]``, ``[m, K, D]`` with K taps of the widest mask."""
+        """Factors of the contributions: ``[m, n · H' · W', K]``, ``[m, K, C_out]`` with K taps of the widest mask."""
         widest = max(1, *map(len, masks))
         padded = [list(mask) + [0] * (widest - len(mask)) for mask in masks]
         index = torch.tensor(padded, device=features.device)  # [m, c]
         given = torch.tensor([[place < len(mask) for place in range(widest)] for mask in masks], device=features.device)
         side = self.weight.shape[2]
-        picked = functional.pad(features[:, index].transpose(0, 1), (self.padding,) * 4)  # [m, n, c, H, W]
-        patches = picked.unfold(3, side, 1).unfold(4, side, 1)  # [m, n, c, H', W', k, k]
+        picked = self.enlarged(features[:, index].transpose(0, 1))  # [m, n, c, H', W']
+        padded_maps = functional.pad(picked, (self.padding,) * 4)
+        patches = padded_maps.unfold(3, side, 1).unfold(4, side, 1)  # [m, n, c, H', W', k, k]
         rows = patches.permute(0, 1, 3, 4, 2, 5, 6).reshape(len(masks), -1, widest * side * side)
-        weights = self.weight[:, index] * given[None, :, :, None, None]  # [D, m, c, k, k]
+        weights = self.weight[:, index] * given[None, :, :, None, None]  # [C_out, m, c, k, k]
         return rows, weights.permute(1, 2, 3, 4, 0).reshape(len(masks), widest * side * side, -1)
 
 
@@ -95,27 +92,30 @@ class UpsamplingConvolution(SiteConvolution):
         ValueError: the convolution is not 3 x 3.
     """
 
+    folded: Tensor
     transposed: Tensor
-    plain_bias: Tensor | None
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__(convolution)
         if convolution.kernel_size != (3, 3):
             raise ValueError(f"convolution must be 3 x 3; got {convolution}")
         folded = [_folded(_folded(self.weight, 2, y), 3, x) for y in PARITIES for x in PARITIES]
-        self.weight = torch.cat(folded).contiguous(memory_format=torch.channels_last)
+        self.register_buffer("folded", torch.cat(folded).contiguous(memory_format=torch.channels_last))
         self.register_buffer("transposed", _transposed(folded))
-        self.register_buffer("plain_bias", self.bias)
-        self.bias = None if self.bias is None else self.bias.repeat(4)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The same as a transposed convolution, which arranges as it goes; slower on maps of odd width on a CPU."""
+        """As a transposed convolution, which interleaves the parities as it goes: slower at odd width on a CPU."""
         if features.shape[3] % 2:
-            return super().forward(features)
-        result: Tensor = functional.conv_transpose2d(features, self.transposed, self.plain_bias, stride=2, padding=1)
+            bias = None if self.bias is None else self.bias.repeat(4)
+            return self._interleaved(functional.conv2d(features, self.folded, bias, padding=1))
+        result: Tensor = functional.conv_transpose2d(features, self.transposed, self.bias, stride=2, padding=1)
         return result
 
-    def arranged(self, outputs: Tensor) -> Tensor:
+    def enlarged(self, features: Tensor) -> Tensor:
+        """``[..., H, W]`` => ``[..., 2H, 2W]``, nearest neighbours."""
+        return features.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+
+    def _interleaved(self, outputs: Tensor) -> Tensor:
         """``[n, 4 · C_out, H + 1, W + 1]`` by parity => ``[n, C_out, 2H, 2W]``, channels last."""
         parts = outputs.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
         n, height, width = parts.shape[0], parts.shape[1] - 1, parts.shape[2] - 1
@@ -132,7 +132,7 @@ class PlaneConvolution(SiteConvolution):
     Libraries tile convolutions by output channel; with the one or three of an image most of a tile is idle.
     """
 
-    def linear(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """``[n, C_in, H, W]`` => ``[n, planes, H, W]``."""
         side = self.weight.shape[2]
         taps = self.weight.flip(2, 3).permute(1, 0, 2, 3).reshape(self.weight.shape[1], -1)  # [C_in, planes · k²]

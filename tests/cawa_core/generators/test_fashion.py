@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from cawa_core.generators import residual
 from cawa_core.generators.fashion import conditional_norms
 from tests.conftest import random_fashion_generator
 from tests.reference.hooked_masking import hooked_images
@@ -66,6 +67,23 @@ def test_states_only_move_forward(tiny_generator):
         tiny_generator.advance(state, 1)
     with pytest.raises(ValueError, match="taken at site 2, not at site 3"):
         tiny_generator.run_from(3, state)
+
+
+@pytest.mark.parametrize("masks", [[()], [(0,), (1,), (2, 3)]])
+def test_pieces_that_fit_the_cache_make_the_same_images(tiny_generator, monkeypatch, masks):
+    """From every site, unmasked and under masks, in single rows and in one piece."""
+
+    def everything() -> list[torch.Tensor]:
+        z, classes = inputs(tiny_generator)
+        states = [tiny_generator.run_to(site.index, z, classes) for site in tiny_generator.sites]
+        whole = [tiny_generator.run_from(state.site, state) for state in states]
+        return whole + [tiny_generator.under_masks(state)(masks) for state in states]
+
+    monkeypatch.setattr(residual, "CACHED_BYTES", 2**40)
+    expected = everything()
+    monkeypatch.setattr(residual, "CACHED_BYTES", 1)
+    for images, same in zip(everything(), expected, strict=True):
+        torch.testing.assert_close(images, same, atol=2e-6, rtol=0)
 
 
 @pytest.mark.slow

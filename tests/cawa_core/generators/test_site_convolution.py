@@ -17,13 +17,13 @@ def test_it_is_the_convolution_after_doubling(size):
     torch.testing.assert_close(result, expected, atol=1e-14, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [SiteConvolution, UpsamplingConvolution])
+@pytest.mark.parametrize("kind", [SiteConvolution, UpsamplingConvolution, PlaneConvolution])
 @pytest.mark.parametrize("masks", [[()], [(1,), (4,)], [(0, 2), (), (5, 1)], [tuple(range(6))]])
 def test_without_channels_is_convolving_again(kind, masks):
     torch.manual_seed(0)
     convolution = kind(nn.Conv2d(6, 5, 3, padding=1).double())
     features = torch.randn(3, 6, 4, 7, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
-    outputs = convolution.linear(features)
+    outputs = convolution(features)
     expected = []
     for mask in masks:
         left = features.clone()
@@ -39,7 +39,7 @@ def test_without_channels_of_a_pointwise_convolution_without_bias():
     features = torch.randn(2, 4, 3, 3, dtype=torch.float64)
     left = features.clone()
     left[:, 2] = 0
-    result = convolution.without(convolution.linear(features), features, [(2,)])
+    result = convolution.without(convolution(features), features, [(2,)])
     torch.testing.assert_close(result, convolution(left), atol=1e-14, rtol=1e-12)
 
 
