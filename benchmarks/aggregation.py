@@ -26,6 +26,7 @@ from benchmarks.results import Result
 from cawa_core.class_tables import imagenet_classes
 from cawa_core.schemas import METRICS, TABLES
 from cawa_core.specs import AuditIdentity, AuditSpec
+from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest, Receipt, Rows, publish
 from tests.reference.pandas_aggregation import pandas_tables
 from workflows.aggregate import aggregate
@@ -157,7 +158,7 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
     names = imagenet_classes().names
     spec = dataclasses.replace(spec, generator="random", classes=tuple(range(n_classes)))
     identity = AuditIdentity(spec, {}, {}, 1)
-    open_folder(folder, identity, "cpu", names)
+    open_folder(open_storage(folder), identity, "cpu", names)
     manifest, factors, random = Manifest.read(folder), class_factors(n_classes), np.random.default_rng(1)
 
     def add(shard: str, stage: str, class_ids: Sequence[int], sites: tuple[int, ...], tables: dict[str, Rows]) -> None:
@@ -259,9 +260,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     start = time.perf_counter()
     manifest = Manifest.read(folder)
-    aggregate(folder, manifest)
+    aggregate(manifest)
     middle = time.perf_counter()
-    write_report(folder, manifest)
+    write_report(manifest)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     steps = {"aggregate": middle - start, "report": time.perf_counter() - middle, "peak GiB": peak}
     print(json.dumps({name: round(value, 2) for name, value in steps.items()}), file=sys.stderr)

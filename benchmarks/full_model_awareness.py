@@ -99,7 +99,7 @@ def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int) -> None:
     manifest = Manifest.read(folder)
     start, first, rows = time.perf_counter(), 0.0, 0
     with PeakMemory() as memory:
-        for outcome in executor.run(bench, options, folder, plan(bench, manifest, None)):
+        for outcome in executor.run(bench, options, manifest.storage, plan(bench, manifest, None)):
             assert isinstance(outcome, Receipt), outcome
             first = first or time.perf_counter() - outcome.seconds - start
             manifest.receipts[outcome.shard] = outcome
@@ -115,7 +115,7 @@ def compare_estimators(manifest: Manifest, classes: int) -> None:
     """Distance of sampled from closed-form category awareness in standard errors, where tails are light."""
     distances = []
     for receipt in manifest.receipts.values():
-        rows = pq.read_table(manifest.folder / receipt.files[0].file)
+        rows = pq.read_table(io.BytesIO(manifest.storage.read(receipt.files[0].file)))
         sampled = rows.filter(pc.field("estimator") == "monte_carlo")
         exact = rows.filter((pc.field("estimator") == "closed_form") & pc.field("class_id").isin(sampled["class_id"]))
         light = (

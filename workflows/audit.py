@@ -10,12 +10,13 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
+from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest, Receipt, publish
 from workflows.aggregate import aggregate, is_current
 from workflows.config import RunOptions
-from workflows.execution import Failure
+from workflows.execution import Failure, Retry
 from workflows.executors import EXECUTORS
-from workflows.folder import locked, open_folder
+from workflows.folder import AUDIT, open_folder
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
@@ -30,16 +31,18 @@ class AuditResult:
     """How an audit ended.
 
     Attributes:
-        folder: where it is.
+        storage: where it is.
         computed, reused: shards done now, and found done (of this spec's stages).
+        retried: attempts that failed and were made again.
         quarantined: names of shards that failed for good.
         refreshed: whether tables or report were written anew.
         seconds: how long it took.
     """
 
-    folder: Path
+    storage: Storage
     computed: int
     reused: int
+    retried: int
     quarantined: tuple[str, ...]
     refreshed: bool
     seconds: float
@@ -57,23 +60,23 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     if spec.real_images and Path(spec.real_images).expanduser().is_dir():
         spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
     bench = driver_bench(spec, options)
-    folder = Path(options.output or Path("results") / bench.generator.name)
+    storage = open_storage(options.output or Path("results") / bench.generator.name, options.storage_patience)
     if bench.generator.description:
         print(bench.generator.description, file=sys.stderr)
-    if not (folder / "audit.json").exists():
+    if not storage.exists(AUDIT):
         check_real_images(bench)
-    open_folder(folder, bench.identity, options.device, bench.generator.class_names)
-    with locked(folder):
-        manifest = Manifest.read(folder)
+    open_folder(storage, bench.identity, options.device, bench.generator.class_names)
+    with storage.locked():
+        manifest = Manifest.read(storage)
         manifest.tidy()
         _publish_sites(bench, manifest)
         reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
         shards = plan(bench, manifest, options.classes_per_shard or None)
-        computed = _run_shards(bench, options, manifest, shards)
+        computed, retried = _run_shards(bench, options, manifest, shards)
         manifest.settle()
-        refreshed = refresh(folder, manifest)
+        refreshed = refresh(manifest)
     failed = tuple(sorted(manifest.quarantined))
-    return AuditResult(folder, computed, reused, failed, refreshed, time.monotonic() - start)
+    return AuditResult(storage, computed, reused, retried, failed, refreshed, time.monotonic() - start)
 
 
 def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
@@ -89,30 +92,37 @@ def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
     return Workbench.build(spec, options)
 
 
-def refresh(folder: Path, manifest: Manifest) -> bool:
+def refresh(manifest: Manifest) -> bool:
     """Bring derived tables, summary and report up to date with the stages' tables; says whether it had to."""
-    if is_current(folder, manifest) and report_shows(folder):
+    if is_current(manifest) and report_shows(manifest.storage):
         return False
-    aggregate(folder, manifest)
-    write_report(folder, manifest)
+    aggregate(manifest)
+    write_report(manifest)
     return True
 
 
-def _run_shards(bench: Workbench, options: RunOptions, manifest: Manifest, shards: list[Shard]) -> int:
+def _run_shards(bench: Workbench, options: RunOptions, manifest: Manifest, shards: list[Shard]) -> tuple[int, int]:
     if not shards:
-        return 0
-    computed, cost = 0, {shard.name: shard.cost for shard in shards}
+        return 0, 0
+    computed, retried, cost = 0, 0, {shard.name: shard.cost for shard in shards}
     executor = EXECUTORS.make(options.executor)
     with ProgressReporter(f"auditing {bench.generator.name}", sum(cost.values())) as progress:
-        for outcome in executor.run(bench, options, manifest.folder, shards):
-            if isinstance(outcome, Failure):
+        for outcome in executor.run(bench, options, manifest.storage, shards):
+            if isinstance(outcome, Retry):
+                retried += 1
+                progress.note(f"{outcome.shard.name} again: {_last_line(outcome.error)}")
+            elif isinstance(outcome, Failure):
                 manifest.quarantine(outcome.shard.name, outcome.error)
                 progress.advance(outcome.shard.cost, f"{outcome.shard.name} failed")
             else:
                 manifest.add(outcome)
                 computed += 1
                 progress.advance(cost[outcome.shard], outcome.shard)
-    return computed
+    return computed, retried
+
+
+def _last_line(error: str) -> str:
+    return (error.strip().splitlines() or ["no reason given"])[-1]
 
 
 def _publish_sites(bench: Workbench, manifest: Manifest) -> None:
@@ -125,5 +135,5 @@ def _publish_sites(bench: Workbench, manifest: Manifest) -> None:
         "inert_channels": [list(site.inert_channels) for site in sites],
     }
     start = time.perf_counter()
-    files = publish(manifest.folder, "all", {"sites": rows}, bench.identity.hash)
+    files = publish(manifest.storage, "all", {"sites": rows}, bench.identity.hash)
     manifest.add(Receipt("sites", "sites", (), (), files, round(time.perf_counter() - start, 3), "driver"))

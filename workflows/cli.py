@@ -17,12 +17,13 @@ import typer
 
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
+from cawa_core.storage import StorageError
 from workflows.config import RunOptions, merged_options
 
 if TYPE_CHECKING:
     from cawa_core.generators.base import Generator
 
-EXIT_BAD_INPUT, EXIT_QUARANTINED = 2, 3
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED = 1, 2, 3
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Folder = Annotated[Path, typer.Argument(help="Audit folder.", show_default=False)]
+AuditFolder = Annotated[str, typer.Argument(help="Audit folder, or its s3://, gs://, az:// URL.", show_default=False)]
 
 
 def main() -> None:
@@ -44,13 +45,16 @@ def main() -> None:
         code = app(standalone_mode=False)
     except InputError as error:
         _refuse(str(error))
+    except StorageError as error:
+        print(f"cawa: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what the option parser raises, whichever module it lives in
             raise
         _refuse(error.format_message())
     if code == TYPER_INTERRUPTED:
         print("cawa: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr)
-        code = 1
+        code = EXIT_FAILED
     sys.exit(code or 0)
 
 
@@ -122,19 +126,23 @@ def audit(
 ) -> None:
     """Audit a generator: run or resume, aggregate, report. Without options: the bundled one."""
     from workflows.audit import run_audit
+    from workflows.folder import REPORT
 
     chosen, options = merged_options(spec, flags)
     result = run_audit(chosen, options)
     done = f"{result.computed} shards computed" if result.computed else "nothing to compute"
-    print(f"{done}, {result.reused} reused, {len(result.quarantined)} quarantined, {result.seconds:.0f} s")
-    print(f"report: {result.folder / 'report.html'}")
+    print(
+        f"{done}, {result.reused} reused, {result.retried} retried, {len(result.quarantined)} quarantined, "
+        f"{result.seconds:.0f} s"
+    )
+    print(f"report: {result.storage.path(REPORT)}")
     if result.quarantined:
         print(f"quarantined: {', '.join(result.quarantined)}; see manifest.json, run again to retry", file=sys.stderr)
         raise typer.Exit(EXIT_QUARANTINED)
 
 
 @app.command()
-def status(folder: Folder) -> None:
+def status(folder: AuditFolder) -> None:
     """What of an audit is done, quarantined and remaining, from its manifest alone."""
     from workflows.status import status_lines
 
@@ -142,28 +150,41 @@ def status(folder: Folder) -> None:
 
 
 @app.command()
-def aggregate(folder: Folder) -> None:
-    """Write the derived tables and the summary of an audit anew."""
-    from cawa_core.tables import Manifest
-    from workflows.aggregate import aggregate as write_aggregates
-    from workflows.folder import locked, read_audit
+def verify(folder: AuditFolder) -> None:
+    """Read every recorded file of an audit and name what is damaged, foreign, doubled, left over or missing."""
+    from workflows.verify import verify as verified
 
-    read_audit(folder)
-    with locked(folder):
-        write_aggregates(folder, Manifest.read(folder))
-    print(f"summary: {folder / 'summary.json'}")
+    result = verified(folder)
+    for fault in result.faults:
+        print(fault)
+    print(f"{result.files} files and {result.rows:,} rows read, {len(result.faults)} faults")
+    if result.faults:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
-def report(folder: Folder) -> None:
+def aggregate(folder: AuditFolder) -> None:
+    """Write the derived tables and the summary of an audit anew."""
+    from cawa_core.tables import Manifest
+    from workflows.aggregate import aggregate as write_aggregates
+    from workflows.folder import SUMMARY, opened_audit
+
+    storage = opened_audit(folder)
+    with storage.locked():
+        write_aggregates(Manifest.read(storage))
+    print(f"summary: {storage.path(SUMMARY)}")
+
+
+@app.command()
+def report(folder: AuditFolder) -> None:
     """Write the report of an audit anew."""
     from cawa_core.tables import Manifest
-    from workflows.folder import read_audit
+    from workflows.folder import REPORT, opened_audit
     from workflows.report import write_report
 
-    read_audit(folder)
-    write_report(folder, Manifest.read(folder))
-    print(f"report: {folder / 'report.html'}")
+    storage = opened_audit(folder)
+    write_report(Manifest.read(storage))
+    print(f"report: {storage.path(REPORT)}")
 
 
 @app.command()

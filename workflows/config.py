@@ -24,7 +24,7 @@ class RunOptions:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    output: str = option("", "Audit folder; results/GENERATOR when left out.")
+    output: str = option("", "Audit folder, or s3://, gs://, az:// URL of one; results/GENERATOR when left out.")
     executor: Literal["ray", "inline"] = option("ray", "Where shards run: ray (all cores, or RAY_ADDRESS) or inline.")
     workers: Annotated[int, Field(ge=0)] = option(0, "Ray workers; 0: one for each GPU or CPU.")
     weights: tuple[str, ...] = option(
@@ -41,6 +41,9 @@ class RunOptions:
         0, "Images to a forward pass; 0: what fits the cache of a CPU or the memory of a GPU."
     )
     classes_per_shard: Annotated[int, Field(ge=0)] = option(0, "Classes to a shard; 0: what suits each stage.")
+    storage_patience: Annotated[float, Field(gt=0)] = option(
+        120.0, "Seconds that an object store which fails is asked again."
+    )
     start_timeout: Annotated[float, Field(gt=0)] = option(300.0, "Seconds to wait for the first worker.")
 
     def weight_store(self, generator: str) -> WeightStore:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from pathlib import Path
 
+import torch
+
+from cawa_core.storage import Storage
 from cawa_core.tables import Receipt, Rows, publish
 from workflows.shards import Shard
 from workflows.stages import STAGES
@@ -20,7 +22,15 @@ class Failure:
     error: str
 
 
-Outcome = Receipt | Failure
+@dataclasses.dataclass(frozen=True)
+class Retry:
+    """A shard that failed and will be tried again, and why."""
+
+    shard: Shard
+    error: str
+
+
+Outcome = Receipt | Failure | Retry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,22 +41,28 @@ class Computed:
     seconds: float
 
 
-def execute(bench: Workbench, folder: Path, shard: Shard) -> Receipt:
+def execute(bench: Workbench, storage: Storage, shard: Shard) -> Receipt:
     """Compute a shard, publish its tables, and say so."""
-    return write(bench, folder, shard, compute(bench, shard))
+    return write(bench, storage, shard, compute(bench, shard))
 
 
 def compute(bench: Workbench, shard: Shard) -> Computed:
-    """The rows of a shard in the audit's arithmetic."""
+    """The rows of a shard in the audit's arithmetic, in smaller batches where the device's memory runs out."""
     start = time.perf_counter()
-    with bench.arithmetic():
-        tables = STAGES[shard.stage].process(bench, shard)
+    while True:
+        try:
+            with bench.arithmetic():
+                tables = STAGES[shard.stage].process(bench, shard)
+            break
+        except torch.OutOfMemoryError:
+            if not bench.halve_batch():
+                raise
     return Computed(tables, time.perf_counter() - start)
 
 
-def write(bench: Workbench, folder: Path, shard: Shard, computed: Computed) -> Receipt:
+def write(bench: Workbench, storage: Storage, shard: Shard, computed: Computed) -> Receipt:
     """Publish what was computed: the shard is finished by this."""
     start = time.perf_counter()
-    files = publish(folder, shard.name, computed.tables, bench.identity.hash)
+    files = publish(storage, shard.name, computed.tables, bench.identity.hash)
     seconds = round(computed.seconds + time.perf_counter() - start, 3)
     return Receipt(shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, str(bench.generator.device))

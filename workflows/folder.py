@@ -2,84 +2,73 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from cawa_core import __version__
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditIdentity
-from cawa_core.tables import write_atomically
+from cawa_core.storage import Folder, LocalStorage, Storage, StorageRefusedError, open_storage
 
+AUDIT, SUMMARY, REPORT = "audit.json", "summary.json", "report.html"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other drivers of this machine; released when the process ends, however it ends.
-
-    Raises:
-        InputError: another driver holds it, or the folder cannot be written.
-    """
-    try:
-        handle = (folder / ".lock").open("a")
-    except OSError as error:
-        raise InputError(f"output {folder} cannot be written: {error.strerror}; choose another --output") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another cawa is at work in {folder}; wait for it, or choose another --output") from None
-        yield
-
-
-def open_folder(folder: Path, identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> None:
+def open_folder(storage: Storage, identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> None:
     """Make sure that the folder belongs to this audit, creating it where it is new.
 
     Raises:
         InputError: not a folder, not writable, not empty without being an audit, or of another audit.
+        StorageError: the store fails.
     """
-    described = folder / "audit.json"
-    if "://" in str(folder) or str(folder).startswith(("s3:", "gs:")):
-        raise InputError(f"output must be a folder of a file system that every worker sees; got {folder}")
+    if isinstance(storage, LocalStorage) and storage.folder.exists() and not storage.folder.is_dir():
+        raise InputError(f"output must be a folder; {storage.url} is a file, choose another --output")
     try:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"output must be a folder; {folder} is a file, choose another --output")
-        if described.exists():
-            _require_same(folder, read_audit(folder), identity)
-            return
-        if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
+        if storage.exists(AUDIT):
+            _require_same(storage.url, read_audit(storage), identity)
+        elif not storage.is_empty():
             raise InputError(
-                f"output must be new, empty or an audit folder; {folder} holds other files, choose another --output"
+                f"output must be new, empty or an audit folder; {storage.url} holds other files, choose another "
+                "--output"
             )
-        write_atomically(described, json.dumps(_description(identity, device, class_names), indent=1).encode())
-    except OSError as error:
-        raise InputError(f"output {folder} cannot be written: {error.strerror}; choose another --output") from None
+        else:
+            storage.write(AUDIT, json.dumps(_description(identity, device, class_names), indent=1).encode())
+    except StorageRefusedError as error:
+        raise InputError(f"output cannot be written: {error}; choose another --output") from None
 
 
-def read_audit(folder: Path) -> dict[str, Any]:
+def opened_audit(folder: Folder) -> Storage:
+    """The storage of a folder that holds an audit.
+
+    Raises:
+        InputError: it holds none.
+    """
+    storage = open_storage(folder)
+    read_audit(storage)
+    return storage
+
+
+def read_audit(folder: Folder) -> dict[str, Any]:
     """``audit.json`` of an audit folder.
 
     Raises:
         InputError: the folder holds no audit.
     """
+    storage = open_storage(folder)
     try:
-        audit = json.loads((folder / "audit.json").read_text())
-    except OSError:
-        raise InputError(f"{folder} is no audit folder: it has no audit.json; run `cawa audit` first") from None
+        audit = json.loads(storage.read(AUDIT))
+    except FileNotFoundError:
+        raise InputError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
     except ValueError as error:
-        raise InputError(f"{folder / 'audit.json'} is damaged: {error}; choose another folder") from None
+        raise InputError(f"{storage.path(AUDIT)} is damaged: {error}; choose another folder") from None
     if not isinstance(audit, dict) or not {"hash", "identity", "versions", "class_names"} <= set(audit):
-        raise InputError(f"{folder / 'audit.json'} does not describe an audit; choose another folder")
+        raise InputError(f"{storage.path(AUDIT)} does not describe an audit; choose another folder")
     return audit
 
 
-def _require_same(folder: Path, found: dict[str, Any], identity: AuditIdentity) -> None:
+def _require_same(folder: str, found: dict[str, Any], identity: AuditIdentity) -> None:
     if found.get("hash") == identity.hash:
         return
     ours, theirs = _flat(identity.as_data()), _flat(found.get("identity", {}))

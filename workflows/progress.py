@@ -45,6 +45,13 @@ class ProgressReporter:
             self.last_line = time.monotonic()
             print(self.line(note), file=sys.stderr, flush=True)
 
+    def note(self, text: str) -> None:
+        """Say something at once, above the bar."""
+        if self.bar is not None:
+            self.bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
     def line(self, note: str) -> str:
         """The plain form: share done, time gone, time left."""
         share = min(1.0, self.done / self.total) if self.total else 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pandas as pd
 import pyarrow.compute as pc
@@ -13,35 +12,39 @@ from cawa_core.rendering.report import build_report, summary_digest
 from cawa_core.rendering.sections.base import shown
 from cawa_core.rendering.sections.masking import curve_pairs
 from cawa_core.schemas import ALL_SITES, TABLES
-from cawa_core.tables import Manifest, write_atomically
-from workflows.folder import read_audit
+from cawa_core.storage import Storage
+from cawa_core.tables import Manifest
+from workflows.folder import REPORT, SUMMARY, read_audit
 
 LARGE = ("awareness", "masking", "class_overlap", "gallery")
 """Tables that grow with channels, pairs of classes or pictures: the report reads what it shows of them."""
 
 
-def report_shows(folder: Path) -> bool:
-    """Whether the page on disk was made from the summary on disk."""
-    page, summary = folder / "report.html", folder / "summary.json"
-    if not page.exists() or not summary.exists():
+def report_shows(storage: Storage) -> bool:
+    """Whether the page in the folder was made from the summary in it."""
+    try:
+        page, summary = storage.read(REPORT), storage.read(SUMMARY)
+    except FileNotFoundError:
         return False
-    return summary_digest(json.loads(summary.read_text())) in page.read_text()[:2000]
+    return summary_digest(json.loads(summary)).encode() in page[:2000]
 
 
-def write_report(folder: Path, manifest: Manifest) -> None:
+def write_report(manifest: Manifest) -> None:
     """Render the page and its figures anew.
 
     Raises:
         InputError: the folder has no summary yet.
     """
-    if not (folder / "summary.json").exists():
-        raise InputError(f"{folder} has no summary.json yet; run `cawa aggregate {folder}` first")
-    summary = json.loads((folder / "summary.json").read_text())
-    report = build_report(shown_tables(manifest), summary, read_audit(folder))
+    storage = manifest.storage
+    try:
+        summary = json.loads(storage.read(SUMMARY))
+    except FileNotFoundError:
+        raise InputError(f"{storage.url} has no {SUMMARY} yet; run `cawa aggregate {storage.url}` first") from None
+    report = build_report(shown_tables(manifest), summary, read_audit(storage))
     for picture in report.pictures:
-        write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg.encode())
-        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
-    write_atomically(folder / "report.html", report.html.encode())
+        storage.write(f"figures/{picture.name}.svg", picture.svg.encode())
+        storage.write(f"figures/{picture.name}.png", picture.png)
+    storage.write(REPORT, report.html.encode())
 
 
 def shown_tables(manifest: Manifest) -> dict[str, pd.DataFrame]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
+from cawa_core.storage import Folder, open_storage
 from cawa_core.tables import Manifest
 from workflows.folder import read_audit
 from workflows.stages import STAGES
 
 
-def status_lines(folder: Path) -> list[str]:
+def status_lines(folder: Folder) -> list[str]:
     """One line a stage, and one for each quarantined shard."""
-    audit, manifest = read_audit(folder), Manifest.read(folder)
+    storage = open_storage(folder)
+    audit, manifest = read_audit(storage), Manifest.read(storage)
     spec = audit["identity"]["spec"]
     seconds: Counter[str] = Counter()
     for receipt in manifest.receipts.values():

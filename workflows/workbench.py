@@ -36,6 +36,8 @@ DEVICES = {
 BATCH_VALUES = {"cpu": 2**22, "cuda": 2**28}
 """Values of a batch's largest feature map: 16 MB on a CPU, so that what a layer writes the next finds cached."""
 LARGEST_BATCH = 256
+BATCH = "batch size"
+"""Among what is kept: the batch size that memory left room for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +102,21 @@ class Workbench:
     @property
     def batch_size(self) -> int:
         """Images to a forward pass; changes no number beyond rounding."""
+        if BATCH in self.kept:
+            return int(self.kept[BATCH])
         if self.options.batch_size:
             return self.options.batch_size
         largest = max(site.channels * site.resolution**2 for site in self.generator.sites)
         return max(1, min(LARGEST_BATCH, BATCH_VALUES[self.generator.device.type] // largest))
+
+    def halve_batch(self) -> bool:
+        """From now on half as many images to a forward pass, where memory ran out; False: it is one already."""
+        if self.batch_size == 1:
+            return False
+        self.kept[BATCH] = self.batch_size // 2
+        if self.generator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return True
 
     @cached_property
     def identity(self) -> AuditIdentity:

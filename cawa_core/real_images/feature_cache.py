@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cawa_core.digests import digest_of_bytes, digest_of_data
-from cawa_core.tables import write_atomically
+from cawa_core.storage import write_atomically
 
 Key = Mapping[str, str | int]
 """Everything that enters a computation, by name."""

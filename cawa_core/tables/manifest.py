@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
-from cawa_core.tables.files import write_atomically
-from cawa_core.tables.journal import Journal
-from cawa_core.tables.parquet import PublishedFile, audit_of, open_verified, row_groups_with
+from cawa_core.storage import Folder, open_storage
+from cawa_core.tables.parquet import TABLES_FOLDER, PublishedFile, audit_of, open_verified, row_groups_with
 from cawa_core.tables.receipts import Receipt
 
+MANIFEST = "manifest.json"
+JOURNAL = "manifest.jsonl"
+"""Receipts since ``manifest.json`` was last written; there only while an audit runs, or after it was killed."""
 FEW_LINES = 256
 """``manifest.json`` is written anew when the journal has this many lines, or as many as there are receipts."""
 
@@ -30,37 +32,54 @@ class Manifest:
     shard is quarantined and at the end: thousands of shards cost no more than so many lines, and a crash loses none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder) -> None:
+        self.storage = open_storage(folder)
         self.receipts: dict[str, Receipt] = {}
         self.quarantined: dict[str, str] = {}
-        self._journal = Journal(folder)
+        self._journalled = 0
         self._audits: dict[str, tuple[str, str]] = {}
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Folder) -> Manifest:
         """The manifest of a folder with its journal; empty where there is none yet.
 
         Raises:
             InputError: the file is no manifest.
+            StorageError: it cannot be read.
         """
-        manifest, path = cls(folder), folder / "manifest.json"
+        manifest = cls(folder)
         try:
-            finished = manifest._journal.read()  # before manifest.json, which may be about to take it in
-            content = json.loads(path.read_text()) if path.exists() else {"shards": {}, "quarantined": {}}
+            # The journal first: manifest.json may be about to take it in.
+            finished = [json.loads(line) for line in manifest.storage.lines(JOURNAL)]
+            manifest._journalled = len(finished)
+            content = manifest._content()
             manifest.receipts = {shard: Receipt.of_entry(shard, entry) for shard, entry in content["shards"].items()}
             manifest.quarantined = dict(content["quarantined"])
             for entry in finished:
                 manifest._take(Receipt.of_entry(entry["shard"], entry))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged ({error!r}); restore it, or start in another folder") from None
+            raise InputError(
+                f"{manifest.storage.path(MANIFEST)} is damaged ({error!r}); restore it, or start in another folder"
+            ) from None
         return manifest
 
+    def _content(self) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(self.storage.read(MANIFEST))
+        except FileNotFoundError:
+            return {"shards": {}, "quarantined": {}}
+        return content
+
     def add(self, receipt: Receipt) -> None:
-        """Record a finished shard: on the disk when this returns."""
+        """Record a finished shard: on the disk or in the store when this returns; files that it replaces go."""
+        replaced = self.receipts.get(receipt.shard)
+        self.storage.append(JOURNAL, json.dumps({"shard": receipt.shard, **receipt.as_entry()}).encode())
+        self._journalled += 1
         self._take(receipt)
-        self._journal.append({"shard": receipt.shard, **receipt.as_entry()})
-        if self._journal.length >= max(FEW_LINES, len(self.receipts) // 2):
+        if replaced is not None:
+            for file in {one.file for one in replaced.files} - {one.file for one in receipt.files}:
+                self.storage.remove(file)
+        if self._journalled >= max(FEW_LINES, len(self.receipts) // 2):
             self.write()
 
     def _take(self, receipt: Receipt) -> None:
@@ -76,12 +95,13 @@ class Manifest:
         """Replace ``manifest.json``; the journal is in it then."""
         shards = {shard: self.receipts[shard].as_entry() for shard in sorted(self.receipts)}
         content = {"shards": shards, "quarantined": self.quarantined}
-        write_atomically(self.folder / "manifest.json", json.dumps(content, indent=1).encode())
-        self._journal.clear()
+        self.storage.write(MANIFEST, json.dumps(content, indent=1).encode())
+        self.storage.clear(JOURNAL)
+        self._journalled = 0
 
     def settle(self) -> None:
         """Write ``manifest.json`` if it lacks anything."""
-        if self._journal.length:
+        if self._journalled:
             self.write()
 
     def tidy(self) -> None:
@@ -89,24 +109,34 @@ class Manifest:
 
         Only the driver that holds the folder may do this, before it plans.
         """
-        kept = {shard: receipt for shard, receipt in self.receipts.items() if self._is_whole(receipt)}
-        if kept != self.receipts or self.quarantined or self._journal.length:
+        present = self.storage.names(TABLES_FOLDER)
+        kept = self._whole(present)
+        if kept != self.receipts or self.quarantined or self._journalled:
             self.receipts, self.quarantined = kept, {}
             self.write()
-        owned = {file.file for receipt in kept.values() for file in receipt.files}
-        for path in sorted(self.folder.glob("tables/*/*part-*.parquet*")):
-            if path.relative_to(self.folder).as_posix() not in owned:
-                path.unlink()
+        for name in set(present) - self.owned:
+            self.storage.remove(name)
 
-    def _is_whole(self, receipt: Receipt) -> bool:
-        return all((self.folder / file.file).exists() for file in receipt.files)
+    @property
+    def owned(self) -> set[str]:
+        """Files that some shard owns."""
+        return {file.file for receipt in self.receipts.values() for file in receipt.files}
+
+    def _whole(self, present: Collection[str]) -> dict[str, Receipt]:
+        """Receipts whose files are all there."""
+        there = set(present)
+        return {
+            shard: receipt
+            for shard, receipt in self.receipts.items()
+            if all(file.file in there for file in receipt.files)
+        }
 
     def covered(self, stage: str) -> set[tuple[int, int]]:
         """(class, site) pairs of a stage whose recorded files are all there; site -1 where it has none."""
         return {
             (class_id, site)
-            for receipt in self.receipts.values()
-            if receipt.stage == stage and self._is_whole(receipt)
+            for receipt in self._whole(self.storage.names(TABLES_FOLDER)).values()
+            if receipt.stage == stage
             for class_id in receipt.class_ids
             for site in receipt.sites or (-1,)
         }
@@ -145,7 +175,9 @@ class Manifest:
             InputError: as :meth:`table`.
         """
         parts, wanted = [], {"site": sites, "class_id": class_ids}
-        for file in self._files(name, sites, class_ids):
+        files = self._files(name, sites, class_ids)
+        self.storage.bring_near((file.file, file.sha256) for file in files)
+        for file in files:
             opened = self._opened(file, text_as_codes)
             needed = [key for key, values in wanted.items() if len(values)]
             read = None if columns is None else list(dict.fromkeys([*columns, *needed]))
@@ -191,7 +223,7 @@ class Manifest:
 
     def _opened(self, file: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
         """A verified file; rows of different models, evaluators or protocols never join silently."""
-        opened = open_verified(self.folder, file, text_as_codes)
+        opened = open_verified(self.storage, file, text_as_codes)
         first, audit = self._audits.setdefault(file.table, (file.file, audit_of(opened)))
         if audit != audit_of(opened):
             raise InputError(

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +14,14 @@ import pyarrow.parquet as pq
 from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
-from cawa_core.tables.files import atomic_file
+from cawa_core.storage import Folder, Storage, open_storage
 
 Rows = Mapping[str, Sequence[Any]]
 """Columns of a table by name."""
+
+TABLES_FOLDER = "tables"
+DIGITS = 8
+"""Of a file's digest, in its name."""
 
 AUDIT = b"cawa.audit"
 """Key of a file's metadata: hash of the audit whose rows it holds."""
@@ -69,17 +72,36 @@ def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
     return buffer.getvalue()
 
 
-def publish(folder: Path, shard: str, tables: Mapping[str, Rows], audit: str) -> tuple[PublishedFile, ...]:
-    """Write each table of a shard to its one file under ``folder/tables``; ``audit``: the hash it belongs to."""
-    published = []
+def publish(folder: Folder, shard: str, tables: Mapping[str, Rows], audit: str) -> tuple[PublishedFile, ...]:
+    """Write each table of a shard to its one file under ``tables``.
+
+    A file's name ends with the beginning of its digest: a second writing of a shard never changes a file that was
+    published, whoever comes late.
+
+    Args:
+        audit: hash of the audit that the rows belong to.
+    """
+    storage, published = open_storage(folder), []
     for name, rows in tables.items():
         content = to_parquet(name, rows, audit)
-        file = f"tables/{name}/part-{shard}.parquet"
-        with atomic_file(folder / file) as sink:
-            sink.write(content)
-        n_rows = len(next(iter(rows.values())))
-        published.append(PublishedFile(name, file, n_rows, sink.sha256))
+        sha256 = digest_of_bytes(content)
+        file = f"{_table_folder(name)}/{_file_name(shard, sha256)}"
+        storage.write(file, content)
+        published.append(PublishedFile(name, file, len(next(iter(rows.values()))), sha256))
     return tuple(published)
+
+
+def _table_folder(name: str) -> str:
+    return f"{TABLES_FOLDER}/{name}"
+
+
+def _file_name(shard: str, sha256: str) -> str:
+    return f"part-{shard}-{sha256[:DIGITS]}.parquet"
+
+
+def shard_of_file(file: str) -> str:
+    """The shard whose rows a file is named after."""
+    return file.rpartition("/")[2].removeprefix("part-").rpartition("-")[0]
 
 
 CODES = pa.dictionary(pa.int8(), pa.string())
@@ -87,7 +109,7 @@ CODES = pa.dictionary(pa.int8(), pa.string())
 
 
 def publish_groups(
-    folder: Path,
+    folder: Folder,
     shard: str,
     name: str,
     groups: Iterable[Rows],
@@ -102,14 +124,13 @@ def publish_groups(
         counting: whole numbers that grow slowly, which are written by their differences.
         repeating: columns of few values, which are written by a dictionary.
     """
-    file, n_rows, schema = f"tables/{name}/part-{shard}.parquet", 0, TABLES[name].schema
+    n_rows, schema = 0, TABLES[name].schema
     coded = pa.schema([field.with_type(CODES) if field.type == pa.string() else field for field in schema])
     text = [field.name for field in schema if field.type == pa.string()]
     # Readers are to see the table's own schema, and text as text.
     shown = base64.b64encode(_with_audit(schema, audit).serialize().to_pybytes())
-    with (
-        atomic_file(folder / file) as sink,
-        pq.ParquetWriter(
+    with open_storage(folder).new_file(_table_folder(name)) as sink:
+        with pq.ParquetWriter(
             sink,
             coded,
             compression="zstd",
@@ -117,17 +138,17 @@ def publish_groups(
             column_encoding=dict.fromkeys(counting, "DELTA_BINARY_PACKED") or None,
             write_statistics=[one.name for one in schema if pa.types.is_integer(one.type) and one.name not in counting],
             store_schema=False,
-        ) as writer,
-    ):
-        writer.add_key_value_metadata({AUDIT: audit.encode(), b"ARROW:schema": shown})
-        for rows in groups:
-            table = to_arrow(name, rows, coded)
-            writer.write_table(table, row_group_size=max(1, len(table)))
-            n_rows += len(table)
-    return PublishedFile(name, file, n_rows, sink.sha256)
+        ) as writer:
+            writer.add_key_value_metadata({AUDIT: audit.encode(), b"ARROW:schema": shown})
+            for rows in groups:
+                table = to_arrow(name, rows, coded)
+                writer.write_table(table, row_group_size=max(1, len(table)))
+                n_rows += len(table)
+        sink.name = _file_name(shard, sink.sha256)
+    return PublishedFile(name, f"{_table_folder(name)}/{sink.name}", n_rows, sink.sha256)
 
 
-def open_verified(folder: Path, published: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
+def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
     """A recorded file, read in whole and compared with its digest: what is parsed is what was compared.
 
     Args:
@@ -136,9 +157,9 @@ def open_verified(folder: Path, published: PublishedFile, text_as_codes: Sequenc
     Raises:
         InputError: it is missing, damaged, or has the columns of another version.
     """
-    path = folder / published.file
+    path = storage.path(published.file)
     try:
-        content = path.read_bytes()
+        content = storage.read_recorded(published.file, published.sha256)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run the audit again to compute it anew") from None
     if digest_of_bytes(content) != published.sha256:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cawa_core.tables import write_atomically
+from cawa_core.storage import write_atomically
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there, and the bytes of the whole file where they are known."""

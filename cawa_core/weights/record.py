@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from cawa_core.digests import digest_of_file
 from cawa_core.errors import InputError
-from cawa_core.tables import write_atomically
+from cawa_core.storage import write_atomically
 
 RECORD = "SHA256.json"
 HEX_DIGITS = 64

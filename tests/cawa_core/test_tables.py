@@ -10,7 +10,8 @@ import pytest
 
 from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
-from cawa_core.tables import Manifest, Receipt, publish, publish_groups, to_parquet, write_atomically
+from cawa_core.storage import open_storage, write_atomically
+from cawa_core.tables import Manifest, Receipt, publish, publish_groups, to_parquet
 from cawa_core.tables.manifest import FEW_LINES
 from cawa_core.tables.parquet import CODES
 
@@ -65,18 +66,22 @@ def test_the_manifest_is_the_only_truth(tmp_path):
     assert again.table("masking").empty
 
 
+def file_of(folder: Path, receipt: Receipt) -> Path:
+    return folder / receipt.files[0].file
+
+
 def test_a_missing_file_is_not_covered(tmp_path):
-    manifest = Manifest.read(tmp_path)
-    manifest.add(receipt(tmp_path))
-    (tmp_path / "tables/sites/part-s.parquet").unlink()
+    manifest, finished = Manifest.read(tmp_path), receipt(tmp_path)
+    manifest.add(finished)
+    file_of(tmp_path, finished).unlink()
     assert Manifest.read(tmp_path).covered("awareness") == set()
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    manifest = Manifest.read(tmp_path)
-    manifest.add(receipt(tmp_path))
-    (tmp_path / "tables/sites/part-s.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"part-s\.parquet does not have the digest"):
+    manifest, finished = Manifest.read(tmp_path), receipt(tmp_path)
+    manifest.add(finished)
+    file_of(tmp_path, finished).write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"part-s-\w+\.parquet does not have the digest"):
         manifest.table("sites")
 
 
@@ -128,7 +133,7 @@ def test_rows_of_some_sites_and_classes_alone(tmp_path):
         rows = {**schema, "site": [site] * 4, "criterion": ["x", "x", "y", "y"], "k": [1, 2, 1, 2]}
         files = publish(tmp_path, shard, {"shared_channels": rows}, "audit")
         manifest.add(Receipt(shard, "aggregate", (), (site,), files, 0, "cpu"))
-    (tmp_path / "tables/shared_channels/part-b.parquet").write_bytes(b"PAR1")
+    (tmp_path / files[0].file).write_bytes(b"PAR1")
     found = manifest.rows("shared_channels", ["k", "criterion"], sites=[0], text_as_codes=["criterion"])
     assert found["k"].to_pylist() == [1, 2, 1, 2]
     assert found["criterion"].to_pylist() == ["x", "x", "y", "y"]
@@ -155,7 +160,7 @@ def test_row_groups_are_written_and_read_one_at_a_time(tmp_path):
     with pytest.raises(RuntimeError, match="half way"):
         publish_groups(tmp_path, "all", "shared_channels", failing(groups), "audit")
     assert manifest.table("shared_channels").k.tolist() == [3] * 3 + [5] * 5
-    assert [path.name for path in (tmp_path / "tables/shared_channels").iterdir()] == ["part-all.parquet"]
+    assert open_storage(tmp_path).names("tables") == [file.file]
 
 
 def failing(groups):
@@ -175,17 +180,29 @@ def test_quarantine_is_kept_and_lifted(tmp_path):
 def test_tidying_leaves_only_what_is_whole(tmp_path):
     """A shard that lost a file is forgotten with the rest of its files; strays and temporary files go."""
     manifest = Manifest.read(tmp_path)
-    manifest.add(receipt(tmp_path, "whole"))
-    manifest.add(receipt(tmp_path, "broken"))
+    whole, broken = (receipt(tmp_path, shard) for shard in ("whole", "broken"))
+    manifest.add(whole)
+    manifest.add(broken)
     manifest.quarantine("other", "boom")
-    (tmp_path / "tables/sites/part-broken.parquet").unlink()
+    file_of(tmp_path, broken).unlink()
     publish(tmp_path, "stray", {"sites": ROWS}, "audit")
     (tmp_path / "tables/sites/.part-x.parquet.abc").write_bytes(b"half")
     manifest.tidy()
     again = Manifest.read(tmp_path)
     assert list(again.receipts) == ["whole"]
     assert again.quarantined == {}
-    assert [path.name for path in (tmp_path / "tables/sites").iterdir()] == ["part-whole.parquet"]
+    assert open_storage(tmp_path).names("tables") == [whole.files[0].file]
+
+
+def test_a_shard_published_anew_replaces_its_files(tmp_path):
+    """The old file stays until the manifest has the new one: a reader finds one or the other."""
+    manifest, old = Manifest.read(tmp_path), receipt(tmp_path)
+    manifest.add(old)
+    files = publish(tmp_path, "s", {"sites": {**ROWS, "channels": [5]}}, "audit")
+    assert Manifest.read(tmp_path).table("sites").channels.tolist() == [4]
+    manifest.add(dataclasses.replace(old, files=files))
+    assert Manifest.read(tmp_path).table("sites").channels.tolist() == [5]
+    assert open_storage(tmp_path).names("tables") == [files[0].file]
 
 
 def test_a_damaged_manifest_is_bad_input(tmp_path):
@@ -203,6 +220,6 @@ def test_rows_of_two_audits_never_join(tmp_path):
     assert len(manifest.table("sites")) == 2
     manifest.add(receipt(tmp_path, "c", audit="other"))
     with pytest.raises(
-        InputError, match=r"table sites mixes audits: .*part-a.parquet is of one, .*part-c.parquet of other"
+        InputError, match=r"table sites mixes audits: .*part-a-\w+.parquet is of one, .*part-c-\w+.parquet of other"
     ):
         manifest.table("sites")

@@ -9,9 +9,9 @@ import pytest
 
 from cawa_core import assets
 from cawa_core.errors import InputError
+from cawa_core.storage import open_storage
 from cawa_core.weights import known
 from workflows import cli
-from workflows.folder import locked
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -100,7 +100,8 @@ def test_folders_that_are_not_ours_or_are_taken(monkeypatch, capsys, tmp_path):
         assert code == 2
         assert "audit.json" in printed.err
         assert (tmp_path / "audit.json").read_text() == content
-    with locked(tmp_path), pytest.raises(InputError, match="another cawa is at work in"), locked(tmp_path):
+    first, second = open_storage(tmp_path), open_storage(tmp_path)
+    with first.locked(), pytest.raises(InputError, match="another cawa is at work in"), second.locked():
         pass
 
 
@@ -119,7 +120,11 @@ def test_unknown_flags_and_commands(monkeypatch, capsys):
         (["audit", "--classes=--5"], "no class is named '--5'"),
         (["audit", "--neighbours", "500"], "neighbours must be below half of metric_samples=1000; got 500"),
         (["audit", "--shared-k", "5,5"], "shared_k must be different numbers"),
-        (["audit", "--output", "s3://bucket/audit"], "output must be a folder of a file system"),
+        (
+            ["audit", "--output", "s3://bucket"],
+            "must have a bucket and a folder, as s3://bucket/folder; got s3://bucket",
+        ),
+        (["audit", "--output", "http://host/audit"], "must be a path, or a URL of s3, gs, az; got http://host/audit"),
         (["auditt"], "No such command 'auditt'"),
     ):
         code, printed = run(monkeypatch, capsys, *arguments)

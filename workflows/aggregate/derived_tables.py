@@ -46,7 +46,7 @@ def publish_derived_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> N
 def _metric_table(manifest: Manifest, spec: AuditSpec, audit: str) -> tuple[PublishedFile, ...]:
     metrics = manifest.table("class_metrics")
     rows = _columns(metric_correlation_rows(metrics, spec)) if len(metrics) > 2 else {}
-    return publish(manifest.folder, "all", {"metric_correlation": rows}, audit) if rows else ()
+    return publish(manifest.storage, "all", {"metric_correlation": rows}, audit) if rows else ()
 
 
 def _channel_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> list[PublishedFile]:
@@ -75,7 +75,7 @@ def _channel_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> list[Pub
             "top_channel_popularity": _columns(popularity_rows(by_site)),
         }
         some = {name: rows for name, rows in tables.items() if rows}
-        return [*(file for one in written for file in one.result()), *publish(manifest.folder, "all", some, audit)]
+        return [*(file for one in written for file in one.result()), *publish(manifest.storage, "all", some, audit)]
 
 
 def _publish_overlaps(manifest: Manifest, part: str, groups: Iterator[Rows], audit: str) -> list[PublishedFile]:
@@ -83,7 +83,7 @@ def _publish_overlaps(manifest: Manifest, part: str, groups: Iterator[Rows], aud
     first = next(groups, None)
     if first is None:
         return []
-    return [publish_groups(manifest.folder, part, "class_overlap", chain([first], groups), audit, **ENCODING)]
+    return [publish_groups(manifest.storage, part, "class_overlap", chain([first], groups), audit, **ENCODING)]
 
 
 def _sites(manifest: Manifest) -> Iterator[tuple[int, SiteAwareness, SiteMasking | None]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
+from cawa_core.storage import Storage
 from workflows.config import RunOptions
 from workflows.execution import Outcome
 from workflows.shards import Shard
@@ -15,6 +15,8 @@ from workflows.workbench import Workbench
 class Executor(Protocol):
     """Runs shards and hands back one outcome a shard, in any order, as they come."""
 
-    def run(self, bench: Workbench, options: RunOptions, folder: Path, shards: Sequence[Shard]) -> Iterator[Outcome]:
+    def run(
+        self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
+    ) -> Iterator[Outcome]:
         """Execute all shards; leaving the iterator early stops the workers."""
         ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
+from cawa_core.storage import Storage, StorageError
 from cawa_core.tables import Receipt
 from workflows.config import RunOptions
 from workflows.execution import Failure, Outcome, compute, write
@@ -17,7 +17,13 @@ from workflows.workbench import Workbench
 class InlineExecutor:
     """No processes, no Ray: for notebooks, debugging and tests. A shard is written while the next is computed."""
 
-    def run(self, bench: Workbench, options: RunOptions, folder: Path, shards: Sequence[Shard]) -> Iterator[Outcome]:  # noqa: ARG002
+    def run(
+        self,
+        bench: Workbench,
+        options: RunOptions,  # noqa: ARG002
+        storage: Storage,
+        shards: Sequence[Shard],
+    ) -> Iterator[Outcome]:
         """Execute the shards in the given order; a shard that raises is reported and the rest goes on."""
         with ThreadPoolExecutor(1) as writer:
             pending: tuple[Shard, Future[Receipt]] | None = None
@@ -33,7 +39,7 @@ class InlineExecutor:
                     raise
                 if pending is not None:
                     yield _settled(*pending)
-                pending = shard, writer.submit(write, bench, folder, shard, computed)
+                pending = shard, writer.submit(write, bench, storage, shard, computed)
             if pending is not None:
                 yield _settled(*pending)
 
@@ -41,5 +47,7 @@ class InlineExecutor:
 def _settled(shard: Shard, written: Future[Receipt]) -> Outcome:
     try:
         return written.result()
+    except StorageError:  # it would fail all others, too
+        raise
     except Exception:  # the same
         return Failure(shard, traceback.format_exc())

@@ -1,7 +1,7 @@
 """On a Ray cluster, or on this machine's cores: long-lived actors fed from a queue that the driver owns.
 
-Shards go only to actors that have answered ``ready``; what a dead actor held goes back to the queue, and a
-new actor takes its place. A shard that fails too often is given up and reported, and the rest goes on.
+Shards go only to actors that have answered ``ready``; what a dead actor held goes back to the queue, and a new actor
+takes its place. Actors come as the cluster grows, and go when there is nothing left for them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import logging
 import os
 import time
 import traceback
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from cawa_core.errors import InputError
+from cawa_core.storage import Storage, StorageError, open_storage
 from cawa_core.tables import Receipt
 from workflows.config import RunOptions
-from workflows.execution import Failure, Outcome, execute
+from workflows.execution import Outcome, execute
+from workflows.executors.shard_queue import ShardQueue
 from workflows.shards import Shard
 from workflows.workbench import Workbench
 
@@ -31,8 +31,12 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-MAX_ATTEMPTS = 3
+MAX_FAILED_STARTS = 3
+"""Times the number of workers: so many starts in a row without one that succeeds, and the run is given up."""
 BACK_OFF_SECONDS = 2.0
+"""Until a lost actor is replaced."""
+LOOK_AROUND_SECONDS = 5.0
+"""How often the cluster is asked what it offers."""
 OBJECT_STORE_BYTES = 128 * 2**20
 """Enough for receipts; nothing large travels."""
 
@@ -40,18 +44,21 @@ OBJECT_STORE_BYTES = 128 * 2**20
 class ShardWorker:
     """One actor: loads the models once, then computes shards."""
 
+    bench: Workbench
+
     def __init__(self, spec: Any, options: RunOptions, folder: str, threads: int) -> None:  # noqa: ANN401
         torch.set_num_threads(threads)
-        self.bench = Workbench.build(spec, options)
-        self.folder = Path(folder)
+        self.spec, self.options = spec, options
+        self.storage = open_storage(folder, options.storage_patience)
 
     def ready(self) -> int:
-        """The worker's process, once its models are loaded."""
+        """Load the models; the worker's process."""
+        self.bench = Workbench.build(self.spec, self.options)
         return os.getpid()
 
     def execute(self, shard: Shard) -> Receipt:
         """Compute and publish one shard."""
-        return execute(self.bench, self.folder, shard)
+        return execute(self.bench, self.storage, shard)
 
 
 @dataclasses.dataclass
@@ -59,14 +66,16 @@ class Slot:
     """A place for one actor, and what that actor is doing.
 
     Attributes:
-        actor: handle of the present actor.
-        pending: reference to ``ready`` or to the shard in hand.
-        shard: the shard in hand; None while the actor starts.
-        process: the actor's process, once it has started.
+        start_at: when an actor may be started here.
+        actor: handle of the present actor, if there is one.
+        pending: reference to ``ready`` or to the shard in hand; None where it does nothing.
+        shard: the shard in hand.
+        process: the actor's process, once it is ready.
     """
 
-    actor: Any
-    pending: Any
+    start_at: float = 0.0
+    actor: Any = None
+    pending: Any = None
     shard: Shard | None = None
     process: int | None = None
 
@@ -74,11 +83,13 @@ class Slot:
 class RayExecutor:
     """Driver-owned queue over ``options.workers`` actors."""
 
-    def run(self, bench: Workbench, options: RunOptions, folder: Path, shards: Sequence[Shard]) -> Iterator[Outcome]:
+    def run(
+        self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
+    ) -> Iterator[Outcome]:
         """Execute the shards; every actor and, if it was started here, Ray itself is stopped at the end."""
         started_here = connect()
         try:
-            yield from Dispatch(bench, options, folder, shards).outcomes()
+            yield from Dispatch(bench, options, storage, shards).outcomes()
         finally:
             if started_here:
                 ray.shutdown()
@@ -99,97 +110,138 @@ def connect() -> bool:
 class Dispatch:
     """The queue and the slots of one run."""
 
-    def __init__(self, bench: Workbench, options: RunOptions, folder: Path, shards: Sequence[Shard]) -> None:
-        self.bench, self.options, self.folder = bench, options, folder.absolute()
-        self.queue = deque(shards)
-        self.attempts: Counter[str] = Counter()
+    def __init__(self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]) -> None:
+        self.bench, self.options, self.folder = bench, options, storage.everywhere
+        self.queue = ShardQueue(shards)
         self.gpus = 1 if torch.device(options.device).type == "cuda" else 0
-        available = ray.cluster_resources().get("GPU" if self.gpus else "CPU", 0)
-        self.n_workers = min(options.workers or max(1, int(available)), len(self.queue))
         self.slots: list[Slot] = []
-        self.last_sign = time.monotonic()
-        self.failed_starts = 0
+        self.last_sign, self.failed_starts = time.monotonic(), 0
+        self.offered, self.asked_at = 0, float("-inf")
+        self.threads = max(1, (os.cpu_count() or 1) // min(self.wanted(), len(shards)))
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Receipts and failures as they come."""
-        self.slots = [self.new_slot() for _ in range(self.n_workers)]
+        """Receipts, retries and failures as they come.
+
+        Raises:
+            InputError: no worker starts, or none can.
+            StorageError: what was computed cannot be published.
+        """
         try:
             while self.queue or self.working():
-                done, _ = ray.wait([slot.pending for slot in self.slots], timeout=1.0)
+                self.resize()
+                self.start_actors()
+                self.hand_out()
+                pending = [slot.pending for slot in self.slots if slot.pending is not None]
+                if not pending:
+                    time.sleep(0.1)
+                    continue
+                done, _ = ray.wait(pending, timeout=1.0)
                 for slot in [slot for slot in self.slots if slot.pending in done]:
                     yield from self.settle(slot)
                 if not self.working() and time.monotonic() - self.last_sign > self.options.start_timeout:
                     raise InputError(self.starved())
         finally:
             for slot in self.slots:
-                ray.kill(slot.actor)
+                release(slot)
 
-    def working(self) -> bool:
-        """Whether any actor has a shard in hand."""
-        return any(slot.shard is not None for slot in self.slots)
+    def working(self) -> list[Slot]:
+        """Slots with a shard in hand."""
+        return [slot for slot in self.slots if slot.shard is not None]
 
-    def new_slot(self) -> Slot:
-        """Start an actor with a share of the machine."""
+    def wanted(self) -> int:
+        """How many actors: those asked for, else one for each device that the cluster has now."""
+        if self.options.workers:
+            return self.options.workers
+        if time.monotonic() - self.asked_at > LOOK_AROUND_SECONDS:
+            self.offered = int(ray.cluster_resources().get("GPU" if self.gpus else "CPU", 0))
+            self.asked_at = time.monotonic()
+        return max(1, self.offered)
+
+    def resize(self) -> None:
+        """As many slots as there is work and room for: new ones on nodes that joined, idle ones released."""
+        target = min(self.wanted(), len(self.queue) + len(self.working()))
+        for slot in [slot for slot in self.slots if slot.shard is None]:
+            starting = slot.process is None
+            if len(self.slots) > target and (starting or not self.queue):
+                release(slot)
+                self.slots.remove(slot)
+        self.slots += [Slot() for _ in range(target - len(self.slots))]
+
+    def start_actors(self) -> None:
+        """An actor with a share of the machine for each empty slot whose pause is over."""
         worker = ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=0, max_task_retries=0)(ShardWorker)
-        threads = 1 if self.n_workers > 1 else max(1, os.cpu_count() or 1)
-        actor = worker.remote(self.bench.spec, self.options, str(self.folder), threads)
-        return Slot(actor, actor.ready.remote())
+        for slot in self.slots:
+            if slot.actor is None and slot.start_at <= time.monotonic():
+                slot.actor = worker.remote(self.bench.spec, self.options, self.folder, self.threads)
+                slot.pending = slot.actor.ready.remote()
+
+    def hand_out(self) -> None:
+        """A shard to each actor that is ready and idle."""
+        for slot in self.slots:
+            if slot.process is not None and slot.shard is None:
+                slot.shard = self.queue.take()
+                slot.pending = None if slot.shard is None else slot.actor.execute.remote(slot.shard)
 
     def settle(self, slot: Slot) -> Iterator[Outcome]:
-        """Take what a slot's pending call gave, and give the slot its next work."""
+        """Take what a slot's pending call gave."""
         shard, slot.shard = slot.shard, None
         try:
-            result = ray.get(slot.pending)
+            result, slot.pending = ray.get(slot.pending), None
         except RayError as error:
-            if shard is None:
-                self.count_failed_start(error)
-            else:
-                yield from self.put_back(shard, error)
-            if shard is None or not isinstance(error, RayTaskError):
-                self.replace(slot)
-                return
-        else:
-            self.last_sign, self.failed_starts = time.monotonic(), 0
-            if shard is None:
-                slot.process = result
-            else:
-                yield result
-        self.feed(slot)
-
-    def count_failed_start(self, error: RayError) -> None:
-        """Give up where actors fail to start over and over, with none starting in between."""
-        self.failed_starts += 1
-        if self.failed_starts >= MAX_ATTEMPTS * self.n_workers:
-            raise RuntimeError(f"workers cannot start: {error}") from error
-
-    def put_back(self, shard: Shard, error: RayError) -> Iterator[Outcome]:
-        """Queue a failed shard again, or give it up."""
-        self.attempts[shard.name] += 1
-        if self.attempts[shard.name] >= MAX_ATTEMPTS:
-            yield Failure(shard, "".join(traceback.format_exception(error)))
-        else:
-            self.queue.append(shard)
-
-    def replace(self, slot: Slot) -> None:
-        """A new actor in the place of a lost one, after a pause."""
-        ray.kill(slot.actor)
-        time.sleep(BACK_OFF_SECONDS)
-        fresh = self.new_slot()
-        slot.actor, slot.pending, slot.process = fresh.actor, fresh.pending, None
-
-    def feed(self, slot: Slot) -> None:
-        """Hand out the next shard, or release the actor where none is left."""
-        if not self.queue:
-            self.slots.remove(slot)
-            ray.kill(slot.actor)
+            slot.pending = None
+            yield from self.after_error(slot, shard, error)
             return
-        slot.shard = self.queue.popleft()
-        slot.pending = slot.actor.execute.remote(slot.shard)
+        self.last_sign, self.failed_starts = time.monotonic(), 0
+        if shard is None:
+            slot.process = result
+        else:
+            yield result
+
+    def after_error(self, slot: Slot, shard: Shard | None, error: RayError) -> Iterator[Outcome]:
+        """Put the shard back, or give it up; replace the actor where it is gone or its device cannot go on."""
+        cause = error.cause if isinstance(error, RayTaskError) else None
+        if isinstance(cause, StorageError):  # it would fail all others, too
+            raise StorageError(str(cause)) from None
+        if shard is None:
+            self.count_failed_start(error, cause)
+        elif cause is None:
+            yield self.queue.lost(shard, written_out(error))
+        else:
+            yield self.queue.raised(shard, written_out(error))
+        if shard is None or cause is None or is_of_the_device(cause):
+            release(slot)
+            slot.start_at = time.monotonic() + BACK_OFF_SECONDS
+
+    def count_failed_start(self, error: RayError, cause: BaseException | None) -> None:
+        """Give up where no actor can start, or where they fail over and over, with none starting in between."""
+        if isinstance(cause, InputError):
+            raise InputError(f"a worker cannot start: {cause}") from None
+        self.failed_starts += 1
+        if self.failed_starts >= MAX_FAILED_STARTS * len(self.slots):
+            raise RuntimeError(f"workers cannot start: {error}") from error
 
     def starved(self) -> str:
         """Why nothing started."""
         return (
-            f"no worker started within start_timeout={self.options.start_timeout:.0f} s: asked for {self.n_workers} of "
-            f"1 CPU and {self.gpus} GPU each, the cluster offers {ray.cluster_resources()}; "
+            f"no worker started within start_timeout={self.options.start_timeout:.0f} s: asked for "
+            f"{len(self.slots)} of 1 CPU and {self.gpus} GPU each, the cluster offers {ray.cluster_resources()}; "
             "ask for fewer with --workers, or add nodes"
         )
+
+
+def release(slot: Slot) -> None:
+    """Stop a slot's actor, if it has one."""
+    if slot.actor is not None:
+        ray.kill(slot.actor)
+    slot.actor = slot.pending = slot.process = None
+
+
+def written_out(error: RayError) -> str:
+    """A traceback as text."""
+    return "".join(traceback.format_exception(error))
+
+
+def is_of_the_device(error: BaseException) -> bool:
+    """Whether an error leaves the process's device unusable: all later work there would fail, too."""
+    kind = getattr(torch, "AcceleratorError", ())
+    return isinstance(error, kind) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

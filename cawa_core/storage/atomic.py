@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Local files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from typing import BinaryIO
 
 
 class HashedWriter(io.RawIOBase):
-    """Passes on what is written and keeps its SHA-256."""
+    """Passes on what is written and keeps its SHA-256.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self._digest = file, hashlib.sha256()
+    Attributes:
+        name: of the finished file; it may be chosen when all is written.
+    """
+
+    def __init__(self, file: BinaryIO, name: str = "") -> None:
+        self.file, self.name, self._digest = file, name, hashlib.sha256()
 
     @property
     def sha256(self) -> str:
@@ -34,17 +38,23 @@ class HashedWriter(io.RawIOBase):
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[HashedWriter]:
-    """A file to write, put in its place at the end: readers see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def atomic_file(folder: Path, name: str = "") -> Iterator[HashedWriter]:
+    """A file to write, put in its place at the end: readers see the old content or the new, never a part.
+
+    Args:
+        folder: where; made where it is not there.
+        name: of the file; the writer's ``name`` counts when all is written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            yield HashedWriter(file)
+            writer = HashedWriter(file, name)
+            yield writer
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        Path(temporary).replace(folder / writer.name)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -52,5 +62,5 @@ def atomic_file(path: Path) -> Iterator[HashedWriter]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file so that readers see the old content or the new, never a part."""
-    with atomic_file(path) as file:
+    with atomic_file(path.parent, path.name) as file:
         file.write(content)

@@ -1,0 +1,228 @@
+"""One contract on a file system and on S3, over real HTTP."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from uuid import uuid4
+
+import pytest
+
+from cawa_core.errors import InputError
+from cawa_core.storage import StorageError, StorageRefusedError, lease, open_storage
+from cawa_core.storage.base import WriteConflictError
+from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
+
+
+@pytest.fixture(scope="module")
+def s3_port():
+    with moto_server() as port:
+        yield port
+
+
+@pytest.fixture
+def proxy(s3_port, monkeypatch):
+    """S3 behind a proxy that does nothing yet; the environment points there."""
+    proxy = FaultyProxy(s3_port)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+    yield proxy
+    proxy.close()
+
+
+def remote(patience=20.0, folder=None):
+    return open_storage(f"s3://{BUCKET}/{folder or uuid4().hex}/audit", patience)
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request, tmp_path):
+    if request.param == "local":
+        return open_storage(tmp_path / "audit")
+    request.getfixturevalue("proxy")
+    return remote()
+
+
+def test_files_are_written_replaced_listed_and_removed(storage):
+    assert storage.is_empty()
+    storage.write("b.json", b"one")
+    storage.write("tables/x/a.parquet", b"")
+    storage.write("b.json", b"two")
+    assert storage.read("b.json") == b"two"
+    assert storage.names() == ["b.json", "tables/x/a.parquet"]
+    assert storage.names("tables") == ["tables/x/a.parquet"]
+    assert (storage.exists("b.json"), storage.exists("tables"), storage.is_empty()) == (True, False, False)
+    storage.remove("b.json")
+    storage.remove("b.json")
+    with pytest.raises(FileNotFoundError):
+        storage.read("b.json")
+
+
+def test_a_file_written_piece_by_piece_gets_its_name_at_the_end(storage):
+    piece = os.urandom(2**20)
+    with storage.new_file("tables/x") as sink:
+        for _ in range(12):  # more than one part of an upload
+            sink.write(piece)
+        assert storage.names("tables") == [] or "/." in storage.names("tables")[0]
+        sink.name = f"part-{sink.sha256[:8]}"
+    assert storage.read(f"tables/x/{sink.name}") == 12 * piece
+    assert len(storage.names()) == 1
+
+
+def test_a_file_that_is_given_up_leaves_nothing(storage):
+    with pytest.raises(RuntimeError, match="half way"), storage.new_file("tables") as sink:
+        sink.write(b"half")
+        raise RuntimeError("half way")
+    assert storage.names() == []
+
+
+def test_a_journal_grows_and_is_cleared(storage):
+    assert storage.lines("log") == []
+    for line in (b"one", b"two"):
+        storage.append("log", line)
+    other = open_storage(storage.url)
+    assert other.lines("log") == [b"one", b"two"]
+    other.append("log", b"three")
+    assert storage.lines("log") == [b"one", b"two", b"three"]
+    storage.clear("log")
+    storage.clear("log")
+    assert storage.lines("log") == []
+    storage.append("log", b"four")
+    assert other.lines("log") == [b"four"]
+
+
+def test_recorded_files_are_read_near(storage):
+    storage.write("a", b"content")
+    storage.bring_near([("a", "digest"), ("b", "other"), ("c", "third")])
+    assert storage.read_recorded("a", "digest") == b"content"
+    with pytest.raises(FileNotFoundError):
+        storage.read_recorded("b", "other")
+
+
+def test_one_driver_at_a_time(storage, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
+    storage.write("audit.json", b"{}")
+    other = open_storage(storage.url)
+    with storage.locked():
+        with pytest.raises(InputError, match="another cawa is at work in"), other.locked():
+            pass
+        assert storage.names() == ["audit.json"]
+    with other.locked():
+        pass
+
+
+def test_a_lease_of_a_dead_process_is_taken_at_once(proxy):
+    storage = remote()
+    code = f"""
+import os
+from cawa_core.storage import open_storage
+with open_storage({storage.url!r}).locked():
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    start = time.monotonic()
+    with storage.locked():
+        assert time.monotonic() - start < 5
+
+
+def test_a_lease_of_a_silent_holder_elsewhere_is_taken_after_a_wait(proxy, monkeypatch):
+    monkeypatch.setattr(lease, "DEAD_AFTER_SECONDS", 1.5)
+    storage = remote()
+    storage.write(lease.LEASE, json.dumps({"host": "elsewhere", "process": 1, "token": "x", "beats": 3}).encode())
+    start = time.monotonic()
+    with storage.locked():
+        assert time.monotonic() - start > 1.5
+
+
+def test_who_lost_the_lease_writes_nothing_more(proxy, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
+    storage = remote()
+    with storage.locked():
+        storage.write("a", b"mine")
+        _, tag = storage.read_tagged(lease.LEASE)
+        thief = open_storage(storage.url)
+        deadline = time.monotonic() + 10
+        while True:  # its tag changes with every beat
+            try:
+                thief.write_if(lease.LEASE, b'{"host": "elsewhere", "process": 1, "token": "y", "beats": 0}', tag)
+                break
+            except WriteConflictError:
+                assert time.monotonic() < deadline
+                _, tag = storage.read_tagged(lease.LEASE)
+        time.sleep(1)
+        for attempt in (
+            lambda: storage.write("a", b"late"),
+            lambda: storage.append("log", b"late"),
+            lambda: storage.remove("a"),
+        ):
+            with pytest.raises(StorageError, match="another cawa has taken this audit over"):
+                attempt()
+    assert thief.read("a") == b"mine"
+    assert b"elsewhere" in thief.read(lease.LEASE)
+
+
+def test_two_writers_of_one_journal_find_out(proxy):
+    one = remote()
+    one.lines("log")
+    two = open_storage(one.url)
+    two.append("log", b"two")
+    with pytest.raises(StorageError, match="another cawa is writing log"):
+        one.append("log", b"one")
+    assert two.lines("log") == [b"two"]
+
+
+def test_a_store_that_fails_for_a_while_loses_and_doubles_nothing(proxy):
+    """A third of all requests fail, some of them after they were done."""
+    proxy.share, proxy.silence = 0.33, 1.5
+    storage = remote(patience=40.0)
+    for number in range(25):
+        storage.write(f"files/{number:02d}", str(number).encode())
+        storage.append("log", str(number).encode())
+    assert storage.lines("log") == [str(number).encode() for number in range(25)]
+    assert [storage.read(name) for name in storage.names("files")] == [str(number).encode() for number in range(25)]
+    assert min(proxy.seen[kind] for kind in proxy.kinds) >= 1
+
+
+def test_a_store_that_stays_away_is_a_clear_error(proxy):
+    storage = remote(patience=3.0)
+    storage.write("a", b"there")
+    proxy.share, proxy.kinds = 1.0, ("500", "reset")
+    start = time.monotonic()
+    with pytest.raises(StorageError, match=r"writing b has failed for 3 s: .*run the same command to go on"):
+        storage.write("b", b"")
+    assert 2 < time.monotonic() - start < 15
+    proxy.share = 0.0
+    assert storage.names() == ["a"]
+
+
+def test_what_no_waiting_mends_is_said_at_once(proxy):
+    nowhere = open_storage("s3://no-such-bucket/audit", 60.0)
+    start = time.monotonic()
+    with pytest.raises(StorageRefusedError, match="no such bucket"):
+        nowhere.write("a", b"")
+    assert time.monotonic() - start < 10
+
+
+def test_reading_goes_on_while_another_writes(proxy):
+    """What is read is one writing or the next, never a part."""
+    storage, contents = remote(), [bytes([value]) * 2**21 for value in range(4)]
+    storage.write("a", contents[0])
+    writing = threading.Thread(target=lambda: [storage.write("a", content) for content in contents])
+    writing.start()
+    while writing.is_alive():
+        assert storage.read("a") in contents
+    writing.join()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://bucket", "must have a bucket and a folder"),
+        ("ftp://host/folder", "must be a path, or a URL of s3, gs, az; got ftp://host/folder"),
+    ],
+)
+def test_folders_that_cannot_be(url, message):
+    with pytest.raises(InputError, match=message):
+        open_storage(url)
