@@ -9,11 +9,14 @@ import time
 
 import pytest
 
-from cawa_core.tables import Manifest
+from cawa_core.storage import open_storage
+from cawa_core.tables import Manifest, Receipt
 from tests.workflows.conftest import small_audit
 from tests.workflows.test_audit import compare
 from workflows.config import RunOptions
+from workflows.execution import Failure, Retry
 from workflows.executors.ray import Dispatch, RayExecutor
+from workflows.executors.shard_queue import MAX_ERRORS
 from workflows.plan import plan
 from workflows.workbench import Workbench
 
@@ -51,9 +54,12 @@ def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_pat
     folder = tmp_path / "audit"
     manifest = Manifest.read(folder)
     shards = plan(bench, manifest, None)
-    dispatch = Dispatch(bench, RunOptions(workers=2), folder, shards)
-    killed = False
+    dispatch = Dispatch(bench, RunOptions(workers=2), open_storage(folder), shards)
+    killed, retried = False, []
     for outcome in dispatch.outcomes():
+        if isinstance(outcome, Retry):
+            retried.append(outcome.shard)
+            continue
         manifest.add(outcome)
         busy = next((slot for slot in dispatch.slots if slot.shard is not None), None)  # one of two may be starting
         if not killed and len(manifest.receipts) >= 3 and busy is not None:
@@ -61,7 +67,7 @@ def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_pat
             os.kill(busy.process, signal.SIGKILL)
             killed = True
     assert sorted(manifest.receipts) == sorted(shard.name for shard in shards)
-    assert dispatch.attempts == {busy_shard.name: 1}
+    assert retried == [busy_shard]
     for name in ("masking", "class_metrics"):
         assert len(manifest.table(name)) == len(Manifest.read(inline_audit).table(name))
 
@@ -70,11 +76,12 @@ def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec)
     bench = Workbench.build(tiny_spec, RunOptions(batch_size=64))
     shards = plan(bench, Manifest.read(tmp_path), None)
     broken = dataclasses.replace(shards[0], class_ids=(99,))
-    outcomes = list(RayExecutor().run(bench, RunOptions(workers=1), tmp_path, [broken, shards[-1]]))
-    failure = next(outcome for outcome in outcomes if getattr(outcome, "error", None))
+    outcomes = list(RayExecutor().run(bench, RunOptions(workers=1), open_storage(tmp_path), [broken, shards[-1]]))
+    assert [outcome.shard for outcome in outcomes if isinstance(outcome, Retry)] == [broken] * (MAX_ERRORS - 1)
+    (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     assert failure.shard == broken
     assert "IndexError" in failure.error
-    assert len(outcomes) == 2
+    assert [outcome.shard for outcome in outcomes if isinstance(outcome, Receipt)] == [shards[-1].name]
 
 
 def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
