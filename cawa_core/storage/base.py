@@ -39,7 +39,7 @@ class Storage(ABC):
 
     def path(self, name: str) -> str:
         """Where a file is, for a message."""
-        return f"{self.url}/{name}"
+        return f"{self.url}/{name}" if name else self.url
 
     @abstractmethod
     def read(self, name: str) -> bytes:

@@ -175,8 +175,8 @@ def test_two_writers_of_one_journal_find_out(proxy):
 
 def test_a_store_that_fails_for_a_while_loses_and_doubles_nothing(proxy):
     """A third of all requests fail, some of them after they were done."""
-    proxy.share, proxy.silence = 0.33, 1.5
-    storage = remote(patience=40.0)
+    storage = remote(patience=8.0)  # a request may take a quarter of it
+    proxy.share, proxy.silence = 0.33, 3.0
     for number in range(25):
         storage.write(f"files/{number:02d}", str(number).encode())
         storage.append("log", str(number).encode())

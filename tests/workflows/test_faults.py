@@ -1,0 +1,226 @@
+"""Drivers that are killed, stores that fail, disks that fill up, two drivers at once: nothing lost, nothing twice."""
+
+import dataclasses
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from uuid import uuid4
+
+import pytest
+
+from cawa_core.storage import open_storage
+from cawa_core.tables import Manifest
+from cawa_core.tables.parquet import TABLES_FOLDER
+from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
+from tests.workflows.conftest import SMALL, small_audit
+from workflows.verify import verify
+
+pytestmark = pytest.mark.slow
+
+SPEC = dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Digests of every file of an audit that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "audit"
+    seconds = small_audit(folder, SPEC).seconds
+    return digests(folder), seconds
+
+
+@pytest.fixture(scope="module")
+def s3_port():
+    with moto_server() as port:
+        yield port
+
+
+@pytest.fixture
+def proxy(s3_port, monkeypatch):
+    proxy = FaultyProxy(s3_port)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request, tmp_path):
+    """Where an audit goes: a folder, or S3 of whose requests a tenth fail."""
+    if request.param == "local":
+        return str(tmp_path / "audit")
+    proxy = request.getfixturevalue("proxy")
+    proxy.share, proxy.silence = 0.1, 0.3
+    return f"s3://{BUCKET}/{uuid4().hex}/audit"
+
+
+def digests(folder) -> dict[str, dict[str, str]]:
+    receipts = Manifest.read(folder).receipts.values()
+    return {receipt.shard: {file.file: file.sha256 for file in receipt.files} for receipt in receipts}
+
+
+def start_audit(folder) -> multiprocessing.Process:
+    """An audit in a process of its own, forked from one that has the libraries loaded but nothing started."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.workflows.conftest"])
+    process = context.Process(target=_audit, args=(folder, dict(os.environ)))
+    process.start()
+    return process
+
+
+def _audit(folder, environment):
+    os.environ.update(environment)
+    small_audit(folder, SPEC)
+
+
+def test_a_driver_killed_ten_times_loses_and_doubles_nothing(place, undisturbed):
+    """SIGKILL at random moments; each time what was published stays as it was, and verify names every stray file."""
+    expected, seconds = undisturbed
+    moments, published = random.Random(0), {}
+    for _ in range(KILLS):
+        process = start_audit(place)
+        process.join(moments.uniform(0.2, 1.2) * seconds)
+        process.kill()
+        process.join()
+        published = assert_kept(place, published)
+    process = start_audit(place)
+    process.join()
+    assert process.exitcode == 0
+    assert_kept(place, published)
+    assert digests(place) == expected
+    assert verify(place).faults == ()
+    assert len(open_storage(place).names(TABLES_FOLDER)) == sum(len(files) for files in expected.values())
+
+
+def assert_kept(place, before: dict[str, tuple]) -> dict[str, tuple]:
+    """What was recorded is recorded still, computed at the same time in the same seconds; strays are named."""
+    storage = open_storage(place)
+    if not storage.exists("audit.json"):
+        return before
+    manifest = Manifest.read(storage)
+    now = {shard: (receipt.seconds, receipt.files) for shard, receipt in manifest.receipts.items()}
+    derived = {shard for shard in now if shard in ("aggregate",)}
+    assert {shard: now.get(shard) for shard in before.keys() - derived} == {
+        shard: kept for shard, kept in before.items() if shard not in derived
+    }
+    faults = verify(storage).faults
+    strays = set(storage.names(TABLES_FOLDER)) - manifest.owned
+    assert {fault.subject for fault in faults if fault.kind in ("orphan", "duplicate")} == strays
+    assert {fault.kind for fault in faults} <= {"orphan", "duplicate", "incomplete", "stale"}
+    return now
+
+
+def test_a_store_that_fails_now_and_then_changes_nothing(proxy, undisturbed):
+    expected, _ = undisturbed
+    proxy.share, proxy.silence = 0.2, 0.3
+    place = f"s3://{BUCKET}/{uuid4().hex}/audit"
+    result = small_audit(place, SPEC, storage_patience=40.0)
+    assert (result.quarantined, result.retried) == ((), 0)
+    assert digests(place) == expected
+    proxy.share = 0.0
+    assert verify(place).faults == ()
+    assert small_audit(place, SPEC).computed == 0
+
+
+def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, undisturbed):
+    expected, _ = undisturbed
+    place = f"s3://{BUCKET}/{uuid4().hex}/audit"
+    storage, process = open_storage(place), started(place, "--storage-patience=3")
+    while len(Manifest.read(storage).receipts) < 4:
+        time.sleep(0.1)
+        assert process.poll() is None
+    proxy.share, proxy.kinds = 1.0, ("500", "reset")
+    _, printed = process.communicate()
+    assert process.returncode == 1
+    assert "has failed for 3 s" in printed
+    assert "Traceback" not in printed
+    proxy.share = 0.0
+    kept = digests(place)
+    assert len(kept) >= 4
+    assert Manifest.read(place).quarantined == {}
+    small_audit(place, SPEC)
+    assert digests(place) == expected
+
+
+def started(place, *options) -> subprocess.Popen:
+    """An audit by the command line, whose stderr can be read."""
+    return subprocess.Popen([*command(place), *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def command(place) -> list[str]:
+    """The options of :data:`SPEC`."""
+    flags = [_flag(field.name, getattr(SPEC, field.name)) for field in dataclasses.fields(SPEC)]
+    return [sys.executable, "-m", "workflows", "audit", f"--output={place}", "--executor=inline", *flags]
+
+
+def _flag(field, value):
+    name = field.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def test_a_second_driver_started_by_mistake_refuses(place, undisturbed):
+    expected, _ = undisturbed
+    drivers = [started(place) for _ in range(2)]
+    printed = [driver.communicate()[1] for driver in drivers]
+    codes = [driver.returncode for driver in drivers]
+    assert sorted(codes) == [0, 2], printed
+    refused = printed[codes.index(2)]
+    assert "another cawa is at work" in refused
+    assert digests(place) == expected
+    assert verify(place).faults == ()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of sixteen megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a file system takes more rights than these")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, undisturbed):
+    expected, _ = undisturbed
+    place, ballast = small_disk / "audit", small_disk / "ballast"
+    ballast.write_bytes(bytes(2**24 - 200_000))
+    done = subprocess.run(command(place), capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "No space left on device; what is finished is kept" in done.stderr
+    assert "Traceback" not in done.stderr
+    before = assert_kept(place, {})
+    assert 0 < len(before) < len(expected)
+    ballast.unlink()
+    small_audit(place, SPEC)
+    assert_kept(place, before)
+    assert digests(place) == expected
+    assert verify(place).faults == ()
+
+
+def test_an_interrupted_audit_says_so_and_keeps_what_is_done(tmp_path, undisturbed):
+    expected, _ = undisturbed
+    process = subprocess.Popen(
+        command(tmp_path / "audit"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while len(Manifest.read(tmp_path / "audit").receipts) < 3:
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate()
+    assert process.returncode == 1
+    assert "interrupted; what is finished is kept" in printed
+    assert "Traceback" not in printed
+    kept = assert_kept(tmp_path / "audit", {})
+    assert len(kept) >= 3
+    small_audit(tmp_path / "audit", SPEC)
+    assert_kept(tmp_path / "audit", kept)
+    assert digests(tmp_path / "audit") == expected
