@@ -97,18 +97,20 @@ def compare(one, other, tolerance):
     for name, table in TABLES.items():
         if table.stage == "aggregate":
             continue
-        a, b = (Manifest.read(folder).table(name) for folder in (one, other))
-        for column in a.columns:
-            if name == "gallery" and column == "png" and tolerance:
-                continue
-            if a[column].dtype.kind == "f":
-                np.testing.assert_allclose(
-                    a[column], b[column], atol=tolerance, rtol=tolerance, err_msg=f"{name}.{column}"
-                )
-            elif column.endswith("_centroid"):
-                np.testing.assert_allclose(np.stack(a[column]), np.stack(b[column]), atol=tolerance, rtol=tolerance)
-            else:
-                assert [str(value) for value in a[column]] == [str(value) for value in b[column]], f"{name}.{column}"
+        compare_table(name, *(Manifest.read(folder).table(name) for folder in (one, other)), tolerance)
+
+
+def compare_table(name, a, b, tolerance):
+    """One of them."""
+    for column in a.columns:
+        if name == "gallery" and column == "png" and tolerance:
+            continue
+        if a[column].dtype.kind == "f":
+            np.testing.assert_allclose(a[column], b[column], atol=tolerance, rtol=tolerance, err_msg=f"{name}.{column}")
+        elif column.endswith("_centroid"):
+            np.testing.assert_allclose(np.stack(a[column]), np.stack(b[column]), atol=tolerance, rtol=tolerance)
+        else:
+            assert [str(value) for value in a[column]] == [str(value) for value in b[column]], f"{name}.{column}"
 
 
 def test_the_size_of_the_shards_changes_nothing(tmp_path, audited):
