@@ -142,6 +142,21 @@ def audit(
 
 
 @app.command()
+@with_options_of(AuditSpec, RunOptions)
+def plan(
+    flags: dict[str, Any],
+    spec: Annotated[Path | None, typer.Option(help="TOML file with any of the options below.")] = None,
+    price: Annotated[float | None, typer.Option(help="Price of an hour of the device; adds the cost.")] = None,
+    calibrate: Annotated[bool, typer.Option(help="Time a few passes on the device.")] = True,
+) -> None:
+    """What an audit would do and take: shards, passes, bytes, hours and cost. Nothing is run but a few timed passes."""
+    from workflows.estimate import plan_lines
+
+    chosen, options = merged_options(spec, flags)
+    print("\n".join(plan_lines(chosen, options, price, calibrate)))
+
+
+@app.command()
 def status(folder: AuditFolder) -> None:
     """What of an audit is done, quarantined and remaining, from its manifest alone."""
     from workflows.status import status_lines

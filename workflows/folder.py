@@ -27,7 +27,7 @@ def open_folder(storage: Storage, identity: AuditIdentity, device: str, class_na
         raise InputError(f"output must be a folder; {storage.url} is a file, choose another --output")
     try:
         if storage.exists(AUDIT):
-            _require_same(storage.url, read_audit(storage), identity)
+            require_same(storage, identity)
         elif not storage.is_empty():
             raise InputError(
                 f"output must be new, empty or an audit folder; {storage.url} holds other files, choose another "
@@ -68,7 +68,13 @@ def read_audit(folder: Folder) -> dict[str, Any]:
     return audit
 
 
-def _require_same(folder: str, found: dict[str, Any], identity: AuditIdentity) -> None:
+def require_same(storage: Storage, identity: AuditIdentity) -> None:
+    """Check that a folder holds this very audit.
+
+    Raises:
+        InputError: it holds another; the message says in which options they differ.
+    """
+    found = read_audit(storage)
     if found.get("hash") == identity.hash:
         return
     ours, theirs = _flat(identity.as_data()), _flat(found.get("identity", {}))
@@ -78,7 +84,8 @@ def _require_same(folder: str, found: dict[str, Any], identity: AuditIdentity) -
         if ours.get(key) != theirs.get(key)
     ]
     raise InputError(
-        f"{folder} holds an audit with another spec: {'; '.join(differences)}. Choose another --output or remove it"
+        f"{storage.url} holds an audit with another spec: {'; '.join(differences)}. "
+        "Choose another --output or remove it"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -214,15 +215,30 @@ def _stacked(parts: list[dict[str, Any]]) -> Rows:
 
 
 def passes(bench: Workbench, site: int) -> float:
-    """One part of a pass a latent and group, shorter for later sites; three for each screened latent."""
+    """One part of a pass a mask, shorter for later sites; three for each screened latent."""
+    spec, n_sites = bench.spec, len(bench.generator.sites)
+    return masks_of_site(bench, site) * (1 - site / (n_sites + 1)) + 3 * screened_latents(spec) / n_sites
+
+
+def masks_of_site(bench: Workbench, site: int) -> float:
+    """How often a latent goes through a masked network for one class, controls included.
+
+    A mask in bfloat16 counts as half of one; with a target, masks count with the latents that they begin with.
+    """
     spec, sites = bench.spec, bench.generator.sites
-    groups = sites[site].channels / spec.masking_group_size
+    groups = math.ceil(sites[site].channels / spec.masking_group_size)
     if spec.top:
-        groups *= min(1, spec.top * spec.masking_group_size / sum(one.channels for one in sites))
-    masked = {"exact": spec.masking_latents, "screening": 0, "two_precisions": spec.masking_latents / 2}
-    exactly = masked.get(spec.masking_estimator, 0) + (spec.masking_estimator != "exact") * spec.exact_latents
-    controls = spec.control_latents * (spec.control_repeats + 3)
-    return (groups * exactly + controls) * (1 - site / (len(sites) + 1)) + 3 * spec.masking_latents / len(sites)
+        groups = min(groups, math.ceil(spec.top * sites[site].channels / sum(one.channels for one in sites)))
+    latents = {"exact": spec.masking_latents, "regression": spec.exact_latents, "screening": 0}
+    latents["two_precisions"] = spec.exact_latents + spec.masking_latents // 2
+    if spec.target_stderr:
+        latents = dict.fromkeys(latents, spec.exact_latents)
+    return groups * latents[spec.masking_estimator] + spec.control_latents * (spec.control_repeats + 3)
+
+
+def screened_latents(spec: AuditSpec) -> int:
+    """Latents of a class whose gradient is taken."""
+    return spec.masking_latents if shares_screening(spec) else 0
 
 
 def shares_screening(spec: AuditSpec) -> bool:

@@ -1,0 +1,81 @@
+"""What a plan says against what an audit then does."""
+
+import dataclasses
+import re
+
+import pytest
+
+from cawa_core.errors import InputError
+from cawa_core.tables import Manifest
+from tests.workflows.conftest import SMALL
+from workflows.config import RunOptions
+from workflows.estimate import Calibration, calibrated, estimates, plan_lines, with_estimator
+from workflows.stages import STAGES
+from workflows.workbench import Workbench
+
+UNITS = Calibration(image=1.0, mask=(1.0,) * 6, screened=100.0, awareness=1e-3, sampled=1e-6)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return Workbench.build(SMALL, RunOptions())
+
+
+def test_rows_and_shards_are_those_of_the_audit(bench, audited, tmp_path):
+    done = Manifest.read(audited)
+    planned = estimates(bench, Manifest.read(tmp_path), None, None)
+    for one, stage in zip(planned, SMALL.stages, strict=True):
+        assert one.stage.startswith(stage)
+        assert one.shards == sum(receipt.stage == stage for receipt in done.receipts.values())
+        if stage != "gallery":
+            assert one.rows == len(done.table(stage))
+        assert one.passes == pytest.approx(
+            sum(
+                STAGES[stage].passes(bench, site) * len(SMALL.classes)
+                for site in (range(6) if STAGES[stage].by_site else [0])
+            )
+        )
+    assert estimates(bench, done, None, None) == [
+        dataclasses.replace(one, shards=0, passes=0, rows=0, megabytes=0) for one in planned
+    ]
+
+
+def test_seconds_are_units_times_their_number(bench, tmp_path):
+    """Exact masks of 4 latents in groups of 8, and 4 latents for each of 2 + 3 controls; or screening of 4 latents."""
+    exact, screening = (
+        {
+            one.stage.split()[0]: one
+            for one in estimates(with_estimator(bench, name), Manifest.read(tmp_path), UNITS, None)
+        }
+        for name in ("exact", "screening")
+    )
+    controls = 6 * SMALL.control_latents * (SMALL.control_repeats + 3)
+    groups = 576 // 8
+    assert exact["masking"].seconds == 4 * (groups * 4 + controls)
+    assert screening["masking"].seconds == pytest.approx(4 * (controls + 4 * UNITS.screened))
+    assert exact["class_metrics"].seconds == 2 * 60 * 4
+    assert exact["awareness"].seconds == pytest.approx(4 * 576 * (UNITS.awareness + 200 * UNITS.sampled))
+
+
+def test_every_unit_is_measured(bench):
+    units = calibrated(bench)
+    assert len(units.mask) == 6
+    assert min(units.image, *units.mask, units.screened, units.awareness, units.sampled) > 0
+
+
+def test_the_lines_name_the_choice_and_the_cost(tmp_path):
+    lines = plan_lines(SMALL, RunOptions(output=str(tmp_path / "new")), price=3.0, calibrate=True)
+    table = {line.split("  ")[0].strip(): line for line in lines}
+    assert set(table) >= {"awareness", "masking (exact)", "masking (regression)", "masking (screening)", "all"}
+    *_, hours, cost = table["all"].split()
+    assert float(cost) == pytest.approx(3 * float(hours), abs=0.01)
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_timing_there_are_no_hours(tmp_path, audited):
+    lines = plan_lines(SMALL, RunOptions(output=str(audited)), price=3.0, calibrate=False)
+    assert not any("device" in line for line in lines)
+    (everything,) = [line for line in lines if line.startswith("all ")]
+    assert re.fullmatch(r"all +0 +0 +0 +0 *", everything)
+    with pytest.raises(InputError, match=r"another spec: seed 0 there, 5 now"):
+        plan_lines(dataclasses.replace(SMALL, seed=5), RunOptions(output=str(audited)), None, False)
