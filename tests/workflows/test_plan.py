@@ -35,8 +35,8 @@ def test_rows_and_shards_are_those_of_the_audit(bench, audited, tmp_path):
                 for site in (range(6) if STAGES[stage].by_site else [0])
             )
         )
-    assert estimates(bench, done, None, None) == [
-        dataclasses.replace(one, shards=0, passes=0, rows=0, megabytes=0) for one in planned
+    assert estimates(bench, done, UNITS, None) == [
+        dataclasses.replace(one, shards=0, passes=0, rows=0, megabytes=0, seconds=0) for one in planned
     ]
 
 
