@@ -1,6 +1,7 @@
 """The command line: ``cawa``.
 
-Exit code 0 done, 2 bad input (one line), 3 finished with quarantined shards, 1 anything else.
+Exit code 0 done, 2 bad input (one line), 3 finished with quarantined shards, 4 `compare` found a regression, 1 anything
+else.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import typer
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import StorageError
+from workflows.compare.options import ComparisonSpec, merged_comparison
 from workflows.config import RunOptions, merged_options
 
 if TYPE_CHECKING:
     from cawa_core.generators.base import Generator
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED = 1, 2, 3
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
+PANELS = {AuditSpec: "What to compute", RunOptions: "How to run it", ComparisonSpec: "What counts as worse"}
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
@@ -88,14 +91,13 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """One field as an optional keyword: lists as text with commas, numbers as numbers."""
     hint = get_type_hints(kind)[field.name]
     taken = hint if hint in (int, float, bool) else str
-    panel = "What to compute" if kind is AuditSpec else "How to run it"
     shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
     text = field.metadata["help"] + (f" [dim]\\[default: {shown}][/dim]" if shown else "")
     name = field.name.replace("_", "-")
     option = typer.Option(
         f"--{name}/--no-{name}" if hint is bool else f"--{name}",
         help=text,
-        rich_help_panel=panel,
+        rich_help_panel=PANELS[kind],
         show_default=False,
         metavar="LIST" if get_origin(hint) is tuple else None,
     )
@@ -175,6 +177,27 @@ def verify(folder: AuditFolder) -> None:
     print(f"{result.files} files and {result.rows:,} rows read, {len(result.faults)} faults")
     if result.faults:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+@with_options_of(ComparisonSpec)
+def compare(
+    base: AuditFolder,
+    new: AuditFolder,
+    flags: dict[str, Any],
+    spec: Annotated[Path | None, typer.Option(help="TOML file with any of the thresholds below.")] = None,
+    output: Annotated[
+        str, typer.Option(help="Folder or URL of the result; NEW/comparisons/BASE-HASH if left out.")
+    ] = "",
+) -> None:
+    """What changed from one checkpoint's audit to another's, and what got worse (exit code 4)."""
+    from workflows.compare.comparison import compare as compared
+
+    result = compared(base, new, merged_comparison(spec, flags), output)
+    print(result.sentence)
+    print(f"comparison: {result.storage.path('compare.html')}", file=sys.stderr)
+    if result.is_worse:
+        raise typer.Exit(EXIT_REGRESSION)
 
 
 @app.command()

@@ -1,0 +1,177 @@
+"""By simulation: without a change a comparison finds none more often than stated, and it finds what there is."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cawa_core.schemas import TABLES
+from workflows.compare.channel_sets import overlaps
+from workflows.compare.masking import difference_p_values
+from workflows.compare.metrics import metric_changes
+from workflows.compare.noise import binomial, bound_of_pairs, from_halves, from_spread
+from workflows.compare.options import ComparisonSpec
+from workflows.compare.quality import QUALITIES
+
+ANYTHING = ComparisonSpec(**{quality.threshold: 0.0 for quality in QUALITIES.values()})
+"""Whatever is significant counts."""
+
+N_FAKE = 200
+LEVELS = {"precision": 0.8, "recall": 0.5, "coverage": 0.85, "classifier_accuracy": 0.95}
+
+
+def simulated(random, truth, factor=1.0):
+    """Tables ``class_metrics`` and ``class_metric_floor`` of one audit.
+
+    Shares of fakes are binomial; recall and coverage vary 1.8 times as much (beta-binomial). Distances and density
+    are means over two halves of the fakes, of one spread on the scale of roots; the floor has the first half, and a
+    bias of its own.
+
+    Args:
+        truth: the classes' true values by metric ``[n_classes]``.
+        factor: by which distances are worse than that.
+    """
+    n_classes = len(truth["fid"])
+    whole, half = {"class_id": np.arange(n_classes)}, {"class_id": np.arange(n_classes)}
+    for metric in LEVELS:
+        share = truth[metric]
+        if metric in ("recall", "coverage"):
+            correlation = 0.8 / (N_FAKE - 1)
+            strength = (1 - correlation) / correlation
+            share = random.beta(share * strength, (1 - share) * strength)
+        whole[metric] = random.binomial(N_FAKE, share) / N_FAKE
+        half[metric] = random.binomial(N_FAKE // 2, share) / (N_FAKE // 2)
+    for metric in ("density", "fid", "kid"):
+        halves = random.normal(0, 0.1, (2, n_classes))
+        root = np.sqrt(truth[metric] * factor)
+        whole[metric] = (root + halves.mean(axis=0)) ** 2
+        half[metric] = (1.1 * root + halves[0]) ** 2
+    whole["ms_ssim"] = truth["ms_ssim"] + random.normal(0, 0.01, n_classes)
+    floor = pd.DataFrame({"ms_ssim": 0.0, "n_fake": N_FAKE // 2, "n_real": N_FAKE // 2, **half})
+    floors = [floor.assign(comparison=kind) for kind in ("real_real", "fake_real")]
+    counts = {"class_name": "c", "n_fake": N_FAKE, "n_real": N_FAKE, "ms_ssim_images": 100}
+    return pd.DataFrame({**counts, **whole}), pd.concat(floors, ignore_index=True)
+
+
+def truth_of(random, n_classes):
+    truth = {metric: np.full(n_classes, level) for metric, level in LEVELS.items()}
+    levels = {metric: random.lognormal(0, 0.5, n_classes) for metric in ("density", "fid", "kid")}
+    return truth | levels | {"ms_ssim": random.uniform(0.2, 0.5, n_classes)}
+
+
+def judged(one, other, spec=ANYTHING):
+    return metric_changes(one[0], other[0], one[1], other[1], spec)
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "simulations"), [(4, 200), pytest.param(10, 60, marks=pytest.mark.slow), (100, 200)]
+)
+def test_without_a_change_false_alarms_are_no_more_than_stated(n_classes, simulations):
+    """Three standard deviations of the share of simulations above the stated level are allowed."""
+    random, alarms = np.random.default_rng(n_classes), 0
+    for _ in range(simulations):
+        truth = truth_of(random, n_classes)
+        classes, totals = judged(simulated(random, truth), simulated(random, truth))
+        alarms += bool({*classes.verdict, *totals.verdict} & {"worse", "better"})
+    level = ANYTHING.false_discovery_rate
+    assert alarms / simulations <= level + 3 * np.sqrt(level * (1 - level) / simulations)
+
+
+@pytest.mark.parametrize(("n_classes", "factor"), [(4, 9.0), (10, 2.5), (100, 1.5)])
+def test_a_shift_of_all_classes_is_found_in_total(n_classes, factor):
+    """Four classes give half samples four degrees of freedom: only a large shift is beyond doubt."""
+    random = np.random.default_rng(0)
+    truth = truth_of(random, n_classes)
+    _, totals = judged(simulated(random, truth), simulated(random, truth, factor), ComparisonSpec())
+    verdicts = totals.set_index("metric").verdict
+    assert verdicts[["fid", "kid"]].to_list() == ["worse", "worse"]
+    assert verdicts.density == "better"
+    assert set(verdicts[["precision", "recall", "coverage", "classifier_accuracy", "ms_ssim"]]) == {"within noise"}
+
+
+def test_a_shift_of_all_classes_that_no_class_shows_alone():
+    random = np.random.default_rng(1)
+    truth = truth_of(random, 200) | {"ms_ssim": np.full(200, 0.3)}
+    lower = truth | {"classifier_accuracy": truth["classifier_accuracy"] - 0.06, "ms_ssim": np.full(200, 0.36)}
+    classes, totals = judged(simulated(random, truth), simulated(random, lower), ComparisonSpec())
+    verdicts = totals.set_index("metric").verdict
+    assert (verdicts.classifier_accuracy, verdicts.ms_ssim) == ("worse", "worse")
+    assert (classes[classes.metric == "classifier_accuracy"].verdict == "worse").mean() < 0.5
+
+
+def test_damage_of_a_few_classes_of_many_is_named_and_nothing_else():
+    random = np.random.default_rng(2)
+    truth = truth_of(random, 1000)
+    worse = {metric: values.copy() for metric, values in truth.items()}
+    worse["precision"][:5], worse["fid"][5:10] = 0.3, 9 * truth["fid"][5:10] + 1
+    classes, totals = judged(simulated(random, truth), simulated(random, worse), ComparisonSpec())
+    named = {(row.metric, row.class_id) for row in classes[classes.verdict == "worse"].itertuples()}
+    planted = {("precision", one) for one in range(5)} | {("fid", one) for one in range(5, 10)}
+    assert planted <= named
+    assert len(named - planted) <= 1
+    assert "worse" not in set(totals.verdict)
+
+
+def test_a_significant_change_below_the_threshold_is_no_regression():
+    random = np.random.default_rng(3)
+    truth = truth_of(random, 300)
+    lower = truth | {"classifier_accuracy": truth["classifier_accuracy"] - 0.03}
+    _, totals = judged(simulated(random, truth), simulated(random, lower), ComparisonSpec())
+    assert totals.set_index("metric").verdict.classifier_accuracy == "below threshold"
+
+
+def test_half_samples_give_the_noise_of_the_whole_whatever_the_change():
+    """A mean of n draws of variance 1, moved by 3 in every class: 1 / sqrt(n) within 10% at 400 classes."""
+    random = np.random.default_rng(0)
+    m, n = 30, 100
+    draws = random.normal(3, 1, (400, n))
+    found = from_halves(draws.mean(axis=1), draws[:, :m].mean(axis=1), np.full(400, n), np.full(400, m))
+    assert found.stderr[0] == pytest.approx(1 / np.sqrt(n), rel=0.1)
+    few = from_halves(draws[:20].mean(axis=1), draws[:20, :m].mean(axis=1), np.full(20, n), np.full(20, m))
+    assert (few.freedom, few.source) == (20, "half samples")
+    assert few.stderr[0] == pytest.approx(1 / np.sqrt(n), rel=0.4)
+
+
+def test_noise_that_is_unknown_stays_unknown():
+    differences = np.array([0.0, 0.1, -0.2])
+    found = from_spread(differences)
+    assert found.source == "unknown"
+    np.testing.assert_array_equal(found.p_values(differences), [1, np.nan, np.nan])
+    same = np.full(5, 100.0)
+    assert from_halves(np.ones(5), np.ones(5), same, same).source == "unknown"
+
+
+def test_the_binomial_standard_error_is_that_of_simulated_shares():
+    """Of 20,000 simulations, to 3%."""
+    random, counts = np.random.default_rng(0), np.full(20_000, 300.0)
+    shares = [np.arcsin(np.sqrt((random.binomial(300, 0.9, 20_000) + 3 / 8) / 300.75)) for _ in range(2)]
+    assert binomial(counts, counts, 1.0).stderr[0] == pytest.approx((shares[1] - shares[0]).std(), rel=0.03)
+
+
+def test_the_bound_of_pairs_bounds_a_mean_over_pairs():
+    random = np.random.default_rng(0)
+    kinds = random.random((500, 40)) < 0.5
+    similar = (kinds[:, :, None] == kinds[:, None, :])[:, ~np.eye(40, dtype=bool)].mean(axis=1)
+    value, images = np.array([similar.mean()]), np.array([40.0])
+    assert similar.std() * np.sqrt(2) <= bound_of_pairs(value, value, images, images).stderr[0]
+
+
+def test_effects_are_compared_by_their_standard_errors():
+    base, new = np.array([0.1, 0.1, 0.1, 0.1]), np.array([0.1, 0.2, 0.2, 0.2])
+    stderrs = np.array([0.0, 0.1, 0.001, 0.0]), np.array([0.0, 0.1, 0.001, 0.0])
+    p_values = difference_p_values(base, new, *stderrs, np.full(4, 16), np.full(4, 16))
+    assert p_values[0] == 1
+    assert p_values[1] > 0.4
+    assert p_values[2] < 1e-10
+    assert np.isnan(p_values[3])
+
+
+def test_overlaps_of_sets():
+    one, other = np.array([[0, 1, 2, 3], [4, 5, 6, 7]]), np.array([[3, 2, 9, 8], [7, 6, 5, 4]])
+    assert overlaps(one, other).tolist() == [0.5, 1.0]
+
+
+def test_tables_that_the_simulation_stands_for():
+    columns = set(TABLES["class_metrics"].columns)
+    assert set(simulated(np.random.default_rng(0), truth_of(np.random.default_rng(0), 4))[0]) - columns == {
+        "ms_ssim_images"
+    }

@@ -1,0 +1,154 @@
+"""One comparison: read two audits, judge, write ``compare.json``, ``compare.md`` and ``compare.html``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cawa_core.errors import InputError
+from cawa_core.rendering.html_tables import records
+from cawa_core.storage import Folder, LocalStorage, Storage, StorageRefusedError, open_storage
+from workflows.compare.channel_sets import set_changes, set_summary, set_summary_by_class
+from workflows.compare.correlations import awareness_changes, masking_correlation_changes, metric_correlation_changes
+from workflows.compare.masking import masking_changes
+from workflows.compare.metrics import metric_changes
+from workflows.compare.options import ComparisonSpec
+from workflows.compare.page import page
+from workflows.compare.pairing import Audited, Pair, pair
+from workflows.compare.wording import markdown, verdict_line
+from workflows.folder import AUDIT
+
+COMPARISONS = "comparisons"
+"""Folder of an audit folder where its comparisons with others are, unless they are sent elsewhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How a comparison ended.
+
+    Attributes:
+        storage: where its files are.
+        sentence: the verdict in one line.
+        is_worse: whether there is a regression.
+        content: what is in ``compare.json``.
+    """
+
+    storage: Storage
+    sentence: str
+    is_worse: bool
+    content: dict[str, Any]
+
+
+def compare(base: Folder, new: Folder, spec: ComparisonSpec, output: str = "") -> Comparison:
+    """Compare two audits of checkpoints of one architecture and write what came of it.
+
+    Args:
+        base, new: audit folders; new is judged against base.
+        spec: thresholds.
+        output: folder or URL; ``comparisons/<base's hash>`` of the new audit's folder when left out.
+
+    Raises:
+        InputError: the audits cannot be compared, or the output cannot be written.
+    """
+    both = pair(base, new)
+    storage = _output(both, output)
+    content = plain(contrast(both, spec))
+    files = {
+        "compare.json": json.dumps(content, indent=1, allow_nan=False),
+        "compare.md": markdown(content),
+        "compare.html": page(content),
+    }
+    try:
+        for name, text in files.items():
+            storage.write(name, text.encode())
+    except StorageRefusedError as error:
+        raise InputError(f"output cannot be written: {error}; choose another --output") from None
+    return Comparison(storage, content["sentence"], content["is_worse"], content)
+
+
+def _output(both: Pair, output: str) -> Storage:
+    storage = open_storage(output or f"{both.new.url}/{COMPARISONS}/{both.base.hash[:12]}")
+    if isinstance(storage, LocalStorage) and storage.folder.exists() and not storage.folder.is_dir():
+        raise InputError(f"output must be a folder; {storage.url} is a file, choose another --output")
+    if storage.exists(AUDIT):
+        raise InputError(f"output must not be an audit folder itself; {storage.url} is one, choose another --output")
+    return storage
+
+
+def contrast(both: Pair, spec: ComparisonSpec) -> dict[str, Any]:
+    """Everything that ``compare.json`` says; a section whose stage is not in both is None."""
+    judged, level = "class_metrics" in both.stages, spec.false_discovery_rate
+    metrics = _class_metrics(both, spec) if judged else None
+    classes, totals = (metrics["classes"], metrics["totals"]) if metrics else ([], [])
+    masked = "masking" in both.stages
+    effects = dataclasses.asdict(masking_changes(both, level)) if masked else None
+    sets = set_changes(both) if "awareness" in both.stages else None
+    regressions = [row for row in (*totals, *classes) if row["verdict"] == "worse"]
+    return {
+        "sentence": verdict_line(totals, classes, _any_moved(classes, effects, sets)),
+        "is_worse": bool(regressions),
+        "regressions": regressions,
+        "base": _named(both.base),
+        "new": _named(both.new),
+        "spec": dataclasses.asdict(spec),
+        "differing_options": both.differing,
+        "class_names": both.class_names,
+        "sites": records(both.sites[["site", "name", "channels", "resolution"]]),
+        "class_metrics": metrics,
+        "total_awareness": awareness_changes(*_tables(both, "class_metrics")) if judged else None,
+        "masking_effects": effects,
+        "channel_sets": None
+        if sets is None
+        else {"by_site": set_summary(sets), "by_class": set_summary_by_class(sets)},
+        "correlations": {
+            "masking": masking_correlation_changes(*_tables(both, "masking_correlation"), level) if masked else None,
+            "metrics": metric_correlation_changes(*_tables(both, "metric_correlation")) if judged else None,
+        },
+    }
+
+
+def _any_moved(classes: list[dict[str, Any]], effects: dict[str, Any] | None, sets: pd.DataFrame | None) -> bool:
+    """Whether any compared number differs at all."""
+    return (
+        any(row["verdict"] != "same" and np.isfinite([row["base"], row["new"]]).any() for row in classes)
+        or bool(effects and (effects["n_unmatched"] or any(row["largest_change"] for row in effects["by_class"])))
+        or bool(sets is not None and (sets.overlap < 1).any())
+    )
+
+
+def _class_metrics(both: Pair, spec: ComparisonSpec) -> dict[str, list[dict[str, Any]]]:
+    images = both.base.spec["ms_ssim_samples"]
+    base, new = (one.assign(ms_ssim_images=one.n_fake.clip(upper=images)) for one in _tables(both, "class_metrics"))
+    classes, totals = metric_changes(base, new, *_tables(both, "class_metric_floor"), spec)
+    return {"classes": records(classes), "totals": records(totals)}
+
+
+def _tables(both: Pair, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return both.base.manifest.table(name), both.new.manifest.table(name)
+
+
+def _named(one: Audited) -> dict[str, Any]:
+    digests = one.audit["identity"]["digests"]
+    return {
+        "folder": one.url,
+        "audit": one.hash,
+        "tables": one.manifest.digest(),
+        "generator": one.spec["generator"],
+        "generator_digest": digests["generator"],
+        "seed": one.spec["seed"],
+    }
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """Python's numbers for NumPy's, and null for what is not finite: JSON has neither."""
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,69 @@
+"""Which correlations of the two audits differ: with masking, and of total awareness with the class metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from cawa_core.rendering.html_tables import records
+from cawa_core.schemas import TABLES
+from workflows.compare.metrics import adjusted
+
+
+def masking_correlation_changes(base: pd.DataFrame, new: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+    """Changes of the smoothed r of awareness with masking, by predictor and target, over classes and sites.
+
+    A pair of class and site has moved where r changed by more than the permutation nulls' standard deviations allow
+    (Benjamini-Hochberg over all pairs). Of a strong correlation r varies less than under the null: few are named.
+
+    Args:
+        base, new: table ``masking_correlation``.
+        level: false discovery rate.
+    """
+    key = list(TABLES["masking_correlation"].key)
+    both = base.merge(new, on=key, suffixes=("_base", "_new")).astype({"site": int})
+    if not len(both):
+        return []
+    change = both.pearson_smoothed_new - both.pearson_smoothed_base
+    spread = np.hypot(both.null_std_base, both.null_std_new)
+    both = both.assign(change=change, p_value=np.where(change == 0, 1.0, 2 * norm.sf(change.abs() / spread)))
+    both["moved"] = adjusted(both.p_value.to_numpy(dtype=np.float64)) <= level
+    means = both.groupby(["predictor", "target"], as_index=False).agg(
+        base=("pearson_smoothed_base", "mean"),
+        new=("pearson_smoothed_new", "mean"),
+        mean_change=("change", "mean"),
+        null_std=("null_std_base", "mean"),
+        n_pairs=("change", "count"),
+        n_moved=("moved", "sum"),
+    )
+    return records(means)
+
+
+def metric_correlation_changes(base: pd.DataFrame, new: pd.DataFrame) -> list[dict[str, Any]]:
+    """Changes of Pearson's r of total awareness with each metric, with both bootstrap 95% intervals.
+
+    ``moved``: the intervals have no point in common, which is stricter than a test at 0.05.
+
+    Args:
+        base, new: table ``metric_correlation``.
+    """
+    columns = ["metric", "pearson", "ci_low", "ci_high", "n_classes"]
+    both = base[columns].merge(new[columns], on="metric", suffixes=("_base", "_new"))
+    both["change"] = both.pearson_new - both.pearson_base
+    both["moved"] = (both.ci_low_new > both.ci_high_base) | (both.ci_high_new < both.ci_low_base)
+    return records(both)
+
+
+def awareness_changes(base: pd.DataFrame, new: pd.DataFrame) -> list[dict[str, Any]]:
+    """Relative change of each class's total awareness: a closed form, so that any change is a change of the weights.
+
+    Args:
+        base, new: table ``class_metrics``.
+    """
+    columns = ["class_id", "class_name", "total_awareness"]
+    both = base[columns].merge(new[columns[::2]], on="class_id", suffixes=("_base", "_new"))
+    both["relative_change"] = both.total_awareness_new / both.total_awareness_base - 1
+    return records(both)

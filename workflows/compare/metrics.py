@@ -1,0 +1,155 @@
+"""What moved in ``class_metrics``: by class and metric, and over all classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from workflows.compare.noise import Noise, binomial, bound_of_pairs, from_halves, from_spread
+from workflows.compare.options import ComparisonSpec
+from workflows.compare.quality import MANIFOLD, QUALITIES, Quality, on_scale, worsening
+from workflows.compare.totals import shift_p_value
+
+Array = NDArray[np.float64]
+
+
+def metric_changes(
+    base: pd.DataFrame, new: pd.DataFrame, base_floor: pd.DataFrame, new_floor: pd.DataFrame, spec: ComparisonSpec
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Changes of every class metric, tested.
+
+    Two families of tests, each at half the false discovery rate (Benjamini-Hochberg), so that a comparison without
+    any change reports one at most that often: all classes and metrics, and the totals of the metrics.
+
+    Args:
+        base, new: table ``class_metrics`` of the two audits, of the same classes, with the column ``ms_ssim_images``:
+            images behind ``ms_ssim``.
+        base_floor, new_floor: table ``class_metric_floor``.
+
+    Returns:
+        a row a (class, metric) with ``base``, ``new``, ``worsening`` (in the unit of its threshold), ``stderr`` and
+        ``noise`` (of the difference on the scale of the test, and where it comes from), ``p_value``, ``q_value``
+        (adjusted; NaN: cannot be judged), ``verdict``; and a row a metric with the same over classes.
+    """
+    one, other = (frame.sort_values("class_id", ignore_index=True) for frame in (base, new))
+    floors = [_floors(floor, one.class_id) for floor in (base_floor, new_floor)]
+    by_class, totals = [], []
+    for metric, quality in QUALITIES.items():
+        rows, total = _changes(metric, quality, one, other, floors)
+        by_class.append(rows)
+        totals.append(total)
+    level = spec.false_discovery_rate / 2
+    return (
+        _judged(pd.concat(by_class, ignore_index=True), spec, level),
+        _judged(pd.DataFrame(totals), spec, level),
+    )
+
+
+def _floors(floor: pd.DataFrame, class_ids: pd.Series[Any]) -> dict[str, pd.DataFrame]:
+    """Rows of each kind of floor in the order of the classes; NaN where a class has none."""
+    kinds = ("real_real", "fake_real")
+    return {kind: floor[floor.comparison == kind].set_index("class_id").reindex(class_ids) for kind in kinds}
+
+
+def _changes(
+    metric: str, quality: Quality, base: pd.DataFrame, new: pd.DataFrame, floors: list[dict[str, pd.DataFrame]]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    values, counts = [_numbers(frame, metric) for frame in (base, new)], [_draws(one, metric) for one in (base, new)]
+    before, after = (on_scale(quality, *pair) for pair in zip(values, counts, strict=True))
+    differences = after - before
+    noise = _noise(metric, quality, differences, values, counts, floors)
+    real_floor = np.nan_to_num(np.abs(_numbers(floors[0]["real_real"], metric))) if metric == "kid" else 0.0
+    worse = worsening(quality, values[0], values[1], np.broadcast_to(real_floor, differences.shape))
+    rows = pd.DataFrame(
+        {
+            "class_id": base.class_id,
+            "class_name": base.class_name,
+            "metric": metric,
+            "base": values[0],
+            "new": values[1],
+            "worsening": worse,
+            "stderr": noise.stderr,
+            "noise": noise.source,
+            "p_value": noise.p_values(differences),
+        }
+    )
+    known = np.isfinite(worse)
+    total = {
+        "metric": metric,
+        "base": _mean(values[0]),
+        "new": _mean(values[1]),
+        "worsening": float(np.median(worse[known])) if known.any() else float("nan"),
+        "n_classes": int(known.sum()),
+        "p_value": shift_p_value(differences, noise),
+    }
+    return rows, total
+
+
+def _noise(
+    metric: str,
+    quality: Quality,
+    differences: Array,
+    values: list[Array],
+    counts: list[Array],
+    floors: list[dict[str, pd.DataFrame]],
+) -> Noise:
+    """From theory for shares, from half samples for the rest; MS-SSIM has no half samples of its own."""
+    if quality.scale == "share":
+        return binomial(counts[0], counts[1], quality.design_effect)
+    if metric == "ms_ssim":
+        spread = from_spread(differences)
+        return spread if spread.source != "unknown" else bound_of_pairs(values[0], values[1], counts[0], counts[1])
+    halves = [floor["fake_real"] for floor in floors]
+    before, after = (on_scale(quality, _numbers(half, metric), _draws(half, metric)) for half in halves)
+    noise = from_halves(differences, after - before, counts[0], _draws(halves[0], metric))
+    return noise if noise.source != "unknown" else from_spread(differences)
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> Array:
+    return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _draws(frame: pd.DataFrame, metric: str) -> Array:
+    """Generated images behind a metric of each class, or reals where it is a share of these."""
+    if metric == "ms_ssim":
+        return _numbers(frame, "ms_ssim_images")
+    fakes = _numbers(frame, "n_fake")
+    return np.minimum(fakes, _numbers(frame, "n_real")) if metric in MANIFOLD else fakes
+
+
+def _judged(rows: pd.DataFrame, spec: ComparisonSpec, level: float) -> pd.DataFrame:
+    """With ``q_value`` and ``verdict``: worse, better, smaller than the threshold, within noise, same or unknown."""
+    q_values = adjusted(rows.p_value.to_numpy(dtype=np.float64))
+    least = rows.metric.map({name: getattr(spec, quality.threshold) for name, quality in QUALITIES.items()})
+    large = rows.worsening.abs() >= least
+    significant = q_values <= level
+    verdict = np.select(
+        [
+            np.isnan(q_values),
+            (rows.base == rows.new) & ((rows.p_value == 1) | (rows.worsening == 0)),
+            ~significant,
+            ~large,
+            rows.worsening > 0,
+        ],
+        ["unknown", "same", "within noise", "below threshold", "worse"],
+        "better",
+    )
+    return rows.assign(q_value=q_values, verdict=verdict)
+
+
+def adjusted(p_values: Array) -> Array:
+    """Benjamini-Hochberg adjusted p-values ``[n]``; NaN stays NaN and does not count as a test."""
+    known = np.isfinite(p_values)
+    found = np.full(p_values.shape, np.nan)
+    if known.any():
+        found[known] = false_discovery_control(p_values[known])
+    return found
+
+
+def _mean(values: Array) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -1,0 +1,237 @@
+"""``compare.html``: one self-contained page in the style of the audit's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from matplotlib.axes import Axes
+
+from cawa_core.rendering.figures import MOST_NUMBERS, SIZE, Picture, draw
+from cawa_core.rendering.html_tables import MOST_ROWS, HtmlTable, table_of
+from cawa_core.rendering.palette import css_variables, light
+from cawa_core.rendering.report import FOLDER
+from cawa_core.rendering.sections.base import Section
+from workflows.compare.page_template import TEMPLATE
+from workflows.compare.quality import QUALITIES
+from workflows.compare.totals import FEWEST_FOR_RANKS
+from workflows.compare.wording import threshold_words
+
+Rows = Sequence[Mapping[str, Any]]
+
+ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def page(comparison: Mapping[str, Any]) -> str:
+    """The page of a comparison.
+
+    Args:
+        comparison: content of ``compare.json``.
+    """
+    verdict = "worse" if comparison["is_worse"] else "not worse" if comparison["class_metrics"] else "not judged"
+    return ENVIRONMENT.from_string(TEMPLATE).render(
+        comparison=comparison,
+        verdict=verdict,
+        sections=list(_sections(comparison)),
+        light=css_variables("light"),
+        dark=css_variables("dark"),
+        style=(FOLDER / "report.css").read_text(),
+        script=(FOLDER / "report.js").read_text(),
+    )
+
+
+def _sections(comparison: Mapping[str, Any]) -> Iterator[Section]:
+    if comparison["class_metrics"]:
+        yield _totals(comparison)
+        yield _classes(comparison)
+    if comparison["masking_effects"]:
+        yield _masking(comparison)
+    if comparison["channel_sets"]:
+        yield _sets(comparison)
+    if any(comparison["correlations"].values()):
+        yield _correlations(comparison["correlations"])
+    yield _provenance(comparison)
+
+
+def _totals(comparison: Mapping[str, Any]) -> Section:
+    columns = {
+        "metric": "metric",
+        "base": "base, mean",
+        "new": "new, mean",
+        "worsening": "median worsening",
+        "q_value": "adjusted p",
+        "verdict": "verdict",
+    }
+    totals = comparison["class_metrics"]["totals"]
+    lead = (
+        f"Tested by Wilcoxon's signed ranks over classes; of fewer than {FEWEST_FOR_RANKS}, by whether more than half "
+        "moved. Worse: significant, and the median class is worse by the threshold at least."
+    )
+    tables = [table_of("Each metric over all classes", columns, totals)]
+    thresholds = {"metric": "metric", "worse": "worse is", "threshold": "least that counts", "of": "of"}
+    tables.append(table_of("Thresholds", thresholds, threshold_words(comparison["spec"])))
+    return Section("totals", "Over all classes", lead, tables=tuple(tables))
+
+
+def _classes(comparison: Mapping[str, Any]) -> Section:
+    rows = comparison["class_metrics"]["classes"]
+    moved = sorted((row for row in rows if row["verdict"] in ("worse", "better")), key=lambda row: row["q_value"])
+    columns = {
+        "class_name": "class",
+        "metric": "metric",
+        "base": "base",
+        "new": "new",
+        "worsening": "worsening",
+        "noise": "noise from",
+        "q_value": "adjusted p",
+        "verdict": "verdict",
+    }
+    unknown = sum(row["verdict"] == "unknown" for row in rows)
+    lead = (
+        "Each class and metric against its own noise; the share of false ones among those named is controlled over "
+        "all of them (Benjamini-Hochberg)."
+    ) + f" {unknown} cannot be judged: their noise is unknown." * bool(unknown)
+    tables = [_first("Classes that moved", columns, moved), _table_of_classes(rows), _awareness(comparison)]
+    figures = tuple(_scatter(metric, rows) for metric in ("precision", "recall", "fid", "classifier_accuracy"))
+    return Section("classes", "Class by class", lead, figures, tuple(tables))
+
+
+def _table_of_classes(rows: Rows) -> HtmlTable:
+    by_class: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        change = None if row["base"] is None or row["new"] is None else row["new"] - row["base"]
+        by_class.setdefault(row["class_name"], {"class": row["class_name"]})[row["metric"]] = change
+    names = {"class": "class"} | {metric: metric.replace("_", " ") for metric in QUALITIES}
+    return table_of("Change of every metric, new minus base", names, list(by_class.values()))
+
+
+def _awareness(comparison: Mapping[str, Any]) -> HtmlTable:
+    columns = {
+        "class_name": "class",
+        "total_awareness_base": "base",
+        "total_awareness_new": "new",
+        "relative_change": "relative change",
+    }
+    return table_of("Total awareness, exact", columns, comparison["total_awareness"])
+
+
+def _scatter(metric: str, rows: Rows) -> Picture:
+    """One dot a class, base across and new up; red where it is worse, green where better."""
+    own = [row for row in rows if row["metric"] == metric and row["base"] is not None and row["new"] is not None]
+    x, y = (np.array([row[key] for row in own], dtype=np.float64) for key in ("base", "new"))
+    colours = {"worse": "red", "better": "green"}
+
+    def paint(axes: Axes) -> None:
+        ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))] if own else [0.0, 1.0]
+        axes.plot(ends, ends, color=light("rule"), linewidth=0.9)
+        axes.scatter(x, y, s=18, c=[light(colours.get(row["verdict"], "blue")) for row in own])
+        for row in own if len(own) <= MOST_NUMBERS else [one for one in own if one["verdict"] == "worse"][:5]:
+            spot = (row["base"], row["new"])
+            axes.annotate(row["class_name"], spot, (3, 3), textcoords="offset points", fontsize=7, color=light("muted"))
+        axes.margins(x=0.16, y=0.12)
+        axes.set(title=metric.replace("_", " "), xlabel="base", ylabel="new")
+
+    return draw(f"change-{metric}", f"{metric} of each class in base and in new; on the line: unchanged", SIZE, paint)
+
+
+def _masking(comparison: Mapping[str, Any]) -> Section:
+    effects = comparison["masking_effects"]
+    columns = {
+        "class_name": "class",
+        "site": "site",
+        "channels": "channels",
+        "score_change_base": "base",
+        "score_change_new": "new",
+        "change": "change",
+        "q_value": "adjusted p",
+    }
+    moved = [row | {"channels": ", ".join(map(str, row["channels"]))} for row in effects["moved"]]
+    counts = {"n_groups": "channel groups", "n_moved": "moved", "largest_change": "largest change"}
+    names = comparison["class_names"]
+    by_class = [row | {"class": names[str(row["class_id"])]} for row in effects["by_class"]]
+    lead = (
+        f"{effects['n_moved']} of {effects['n_groups']} channel groups changed what masking them does to the class's "
+        f"probability; {effects['n_unmatched']} groups of one audit have no counterpart in the other. Neither way is "
+        "better, so this does not enter the verdict."
+    )
+    tables = (
+        _first("Channels whose effect moved, the surest", columns, moved),
+        table_of("By class", {"class": "class"} | counts, by_class),
+        table_of("By site", {"site": "site"} | counts, effects["by_site"]),
+    )
+    return Section("masking", "Effects of masking", lead, tables=tables)
+
+
+def _sets(comparison: Mapping[str, Any]) -> Section:
+    names = comparison["class_names"]
+    sites = [row | {"least_class": names[str(row["least_class_id"])]} for row in comparison["channel_sets"]["by_site"]]
+    classes = [row | {"class": names[str(row["class_id"])]} for row in comparison["channel_sets"]["by_class"]]
+    shared = {"criterion": "criterion", "k": "k"}
+    by_site = {
+        "site": "site",
+        "mean_overlap": "mean over classes",
+        "least_overlap": "least",
+        "least_class": "of class",
+        "overlap_by_chance": "by chance",
+    }
+    lead = (
+        "Share of each class's k highest channels that are the same in both. Category awareness and expected "
+        "activation are exact, so only weights move them; the effect of masking is sampled and moves with the seed."
+    )
+    tables = (
+        _first("By site, the most moved first", shared | by_site, sites),
+        _first("By class, mean over sites", {"class": "class"} | shared | {"mean_overlap": "mean overlap"}, classes),
+    )
+    return Section("sets", "Top channels", lead, tables=tables)
+
+
+def _correlations(correlations: Mapping[str, Any]) -> Section:
+    masking = {
+        "predictor": "predictor",
+        "target": "target",
+        "base": "base",
+        "new": "new",
+        "mean_change": "change",
+        "null_std": "null sd of one r",
+        "n_pairs": "class-site pairs",
+        "n_moved": "moved",
+    }
+    metrics = {
+        "metric": "metric",
+        "pearson_base": "base",
+        "ci_low_base": "from",
+        "ci_high_base": "to",
+        "pearson_new": "new",
+        "ci_low_new": "from ",
+        "ci_high_new": "to ",
+        "change": "change",
+    }
+    tables = []
+    if correlations["masking"]:
+        tables.append(table_of("Awareness with masking, smoothed r", masking, correlations["masking"]))
+    if correlations["metrics"]:
+        tables.append(table_of("Total awareness with class metrics, 95% intervals", metrics, correlations["metrics"]))
+    lead = "Correlations of the two audits side by side; they do not enter the verdict."
+    return Section("correlations", "Correlations", lead, tables=tuple(tables))
+
+
+def _provenance(comparison: Mapping[str, Any]) -> Section:
+    facts = [
+        {"what": key.replace("_", " "), "base": str(value), "new": str(comparison["new"][key])}
+        for key, value in comparison["base"].items()
+    ]
+    facts += [
+        {"what": f"spec: {name}", "base": str(one), "new": str(other)}
+        for name, (one, other) in comparison["differing_options"].items()
+    ]
+    columns = {"what": "what", "base": "base", "new": "new"}
+    lead = "What was compared with what. compare.json beside this page holds every number."
+    return Section("provenance", "How it was made", lead, tables=(table_of("The two audits", columns, facts),))
+
+
+def _first(caption: str, columns: Mapping[str, str], rows: Rows) -> HtmlTable:
+    """The first rows of a sorted table, as many as a page bears."""
+    more = f" (the first {MOST_ROWS} of {len(rows):,})" if len(rows) > MOST_ROWS else ""
+    return table_of(caption + more, columns, rows[:MOST_ROWS])

@@ -1,0 +1,165 @@
+"""Two audits side by side, if they can be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+
+from cawa_core.errors import InputError
+from cawa_core.storage import Folder
+from cawa_core.tables import Manifest
+from workflows.folder import opened_audit, read_audit
+from workflows.stages import STAGES
+
+MAY_DIFFER = frozenset(
+    (
+        "generator",  # its name: whether the architecture is the same, the sites say
+        "seed",
+        "stages",  # what both have is compared
+        "awareness_samples",  # sampled awareness alone: compared is the closed form where there is one
+        "control_latents",
+        "control_fraction",
+        "control_repeats",
+        "permutations",
+        "bootstraps",
+        "overlap_k",  # sizes that both have are compared
+        "shared_k",
+    )
+)
+"""Options that may differ: they change no compared number but by noise of which the comparison knows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Audited:
+    """One of the two: its description and its finished shards."""
+
+    audit: dict[str, Any]
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Folder) -> Audited:
+        """An audit folder.
+
+        Raises:
+            InputError: it holds none, or is damaged.
+        """
+        storage = opened_audit(folder)
+        return cls(read_audit(storage), Manifest.read(storage))
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.manifest.storage.url
+
+    @property
+    def hash(self) -> str:
+        """The name of the audit."""
+        return str(self.audit["hash"])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Its options as plain data."""
+        spec: dict[str, Any] = self.audit["identity"]["spec"]
+        return spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two audits that can be compared.
+
+    Attributes:
+        stages: those that both ran.
+        sites: table ``sites``, but for inert channels the same in both.
+        differing: options of :data:`MAY_DIFFER` that do differ: name => value in base, in new.
+    """
+
+    base: Audited
+    new: Audited
+    stages: tuple[str, ...]
+    sites: pd.DataFrame
+    differing: dict[str, tuple[Any, Any]]
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Names of the classes by index."""
+        return {int(class_id): name for class_id, name in self.base.audit["class_names"].items()}
+
+    def common(self, option: str) -> list[int]:
+        """Sizes that an option has in both, ascending."""
+        return sorted(set(self.base.spec[option]) & set(self.new.spec[option]))
+
+
+def pair(base: Folder, new: Folder) -> Pair:
+    """Open two audits and make sure that the difference of their numbers means something.
+
+    Raises:
+        InputError: a folder holds no audit or an unfinished one; classes, real images, evaluators, protocols, sites,
+            sample sizes or estimators differ (all named); or no stage ran in both.
+    """
+    one, other = Audited.open(base), Audited.open(new)
+    _require_same(one, other)
+    stages = tuple(stage for stage in STAGES if stage in one.spec["stages"] and stage in other.spec["stages"])
+    if not set(stages) - {"gallery"}:
+        raise InputError(
+            f"base and new must have a stage in common beside gallery; {one.url} has {', '.join(one.spec['stages'])}, "
+            f"{other.url} has {', '.join(other.spec['stages'])}"
+        )
+    sites = _common_sites(one, other)
+    for audited in (one, other):
+        _require_finished(audited, stages, len(sites))
+    ours, theirs = one.spec, other.spec
+    differing = {name: (ours[name], theirs[name]) for name in sorted(MAY_DIFFER) if ours[name] != theirs[name]}
+    return Pair(one, other, stages, sites, differing)
+
+
+def _require_same(base: Audited, new: Audited) -> None:
+    ours, theirs = _fixed(base), _fixed(new)
+    different = [
+        f"{name} ({_short(ours.get(name))} in base, {_short(theirs.get(name))} in new)"
+        for name in dict.fromkeys((*ours, *theirs))
+        if ours.get(name) != theirs.get(name)
+    ]
+    if different:
+        raise InputError(
+            f"base and new must be audited alike, weights and seed apart; they differ in {'; '.join(different)}. "
+            f"Audit again with the spec of {base.url}"
+        )
+
+
+def _fixed(audited: Audited) -> dict[str, Any]:
+    """Everything that must be the same, under the name a message gives it."""
+    identity = audited.audit["identity"]
+    digests = {f"digest of {role}": one for role, one in identity["digests"].items() if role != "generator"}
+    protocols = {f"protocol of {role}": one for role, one in identity["protocols"].items()}
+    options = {name: value for name, value in audited.spec.items() if name not in MAY_DIFFER}
+    names = {"class names": audited.audit["class_names"]}
+    return {"schema version": identity["schema_version"], **options, **digests, **protocols, **names}
+
+
+def _short(value: Any) -> str:  # noqa: ANN401
+    text = str(value) if isinstance(value, dict | list) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _common_sites(base: Audited, new: Audited) -> pd.DataFrame:
+    ours, theirs = base.manifest.table("sites"), new.manifest.table("sites")
+    columns = ["site", "name", "channels", "resolution"]
+    if not ours[columns].equals(theirs[columns]):
+        shapes = [f"{len(one)} sites of {', '.join(map(str, one.channels))} channels" for one in (ours, theirs)]
+        raise InputError(
+            f"base and new must be checkpoints of one architecture; {base.url} has {shapes[0]}, {new.url} {shapes[1]}"
+            + (", under other names or resolutions" if shapes[0] == shapes[1] else "")
+        )
+    return ours
+
+
+def _require_finished(audited: Audited, stages: tuple[str, ...], n_sites: int) -> None:
+    for stage in stages:
+        wanted = len(audited.spec["classes"]) * (n_sites if STAGES[stage].by_site else 1)
+        found = len(audited.manifest.covered(stage))
+        if found < wanted:
+            raise InputError(
+                f"{audited.url} is not finished: {found} of {wanted} parts of {stage}; run its audit again"
+            )

@@ -1,0 +1,122 @@
+"""The verdict in words, and the Markdown summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workflows.compare.quality import QUALITIES
+
+MOST_NAMED = 5
+"""Classes that the one line names; all of them are in the files."""
+
+
+def verdict_line(totals: Sequence[Mapping[str, Any]], classes: Sequence[Mapping[str, Any]], moved: bool) -> str:
+    """Whether new is worse, where, and by which metric.
+
+    Args:
+        totals, classes: rows with a ``verdict``, over all classes and of each.
+        moved: whether any number of the two audits differs.
+    """
+    worse_totals = [row for row in totals if row["verdict"] == "worse"]
+    worse = [row for row in classes if row["verdict"] == "worse"]
+    if not worse_totals and not worse:
+        unknown = sum(row["verdict"] == "unknown" for row in classes)
+        unjudged = f"; {unknown} of {len(classes)} class metrics cannot be judged" if unknown else ""
+        better = len({row["class_id"] for row in classes if row["verdict"] == "better"})
+        improved = f"; {better} {_classes(better)} better" if better else ""
+        if not totals:
+            return "not judged: class_metrics is not in both audits"
+        return f"{'not worse' if moved else 'identical: nothing moved'}{improved}{unjudged}"
+    parts = ["over all classes " + ", ".join(map(change_words, worse_totals))] if worse_totals else []
+    by_class: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(worse, key=lambda row: row["q_value"]):
+        by_class.setdefault(str(row["class_name"]), []).append(row)
+    parts += [f"{name} ({', '.join(map(change_words, rows))})" for name, rows in list(by_class.items())[:MOST_NAMED]]
+    if len(by_class) > MOST_NAMED:
+        more = len(by_class) - MOST_NAMED
+        parts.append(f"and {more} more {_classes(more)}")
+    return f"worse: {'; '.join(parts)}"
+
+
+def _classes(count: int) -> str:
+    return "class" if count == 1 else "classes"
+
+
+def change_words(row: Mapping[str, Any]) -> str:
+    """``fid 12.1 to 19.4``."""
+    return f"{row['metric']} {number(row['base'])} to {number(row['new'])}"
+
+
+def number(value: float | None) -> str:
+    """Three digits; a dash for the unknown."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def markdown(comparison: Mapping[str, Any]) -> str:
+    """The summary for a pull request or a mail.
+
+    Args:
+        comparison: content of ``compare.json``.
+    """
+    base, new = comparison["base"], comparison["new"]
+    parts = [
+        "# Comparison of two checkpoints\n",
+        f"**{comparison['sentence']}**\n",
+        f"Base: `{base['folder']}` (audit {base['audit'][:12]}). New: `{new['folder']}` (audit {new['audit'][:12]}).\n",
+    ]
+    if comparison["differing_options"]:
+        differing = (f"{name} {one} / {other}" for name, (one, other) in comparison["differing_options"].items())
+        parts.append(f"Options that differ (base / new): {'; '.join(differing)}.\n")
+    metrics = comparison["class_metrics"]
+    if metrics:
+        parts += ["## Over all classes\n", _table(metrics["totals"], ("metric", "base", "new", "q_value", "verdict"))]
+        moved = [row for row in metrics["classes"] if row["verdict"] in ("worse", "better")]
+        columns = ("class_name", "metric", "base", "new", "stderr", "q_value", "verdict")
+        parts += ["## Classes that moved\n", _table(sorted(moved, key=lambda row: row["q_value"]), columns)]
+    parts += _channels(comparison)
+    return "\n".join(parts)
+
+
+def _channels(comparison: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if comparison["masking_effects"]:
+        effects = comparison["masking_effects"]
+        parts.append(
+            f"## Channels\n\nThe effect of masking moved significantly in {effects['n_moved']} of "
+            f"{effects['n_groups']} channel groups that both audits masked ({effects['n_unmatched']} without a "
+            "counterpart).\n"
+        )
+    if comparison["channel_sets"]:
+        columns = ("criterion", "k", "site", "mean_overlap", "least_overlap", "overlap_by_chance")
+        parts += ["Top channels that stayed, by site:\n", _table(comparison["channel_sets"]["by_site"], columns)]
+    return parts
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], most: int = 50) -> str:
+    if not rows:
+        return "None.\n"
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(_cell(row[name]) for name in columns)} |" for row in rows[:most]]
+    if len(rows) > most:
+        lines.append(f"\n{len(rows) - most} more rows are in `compare.json`.")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, str):
+        return value.replace("|", "\\|")
+    return str(value) if isinstance(value, int) else number(value)
+
+
+def threshold_words(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The least change of each metric that counts, as rows."""
+    return [
+        {
+            "metric": metric,
+            "worse": "a rise" if quality.worse > 0 else "a drop",
+            "threshold": spec[quality.threshold],
+            "of": "relative to the base" if quality.relative else "absolute",
+        }
+        for metric, quality in QUALITIES.items()
+    ]
