@@ -14,6 +14,7 @@ from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest, Receipt, publish
 from workflows.aggregate import aggregate, is_current
 from workflows.config import RunOptions
+from workflows.events import EventLog, event_log
 from workflows.execution import Failure, Retry
 from workflows.executors import EXECUTORS
 from workflows.folder import AUDIT, open_folder
@@ -65,18 +66,27 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
         print(bench.generator.description, file=sys.stderr)
     if not storage.exists(AUDIT):
         check_real_images(bench)
-    open_folder(storage, bench.identity, options.device, bench.generator.class_names)
-    with storage.locked():
-        manifest = Manifest.read(storage)
-        manifest.tidy()
-        _publish_sites(bench, manifest)
-        reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
-        shards = plan(bench, manifest, options.classes_per_shard or None)
-        computed, retried = _run_shards(bench, options, manifest, shards)
-        manifest.settle()
-        refreshed = refresh(manifest)
-    failed = tuple(sorted(manifest.quarantined))
-    return AuditResult(storage, computed, reused, retried, failed, refreshed, time.monotonic() - start)
+    name = {"audit": bench.identity.hash[:12], "generator": bench.generator.name}
+    with event_log(options.log, **name) as log:
+        open_folder(storage, bench.identity, options.device, bench.generator.class_names)
+        with storage.locked():
+            return _done(bench, options, storage, log, start)
+
+
+def _done(bench: Workbench, options: RunOptions, storage: Storage, log: EventLog, start: float) -> AuditResult:
+    """What is missing of an audit, in a folder that is ours."""
+    manifest = Manifest.read(storage)
+    manifest.tidy()
+    _publish_sites(bench, manifest)
+    reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
+    shards = plan(bench, manifest, options.classes_per_shard or None)
+    log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
+    computed, retried = _run_shards(bench, options, manifest, shards, log)
+    manifest.settle()
+    refreshed = refresh(manifest)
+    failed, seconds = tuple(sorted(manifest.quarantined)), time.monotonic() - start
+    log.write("done", computed=computed, retried=retried, quarantined=failed, seconds=round(seconds, 3))
+    return AuditResult(storage, computed, reused, retried, failed, refreshed, seconds)
 
 
 def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
@@ -101,7 +111,10 @@ def refresh(manifest: Manifest) -> bool:
     return True
 
 
-def _run_shards(bench: Workbench, options: RunOptions, manifest: Manifest, shards: list[Shard]) -> tuple[int, int]:
+def _run_shards(
+    bench: Workbench, options: RunOptions, manifest: Manifest, shards: list[Shard], log: EventLog
+) -> tuple[int, int]:
+    """How many shards were computed, and how many attempts were made again."""
     if not shards:
         return 0, 0
     computed, retried, cost = 0, 0, {shard.name: shard.cost for shard in shards}
@@ -111,13 +124,16 @@ def _run_shards(bench: Workbench, options: RunOptions, manifest: Manifest, shard
             if isinstance(outcome, Retry):
                 retried += 1
                 progress.note(f"{outcome.shard.name} again: {_last_line(outcome.error)}")
+                log.write("retried", shard=outcome.shard.name, stage=outcome.shard.stage, error=outcome.error)
             elif isinstance(outcome, Failure):
                 manifest.quarantine(outcome.shard.name, outcome.error)
                 progress.advance(outcome.shard.cost, f"{outcome.shard.name} failed")
+                log.write("quarantined", shard=outcome.shard.name, stage=outcome.shard.stage, error=outcome.error)
             else:
                 manifest.add(outcome)
                 computed += 1
                 progress.advance(cost[outcome.shard], outcome.shard)
+                log.write("finished", shard=outcome.shard, stage=outcome.stage, seconds=outcome.seconds)
     return computed, retried
 
 

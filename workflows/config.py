@@ -44,6 +44,7 @@ class RunOptions:
     storage_patience: Annotated[float, Field(gt=0)] = option(
         120.0, "Seconds that an object store which fails is asked again."
     )
+    log: str = option("", "File to which events are appended, one JSON object a line; -: stderr.")
     start_timeout: Annotated[float, Field(gt=0)] = option(300.0, "Seconds to wait for the first worker.")
 
     def weight_store(self, generator: str) -> WeightStore:

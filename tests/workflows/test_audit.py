@@ -174,6 +174,31 @@ def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec,
     assert "Not complete" not in (tmp_path / "audit/report.html").read_text()
 
 
+def test_events_are_lines_of_json(tmp_path, monkeypatch):
+    """Started, every shard, what failed and why, done; appended by the next run."""
+    spec = dataclasses.replace(SMALL, stages=("awareness",), awareness_estimators=("closed_form",), classes=(1, 8))
+
+    def poison(bench, shard):
+        raise RuntimeError("poison")
+
+    monkeypatch.setitem(stages.STAGES, "awareness", dataclasses.replace(stages.STAGES["awareness"], process=poison))
+    log = tmp_path / "log.jsonl"
+    small_audit(tmp_path / "audit", spec, log=str(log))
+    monkeypatch.undo()
+    first = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [one["event"] for one in first] == ["started", *["quarantined"] * 6, "done"]
+    assert all("RuntimeError: poison" in one["error"] for one in first[1:-1])
+    small_audit(tmp_path / "audit", spec, log=str(log))
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert events[:8] == first
+    assert [one["event"] for one in events[8:]] == ["started", *["finished"] * 6, "done"]
+    assert {one["shard"] for one in events[9:-1]} == {one["shard"] for one in first[1:-1]}
+    assert events[-1]["computed"] == 6
+    assert {(one["generator"], one["audit"]) for one in events} == {("fashion-biggan", first[0]["audit"])}
+    with pytest.raises(InputError, match=r"log .* cannot be written: .*choose another --log"):
+        small_audit(tmp_path / "audit", spec, log=str(tmp_path / "no/log"))
+
+
 def only(found):
     (one,) = found
     return one

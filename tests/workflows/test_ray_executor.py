@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,36 @@ def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_pat
     assert retried == [busy_shard]
     for name in ("masking", "class_metrics"):
         assert len(manifest.table(name)) == len(Manifest.read(inline_audit).table(name))
+
+
+def test_prometheus_sees_the_shards_by_stage(tmp_path, tiny_spec):
+    """A cluster of its own, whose metrics go out twice a second."""
+    script = f"""
+import time, urllib.request, ray
+from pathlib import Path
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27,
+         _system_config={{"metrics_report_interval_ms": 500}})
+from cawa_core.specs import AuditSpec
+from workflows.audit import run_audit
+from workflows.config import RunOptions
+run_audit({tiny_spec!r}, RunOptions(output={str(tmp_path / "audit")!r}, workers=2))
+port, deadline = ray.nodes()[0]["MetricsExportPort"], time.monotonic() + 30
+page = ""
+while "cawa_shard_seconds" not in page and time.monotonic() < deadline:
+    time.sleep(1)
+    page = urllib.request.urlopen(f"http://127.0.0.1:{{port}}/metrics").read().decode()
+print(*[line for line in page.splitlines() if "cawa_" in line], sep="\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    finished = {
+        re.search(r'Stage="(\w+)"|stage="(\w+)"', line)[0].split('"')[1]: float(line.split()[-1])
+        for line in done.stdout.splitlines()
+        if "cawa_shards_total" in line and 'outcome="finished"' in line.lower()
+    }
+    receipts = [receipt.stage for receipt in Manifest.read(tmp_path / "audit").receipts.values()]
+    assert finished == {stage: receipts.count(stage) for stage in tiny_spec.stages}, done.stdout + done.stderr
+    assert "cawa_workers" in done.stdout
+    assert "cawa_shards_waiting" in done.stdout
 
 
 def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec):

@@ -9,7 +9,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.axes import Axes
 
-from cawa_core.rendering.figures import MOST_NUMBERS, SIZE, Picture, draw
+from cawa_core.rendering.figures import SIZE, Picture, draw
 from cawa_core.rendering.html_tables import MOST_ROWS, HtmlTable, table_of
 from cawa_core.rendering.palette import css_variables, light
 from cawa_core.rendering.report import FOLDER
@@ -22,6 +22,9 @@ from workflows.compare.wording import threshold_words
 Rows = Sequence[Mapping[str, Any]]
 
 ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+MOST_NAMED = 8
+"""Dots of a figure with their class's name."""
 
 
 def page(comparison: Mapping[str, Any]) -> str:
@@ -118,7 +121,7 @@ def _awareness(comparison: Mapping[str, Any]) -> HtmlTable:
 
 
 def _scatter(metric: str, rows: Rows) -> Picture:
-    """One dot a class, base across and new up; red where it is worse, green where better."""
+    """One dot a class, base across and new up; red and named where it is worse, green where better."""
     own = [row for row in rows if row["metric"] == metric and row["base"] is not None and row["new"] is not None]
     x, y = (np.array([row[key] for row in own], dtype=np.float64) for key in ("base", "new"))
     colours = {"worse": "red", "better": "green"}
@@ -127,7 +130,7 @@ def _scatter(metric: str, rows: Rows) -> Picture:
         ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))] if own else [0.0, 1.0]
         axes.plot(ends, ends, color=light("rule"), linewidth=0.9)
         axes.scatter(x, y, s=18, c=[light(colours.get(row["verdict"], "blue")) for row in own])
-        for row in own if len(own) <= MOST_NUMBERS else [one for one in own if one["verdict"] == "worse"][:5]:
+        for row in [one for one in own if one["verdict"] in colours][:MOST_NAMED]:
             spot = (row["base"], row["new"])
             axes.annotate(row["class_name"], spot, (3, 3), textcoords="offset points", fontsize=7, color=light("muted"))
         axes.margins(x=0.16, y=0.12)

@@ -21,6 +21,7 @@ from cawa_core.storage import Storage, StorageError, open_storage
 from cawa_core.tables import Receipt
 from workflows.config import RunOptions
 from workflows.execution import Outcome, execute
+from workflows.executors.ray_metrics import Metrics
 from workflows.executors.shard_queue import ShardQueue
 from workflows.shards import Shard
 from workflows.workbench import Workbench
@@ -79,6 +80,13 @@ class Slot:
     shard: Shard | None = None
     process: int | None = None
 
+    @property
+    def state(self) -> str:
+        """``starting``, ``idle`` or ``busy``."""
+        if self.process is None:
+            return "starting"
+        return "idle" if self.shard is None else "busy"
+
 
 class RayExecutor:
     """Driver-owned queue over ``options.workers`` actors."""
@@ -112,7 +120,7 @@ class Dispatch:
 
     def __init__(self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]) -> None:
         self.bench, self.options, self.folder = bench, options, storage.everywhere
-        self.queue = ShardQueue(shards)
+        self.queue, self.metrics = ShardQueue(shards), Metrics()
         self.gpus = 1 if torch.device(options.device).type == "cuda" else 0
         self.slots: list[Slot] = []
         self.last_sign, self.failed_starts = time.monotonic(), 0
@@ -131,13 +139,16 @@ class Dispatch:
                 self.resize()
                 self.start_actors()
                 self.hand_out()
+                self.metrics.show(len(self.queue), [slot.state for slot in self.slots])
                 pending = [slot.pending for slot in self.slots if slot.pending is not None]
                 if not pending:
                     time.sleep(0.1)
                     continue
                 done, _ = ray.wait(pending, timeout=1.0)
                 for slot in [slot for slot in self.slots if slot.pending in done]:
-                    yield from self.settle(slot)
+                    for outcome in self.settle(slot):
+                        self.metrics.count(outcome)
+                        yield outcome
                 if not self.working() and time.monotonic() - self.last_sign > self.options.start_timeout:
                     raise InputError(self.starved())
         finally:

@@ -1,0 +1,39 @@
+"""What Prometheus sees of an audit, through the metrics agent of each Ray node; tags by stage, not by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from cawa_core.tables import Receipt
+from workflows.execution import Failure, Outcome
+
+SECONDS = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]
+
+
+class Metrics:
+    """Counts of one run: shards by stage and outcome, how long they took, how many wait, and what the workers do."""
+
+    def __init__(self) -> None:
+        self._shards = Counter(
+            "cawa_shards", "shards by stage and outcome: finished, retried, quarantined", ("stage", "outcome")
+        )
+        self._seconds = Histogram("cawa_shard_seconds", "time of finished shards", SECONDS, ("stage",))
+        self._waiting = Gauge("cawa_shards_waiting", "shards that no worker has in hand")
+        self._workers = Gauge("cawa_workers", "workers by state: starting, idle, busy", ("state",))
+
+    def count(self, outcome: Outcome) -> None:
+        """A shard was finished, failed for now, or failed for good."""
+        if isinstance(outcome, Receipt):
+            self._shards.inc(tags={"stage": outcome.stage, "outcome": "finished"})
+            self._seconds.observe(max(outcome.seconds, 1e-3), tags={"stage": outcome.stage})
+        else:
+            kind = "quarantined" if isinstance(outcome, Failure) else "retried"
+            self._shards.inc(tags={"stage": outcome.shard.stage, "outcome": kind})
+
+    def show(self, waiting: int, states: Sequence[str]) -> None:
+        """The present state: shards that wait, and the state of each worker."""
+        self._waiting.set(waiting)
+        for state in ("starting", "idle", "busy"):
+            self._workers.set(states.count(state), tags={"state": state})
