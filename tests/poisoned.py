@@ -1,6 +1,9 @@
-"""The bundled generator, but for one class of which it refuses to make many images."""
+"""The bundled generator, but for a class of which it refuses to make many images, or on a device that breaks."""
 
+import contextlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor
 
@@ -8,6 +11,8 @@ from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 
 POISONED_CLASS, MANY = 8, 60
+MARKER = "CAWA_TEST_MARKER"
+"""Environment variable: the file that says that a device broke."""
 
 
 class Poisoned(FashionBigGAN):
@@ -23,3 +28,23 @@ class Poisoned(FashionBigGAN):
 def generator() -> FashionBigGAN:
     """Factory."""
     return Poisoned.bundled(GeneratorRequest("fashion-biggan"))
+
+
+class WithBrokenDevice(FashionBigGAN):
+    """Its first process meets a device-side error, after which everything fails there; the next ones are well."""
+
+    broken = False
+
+    def sample_latents(self, run_seed: int, class_id: int, indices: Sequence[int]) -> Tensor:
+        """As the bundled generator, or what CUDA says in a process whose device is lost."""
+        with contextlib.suppress(FileExistsError):
+            Path(os.environ[MARKER]).touch(exist_ok=False)
+            WithBrokenDevice.broken = True
+        if WithBrokenDevice.broken:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return super().sample_latents(run_seed, class_id, indices)
+
+
+def with_broken_device() -> FashionBigGAN:
+    """Factory."""
+    return WithBrokenDevice.bundled(GeneratorRequest("fashion-biggan"))

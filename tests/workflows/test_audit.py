@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
@@ -172,6 +173,34 @@ def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec,
     result = small_audit(tmp_path / "audit", spec)
     assert (result.computed, result.quarantined, result.refreshed) == (1, (), True)
     assert "Not complete" not in (tmp_path / "audit/report.html").read_text()
+
+
+@pytest.mark.parametrize("stage", ["masking", "class_metrics"])
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, audited, monkeypatch, stage):
+    """Whatever stage it meets; the batch that fits is kept for the shards that follow."""
+    known, sizes = stages.STAGES[stage], []
+
+    def small_device(bench, shard):
+        sizes.append(bench.batch_size)
+        if bench.batch_size > 16:
+            raise torch.OutOfMemoryError("no memory left on the device")
+        return known.process(bench, shard)
+
+    monkeypatch.setitem(stages.STAGES, stage, dataclasses.replace(known, process=small_device))
+    spec = dataclasses.replace(SMALL, stages=(stage,))
+    assert small_audit(tmp_path, spec, batch_size=64).quarantined == ()
+    assert sizes[:4] == [64, 32, 16, 16]
+    assert set(sizes[3:]) == {16}
+    compare_table(stage, *(Manifest.read(folder).table(stage) for folder in (audited, tmp_path)), 1e-4)
+
+
+def test_where_one_image_is_too_much_the_shard_is_given_up(tmp_path, monkeypatch):
+    def no_device(bench, shard):
+        raise torch.OutOfMemoryError("no memory left on the device")
+
+    monkeypatch.setitem(stages.STAGES, "gallery", dataclasses.replace(stages.STAGES["gallery"], process=no_device))
+    spec = dataclasses.replace(SMALL, stages=("gallery",))
+    assert len(small_audit(tmp_path, spec).quarantined) == 1
 
 
 def test_events_are_lines_of_json(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest, Receipt
+from tests.poisoned import MARKER
 from tests.workflows.conftest import small_audit
 from tests.workflows.test_audit import compare
 from workflows.config import RunOptions
@@ -101,6 +102,18 @@ print(*[line for line in page.splitlines() if "cawa_" in line], sep="\\n")
     assert finished == {stage: receipts.count(stage) for stage in tiny_spec.stages}, done.stdout + done.stderr
     assert "cawa_workers" in done.stdout
     assert "cawa_shards_waiting" in done.stdout
+
+
+def test_a_worker_whose_device_broke_is_replaced(tmp_path, tiny_spec, monkeypatch):
+    """What fails in a process whose device is lost runs in the next one."""
+    monkeypatch.setenv(MARKER, str(tmp_path / "broken"))
+    options = dataclasses.replace(tiny_spec, generator="tests.poisoned:with_broken_device", stages=("masking",))
+    command = [sys.executable, "-m", "workflows", "audit", "--workers=1", f"--output={tmp_path / 'audit'}"]
+    flags = [_flag(field.name, getattr(options, field.name)) for field in dataclasses.fields(options)]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "12 shards computed, 0 reused, 1 retried, 0 quarantined" in done.stdout
+    assert "CUDA error: device-side assert triggered" in done.stderr
 
 
 def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec):
