@@ -41,22 +41,14 @@ class ResidualState(SiteState):
     shifts: tuple[Tensor, ...]
 
     def halves(self) -> tuple[ResidualState, ...]:
-        """Half of the masks and the other half; of the latents, where there is one mask; none for a single row."""
-        latents, rows = len(self.scales[0]), len(self.features)
-        if rows == 1:
-            return ()
-        if rows == latents:
-            return self._rows(slice(rows // 2)), self._rows(slice(rows // 2, None))
-        middle = rows // latents // 2 * latents
-        return self._masks(slice(middle)), self._masks(slice(middle, None))
-
-    def _masks(self, rows: slice) -> ResidualState:
-        skip = self.skip[rows] if len(self.skip) == len(self.features) else self.skip
-        return dataclasses.replace(self, features=self.features[rows], skip=skip)
+        """Half of the masks and the other half; none where there is one mask."""
+        latents = len(self.scales[0])
+        middle = len(self.features) // latents // 2 * latents
+        return (self._rows(slice(middle)), self._rows(slice(middle, None))) if middle else ()
 
     def _rows(self, rows: slice) -> ResidualState:
-        scales, shifts = (tuple(site[rows] for site in sites) for sites in (self.scales, self.shifts))
-        return dataclasses.replace(self._masks(rows), scales=scales, shifts=shifts)
+        skip = self.skip[rows] if len(self.skip) == len(self.features) else self.skip
+        return dataclasses.replace(self, features=self.features[rows], skip=skip)
 
 
 class SiteNorm(nn.Module):
@@ -138,16 +130,6 @@ class ResidualGenerator(Generator):
         assert isinstance(state, ResidualState)
         return self._activated(state, *self._joined(state, self._convolution(state.site)(state.features)))
 
-    def run_from(self, site: int, state: SiteState) -> Tensor:
-        """Run from the ReLU of ``site`` to images, in parts where a CPU's cache no longer holds the feature maps."""
-        assert isinstance(state, ResidualState)
-        if self._outgrows_cache(state, len(state.features)) and (halves := state.halves()):
-            return torch.cat([self.run_from(site, half) for half in halves])
-        if state.site != site or site == len(self.sites) - 1:
-            return super().run_from(site, state)
-        following = self.next_site(state)
-        return self.run_from(following.site, following)
-
     def _outgrows_cache(self, state: ResidualState, rows: int) -> bool:
         """Whether so many rows of the features at the site, or at the next, exceed what a CPU's caches hold."""
         largest = max(site.channels * site.resolution**2 for site in self.sites[state.site : state.site + 2])
@@ -173,10 +155,15 @@ class ResidualGenerator(Generator):
             x, skip = self._joined(state, convolution.without(outputs, state.features, masks))
             if state.site == len(self.sites) - 1:
                 return self.head(x).float()
-            following = self._activated(state, x, skip)
-            return self.run_from(following.site, following)
+            return self._run_on(self._activated(state, x, skip))
 
         return images
+
+    def _run_on(self, state: ResidualState) -> Tensor:
+        """Images of several masks, in pieces of fewer masks where a CPU's cache no longer holds the feature maps."""
+        if self._outgrows_cache(state, len(state.features)) and (halves := state.halves()):
+            return torch.cat([self._run_on(half) for half in halves])
+        return self.finish(state) if state.site == len(self.sites) - 1 else self._run_on(self.next_site(state))
 
     def _joined(self, state: ResidualState, x: Tensor) -> tuple[Tensor, Tensor]:
         """Raw input of the following site (of the head, after the last) and the skip path there."""
