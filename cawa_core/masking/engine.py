@@ -7,6 +7,7 @@ site; a mask then costs its own channels' contribution to that convolution, and 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -21,6 +22,9 @@ from cawa_core.generators.base import Channels, Generator
 SiteMasks = Mapping[int, Channels]
 """Site => channels set to zero there."""
 Array = NDArray[np.float64]
+
+MASKS_AT_ONCE = 4
+"""At least, where a batch has room: on a CPU a batch runs on in pieces of fewer masks as feature maps grow."""
 
 
 @torch.inference_mode()
@@ -81,7 +85,7 @@ class MaskingEngine:
                 found[places] = log_scores(self.evaluator, stacked, class_id).unflatten(0, (len(places), -1))
             return found
 
-        both = self._by_batch(z, scores)
+        both = self._by_batch(z, scores, MASKS_AT_ONCE)
         return both[0], both[1:]
 
     @torch.inference_mode()
@@ -92,15 +96,20 @@ class MaskingEngine:
             images = (run_masked(self.generator, rows, class_id, mask) for mask in ({}, *masks))
             return torch.stack([log_scores(self.evaluator, one, class_id) for one in images])
 
-        both = self._by_batch(z, scores)
+        both = self._by_batch(z, scores, 1)
         return both[0], both[1:]
 
-    def _by_batch(self, z: Tensor, scores: Callable[[Tensor], Tensor]) -> Array:
-        """Scores ``[m, n]`` of all latents from those of a batch, in smaller batches where memory runs out."""
+    def _by_batch(self, z: Tensor, scores: Callable[[Tensor], Tensor], masks: int) -> Array:
+        """Scores ``[m, n]`` of all latents from those of a few, of fewer where memory runs out.
+
+        Args:
+            masks: for how many of them a batch is to have room beside the latents.
+        """
         parts: list[Array] = []
         start = 0
         while start < len(z):
-            rows = z[start : start + self.batch_size]
+            left, most = len(z) - start, max(1, self.batch_size // masks)
+            rows = z[start : start + math.ceil(left / math.ceil(left / most))]  # parts of equal size
             try:
                 parts.append(scores(rows).cpu().numpy())
             except torch.OutOfMemoryError:
