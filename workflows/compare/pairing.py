@@ -145,6 +145,9 @@ def _short(value: Any) -> str:  # noqa: ANN401
 
 def _common_sites(base: Audited, new: Audited) -> pd.DataFrame:
     ours, theirs = base.manifest.table("sites"), new.manifest.table("sites")
+    for audited, sites in ((base, ours), (new, theirs)):
+        if sites.empty:
+            raise InputError(f"{audited.url} has no tables; give the folder of a finished audit, or run it again")
     columns = ["site", "name", "channels", "resolution"]
     if not ours[columns].equals(theirs[columns]):
         shapes = [f"{len(one)} sites of {', '.join(map(str, one.channels))} channels" for one in (ours, theirs)]
