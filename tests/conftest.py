@@ -11,6 +11,7 @@ from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
 from cawa_core.generators.fashion import FashionBigGAN, conditional_norms
 from cawa_core.generators.fashion_network import FashionArchitecture, FashionNetwork
 from cawa_core.generators.request import GeneratorRequest
+from tests.object_store import CREDENTIALS, FaultyProxy, moto_server
 
 
 def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
@@ -63,3 +64,21 @@ def chromium() -> str:
     if path is None:
         pytest.skip("no chromium on this machine; install it (Debian: apt-get install chromium) for the browser tests")
     return path
+
+
+@pytest.fixture(scope="session")
+def s3_port():
+    """Port of a local S3."""
+    with moto_server() as port:
+        yield port
+
+
+@pytest.fixture
+def proxy(s3_port, monkeypatch):
+    """S3 behind a proxy that does nothing yet; the environment points there."""
+    proxy = FaultyProxy(s3_port)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+    yield proxy
+    proxy.close()

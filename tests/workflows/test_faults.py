@@ -15,7 +15,7 @@ import pytest
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.parquet import TABLES_FOLDER
-from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
+from tests.object_store import BUCKET
 from tests.workflows.conftest import SMALL, small_audit
 from workflows.verify import verify
 
@@ -31,22 +31,6 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "audit"
     seconds = small_audit(folder, SPEC).seconds
     return digests(folder), seconds
-
-
-@pytest.fixture(scope="module")
-def s3_port():
-    with moto_server() as port:
-        yield port
-
-
-@pytest.fixture
-def proxy(s3_port, monkeypatch):
-    proxy = FaultyProxy(s3_port)
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cawa_core.plain_data import plain
 from cawa_core.rendering.findings import findings
 from cawa_core.rendering.html_tables import records
 from cawa_core.schemas import ALL_SITES, METRICS
@@ -59,7 +60,7 @@ def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dic
         sections = {**_sections(manifest, spec), "heavy_tails": tails.result()}
     seconds = pd.Series([one.seconds for one in manifest.receipts.values()], dtype=float)
     by_stage = seconds.groupby([one.stage for one in manifest.receipts.values()]).sum().round(1)
-    return _plain(
+    return plain(
         {
             "audit": audit["hash"],
             "generator": spec.generator,
@@ -177,14 +178,3 @@ def _mean(values: Any) -> float | None:  # noqa: ANN401
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]] | None:
     return records(frame) if len(frame) else None
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """Python numbers for NumPy's, and null for what is not finite: JSON has neither."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cawa_core.errors import InputError
+from cawa_core.plain_data import plain
 from cawa_core.rendering.html_tables import records
 from cawa_core.storage import Folder, LocalStorage, Storage, StorageRefusedError, open_storage
 from workflows.compare.channel_sets import set_changes, set_summary, set_summary_by_class
@@ -141,14 +142,3 @@ def _named(one: Audited) -> dict[str, Any]:
         "generator_digest": digests["generator"],
         "seed": one.spec["seed"],
     }
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401
-    """Python's numbers for NumPy's, and null for what is not finite: JSON has neither."""
-    if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -13,24 +13,7 @@ import pytest
 from cawa_core.errors import InputError
 from cawa_core.storage import StorageError, StorageRefusedError, lease, open_storage
 from cawa_core.storage.base import WriteConflictError
-from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
-
-
-@pytest.fixture(scope="module")
-def s3_port():
-    with moto_server() as port:
-        yield port
-
-
-@pytest.fixture
-def proxy(s3_port, monkeypatch):
-    """S3 behind a proxy that does nothing yet; the environment points there."""
-    proxy = FaultyProxy(s3_port)
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
-    yield proxy
-    proxy.close()
+from tests.object_store import BUCKET
 
 
 def remote(patience=20.0, folder=None):
