@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -332,6 +333,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def environment_with_ray() -> dict[str, str]:
+    """This process's environment without Ray's variables, and with this Python's own programs first."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
+
+
 @pytest.fixture(scope="module")
 def guarded_cluster():
     """A head with authentication on, in a process group of its own; gives its dashboard's URL and the token's file."""
@@ -339,8 +346,11 @@ def guarded_cluster():
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text("0123456789abcdef" * 4)
-    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "OMP_NUM_THREADS": "1"}
+    env = environment_with_ray() | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "OMP_NUM_THREADS": "1",
+    }
     dashboard = free_port()
     ports = {name: free_port() for name in ("port", "dashboard-agent-listen-port", "ray-client-server-port")}
     command = ["ray", "start", "--head", "--block", "--num-cpus=1", f"--object-store-memory={80 * 2**20}"]
@@ -376,7 +386,7 @@ def end_group(head: subprocess.Popen) -> None:
 
 def submitted(url: str, token: Path | None, *entrypoint: str) -> subprocess.CompletedProcess:
     """``ray job submit`` as a user with that token file, or without any and without one in the home folder."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env = environment_with_ray()
     if token is None:
         env |= {"HOME": "/nonexistent", "RAY_AUTH_MODE": "disabled"}
     else:
