@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.results import Result
 
-STEPS = ("awareness", "masking", "screening", "sampling", "class_metrics", "aggregation", "scheduling")
+STEPS = ("awareness", "masking", "screening", "sampling", "class_metrics", "aggregation", "workers", "scheduling")
 """Modules of this package that measure a step, in the order of the pipeline."""
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest, Receipt, publish
-from workflows.aggregate import aggregate, is_current
 from workflows.config import RunOptions
 from workflows.events import EventLog, event_log
-from workflows.execution import Failure, Retry
+from workflows.execution import Failure, Outcome, Retry
 from workflows.executors import EXECUTORS
 from workflows.folder import AUDIT, open_folder
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
-from workflows.report import report_shows, write_report
 from workflows.shards import Shard
 from workflows.stages import STAGES
 from workflows.workbench import Workbench, checked_device
@@ -81,9 +81,13 @@ def _done(bench: Workbench, options: RunOptions, storage: Storage, log: EventLog
     reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
     shards = plan(bench, manifest, options.classes_per_shard or None)
     log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
-    computed, retried = _run_shards(bench, options, manifest, shards, log)
-    manifest.settle()
-    refreshed = refresh(manifest)
+    with contextlib.closing(EXECUTORS.make(options.executor)) as executor:
+        outcomes = executor.run(bench, options, storage, shards) if shards else iter(())
+        from workflows.refresh import refresh  # slow to import: meanwhile, workers start
+
+        computed, retried = _record(outcomes, bench.generator.name, shards, manifest, log)
+        manifest.settle()
+        refreshed = refresh(manifest)
     failed, seconds = tuple(sorted(manifest.quarantined)), time.monotonic() - start
     log.write("done", computed=computed, retried=retried, quarantined=failed, seconds=round(seconds, 3))
     return AuditResult(storage, computed, reused, retried, failed, refreshed, seconds)
@@ -102,25 +106,13 @@ def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
     return Workbench.build(spec, options)
 
 
-def refresh(manifest: Manifest) -> bool:
-    """Bring derived tables, summary and report up to date with the stages' tables; says whether it had to."""
-    if is_current(manifest) and report_shows(manifest.storage):
-        return False
-    aggregate(manifest)
-    write_report(manifest)
-    return True
-
-
-def _run_shards(
-    bench: Workbench, options: RunOptions, manifest: Manifest, shards: list[Shard], log: EventLog
+def _record(
+    outcomes: Iterator[Outcome], name: str, shards: list[Shard], manifest: Manifest, log: EventLog
 ) -> tuple[int, int]:
-    """How many shards were computed, and how many attempts were made again."""
-    if not shards:
-        return 0, 0
+    """Keep what comes; how many shards were computed, and how many attempts were made again."""
     computed, retried, cost = 0, 0, {shard.name: shard.cost for shard in shards}
-    executor = EXECUTORS.make(options.executor)
-    with ProgressReporter(f"auditing {bench.generator.name}", sum(cost.values())) as progress:
-        for outcome in executor.run(bench, options, manifest.storage, shards):
+    with ProgressReporter(f"auditing {name}", sum(cost.values())) as progress:
+        for outcome in outcomes:
             if isinstance(outcome, Retry):
                 retried += 1
                 progress.note(f"{outcome.shard.name} again: {_last_line(outcome.error)}")

@@ -127,10 +127,14 @@ def audit(
     spec: Annotated[Path | None, typer.Option(help="TOML file with any of the options below.")] = None,
 ) -> None:
     """Audit a generator: run or resume, aggregate, report. Without options: the bundled one."""
+    chosen, options = merged_options(spec, flags)
+    if options.executor == "ray" and not Path(options.output or f"results/{chosen.generator}").exists():
+        from workflows.executors.ray_head import start_ahead
+
+        start_ahead()  # while what follows is imported
     from workflows.audit import run_audit
     from workflows.folder import REPORT
 
-    chosen, options = merged_options(spec, flags)
     result = run_audit(chosen, options)
     done = f"{result.computed} shards computed" if result.computed else "nothing to compute"
     print(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,6 +16,9 @@ from cawa_core.schemas import TABLES
 from cawa_core.storage import Folder, open_storage
 from cawa_core.tables.parquet import TABLES_FOLDER, PublishedFile, audit_of, open_verified, row_groups_with
 from cawa_core.tables.receipts import Receipt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST = "manifest.json"
 JOURNAL = "manifest.jsonl"

@@ -1,12 +1,15 @@
 """The same rows on Ray; lost workers and a lost driver cost only what they held."""
 
+import contextlib
 import dataclasses
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +45,31 @@ def inline_audit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inline") / "audit"
     small_audit(folder, spec)
     return folder
+
+
+@pytest.fixture
+def ray_folder(monkeypatch):
+    """Where a Ray of this test alone keeps its sockets, whose path must be short; its processes name it."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        monkeypatch.setenv("RAY_TMPDIR", name)
+        yield name
+
+
+def assert_gone(folder: str) -> None:
+    """No process of the Ray in that folder is left, soon."""
+    deadline = time.monotonic() + 30
+    while left := [command for command in commands() if folder in command]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
+def commands() -> list[str]:
+    """Command lines of all processes."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return lines
 
 
 def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec):
@@ -128,7 +156,25 @@ def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec)
     assert [outcome.shard for outcome in outcomes if isinstance(outcome, Receipt)] == [shards[-1].name]
 
 
-def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
+def test_bad_input_leaves_no_ray(tmp_path, ray_folder):
+    """Ray starts while input is checked; where it is refused, Ray goes."""
+    command = [sys.executable, "-m", "workflows", "audit", "--classes=99", f"--output={tmp_path / 'audit'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "cawa: classes must be in 0..9 or names; got 99\n")
+    assert not (tmp_path / "audit").exists()
+    assert_gone(ray_folder)
+
+
+def test_ray_that_cannot_start_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", f"/tmp/{'long' * 30}")
+    command = [sys.executable, "-m", "workflows", "audit", "--classes=1", f"--output={tmp_path / 'audit'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Ray cannot start on this machine" in done.stderr
+    assert "107" in done.stderr
+
+
+def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit, ray_folder):
     """SIGKILL in the middle, then the same command: published shards are kept and the rows are the same."""
     folder = tmp_path / "audit"
     options = [_flag(field.name, getattr(tiny_spec, field.name)) for field in dataclasses.fields(tiny_spec)]
@@ -148,6 +194,7 @@ def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit):
         time.sleep(0.1)
     process.kill()
     assert process.wait() == -signal.SIGKILL
+    assert_gone(ray_folder)
     kept = {name: receipt.seconds for name, receipt in Manifest.read(folder).receipts.items()}
     assert len(kept) >= 4
     done = subprocess.run(command, capture_output=True, text=True)

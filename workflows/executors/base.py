@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cawa_core.storage import Storage
-from workflows.config import RunOptions
-from workflows.execution import Outcome
-from workflows.shards import Shard
-from workflows.workbench import Workbench
+if TYPE_CHECKING:
+    from cawa_core.storage import Storage
+    from workflows.config import RunOptions
+    from workflows.execution import Outcome
+    from workflows.shards import Shard
+    from workflows.workbench import Workbench
 
 
 class Executor(Protocol):
@@ -18,5 +19,9 @@ class Executor(Protocol):
     def run(
         self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
     ) -> Iterator[Outcome]:
-        """Execute all shards; leaving the iterator early stops the workers."""
+        """Execute all shards; workers start at the call, where there are any, and stop when the iterator is left."""
+        ...
+
+    def close(self) -> None:
+        """Wait until nothing that was started is left; more than once does nothing."""
         ...

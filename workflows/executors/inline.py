@@ -43,6 +43,9 @@ class InlineExecutor:
             if pending is not None:
                 yield _settled(*pending)
 
+    def close(self) -> None:
+        """Nothing was started."""
+
 
 def _settled(shard: Shard, written: Future[Receipt]) -> Outcome:
     try:

@@ -7,30 +7,27 @@ takes its place. Actors come as the cluster grows, and go when there is nothing 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import ray
 import torch
+from ray.exceptions import RayError, RayTaskError
 
 from cawa_core.errors import InputError
 from cawa_core.storage import Storage, StorageError, open_storage
 from cawa_core.tables import Receipt
 from workflows.config import RunOptions
 from workflows.execution import Outcome, execute
+from workflows.executors import ray_head
+from workflows.executors.ray_head import RayHead
 from workflows.executors.ray_metrics import Metrics
 from workflows.executors.shard_queue import ShardQueue
 from workflows.shards import Shard
 from workflows.workbench import Workbench
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
-import ray
-from ray.exceptions import RayError, RayTaskError
 
 MAX_FAILED_STARTS = 3
 """Times the number of workers: so many starts in a row without one that succeeds, and the run is given up."""
@@ -38,8 +35,6 @@ BACK_OFF_SECONDS = 2.0
 """Until a lost actor is replaced."""
 LOOK_AROUND_SECONDS = 5.0
 """How often the cluster is asked what it offers."""
-OBJECT_STORE_BYTES = 128 * 2**20
-"""Enough for receipts; nothing large travels."""
 
 
 class ShardWorker:
@@ -91,28 +86,50 @@ class Slot:
 class RayExecutor:
     """Driver-owned queue over ``options.workers`` actors."""
 
+    def __init__(self) -> None:
+        self._connected = False
+        self._head: RayHead | None = None
+
     def run(
         self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
     ) -> Iterator[Outcome]:
-        """Execute the shards; every actor and, if it was started here, Ray itself is stopped at the end."""
-        started_here = connect()
+        """Execute the shards on the cluster of ``RAY_ADDRESS``, else on this machine; at the end actors are stopped."""
+        self._connect()
+        dispatch = Dispatch(bench, options, storage, shards)
+        dispatch.start_actors()
+        return self._outcomes(dispatch)
+
+    def close(self) -> None:
+        """Leave the cluster, and wait until what was started on this machine is gone."""
+        self._disconnect()
+        if self._head is not None:
+            self._head.wait()
+            self._head = None
+
+    def _outcomes(self, dispatch: Dispatch) -> Iterator[Outcome]:
         try:
-            yield from Dispatch(bench, options, storage, shards).outcomes()
+            yield from dispatch.outcomes()
         finally:
-            if started_here:
-                ray.shutdown()
+            self._disconnect()
 
+    def _connect(self) -> None:
+        if ray.is_initialized():  # by who calls us, whose it stays
+            return
+        self._head = ray_head.taken()
+        if self._head is not None:
+            ray.init(address=self._head.address(), **ray_head.QUIET)
+        elif os.environ.get("RAY_ADDRESS"):
+            ray.init(**ray_head.QUIET)
+        else:
+            ray_head.start_ray()
+        self._connected = True
 
-def connect() -> bool:
-    """Join the cluster of ``RAY_ADDRESS`` or start Ray on this machine; says whether it was started here."""
-    if ray.is_initialized():
-        return False
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
-        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
-    return True
+    def _disconnect(self) -> None:
+        if self._connected:
+            ray.shutdown()
+            self._connected = False
+        if self._head is not None:
+            self._head.stop()
 
 
 class Dispatch:
@@ -136,7 +153,6 @@ class Dispatch:
         """
         try:
             while self.queue or self.working():
-                self.resize()
                 self.start_actors()
                 self.hand_out()
                 self.metrics.show(len(self.queue), [slot.state for slot in self.slots])
@@ -146,7 +162,9 @@ class Dispatch:
                     continue
                 done, _ = ray.wait(pending, timeout=1.0)
                 for slot in [slot for slot in self.slots if slot.pending in done]:
-                    for outcome in self.settle(slot):
+                    outcomes = list(self.settle(slot))
+                    self.hand_out()  # before what came is recorded: nobody waits for the manifest
+                    for outcome in outcomes:
                         self.metrics.count(outcome)
                         yield outcome
                 if not self.working() and time.monotonic() - self.last_sign > self.options.start_timeout:
@@ -179,7 +197,8 @@ class Dispatch:
         self.slots += [Slot() for _ in range(target - len(self.slots))]
 
     def start_actors(self) -> None:
-        """An actor with a share of the machine for each empty slot whose pause is over."""
+        """An actor with a share of the machine for each empty slot whose pause is over, after ``resize``."""
+        self.resize()
         worker = ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=0, max_task_retries=0)(ShardWorker)
         for slot in self.slots:
             if slot.actor is None and slot.start_at <= time.monotonic():

@@ -1,0 +1,100 @@
+"""Ray on this machine, in a process of its own that ends with the one that asked for it.
+
+Starting Ray takes seconds of waiting for its services. In a process of its own it starts while the driver still imports
+PyTorch and checks its input, and stops while the driver aggregates. However the driver ends, its end of the pipe
+closes, and Ray with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+OBJECT_STORE_BYTES = 128 * 2**20
+"""Enough for receipts; nothing large travels."""
+MODULE = "workflows.executors.ray_head"
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+class RayHead:
+    """The process that holds Ray; starts at once, without waiting."""
+
+    def __init__(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C is for the driver, which then stops this in good order
+        )
+
+    def address(self) -> str:
+        """Where Ray listens, as soon as it does.
+
+        Raises:
+            RuntimeError: it could not be started.
+        """
+        assert self._process.stdout is not None
+        address = self._process.stdout.readline().decode().strip()
+        if not address:
+            self.stop()
+            self.wait()
+            self._errors.seek(0)
+            raise RuntimeError(f"Ray cannot start on this machine: {self._errors.read().decode(errors='replace')}")
+        return address
+
+    def stop(self) -> None:
+        """Let Ray end, without waiting for it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def wait(self) -> None:
+        """Until Ray is gone, after :meth:`stop`."""
+        self._process.wait()
+
+
+_ahead: RayHead | None = None
+
+
+def start_ahead() -> None:
+    """Start Ray for the executor that comes later, unless a cluster is to be joined; before Ray is imported."""
+    global _ahead
+    if _ahead is None and not os.environ.get("RAY_ADDRESS"):
+        _ahead = RayHead()
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray itself does where it starts; it asks at its import
+
+
+def taken() -> RayHead | None:
+    """What was started ahead, once."""
+    global _ahead
+    head, _ahead = _ahead, None
+    return head
+
+
+def start_ray() -> None:
+    """Start Ray on this machine, as a part of this process."""
+    import ray
+
+    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET)
+
+
+def main() -> None:
+    """Start Ray, print its address, and stop it when standard input ends."""
+    import ray
+
+    start_ray()
+    print(ray.get_runtime_context().gcs_address, flush=True)
+    sys.stdin.read()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

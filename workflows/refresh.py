@@ -1,0 +1,16 @@
+"""What is made from the stages' tables, brought up to date: derived tables, summary, report."""
+
+from __future__ import annotations
+
+from cawa_core.tables import Manifest
+from workflows.aggregate import aggregate, is_current
+from workflows.report import report_shows, write_report
+
+
+def refresh(manifest: Manifest) -> bool:
+    """Aggregate and report, unless both show the tables as they are; says whether it had to."""
+    if is_current(manifest) and report_shows(manifest.storage):
+        return False
+    aggregate(manifest)
+    write_report(manifest)
+    return True
