@@ -131,7 +131,7 @@ def audit(
     if options.executor == "ray" and not Path(options.output or f"results/{chosen.generator}").exists():
         from workflows.executors.ray_head import start_ahead
 
-        start_ahead()  # while what follows is imported
+        start_ahead(options.workers)  # while what follows is imported
     from workflows.audit import run_audit
     from workflows.folder import REPORT
 

@@ -18,18 +18,24 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 OBJECT_STORE_BYTES = 128 * 2**20
 """Enough for receipts; nothing large travels."""
 MODULE = "workflows.executors.ray_head"
+PRELOADED = "workflows.executors.ray"
+"""What every worker imports while nobody waits for it, PyTorch included."""
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
 class RayHead:
-    """The process that holds Ray; starts at once, without waiting."""
+    """The process that holds Ray; starts at once, without waiting.
 
-    def __init__(self) -> None:
+    Args:
+        workers: how many are to run; 0: one a core.
+    """
+
+    def __init__(self, workers: int) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-m", MODULE, str(workers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -64,11 +70,11 @@ class RayHead:
 _ahead: RayHead | None = None
 
 
-def start_ahead() -> None:
+def start_ahead(workers: int) -> None:
     """Start Ray for the executor that comes later, unless a cluster is to be joined; before Ray is imported."""
     global _ahead
     if _ahead is None and not os.environ.get("RAY_ADDRESS"):
-        _ahead = RayHead()
+        _ahead = RayHead(workers)
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray itself does where it starts; it asks at its import
 
 
@@ -79,18 +85,25 @@ def taken() -> RayHead | None:
     return head
 
 
-def start_ray() -> None:
-    """Start Ray on this machine, as a part of this process."""
+def start_ray(workers: int) -> None:
+    """Start Ray on this machine, as a part of this process; with a core a worker, for as many import ahead."""
     import ray
 
-    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET)
+    ray.init(
+        address="local",
+        num_cpus=workers if 0 < workers < (os.cpu_count() or 1) else None,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _system_config={"preload_python_modules": [PRELOADED]},
+        **QUIET,
+    )
 
 
 def main() -> None:
     """Start Ray, print its address, and stop it when standard input ends."""
     import ray
 
-    start_ray()
+    start_ray(int(sys.argv[1]))
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
     ray.shutdown()
