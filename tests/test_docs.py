@@ -10,6 +10,7 @@ import pytest
 from benchmarks.__main__ import as_markdown as benchmarks_as_markdown
 from cawa_core.schemas import as_markdown
 from cawa_core.specs import AuditSpec
+from workflows.applications.options import EditSpec, MaskSpec
 from workflows.config import RunOptions
 
 ROOT = Path(__file__).parent.parent
@@ -28,12 +29,15 @@ def test_the_benchmarks_are_documented_as_they_were_measured():
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+KINDS = (AuditSpec, RunOptions, EditSpec, MaskSpec)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pages_name_what_exists(page):
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
-    options = {field.name for kind in (AuditSpec, RunOptions) for field in dataclasses.fields(kind)} | {"spec", "help"}
+    options = {field.name for kind in KINDS for field in dataclasses.fields(kind)} | {"spec", "help"}
     for flag in re.findall(r"`[^`]*--([a-z][a-z-]+)|^(?:\.venv/bin/)?cawa .*--([a-z][a-z-]+)", text, re.MULTILINE):
         name = "".join(flag).replace("-", "_")
         assert name in options, name

@@ -19,6 +19,7 @@ import typer
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import StorageError
+from workflows.applications.options import MODEL_OPTIONS, EditSpec, MaskSpec, merged_application
 from workflows.compare.options import ComparisonSpec, merged_comparison
 from workflows.config import RunOptions, merged_options
 
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
     from cawa_core.generators.base import Generator
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
-PANELS = {AuditSpec: "What to compute", RunOptions: "How to run it", ComparisonSpec: "What counts as worse"}
+PANELS = {
+    AuditSpec: "What to compute",
+    RunOptions: "How to run it",
+    ComparisonSpec: "What counts as worse",
+    EditSpec: "What to change",
+    MaskSpec: "What to mask",
+}
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
@@ -66,12 +73,22 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(EXIT_BAD_INPUT)
 
 
-def with_options_of(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each field of some dataclasses, passed on as ``flags``; None: not given."""
+def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each field of some dataclasses, passed on as ``flags``; None: not given.
+
+    Args:
+        kinds: the dataclasses.
+        only: of AuditSpec and RunOptions, these fields alone.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "flags"]
-        added = [_parameter(kind, field) for kind in kinds for field in dataclasses.fields(kind)]
+        added = [
+            _parameter(kind, field)
+            for kind in kinds
+            for field in dataclasses.fields(kind)
+            if not only or field.name in only or kind not in (AuditSpec, RunOptions)
+        ]
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401
@@ -111,8 +128,16 @@ def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
     if value is None or get_origin(hint) is not tuple:
         return value
     words = [word.strip() for word in value.split(",")]
-    numbers_only = int in _members(hint) and str not in _members(hint)
-    return [int(word) if numbers_only and word.isdecimal() else word for word in words]
+    return words if str in _members(hint) else [_number(word) for word in words]
+
+
+def _number(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
 
 
 def _members(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -202,6 +227,31 @@ def compare(
     print(f"comparison: {result.storage.path('compare.html')}", file=sys.stderr)
     if result.is_worse:
         raise typer.Exit(EXIT_REGRESSION)
+
+
+@app.command()
+@with_options_of(MaskSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+def mask(
+    flags: dict[str, Any],
+    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
+) -> None:
+    """Set the channels of lowest, random and highest awareness to zero, or chosen ones: pictures and changed scores."""
+    from workflows.applications.mask import run_mask
+
+    print(f"sheet: {run_mask(*merged_application(MaskSpec, spec, flags)).path('mask.png')}")
+
+
+@app.command()
+@with_options_of(EditSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+def edit(
+    flags: dict[str, Any],
+    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
+) -> None:
+    """Change channels at one site over a range of strengths: a sheet of pictures, or the edits worth trying."""
+    from workflows.applications.edit import run_edit, suggestion_lines
+
+    result = run_edit(*merged_application(EditSpec, spec, flags))
+    print("\n".join([*suggestion_lines(result.suggestions), f"sheet: {result.storage.path('edit.png')}"]))
 
 
 @app.command()

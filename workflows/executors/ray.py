@@ -94,7 +94,7 @@ class RayExecutor:
         self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
     ) -> Iterator[Outcome]:
         """Execute the shards on the cluster of ``RAY_ADDRESS``, else on this machine; at the end actors are stopped."""
-        self._connect(options.workers)
+        self._connect()
         dispatch = Dispatch(bench, options, storage, shards)
         dispatch.start_actors()
         return self._outcomes(dispatch)
@@ -112,7 +112,7 @@ class RayExecutor:
         finally:
             self._disconnect()
 
-    def _connect(self, workers: int) -> None:
+    def _connect(self) -> None:
         if ray.is_initialized():  # by who calls us, whose it stays
             return
         self._head = ray_head.taken()
@@ -121,7 +121,7 @@ class RayExecutor:
         elif os.environ.get("RAY_ADDRESS"):
             ray.init(**ray_head.QUIET)
         else:
-            ray_head.start_ray(workers)
+            ray_head.start_ray()
         self._connected = True
 
     def _disconnect(self) -> None:

@@ -18,8 +18,6 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 OBJECT_STORE_BYTES = 128 * 2**20
 """Enough for receipts; nothing large travels."""
 MODULE = "workflows.executors.ray_head"
-PRELOADED = "workflows.executors.ray"
-"""What every worker imports while nobody waits for it, PyTorch included."""
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -34,11 +32,14 @@ class RayHead:
 
     def __init__(self, workers: int) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        cores = os.cpu_count() or 1
+        threads = {"OMP_NUM_THREADS": str(max(1, cores // (workers or cores)))}  # of BLAS; Ray's own choice is 1
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, str(workers)],
+            [sys.executable, "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env=threads | os.environ,
             start_new_session=True,  # Ctrl-C is for the driver, which then stops this in good order
         )
 
@@ -71,9 +72,9 @@ _ahead: RayHead | None = None
 
 
 def start_ahead(workers: int) -> None:
-    """Start Ray for the executor that comes later, unless a cluster is to be joined; before Ray is imported."""
+    """Start Ray for the executor that comes later, unless a cluster is to be joined or Ray is imported already."""
     global _ahead
-    if _ahead is None and not os.environ.get("RAY_ADDRESS"):
+    if _ahead is None and "ray" not in sys.modules and not os.environ.get("RAY_ADDRESS"):
         _ahead = RayHead(workers)
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray itself does where it starts; it asks at its import
 
@@ -85,25 +86,18 @@ def taken() -> RayHead | None:
     return head
 
 
-def start_ray(workers: int) -> None:
-    """Start Ray on this machine, as a part of this process; with a core a worker, for as many import ahead."""
+def start_ray() -> None:
+    """Start Ray on this machine, as a part of this process."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=workers if 0 < workers < (os.cpu_count() or 1) else None,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _system_config={"preload_python_modules": [PRELOADED]},
-        **QUIET,
-    )
+    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET)
 
 
 def main() -> None:
     """Start Ray, print its address, and stop it when standard input ends."""
     import ray
 
-    start_ray(int(sys.argv[1]))
+    start_ray()
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
     ray.shutdown()

@@ -1,0 +1,159 @@
+"""Sheets of pictures: rows and columns with headings, a caption under each picture; as PNG, for talks and pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from cawa_core.rendering.palette import light
+
+PICTURE_SIDE = 168
+"""Of a picture on the sheet, in pixels, or the nearest whole multiple of a smaller one's own."""
+LARGEST_SIDE = 256
+MARGIN, GAP, ROW_GAP, GROUP_GAP, FRAME = 36, 14, 12, 22, 4
+TITLE, HEADING, CAPTION = 28, 20, 17
+"""Font sizes in pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One picture.
+
+    Attributes:
+        picture: uint8 ``[H, W]`` or ``[H, W, 3]``; None: a caption alone.
+        caption: under it; may have several lines.
+        framed: outlined, as what the others are compared with.
+    """
+
+    picture: NDArray[np.uint8] | None
+    caption: str = ""
+    framed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SheetRow:
+    """A row of pictures, or of captions, with a label on the left; ``begins_group`` sets it apart from those above."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    begins_group: bool = False
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any cell has one."""
+        return any(cell.picture is not None for cell in self.cells)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """What is drawn: each row has a cell for each column."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[SheetRow, ...]
+
+
+def as_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """One image ``[1 or 3, H, W]`` in [-1, 1] as pixels ``[H, W]`` or ``[H, W, 3]``."""
+    pixels = ((image.float() + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
+    return np.moveaxis(pixels, 0, -1).squeeze(-1) if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+
+
+def draw_sheet(sheet: Sheet) -> bytes:
+    """The sheet as PNG on white."""
+    labels = [_wrapped(row.label, HEADING, 10) for row in sheet.rows]
+    pictures = [cell.picture for row in sheet.rows for cell in row.cells if cell.picture is not None]
+    side = _shown(pictures[0]).width
+    headings = [_fitted(column, HEADING, side) for column in sheet.columns]
+    captions = [[_fitted(cell.caption, CAPTION, side + GAP) for cell in row.cells] for row in sheet.rows]
+    left = MARGIN + max((_size(label, HEADING)[0] for label in labels), default=0) + GAP
+    inner = len(sheet.columns) * (side + GAP) - GAP
+    width = left + inner - MARGIN
+    title, note = _fitted(sheet.title, TITLE, width, bold=True), _fitted(sheet.note, CAPTION, width)
+    top = MARGIN + _size(title, TITLE)[1] + 2 * GAP
+    heading_height = max(_size(one, HEADING)[1] for one in headings)
+    caption_heights = [max(_size(one, CAPTION)[1] for one in row) + GAP // 2 for row in captions]
+    gaps = [GROUP_GAP * (row.begins_group and index > 0) for index, row in enumerate(sheet.rows)]
+    sides = [side if row.has_pictures else 0 for row in sheet.rows]
+    body = sum(map(sum, zip(sides, caption_heights, gaps, strict=True))) + ROW_GAP * len(sheet.rows)
+    height = top + heading_height + GAP + body + GAP + _size(note, CAPTION)[1] + MARGIN
+    canvas = Image.new("RGB", (left + inner + MARGIN, height), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.multiline_text((MARGIN, MARGIN), title, light("ink"), _font(TITLE, bold=True))
+    for column, heading in enumerate(headings):
+        place = (left + column * (side + GAP) + side / 2, top + heading_height)
+        pen.multiline_text(place, heading, light("ink"), _font(HEADING), anchor="md", align="center")
+    y = top + heading_height + GAP
+    for row, label, written, high, below, gap in zip(
+        sheet.rows, labels, captions, sides, caption_heights, gaps, strict=True
+    ):
+        y += gap
+        middle = y + (high / 2 if high else GAP // 2 + CAPTION / 2)
+        pen.multiline_text((MARGIN, middle), label, light("ink"), _font(HEADING), anchor="lm")
+        for column, (cell, caption) in enumerate(zip(row.cells, written, strict=True)):
+            x = left + column * (side + GAP)
+            if cell.picture is not None:
+                canvas.paste(_shown(cell.picture).convert("RGB"), (x, y))
+            if cell.framed:
+                box = (x - FRAME, y - FRAME, x + side + FRAME - 1, y + side + FRAME - 1)
+                pen.rectangle(box, outline=light("blue"), width=FRAME)
+            place = (x + side / 2, y + high + GAP // 2)
+            pen.multiline_text(place, caption, light("muted"), _font(CAPTION), anchor="ma", align="center")
+        y += high + below + ROW_GAP
+    pen.multiline_text((MARGIN, y + GAP), note, light("muted"), _font(CAPTION))
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _shown(picture: NDArray[np.uint8]) -> Image.Image:
+    """At the sheet's size: small ones by whole multiples, pixels kept square and sharp."""
+    image = Image.fromarray(picture)
+    multiple = round(PICTURE_SIDE / image.width)
+    if multiple >= 2:
+        return image.resize((image.width * multiple, image.height * multiple), Image.Resampling.NEAREST)
+    if image.width > LARGEST_SIDE:
+        return image.resize((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    return image
+
+
+@cache
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts/ttf" / name, size)
+
+
+def _size(text: str, size: int) -> tuple[int, int]:
+    box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, _font(size))
+    return int(box[2]), int(box[3]) if text else 0
+
+
+def _wrapped(text: str, size: int, columns: int) -> str:
+    return _fitted(text, size, columns * size)
+
+
+def _fitted(text: str, size: int, width: int, bold: bool = False) -> str:
+    """Broken at spaces into lines no wider than ``width`` pixels, where a word allows it."""
+    return "\n".join(
+        line for paragraph in text.split("\n") for line in _lines(paragraph.split(" "), _font(size, bold), width)
+    )
+
+
+def _lines(words: list[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    lines, line = [], words[0]
+    for word in words[1:]:
+        if font.getlength(f"{line} {word}") > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}"
+    return [*lines, line]

@@ -1,0 +1,71 @@
+"""Options of the applications' commands, beside those that name models and devices."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import ConfigDict, Field
+
+from cawa_core.schemas import ALL_SITES
+from cawa_core.specs import AuditSpec, Count, option, validated
+from workflows.config import RunOptions, merged_options
+
+MODEL_OPTIONS = (
+    *("generator", "evaluator", "truncation", "truncation_statistics", "seed", "dtype"),
+    *("device", "weights", "cache", "offline"),
+)
+"""Fields of AuditSpec and RunOptions that an application heeds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EditSpec:
+    """What ``cawa edit`` changes, and how it is shown."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
+    site: Annotated[int, Field(ge=0)] = option(0, "Site of the channels; see `cawa sites`.")
+    channels: tuple[int, ...] = option((), "Channels that are changed together.")
+    operation: Literal["multiply", "add", "set"] = option("multiply", "What is done to the channels' features.")
+    strengths: tuple[float, ...] = option(
+        (), "Factors (0,1,2,3 if left out), or values in standard deviations of each channel (-2,-1,0,1,2)."
+    )
+    latents: Count = option(3, "Pictures of each class.")
+    region: str = option("", "PNG as large as the pictures: only where it is bright is anything changed.")
+    suggest: bool = option(False, "Try channels one by one, list the best edits of a class and show them.")
+    candidates: Count = option(256, "How many channels --suggest tries: those of highest awareness at each site.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-edit if left out.")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskSpec:
+    """What ``cawa mask`` sets to zero, and how it is shown."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
+    site: Annotated[int, Field(ge=ALL_SITES)] = option(ALL_SITES, f"Site of the channels; {ALL_SITES}: every site.")
+    channels: tuple[int, ...] = option((), "Mask these instead of those of lowest, random and highest awareness.")
+    k: Annotated[int, Field(ge=0)] = option(0, "How many channels at a site; 0: an audit's share of them.")
+    latents: Count = option(4, "Pictures of each class.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(1000, "Latents that the mean change is taken over.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-mask if left out.")
+
+
+Own = TypeVar("Own")
+
+
+def merged_application(
+    kind: type[Own], file: Path | None, flags: Mapping[str, Any]
+) -> tuple[Own, AuditSpec, RunOptions]:
+    """What to do, the models it is for and how they run, from flags (None: not given) and a TOML file for the models.
+
+    Raises:
+        InputError: no such file, an unknown key, a wrong type or a value out of range.
+    """
+    own = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    chosen: Own = validated(kind, {name: value for name, value in flags.items() if name in own and value is not None})
+    return chosen, *merged_options(file, {name: value for name, value in flags.items() if name not in own})
