@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cawa_core.class_tables import ClassTable
+from cawa_core.errors import InputError
 from cawa_core.seeds import standard_normal
 from cawa_core.truncation import truncated, truncated_deviation
 
@@ -233,6 +234,19 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def begin(self, z: Tensor, embedding: Tensor) -> SiteState:
         """State at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
+
+    def reconditioned(self, state: SiteState, z: Tensor, embedding: Tensor) -> SiteState:  # noqa: ARG002
+        """The state with all later sites under another class; its features and what came before stay.
+
+        Args:
+            state: at any site.
+            z: latents of the state ``[n, z_dim]``.
+            embedding: class embeddings ``[n, embed_dim]`` for what follows.
+
+        Raises:
+            InputError: the generator cannot change its class on the way.
+        """
+        raise InputError(f"{self.name} takes one class for a whole picture and cannot mix classes")
 
     @abstractmethod
     def next_site(self, state: SiteState) -> SiteState:

@@ -120,10 +120,15 @@ class ResidualGenerator(Generator):
 
     def begin(self, z: Tensor, embedding: Tensor) -> ResidualState:
         """State at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
-        pairs = [self._norm(site).scale_and_shift(z, embedding) for site in range(len(self.norms))]
-        scales, shifts = zip(*pairs, strict=True)
+        scales, shifts = self._scales_and_shifts(z, embedding)
         x = self.stem(z, embedding)
         return ResidualState(0, self.activate(x, scales[0], shifts[0]), self.shortcut(0, x), scales, shifts)
+
+    def reconditioned(self, state: SiteState, z: Tensor, embedding: Tensor) -> ResidualState:
+        """The state with all later sites under another class; its features and what came before stay."""
+        assert isinstance(state, ResidualState)
+        scales, shifts = self._scales_and_shifts(z, embedding)
+        return dataclasses.replace(state, scales=scales, shifts=shifts)
 
     def next_site(self, state: SiteState) -> ResidualState:
         """State at the following site."""
@@ -178,6 +183,11 @@ class ResidualGenerator(Generator):
         inside_block = site % self.sites_per_block != 0  # elsewhere the shortcut may be a view of x
         features = self.activate(x, state.scales[site], state.shifts[site], owned=inside_block)
         return dataclasses.replace(state, site=site, features=features, skip=skip)
+
+    def _scales_and_shifts(self, z: Tensor, embedding: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Batch norm and modulation of every site as one multiply-add: ``[n, C]`` each."""
+        pairs = [self._norm(site).scale_and_shift(z, embedding) for site in range(len(self.norms))]
+        return tuple(scale for scale, _ in pairs), tuple(shift for _, shift in pairs)
 
     def _norm(self, site: int) -> SiteNorm:
         return self.norms[site]  # type: ignore[return-value]

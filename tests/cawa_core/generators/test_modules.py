@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from cawa_core.applications.hybridisation import channel_mixed
 from cawa_core.awareness import closed_form_awareness
 from cawa_core.errors import InputError
 from cawa_core.generators.fashion import FashionBigGAN
@@ -293,6 +294,8 @@ def test_mixed_classes_are_refused():
     generator = built(LinearNetwork())
     with pytest.raises(InputError, match="embedding must be one-hot"):
         generator.begin(torch.zeros(1, Z_DIM), torch.full((1, N_CLASSES), 0.25))
+    with pytest.raises(InputError, match="cannot mix classes"):
+        channel_mixed(generator, torch.zeros(1, Z_DIM), 0, 1, {0: (0,)})
 
 
 class PlainNorm(nn.BatchNorm2d):
