@@ -63,7 +63,7 @@ def edit_suggestions(
     """
     class_ids, found = class_ids_of(class_id, z), []
     before = generator(z, class_ids)
-    likely = evaluator.log_probabilities(before)[:, class_id].exp()
+    likely = evaluator.log_probabilities(before)[:, class_id]
     state = generator.run_to(0, z, class_ids)
     for site in sorted({site for site, _ in candidates}):
         channels = [channel for at, channel in candidates if at == site]
@@ -72,7 +72,7 @@ def edit_suggestions(
         for channel in channels:
             changed = ChannelEdit(site, (channel,), "multiply", factor).applied(state)
             after = generator.run_from(site, changed)
-            kept = evaluator.log_probabilities(after)[:, class_id].exp() / likely
+            kept = (evaluator.log_probabilities(after)[:, class_id] - likely).clamp(max=0).exp()
             pixels = (after - before).abs().mean(dim=1).flatten(1) / 2
             found.append(
                 Suggestion(
@@ -80,7 +80,7 @@ def edit_suggestions(
                     channel,
                     pixels.mean().item(),
                     _locality(pixels).mean().item(),
-                    kept.clamp(max=1).mean().item(),
+                    kept.mean().item(),
                 )
             )
     return sorted(found, key=lambda one: (-one.merit, one.site, one.channel))
