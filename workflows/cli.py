@@ -19,7 +19,14 @@ import typer
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import StorageError
-from workflows.applications.options import MODEL_OPTIONS, EditSpec, MaskSpec, merged_application
+from workflows.applications.options import (
+    MODEL_OPTIONS,
+    REALISM_OPTIONS,
+    EditSpec,
+    HybridSpec,
+    MaskSpec,
+    merged_application,
+)
 from workflows.compare.options import ComparisonSpec, merged_comparison
 from workflows.config import RunOptions, merged_options
 
@@ -33,6 +40,7 @@ PANELS = {
     ComparisonSpec: "What counts as worse",
     EditSpec: "What to change",
     MaskSpec: "What to mask",
+    HybridSpec: "What to mix",
 }
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
@@ -252,6 +260,24 @@ def edit(
 
     result = run_edit(*merged_application(EditSpec, spec, flags))
     print("\n".join([*suggestion_lines(result.suggestions), f"sheet: {result.storage.path('edit.png')}"]))
+
+
+Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet id, comma-separated.")]
+
+
+@app.command()
+@with_options_of(HybridSpec, AuditSpec, RunOptions, only=REALISM_OPTIONS)
+def hybridise(
+    inputs: Classes,
+    references: Classes,
+    flags: dict[str, Any],
+    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
+) -> None:
+    """Mix each input class with each reference class: channel mixing beside style mixing and both originals."""
+    from workflows.applications.hybridise import run_hybridise
+
+    pairs = (tuple(word.strip() for word in words.split(",")) for words in (inputs, references))
+    print(f"sheet: {run_hybridise(*pairs, *merged_application(HybridSpec, spec, flags)).path('hybrid.png')}")
 
 
 @app.command()

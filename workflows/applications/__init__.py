@@ -1,1 +1,1 @@
-"""The paper's applications as commands: edit."""
+"""The paper's applications as commands: mask, edit, hybridise."""

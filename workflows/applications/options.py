@@ -17,7 +17,9 @@ MODEL_OPTIONS = (
     *("generator", "evaluator", "truncation", "truncation_statistics", "seed", "dtype"),
     *("device", "weights", "cache", "offline"),
 )
-"""Fields of AuditSpec and RunOptions that an application heeds."""
+"""Fields of AuditSpec and RunOptions that every application heeds."""
+REALISM_OPTIONS = (*MODEL_OPTIONS, "real_images", "manifold_features", "neighbours", "class_folders")
+"""The same for those that compare pictures with real images."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,20 @@ class MaskSpec:
     latents: Count = option(4, "Pictures of each class.")
     scored_latents: Annotated[int, Field(ge=2)] = option(1000, "Latents that the mean change is taken over.")
     output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-mask if left out.")
+
+
+@dataclasses.dataclass(frozen=True)
+class HybridSpec:
+    """How ``cawa hybridise`` mixes two classes, and how it is shown."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    sites: tuple[int, ...] = option((), "Sites whose channels are transplanted; each one is tried if left out.")
+    k: tuple[Count, ...] = option((), "How many channels at a site; an eighth, a quarter, half and all if left out.")
+    latents: Count = option(3, "Pictures of each pair.")
+    tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents that sites and k are chosen by.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(200, "Other latents, that the chosen mixtures are scored by.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; else results/GENERATOR-hybrid.")
 
 
 Own = TypeVar("Own")

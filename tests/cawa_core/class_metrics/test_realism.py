@@ -1,0 +1,36 @@
+"""Realism against its definition, pair by pair."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cawa_core.class_metrics.realism import RealManifold
+
+
+def by_definition(real, fake, k):
+    radii = [sorted(np.linalg.norm(one - real, axis=1))[k] for one in real]
+    median = sorted(radii)[(len(radii) - 1) // 2]
+    balls = [(centre, radius) for centre, radius in zip(real, radii, strict=True) if radius <= median]
+    return [max(radius / np.linalg.norm(centre - one) for centre, radius in balls) for one in fake]
+
+
+def test_it_is_its_definition():
+    random = np.random.default_rng(0)
+    real, fake = random.standard_normal((301, 7)), random.standard_normal((40, 7)) * 2
+    found = RealManifold.of(torch.tensor(real), 3).realism(torch.tensor(fake))
+    np.testing.assert_allclose(found, by_definition(real, fake, 3), rtol=1e-12)
+
+
+def test_a_real_image_is_as_real_as_can_be():
+    real = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    manifold = RealManifold.of(real, 3)
+    assert manifold.realism(manifold.centres[:2]).tolist() == [math.inf, math.inf]
+    assert manifold.realism(torch.full((1, 4), 100.0)).item() < 0.05
+
+
+@pytest.mark.parametrize("neighbours", [0, 5])
+def test_too_few_reals(neighbours):
+    with pytest.raises(ValueError, match=r"neighbours must be in 1\.\.4 for 5 reals"):
+        RealManifold.of(torch.zeros(5, 2), neighbours)
