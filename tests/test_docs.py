@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import as_markdown as benchmarks_as_markdown
 from cawa_core.schemas import as_markdown
 from cawa_core.specs import AuditSpec
-from workflows.applications.options import EditSpec, HybridSpec, MaskSpec
+from workflows.applications.options import EditSpec, HybridSpec, MaskSpec, SegmentSpec
 from workflows.config import RunOptions
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ def test_the_benchmarks_are_documented_as_they_were_measured():
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-KINDS = (AuditSpec, RunOptions, EditSpec, MaskSpec, HybridSpec)
+KINDS = (AuditSpec, RunOptions, EditSpec, MaskSpec, HybridSpec, SegmentSpec)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -25,6 +25,7 @@ from workflows.applications.options import (
     EditSpec,
     HybridSpec,
     MaskSpec,
+    SegmentSpec,
     merged_application,
 )
 from workflows.compare.options import ComparisonSpec, merged_comparison
@@ -41,6 +42,7 @@ PANELS = {
     EditSpec: "What to change",
     MaskSpec: "What to mask",
     HybridSpec: "What to mix",
+    SegmentSpec: "What to cluster",
 }
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
@@ -278,6 +280,18 @@ def hybridise(
 
     pairs = (tuple(word.strip() for word in words.split(",")) for words in (inputs, references))
     print(f"sheet: {run_hybridise(*pairs, *merged_application(HybridSpec, spec, flags)).path('hybrid.png')}")
+
+
+@app.command()
+@with_options_of(SegmentSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+def segment(
+    flags: dict[str, Any],
+    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
+) -> None:
+    """Cluster the pixels of generated pictures by what channels do there, with and without awareness."""
+    from workflows.applications.segment import run_segment
+
+    print(f"sheet: {run_segment(*merged_application(SegmentSpec, spec, flags)).path('segments.png')}")
 
 
 @app.command()

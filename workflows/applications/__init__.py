@@ -1,1 +1,1 @@
-"""The paper's applications as commands: mask, edit, hybridise."""
+"""The paper's applications as commands: mask, edit, hybridise, segment."""

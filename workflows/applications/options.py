@@ -71,6 +71,20 @@ class HybridSpec:
     output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; else results/GENERATOR-hybrid.")
 
 
+@dataclasses.dataclass(frozen=True)
+class SegmentSpec:
+    """How ``cawa segment`` clusters pixels, and how it is shown."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
+    sites: tuple[int, ...] = option((), "Sites whose channels are clustered; the last half if left out.")
+    clusters: tuple[int, ...] = option((3, 5), "How many clusters; a column of the sheet each.")
+    latents: Count = option(4, "Pictures of each class on the sheet.")
+    fitted_latents: Count = option(64, "Pictures of each class that clusters are fitted to, and scored on.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; else results/GENERATOR-segments.")
+
+
 Own = TypeVar("Own")
 
 

@@ -1,0 +1,90 @@
+"""Pixel features against the channels they come from, clusters of known regions, overlaps by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from cawa_core.applications import segmentation
+from cawa_core.applications.segmentation import (
+    bright_foreground,
+    clustered,
+    intersection_over_union,
+    pixel_features,
+)
+from cawa_core.errors import InputError
+
+
+def batch(generator):
+    return generator.sample_latents(0, 1, range(2)), torch.tensor([1, 2])
+
+
+def by_hand(generator, site):
+    features = generator.run_to(site, *batch(generator)).features
+    side = generator.image_size
+    return functional.interpolate(features, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def test_features_are_every_site_s_channels_at_the_picture_s_size(generator):
+    found = pixel_features(generator, *batch(generator), [4, 1])
+    torch.testing.assert_close(found, torch.cat([by_hand(generator, 1), by_hand(generator, 4)], dim=1).detach())
+
+
+def test_weights_multiply_channels(generator):
+    channels = generator.sites[2].channels
+    weights = {2: np.linspace(-1, 2, channels)}
+    found = pixel_features(generator, *batch(generator), [2], weights)
+    expected = by_hand(generator, 2).detach() * torch.linspace(-1, 2, channels)[None, :, None, None]
+    torch.testing.assert_close(found, expected)
+
+
+def test_projections_keep_distances(generator, monkeypatch):
+    exact = pixel_features(generator, *batch(generator), [0, 1, 2])
+    monkeypatch.setattr(segmentation, "MOST_DIMENSIONS", exact.shape[1] - 1)
+    narrow = pixel_features(generator, *batch(generator), [0, 1, 2])
+    assert narrow.shape[1] == exact.shape[1] - 1
+    first, second = (some.permute(0, 2, 3, 1).reshape(-1, some.shape[1])[::97].double() for some in (exact, narrow))
+    ratios = (torch.pdist(second) / torch.pdist(first)).numpy()
+    assert abs(np.nanmedian(ratios) - 1) < 0.3  # a few dozen dimensions; of 1,024 a few percent. NaN: equal pixels
+
+
+def test_regions_are_found_and_the_border_comes_first():
+    """A square of one vector inside another, in three pictures, at different places."""
+    truth = np.zeros((3, 12, 12), dtype=int)
+    for index, place in enumerate((2, 4, 6)):
+        truth[index, place : place + 4, 3:8] = 1
+    vectors = np.array([[1.0, 0, 0], [0, 2.0, 1]])
+    noise = np.random.default_rng(0).normal(scale=0.05, size=(3, 12, 12, 3))
+    features = torch.tensor((vectors[truth] + noise).transpose(0, 3, 1, 2), dtype=torch.float32)
+    found = clustered(features, 2)
+    assert np.array_equal(found.labels, truth)
+    assert np.array_equal(found.foreground, truth == 1)
+    three = clustered(features, 3)
+    assert np.array_equal(three.labels, clustered(features, 3).labels)
+    assert set(np.unique(three.labels)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("clusters", [1, 33, 256])
+def test_clusters_that_there_cannot_be(clusters):
+    with pytest.raises(InputError, match=rf"clusters must be in 2\.\.32 for 32 pixels; got {clusters}"):
+        clustered(torch.zeros(2, 3, 4, 4), clusters)
+
+
+@pytest.mark.parametrize("sites", [[], [1, 1], [0, 6]])
+def test_sites_that_are_not_there(tiny_generator, sites):
+    with pytest.raises(InputError, match="site"):
+        pixel_features(tiny_generator, *batch(tiny_generator), sites)
+
+
+def test_overlap_by_hand():
+    first, second = np.zeros((3, 2, 2), dtype=bool), np.zeros((3, 2, 2), dtype=bool)
+    first[0, 0], second[0, :, 0] = True, True
+    first[1] = True
+    np.testing.assert_allclose(intersection_over_union(first, second), [1 / 3, 0, 1])
+
+
+def test_the_bright_foreground_is_between_the_two_levels():
+    image = torch.full((1, 1, 8, 8), -0.9)
+    image[0, 0, 2:5, 1:7] = 0.4
+    image[0, 0, 2, 1] = 0.2
+    assert np.array_equal(bright_foreground(image)[0], image[0, 0].numpy() > 0)
