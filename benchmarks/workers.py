@@ -22,7 +22,7 @@ WAYS = {
 }
 CLASSES = "0,1,2,3"
 """About a minute of work on two cores."""
-REPEATS = 3
+REPEATS = 2
 LARGEST_OVERHEAD = 0.1
 
 
@@ -34,7 +34,7 @@ def audit(*options: str) -> None:
 
 
 def run() -> Iterator[Result]:
-    """All ways in turn, every other round backwards, so that a machine that slows down favours none."""
+    """All ways in turn, then backwards, so that a machine that slows down favours none."""
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for repeat in range(REPEATS):
         for way in list(WAYS)[:: -1 if repeat % 2 else 1]:

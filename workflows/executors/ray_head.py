@@ -35,7 +35,7 @@ class RayHead:
         cores = os.cpu_count() or 1
         threads = {"OMP_NUM_THREADS": str(max(1, cores // (workers or cores)))}  # of BLAS; Ray's own choice is 1
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-m", MODULE, str(workers if workers < cores else 0)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -86,18 +86,23 @@ def taken() -> RayHead | None:
     return head
 
 
-def start_ray() -> None:
-    """Start Ray on this machine, as a part of this process."""
+def start_ray(cores: int = 0) -> None:
+    """Start Ray on this machine, as a part of this process.
+
+    Args:
+        cores: how many it offers, and so how many processes it keeps ready; 0: all.
+    """
     import ray
 
-    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **QUIET)
+    options = {"num_cpus": cores or None, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    ray.init(address="local", **options, **QUIET)
 
 
 def main() -> None:
     """Start Ray, print its address, and stop it when standard input ends."""
     import ray
 
-    start_ray()
+    start_ray(int(sys.argv[1]))
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
     ray.shutdown()
