@@ -21,6 +21,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sh
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import EditSpec
+from workflows.applications.sheets import provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.awareness import class_awareness
 from workflows.workbench import Workbench
@@ -31,7 +32,6 @@ NEUTRAL = {"multiply": 1.0, "add": 0.0, "set": None}
 """Strength that changes nothing."""
 SHOWN = 6
 """Suggestions on a sheet."""
-MOST_ROWS = 60
 DEVIATION_LATENTS = 16
 """Latents that a channel's standard deviation is taken over."""
 
@@ -74,11 +74,7 @@ def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult
             found = tuple(edit_suggestions(generator, bench.evaluator, z, classes[0], candidates(bench, edit)))
     chosen = [(one.site, (one.channel,)) for one in found[:SHOWN]] or [(edit.site, edit.channels)]
     latents = range(1) if edit.suggest else range(edit.latents)
-    if len(chosen) * len(classes) * len(latents) > MOST_ROWS:
-        raise InputError(
-            f"latents must be at most {MOST_ROWS // len(classes)} for {len(classes)} classes: a sheet has up to "
-            f"{MOST_ROWS} rows; got {edit.latents}"
-        )
+    require_rows(len(latents), len(chosen) * len(classes), "classes")
     with bench.arithmetic():
         series = [
             _series(bench, edit, site, channels, class_id, len(latents), region)
@@ -220,9 +216,8 @@ def _description(
     bench: Workbench, edit: EditSpec, series: Sequence[Series], found: Sequence[Suggestion]
 ) -> dict[str, Any]:
     return {
-        "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
+        **provenance(bench),
         "scores": bench.score_protocol,
-        "seed": bench.spec.seed,
         "operation": edit.operation,
         "region": edit.region,
         "edits": [

@@ -23,6 +23,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sh
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import HybridSpec
+from workflows.applications.sheets import mean_and_error, mean_in_words, provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.class_metrics import real_images
 from workflows.stages.masking import site_order
@@ -30,7 +31,6 @@ from workflows.workbench import Workbench
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Of a site's channels, tried where k is not given."""
-MOST_ROWS = 60
 Array = NDArray[np.float64]
 
 
@@ -131,11 +131,7 @@ def _check(hybrid: HybridSpec, bench: Workbench, pairs: Sequence[tuple[int, int]
     most = min(site.channels - len(site.inert_channels) for site in sites)
     if hybrid.k and max(hybrid.k) > most:
         raise InputError(f"k must be at most {most}, the channels of the smallest of the sites; got {max(hybrid.k)}")
-    if len(pairs) * hybrid.latents > MOST_ROWS:
-        raise InputError(
-            f"latents must be at most {MOST_ROWS // len(pairs)} for {len(pairs)} pairs: a sheet has up to {MOST_ROWS} "
-            f"rows; got {hybrid.latents}"
-        )
+    require_rows(hybrid.latents, len(pairs), "pairs")
 
 
 def _hybrid(hybrid: HybridSpec, bench: Workbench, pair: tuple[int, int]) -> Hybrid:
@@ -205,7 +201,7 @@ def _sheet(bench: Workbench, found: Sequence[Hybrid]) -> Sheet:
                 for kind, seen in one.shown.items()
             )
             rows.append(SheetRow(f"{first}\n× {second}" if latent == 0 else "", cells, begins_group=latent == 0))
-        means = (_mean(one.scored[kind].harmony) if kind in one.scored else "" for kind in one.shown)
+        means = (mean_in_words(one.scored[kind].harmony) if kind in one.scored else "" for kind in one.shown)
         rows.append(SheetRow("harmony", tuple(Cell(None, text) for text in means)))
     return Sheet(
         f"{bench.generator.name}: classes mixed",
@@ -215,14 +211,6 @@ def _sheet(bench: Workbench, found: Sequence[Hybrid]) -> Sheet:
         ("input", "reference", "style mixing", "channel mixing"),
         tuple(rows),
     )
-
-
-def _mean(values: Array) -> str:
-    return f"{values.mean():.3f} ± {_stderr(values):.3f}"
-
-
-def _stderr(values: Array) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _description(bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
@@ -235,20 +223,16 @@ def _description(bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
                 "reference": one.pair[1],
                 "mixtures": {
                     kind: mixture.as_data()
-                    | {
-                        name: {"mean": float(values.mean()), "stderr": _stderr(values)}
-                        for name, values in _columns(one.scored[kind]).items()
-                    }
+                    | {name: mean_and_error(values) for name, values in _columns(one.scored[kind]).items()}
                     for kind, mixture in one.mixtures.items()
                 },
-                "harmony_gained_by_channels": {"mean": float(difference.mean()), "stderr": _stderr(difference)},
+                "harmony_gained_by_channels": mean_and_error(difference),
             }
         )
     return {
-        "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
+        **provenance(bench),
         "scores": bench.score_protocol,
         "realism": bench.judges["manifold_features"].protocol,
-        "seed": bench.spec.seed,
         "scored_latents": len(found[0].scored["channel mixing"].realism),
         "pairs": pairs,
     }

@@ -23,12 +23,12 @@ from cawa_core.seeds import random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import MaskSpec
+from workflows.applications.sheets import provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.masking import site_order
 from workflows.workbench import Workbench
 
 SHOWN = ("lowest", "random", "highest")
-MOST_ROWS = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +78,7 @@ def _check(mask: MaskSpec, bench: Workbench) -> None:
     most = min(site.channels - len(site.inert_channels) for site in (sites if mask.site < 0 else [sites[mask.site]]))
     if mask.k > most:
         raise InputError(f"k must be at most {most}, the channels of the smallest site that is masked; got {mask.k}")
-    if mask.latents * classes > MOST_ROWS:
-        raise InputError(
-            f"latents must be at most {MOST_ROWS // classes} for {classes} classes: a sheet has up to {MOST_ROWS} rows "
-            f"of pictures; got {mask.latents}"
-        )
+    require_rows(mask.latents, classes, "classes")
 
 
 def _masks(mask: MaskSpec, bench: Workbench, class_id: int) -> dict[str, SiteMasks]:
@@ -139,9 +135,8 @@ def _sheet(mask: MaskSpec, bench: Workbench, found: Sequence[MaskedClass]) -> Sh
 
 def _description(mask: MaskSpec, bench: Workbench, found: Sequence[MaskedClass]) -> dict[str, Any]:
     return {
-        "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
+        **provenance(bench),
         "scores": bench.score_protocol,
-        "seed": bench.spec.seed,
         "site": mask.site,
         "scored_latents": mask.scored_latents,
         "classes": [

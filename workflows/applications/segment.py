@@ -31,6 +31,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sh
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import SegmentSpec
+from workflows.applications.sheets import mean_and_error, mean_in_words, provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.awareness import class_awareness
 from workflows.workbench import Workbench
@@ -43,7 +44,6 @@ COLOURS = (
 WAYS = ("plain", "weighted")
 ON_BLACK = ("fashion-biggan",)
 """Generators of bright objects on black, where Otsu's threshold gives a mask to compare with."""
-MOST_ROWS = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +64,7 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
     """
     if not segment.classes:
         raise InputError("classes must name at least one class to segment; see `cawa classes`")
-    if len(segment.classes) * segment.latents > MOST_ROWS:
-        raise InputError(
-            f"latents must be at most {MOST_ROWS // len(segment.classes)} for {len(segment.classes)} classes: a sheet "
-            f"has up to {MOST_ROWS} rows; got {segment.latents}"
-        )
+    require_rows(segment.latents, len(segment.classes), "classes")
     if not segment.clusters or len(set(segment.clusters)) < len(segment.clusters):
         raise InputError(f"clusters must be different numbers, at least one; got {list(segment.clusters)}")
     spec = dataclasses.replace(spec, classes=segment.classes, stages=("awareness",))
@@ -167,7 +163,7 @@ def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClas
             cells = (Cell(as_pixels(one.images[latent])), *maps)
             rows.append(SheetRow(names[one.class_id] if latent == 0 else "", cells, begins_group=latent == 0))
         if one.overlap:
-            means = (Cell(None, _mean(one.overlap[key])) for key in keys)
+            means = (Cell(None, mean_in_words(one.overlap[key])) for key in keys)
             rows.append(SheetRow("mean IoU", (Cell(None), *means)))
     sites = f"sites {', '.join(map(str, _sites(segment, bench)))}"
     scored = (
@@ -184,38 +180,21 @@ def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClas
     )
 
 
-def _mean(values: NDArray[np.float64]) -> str:
-    return f"{values.mean():.3f} ± {_stderr(values):.3f}"
-
-
-def _stderr(values: NDArray[np.float64]) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-
-
 def _description(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClass]) -> dict[str, Any]:
     classes = []
     for one in found:
         entry: dict[str, Any] = {"class_id": one.class_id, "class": bench.generator.class_names[one.class_id]}
         if one.overlap:
             entry["iou"] = {
-                str(k): {
-                    way: {"mean": float(one.overlap[way, k].mean()), "stderr": _stderr(one.overlap[way, k])}
-                    for way in WAYS
-                }
-                | {"gained_by_awareness": _gained(one.overlap, k)}
+                str(k): {way: mean_and_error(one.overlap[way, k]) for way in WAYS}
+                | {"gained_by_awareness": mean_and_error(one.overlap["weighted", k] - one.overlap["plain", k])}
                 for k in segment.clusters
             }
         classes.append(entry)
     return {
-        "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
+        **provenance(bench),
         "sites": list(_sites(segment, bench)),
         "clusters": list(segment.clusters),
         "fitted_latents": segment.fitted_latents,
-        "seed": bench.spec.seed,
         "classes": classes,
     }
-
-
-def _gained(overlap: dict[tuple[str, int], NDArray[np.float64]], k: int) -> dict[str, float]:
-    difference = overlap["weighted", k] - overlap["plain", k]
-    return {"mean": float(difference.mean()), "stderr": _stderr(difference)}
