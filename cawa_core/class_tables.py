@@ -54,12 +54,14 @@ class ClassTable:
         return int(text)
 
     def resolve_all(self, given: tuple[int | str, ...]) -> tuple[int, ...]:
-        """Indices in ascending order; all classes where none is given.
+        """Indices in ascending order; all classes where none is given, and for the word ``all``.
 
         Raises:
             InputError: a class that :meth:`resolve` refuses, or one given twice.
         """
-        found = [self.resolve(one) for one in given] or list(range(len(self)))
+        if given in ((), ("all",)):
+            return tuple(range(len(self)))
+        found = [self.resolve(one) for one in given]
         if len(set(found)) < len(found):
             raise InputError(f"classes must each be given once; got {', '.join(map(str, given))}")
         return tuple(sorted(found))

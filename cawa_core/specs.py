@@ -18,8 +18,13 @@ NEEDS = {
     "masking": ("evaluator",),
     "class_metrics": ("evaluator", "real_images"),
     "gallery": ("evaluator",),
+    "segmentation": (),
+    "hybrids": ("evaluator",),
+    "edits": ("evaluator",),
 }
 """Stage => which options must name something, beside the generator."""
+USES = {"hybrids": ("real_images",)}
+"""Stage => which options it heeds where they name something, and can do without."""
 STAGES = tuple(NEEDS)
 ESTIMATORS = ("closed_form", "monte_carlo")
 
@@ -64,7 +69,7 @@ class AuditSpec:
         "fashion-mnist-test", "Real images that generated ones are compared with: a name, or a folder of class folders."
     )
     classes: tuple[int | str, ...] = option(
-        (), "Classes by index, name or WordNet id, comma-separated; all when left out."
+        (), "Classes by index, name or WordNet id, comma-separated; all when left out, or by the word all."
     )
     stages: tuple[str, ...] = option(STAGES, f"Which stages to run: {', '.join(STAGES)}.")
     seed: Annotated[int, Field(ge=0)] = option(0, "Seed of every latent and every permutation.")
@@ -101,6 +106,16 @@ class AuditSpec:
     neighbours: Count = option(3, "k of the nearest neighbours in precision, recall, density, coverage.")
     overlap_k: tuple[Count, ...] = option((10, 60), "Sizes of the top channel sets in the class overlap.")
     shared_k: tuple[Count, ...] = option((1, 2, 5, 10, 20, 50), "Sizes of the top sets all classes may share.")
+    segment_sites: tuple[int, ...] = option((), "Sites whose channels are clustered; the last half when left out.")
+    segment_clusters: tuple[int, ...] = option((3, 5), "How many clusters pixels are put in, one after another.")
+    segment_latents: Count = option(64, "Pictures a class that clusters are fitted to, and scored on.")
+    hybrid_partners: Count = option(1, "Other classes of the audit, drawn at random, that each class is mixed with.")
+    hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(
+        32, "Latents that sites and k of a hybrid are chosen by."
+    )
+    hybrid_latents: Annotated[int, Field(ge=2)] = option(200, "Other latents, that the chosen hybrids are scored by.")
+    edit_candidates: Count = option(256, "Channels a class tried as edits: those of highest awareness at each site.")
+    edit_latents: Count = option(3, "Latents that each edit is tried on.")
     permutations: Annotated[int, Field(ge=20)] = option(1000, "Random permutations behind each null and p-value.")
     bootstraps: Annotated[int, Field(ge=20)] = option(2000, "Resamples behind each confidence interval.")
 

@@ -23,6 +23,7 @@ from workflows.config import RunOptions
 from workflows.folder import AUDIT, require_same
 from workflows.plan import plan
 from workflows.shards import Shard
+from workflows.stages import STAGES
 from workflows.stages.awareness import class_awareness, estimated_classes
 from workflows.stages.class_metrics import judged
 from workflows.stages.masking import masks_of_site, screened_latents
@@ -146,7 +147,7 @@ def estimates(
         rows = sum(_rows(bench, shard) for shard in own)
         seconds = sum(_shard_seconds(bench, shard, calibration) for shard in own) if calibration else float("nan")
         name = f"masking ({bench.spec.masking_estimator})" if stage == "masking" else stage
-        megabytes = rows * _bytes_a_row(stage) / 1e6
+        megabytes = (rows * _bytes_a_row(stage) + sum(_picture_bytes(bench, shard) for shard in own)) / 1e6
         found.append(StageEstimate(name, len(own), sum(shard.cost for shard in own), rows, megabytes, seconds))
     return found
 
@@ -168,7 +169,12 @@ def _rows(bench: Workbench, shard: Shard) -> int:
     if shard.stage == "masking":
         size = bench.spec.masking_group_size
         return len(shard.class_ids) * sum(math.ceil(sites[site].channels / size) for site in shard.sites)
-    return len(shard.class_ids)
+    return len(shard.class_ids) * STAGES[shard.stage].rows(bench)
+
+
+def _picture_bytes(bench: Workbench, shard: Shard) -> int:
+    side, channels = bench.generator.image_size, bench.generator.image_channels
+    return len(shard.class_ids) * STAGES[shard.stage].pictures(bench) * side**2 * channels
 
 
 def _bytes_a_row(stage: str) -> int:

@@ -16,7 +16,9 @@ from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
 from workflows.folder import REPORT, SUMMARY, read_audit
 
-LARGE = ("awareness", "masking", "class_overlap", "gallery")
+PICTURED = ("gallery", "segmentation", "hybrids", "edits")
+"""Tables with pictures."""
+LARGE = ("awareness", "masking", "class_overlap", *PICTURED)
 """Tables that grow with channels, pairs of classes or pictures: the report reads what it shows of them."""
 
 
@@ -53,7 +55,8 @@ def shown_tables(manifest: Manifest) -> dict[str, pd.DataFrame]:
     pairs = curve_pairs(tables["masking_correlation"])
     for name in ("awareness", "masking"):
         tables[name] = rows_of_pairs(manifest, name, pairs)
-    return tables | {"class_overlap": overall_overlap(manifest), "gallery": shown_gallery(manifest)}
+    pictured = {name: of_shown_classes(manifest, name) for name in PICTURED}
+    return tables | {"class_overlap": overall_overlap(manifest)} | pictured
 
 
 def rows_of_pairs(manifest: Manifest, name: str, pairs: list[tuple[int, int]]) -> pd.DataFrame:
@@ -71,10 +74,10 @@ def overall_overlap(manifest: Manifest) -> pd.DataFrame:
     return frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
 
 
-def shown_gallery(manifest: Manifest) -> pd.DataFrame:
-    """Pictures of the classes that the report shows."""
-    ids = sorted(pc.unique(manifest.rows("gallery", ["class_id"])["class_id"]).to_pylist())
+def of_shown_classes(manifest: Manifest, name: str) -> pd.DataFrame:
+    """Rows of a table of the classes that the report shows."""
+    ids = sorted(pc.unique(manifest.rows(name, ["class_id"])["class_id"]).to_pylist())
     if not ids:
-        return manifest.table("gallery")
-    frame: pd.DataFrame = manifest.rows("gallery", class_ids=shown(ids)).to_pandas()
-    return frame.sort_values(list(TABLES["gallery"].key), ignore_index=True)
+        return manifest.table(name)
+    frame: pd.DataFrame = manifest.rows(name, class_ids=shown(ids)).to_pandas()
+    return frame.sort_values(list(TABLES[name].key), ignore_index=True)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from cawa_core import SCHEMA_VERSION
+from cawa_core.applications.editing import check_sites
+from cawa_core.applications.segmentation import check_clusters
 from cawa_core.errors import InputError
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtractor
@@ -22,7 +24,7 @@ from cawa_core.masking.sampling import SMALLEST
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.real_images.feature_cache import FeatureCache
-from cawa_core.specs import ESTIMATORS, NEEDS, STAGES, AuditIdentity, AuditSpec, require_members
+from cawa_core.specs import ESTIMATORS, NEEDS, STAGES, USES, AuditIdentity, AuditSpec, require_members
 from workflows.config import RunOptions
 
 Kind = TypeVar("Kind")
@@ -76,7 +78,7 @@ class Workbench:
         generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
         _check_generator(spec, generator)
         exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes))
-        needs = {need for stage in spec.stages for need in NEEDS[stage]}
+        needs = {need for stage in spec.stages for need in (*NEEDS[stage], *USES.get(stage, ())) if getattr(spec, need)}
         reals = _real_images(exact, options, generator) if "real_images" in needs else None
         judges = _judges(exact, options, needs) if needs else {}
         for judge in judges.values():
@@ -239,6 +241,10 @@ def _check_generator(spec: AuditSpec, generator: Generator) -> None:
                 f"awareness_estimators must hold monte_carlo: gain and offset of site {site.index} ({site.name}) are "
                 f"not affine in the latents; got {', '.join(spec.awareness_estimators)}"
             )
+    if "segmentation" in spec.stages:
+        if spec.segment_sites:
+            check_sites(generator, spec.segment_sites)
+        check_clusters(spec.segment_clusters, spec.segment_latents * generator.image_size**2)
 
 
 def _judges(spec: AuditSpec, options: RunOptions, needs: set[str]) -> dict[str, FeatureExtractor]:

@@ -86,6 +86,18 @@ def check_channels(generator: Generator, site: int, channels: Sequence[int]) -> 
         raise InputError(f"channels must be different ones, at least one; got {list(channels)}")
 
 
+def check_sites(generator: Generator, sites: Sequence[int]) -> None:
+    """Check that a generator has some sites.
+
+    Raises:
+        InputError: no such site, none given, or one given twice.
+    """
+    for site in sites:
+        check_channels(generator, site, (0,))
+    if not sites or len(set(sites)) < len(sites):
+        raise InputError(f"sites must be different ones, at least one; got {list(sites)}")
+
+
 @torch.inference_mode()
 def edited_images(generator: Generator, z: Tensor, class_ids: Tensor, edits: Sequence[ChannelEdit]) -> Tensor:
     """Pictures under any number of edits, each at its site; without edits, the generator's own.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cawa_core.applications.editing import check_channels
 from cawa_core.errors import InputError
-from cawa_core.generators.base import Channels, Generator
+from cawa_core.generators.base import Channels, Generator, SiteState
 from cawa_core.masking.engine import class_ids_of
 
 
@@ -40,6 +40,18 @@ def channel_mixed(
             check_channels(generator, site, channels)
     state = generator.run_to(0, z, class_ids_of(input_class, z))
     donor = generator.run_to(0, z, class_ids_of(reference_class, z))
+    return finish_mixed(generator, z, state, donor, reference_class, transplants)
+
+
+def finish_mixed(
+    generator: Generator,
+    z: Tensor,
+    state: SiteState,
+    donor: SiteState,
+    reference_class: int,
+    transplants: Mapping[int, Channels],
+) -> Tensor:
+    """The rest of :func:`channel_mixed` from two states at or before the first transplant, which stay as they are."""
     embedding = generator.class_embedding(class_ids_of(reference_class, z))
     for site in sorted(site for site, channels in transplants.items() if channels):
         state, donor = generator.advance(state, site), generator.advance(donor, site)

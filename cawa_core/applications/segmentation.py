@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,15 +12,16 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional
 
-from cawa_core.applications.editing import check_channels
+from cawa_core.applications.editing import check_sites
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
+from cawa_core.masking.engine import class_ids_of
 from cawa_core.seeds import SHARED_CLASS, random_generator
 
 MOST_DIMENSIONS = 1024
 """Of a pixel; more channels are projected at random on so many dimensions, which keeps distances to a few percent."""
 MOST_FITTED = 10_000
-"""Pixels that clusters are fitted to, drawn at random."""
+"""Pixels that clusters are fitted to, drawn at random, as many of each picture."""
 STARTS = 4
 MOST_CLUSTERS = 255
 Labels = NDArray[np.uint8]
@@ -71,10 +72,7 @@ def pixel_features(
     Raises:
         InputError: a site that the generator does not have, none, or one given twice.
     """
-    if not sites or len(set(sites)) < len(sites):
-        raise InputError(f"sites must be different ones, at least one; got {list(sites)}")
-    for site in sites:
-        check_channels(generator, site, (0,))
+    check_sites(generator, sites)
     total, side = sum(generator.sites[site].channels for site in sites), generator.image_size
     projected = total > MOST_DIMENSIONS
     stacked: list[Tensor] = []
@@ -97,27 +95,93 @@ def pixel_features(
     return torch.cat(stacked, dim=1)
 
 
-def clustered(features: Tensor, clusters: int, seed: int = 0) -> Segmentation:
-    """K-means of all pixels together.
+def segmentations(
+    generator: Generator,
+    z: Tensor,
+    class_id: int,
+    sites: Sequence[int],
+    clusters: Sequence[int],
+    weights: Mapping[int, NDArray[np.float64]] | None = None,
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+) -> dict[int, Segmentation]:
+    """Parts of a class's pictures, for each number of clusters: fitted to all pictures, held a batch at a time.
 
     Args:
-        features: ``[n, d, H, W]``.
-        clusters: K, at least 2.
-        seed: of the pixels that are fitted to, and of the starts.
+        generator: of the pictures.
+        z: latents ``[n, z_dim]``.
+        class_id: of the pictures.
+        sites: see :func:`pixel_features`.
+        clusters: numbers of clusters K, each at least 2.
+        weights: see :func:`pixel_features`.
+        seed: of projections, of the pixels that are fitted to, and of the starts.
+        batch_size: pictures to a pass.
 
     Raises:
-        InputError: K below 2, or above the number of pixels.
+        InputError: a site that is not there, or a number of clusters that there cannot be.
     """
-    n, dimensions, height, width = features.shape
-    pixels = features.permute(0, 2, 3, 1).reshape(-1, dimensions).numpy()
-    most = min(len(pixels), MOST_CLUSTERS)
-    if not 2 <= clusters <= most:
-        raise InputError(f"clusters must be in 2..{most} for {len(pixels)} pixels; got {clusters}")
-    random = random_generator(seed, SHARED_CLASS, clusters, "segmentation")
-    fitted = pixels if len(pixels) <= MOST_FITTED else pixels[random.choice(len(pixels), MOST_FITTED, replace=False)]
-    means = KMeans(clusters, n_init=STARTS, random_state=int(random.integers(2**31))).fit(fitted)
-    found = means.predict(pixels).reshape(n, height, width)
-    border = np.ones((height, width), dtype=bool)
+    check_clusters(clusters, len(z) * generator.image_size**2)
+
+    def batches() -> Iterator[Tensor]:
+        for rows in z.split(batch_size):
+            yield pixel_features(generator, rows, class_ids_of(class_id, rows), sites, weights, seed)
+
+    return clustered(batches, len(z), clusters, seed)
+
+
+def check_clusters(clusters: Sequence[int], pixels: int) -> None:
+    """Check numbers of clusters.
+
+    Raises:
+        InputError: none, one given twice, one below 2, or above the number of pixels.
+    """
+    if not clusters or len(set(clusters)) < len(clusters):
+        raise InputError(f"clusters must be different numbers, at least one; got {list(clusters)}")
+    most = min(pixels, MOST_CLUSTERS)
+    for number in clusters:
+        if not 2 <= number <= most:
+            raise InputError(f"clusters must be in 2..{most} for {pixels} pixels; got {number}")
+
+
+def clustered(
+    batches: Callable[[], Iterable[Tensor]], pictures: int, clusters: Sequence[int], seed: int = 0
+) -> dict[int, Segmentation]:
+    """K-means of the pixels of all pictures together, for each K.
+
+    Args:
+        batches: features ``[n, d, H, W]`` of the pictures by the batch; gone through twice, to fit and to label.
+        pictures: how many there are in all.
+        clusters: numbers of clusters K.
+        seed: of the pixels that are fitted to, and of the starts.
+    """
+    random = random_generator(seed, SHARED_CLASS, 0, "segmentation")
+    each = max(1, MOST_FITTED // pictures)
+    fitted = np.concatenate([_some(rows, each, random) for features in batches() for rows in _pixels(features)])
+    starts = int(random.integers(2**31))
+    means = {number: KMeans(number, n_init=STARTS, random_state=starts).fit(fitted) for number in clusters}
+    found: dict[int, list[Labels]] = {number: [] for number in clusters}
+    for features in batches():
+        pixels, shape = np.concatenate(list(_pixels(features))), (len(features), *features.shape[2:])
+        for number, fit in means.items():
+            found[number].append(fit.predict(pixels).reshape(shape).astype(np.uint8))
+    return {number: _from_the_border(np.concatenate(parts), number) for number, parts in found.items()}
+
+
+def _pixels(features: Tensor) -> Iterator[NDArray[np.float32]]:
+    """Those of each picture of a batch ``[H W, d]``."""
+    for one in features:
+        yield one.flatten(1).T.contiguous().numpy()
+
+
+def _some(pixels: NDArray[np.float32], count: int, random: np.random.Generator) -> NDArray[np.float32]:
+    chosen = random.choice(len(pixels), count, replace=False) if count < len(pixels) else slice(None)
+    return pixels[chosen]
+
+
+def _from_the_border(found: Labels, clusters: int) -> Segmentation:
+    """Labels renamed, from the clusters of which most lies at the pictures' border."""
+    border = np.ones(found.shape[1:], dtype=bool)
     border[1:-1, 1:-1] = False
     sizes = np.bincount(found.ravel(), minlength=clusters)
     at_border = np.bincount(found[:, border].ravel(), minlength=clusters) / np.maximum(sizes, 1)

@@ -287,6 +287,31 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
     return draw(name, f"{title}: lowest, random and highest channels masked, by site", SIZE, paint)
 
 
+def compared_bars(
+    name: str, title: str, rows: Sequence[Mapping[str, Any]], by: str, ways: Mapping[str, str], ylabel: str
+) -> Picture:
+    """Means of two ways side by side with their 95% intervals, a group for each row.
+
+    Args:
+        rows: with a column for each way, and its interval under ``<way>_ci``.
+        by: column that names a row.
+        ways: column => label; the second is the paper's.
+    """
+    colours = dict(zip(ways, ("muted", "blue"), strict=True))
+
+    def paint(axes: Axes) -> None:
+        for shift, (way, label) in enumerate(ways.items()):
+            x = np.arange(len(rows)) + 0.36 * (shift - 0.5)
+            axes.bar(x, [row[way] for row in rows], 0.32, color=light(colours[way]), label=label)
+            ends = np.array([row[f"{way}_ci"] or [row[way]] * 2 for row in rows]).reshape(-1, 2)
+            axes.vlines(x, ends[:, 0], ends[:, 1], color=light("ink"), linewidth=0.9)
+        axes.set_xticks(range(len(rows)), [str(row[by]) for row in rows])
+        axes.set(title=title, ylabel=ylabel)
+        _legend_above(axes, 0.2, "upper center", columns=2)
+
+    return draw(name, f"{title}: {' and '.join(ways.values())}, with 95% intervals", SIZE, paint)
+
+
 def shared_lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> Picture:
     """Channels that all classes share against the size of the top set, summed over sites (Appendix C)."""
     colours = dict(zip(words, ("blue", "muted", "red", "amber", "green"), strict=True))

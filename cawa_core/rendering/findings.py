@@ -57,6 +57,10 @@ def findings(summary: Mapping[str, Any]) -> list[Finding]:
         found += _sharing(summary["sharing"])
     if summary.get("metric_correlation"):
         found += _quality(summary["metric_correlation"])
+    if summary.get("segmentation"):
+        found += _segmentation(summary["segmentation"])
+    if summary.get("hybrids"):
+        found += _hybrids(summary["hybrids"])
     if summary.get("heavy_tails"):
         found += _heavy_tails(summary["heavy_tails"])
     return found
@@ -67,9 +71,11 @@ def signed(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
-def interval_words(interval: list[float] | None) -> str:
+def interval_words(interval: list[float] | None, digits: int = 2) -> str:
     """``[low, high]`` in words."""
-    return "no interval" if interval is None else f"95% interval {signed(interval[0])} to {signed(interval[1])}"
+    if interval is None:
+        return "no interval"
+    return f"95% interval {signed(interval[0], digits)} to {signed(interval[1], digits)}"
 
 
 def _side(interval: list[float] | None, sign: int) -> str:
@@ -84,8 +90,7 @@ def _controls(controls: Mapping[str, Any]) -> list[Finding]:
     if over_random is None:
         return []
     first, second = _side(over_random["ci"], 1), _side(over_lowest["ci"], 1)
-    both = (first, second)
-    verdict = HOLDS if first == second == HOLDS else IN_PART if HOLDS in both else OPEN if OPEN in both else FAILS
+    verdict = _of_all([first, second])
     means = {row["control"]: row["score_change"] for row in controls["rows"] if row["site"] == -1}
     evidence = (
         f"Masking the same share of channels at every site changes the class's score by {signed(means['lowest'])} "
@@ -189,6 +194,44 @@ def _quality(rows: list[dict[str, Any]]) -> list[Finding]:
     evidence = f"Pearson r with total awareness over {n} classes, bootstrap 95%: {', '.join(parts)}."
     claim = "Classes of high total awareness look better and vary less."
     return [Finding(claim, verdict, evidence, "Sec. 5.4, Fig. 10")]
+
+
+def _segmentation(rows: list[dict[str, Any]]) -> list[Finding]:
+    verdicts = [_side(row["gained_ci"], 1) for row in rows]
+    parts = "; ".join(
+        f"K = {row['clusters']}: {row['weighted']:.2f} against {row['plain']:.2f}, difference {signed(row['gained'])} "
+        f"({interval_words(row['gained_ci'])})"
+        for row in rows
+    )
+    evidence = (
+        f"Foreground's intersection over union with Otsu's, mean over classes, with and without awareness. {parts}."
+    )
+    claim = "Weighted by awareness, clusters of pixels find objects better than without."
+    return [Finding(claim, _of_all(verdicts), evidence, "Sec. 5.3, Fig. 8")]
+
+
+def _hybrids(rows: list[dict[str, Any]]) -> list[Finding]:
+    by_measure = {row["measure"]: row for row in rows}
+    chosen = by_measure["harmony"]
+    parts = ", ".join(
+        f"{measure} {row['channel_mixing']:.2f} against {row['style_mixing']:.2f}"
+        for measure, row in by_measure.items()
+        if measure != "harmony"
+    )
+    evidence = (
+        f"Harmony (torn between the classes, near real images) of the best of each kind, {chosen['n_pairs']} pairs: "
+        f"{chosen['channel_mixing']:.3f} by channels, {chosen['style_mixing']:.3f} by style, difference "
+        f"{signed(chosen['gained'], 3)} ({interval_words(chosen['gained_ci'], 3)}); {parts}."
+    )
+    claim = "Channel mixing makes more harmonious hybrids of two classes than style mixing."
+    return [Finding(claim, _side(chosen["gained_ci"], 1), evidence, "Sec. 5.2, Fig. 7")]
+
+
+def _of_all(verdicts: list[str]) -> str:
+    """Of a claim of several parts, of which each must hold."""
+    if set(verdicts) == {HOLDS}:
+        return HOLDS
+    return IN_PART if HOLDS in verdicts else OPEN if OPEN in verdicts else FAILS
 
 
 def _heavy_tails(tails: Mapping[str, Any]) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Pictures side by side."""
+"""Generated pictures and label maps as PNG, alone and side by side."""
 
 from __future__ import annotations
 
@@ -6,24 +6,60 @@ import base64
 import io
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 GAP = 1
 """Pixels between pictures."""
 
 
+COLOURS = (
+    *((38, 44, 56), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)),
+    (204, 121, 167),
+)
+"""Of labels, the background first: Okabe and Ito's, told apart by the colour-blind too; of more, they repeat."""
+
+
+def to_png(image: Tensor) -> bytes:
+    """One image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
+    pixels = ((image + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
+    return _as_png(Image.fromarray(np.moveaxis(pixels, 0, -1).squeeze()))
+
+
+def coloured(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The colour of each label ``[..., 3]``."""
+    colours = np.array(COLOURS, dtype=np.uint8)
+    places = np.where(labels == 0, 0, 1 + (labels.astype(int) - 1) % (len(colours) - 1))
+    return colours[places]
+
+
+def labels_to_png(labels: NDArray[np.uint8]) -> bytes:
+    """A map of labels ``[H, W]`` as PNG whose palette indices are the labels."""
+    picture = Image.fromarray(labels).convert("P")
+    picture.putdata(labels.ravel().tolist())
+    picture.putpalette(coloured(np.arange(256, dtype=np.uint8)).ravel().tolist())
+    return _as_png(picture)
+
+
+def _as_png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def strip(pictures: Sequence[bytes], largest_side: int = 128) -> bytes:
     """PNG pictures in a row, each at most ``largest_side`` pixels, as one PNG."""
-    images = [Image.open(io.BytesIO(content)) for content in pictures]
+    opened = (Image.open(io.BytesIO(content)) for content in pictures)
+    images: list[Image.Image] = [image.convert("RGB") if image.mode == "P" else image for image in opened]
     for image in images:
         image.thumbnail((largest_side, largest_side))
     width, height = images[0].size
     sheet = Image.new(images[0].mode, (len(images) * (width + GAP) - GAP, height))
     for index, image in enumerate(images):
         sheet.paste(image, (index * (width + GAP), 0))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return _as_png(sheet)
 
 
 def data_uri(png: bytes) -> str:

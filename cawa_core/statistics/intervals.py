@@ -28,6 +28,11 @@ class Interval:
     high: float
 
 
+def standard_error(values: Array) -> float:
+    """Of the mean of independent values ``[n]``; NaN of one alone."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
 def bootstrap_pearson(x: Array, y: Array, resamples: int, random: np.random.Generator) -> Interval:
     """95% percentile interval of Pearson r over resampled pairs ``x [n]``, ``y [n]``."""
     rows = random.integers(len(x), size=(resamples, len(x)))

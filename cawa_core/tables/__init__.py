@@ -4,7 +4,7 @@ Only what the manifest names is ever read, and only if it has the recorded diges
 """
 
 from cawa_core.tables.manifest import Manifest
-from cawa_core.tables.parquet import PublishedFile, Rows, publish, publish_groups, to_parquet
+from cawa_core.tables.parquet import PublishedFile, Rows, publish, publish_groups, rows_of, to_parquet
 from cawa_core.tables.receipts import Receipt
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Rows",
     "publish",
     "publish_groups",
+    "rows_of",
     "to_parquet",
 ]

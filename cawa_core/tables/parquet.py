@@ -37,6 +37,11 @@ class PublishedFile:
     sha256: str
 
 
+def rows_of(name: str, records: Sequence[Mapping[str, Any]]) -> Rows:
+    """Columns of a table from one mapping a row; of no rows, empty ones."""
+    return {column: [record[column] for record in records] for column in TABLES[name].columns}
+
+
 def to_arrow(name: str, rows: Rows, schema: pa.Schema | None = None) -> pa.Table:
     """Rows of a table under its fixed schema, or under one with text as codes.
 

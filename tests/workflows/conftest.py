@@ -19,6 +19,12 @@ SMALL = AuditSpec(
     metric_samples=60,
     ms_ssim_samples=10,
     overlap_k=(10,),
+    segment_clusters=(2, 3),
+    segment_latents=4,
+    hybrid_tried_latents=2,
+    hybrid_latents=4,
+    edit_candidates=12,
+    edit_latents=1,
     permutations=50,
     bootstraps=50,
 )

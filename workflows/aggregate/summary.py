@@ -6,9 +6,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cawa_core.plain_data import plain
 from cawa_core.rendering.findings import findings
@@ -16,41 +14,14 @@ from cawa_core.rendering.html_tables import records
 from cawa_core.schemas import ALL_SITES, METRICS
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.specs import AuditSpec
-from cawa_core.statistics.intervals import bootstrap_mean, bootstrap_weights
 from cawa_core.tables import Manifest
+from workflows.aggregate.applications import edit_summary, hybrid_summary, segmentation_summary
+from workflows.aggregate.class_resamples import ClassResamples, mean_of_known
 from workflows.aggregate.heavy_tails import heavy_tails
 from workflows.aggregate.overlap_summary import overlap_summary
 
-Array = NDArray[np.float64]
-
 SIGNIFICANT = 0.05
 COEFFICIENTS = ("pearson_smoothed", "pearson", "spearman")
-
-
-class ClassResamples:
-    """Bootstrap over classes: the same resamples for everything that as many classes have.
-
-    What is compared then is compared over the same classes.
-    """
-
-    def __init__(self, seed: int, resamples: int) -> None:
-        self.seed, self.resamples = seed, resamples
-        self._weights: dict[int, Array] = {}
-
-    def means(self, columns: pd.DataFrame) -> dict[str, Any]:
-        """Mean of each column's known values, and under ``<column>_ci`` its 95% interval; None below two values."""
-        found: dict[str, Any] = {}
-        for name in columns:
-            values = columns[name].dropna().to_numpy(dtype=np.float64)
-            interval = bootstrap_mean(values, self._weights_of(len(values))) if len(values) > 1 else None
-            found |= {str(name): _mean(values), f"{name}_ci": interval and [interval.low, interval.high]}
-        return found
-
-    def _weights_of(self, n: int) -> Array:
-        if n not in self._weights:
-            random = random_generator(self.seed, SHARED_CLASS, 0, f"resample {n}")
-            self._weights[n] = bootstrap_weights(n, self.resamples, random)
-        return self._weights[n]
 
 
 def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dict[str, Any]:
@@ -84,6 +55,9 @@ def _sections(manifest: Manifest, spec: AuditSpec) -> dict[str, Any]:
         "sharing": sharing(manifest.table("shared_channels")),
         "class_metrics": class_metric_summary(manifest.table("class_metrics"), manifest.table("class_metric_floor")),
         "metric_correlation": _records(manifest.table("metric_correlation")),
+        "segmentation": segmentation_summary(manifest, resamples),
+        "hybrids": hybrid_summary(manifest, resamples),
+        "edits": edit_summary(manifest, resamples),
     }
 
 
@@ -99,7 +73,7 @@ def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) ->
     for (target, predictor, site), part in frame.groupby(["target", "predictor", "site"]):
         row = {"target": target, "predictor": predictor, "site": int(site), "n_classes": part.class_id.nunique()}
         row |= resamples.means(part[list(COEFFICIENTS)])
-        row |= {"null_std": _mean(part.null_std), "share_significant": float(part.significant.mean())}
+        row |= {"null_std": mean_of_known(part.null_std), "share_significant": float(part.significant.mean())}
         rows.append(row)
     return rows
 
@@ -157,9 +131,9 @@ def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str
     result: dict[str, Any] = {}
     for metric in METRICS:
         values = metrics.set_index("class_id")[metric].astype(float)
-        floors = {kind: _mean(part[metric]) for kind, part in floor.groupby("comparison")}
+        floors = {kind: mean_of_known(part[metric]) for kind, part in floor.groupby("comparison")}
         result[metric] = {
-            "mean": _mean(values),
+            "mean": mean_of_known(values),
             "min": float(values.min()),
             "min_class": names[values.idxmin()],
             "max": float(values.max()),
@@ -168,12 +142,6 @@ def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str
             "half_fake_against_real": floors.get("fake_real"),
         }
     return result
-
-
-def _mean(values: Any) -> float | None:  # noqa: ANN401
-    finite = np.asarray(values, dtype=np.float64)
-    finite = finite[np.isfinite(finite)]
-    return float(finite.mean()) if len(finite) else None
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]] | None:

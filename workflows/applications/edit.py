@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from cawa_core.applications.editing import ChannelEdit, channel_deviations, check_channels, edited_images
-from cawa_core.applications.suggestions import FACTOR, Suggestion, edit_suggestions
+from cawa_core.applications.suggestions import FACTOR, Suggestion
 from cawa_core.errors import InputError
 from cawa_core.masking.engine import class_ids_of, log_scores
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
@@ -23,7 +23,7 @@ from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import EditSpec
 from workflows.applications.sheets import provenance, require_rows
 from workflows.config import RunOptions
-from workflows.stages.awareness import class_awareness
+from workflows.stages.edits import candidates, suggestions
 from workflows.workbench import Workbench
 
 STRENGTHS = {"multiply": (0.0, 1.0, 2.0, 3.0), "add": (-2.0, -1.0, 0.0, 1.0, 2.0), "set": (-2.0, 0.0, 2.0, 4.0)}
@@ -57,7 +57,7 @@ def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult
     """
     if not edit.classes:
         raise InputError("classes must name at least one class to edit; see `cawa classes`")
-    spec = dataclasses.replace(spec, classes=edit.classes, stages=("gallery",))  # which needs what an edit needs
+    spec = dataclasses.replace(spec, classes=edit.classes, stages=("edits",))
     bench = Workbench.build(spec, options.with_absolute_paths())
     generator, classes = bench.generator, tuple(one for one in bench.spec.classes if isinstance(one, int))
     region = _region(edit.region, generator.image_size) if edit.region else None
@@ -69,9 +69,9 @@ def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult
     if edit.suggest:
         if len(classes) > 1:
             raise InputError(f"classes must be one for --suggest, whose edits are of one class; got {len(classes)}")
-        z = bench.latents(classes[0], edit.latents)
         with bench.arithmetic():
-            found = tuple(edit_suggestions(generator, bench.evaluator, z, classes[0], candidates(bench, edit)))
+            tried = candidates(bench, classes[0], edit.candidates)
+            found = tuple(suggestions(bench, classes[0], tried, edit.latents))
     chosen = [(one.site, (one.channel,)) for one in found[:SHOWN]] or [(edit.site, edit.channels)]
     latents = range(1) if edit.suggest else range(edit.latents)
     require_rows(len(latents), len(chosen) * len(classes), "classes")
@@ -130,23 +130,6 @@ def suggestion_lines(found: Sequence[Suggestion]) -> list[str]:
         f"{one.site:4} {one.channel:8} {one.change:7.4f} {one.locality:9.2f} {one.kept:6.2f}" for one in found[:10]
     ]
     return ["site  channel  change  locality   kept", *lines] if lines else []
-
-
-def candidates(bench: Workbench, edit: EditSpec) -> list[tuple[int, int]]:
-    """(site, channel) of the channels most aware of the class or of the latent code, as many at each site."""
-    class_id, sites = bench.spec.classes[0], bench.generator.sites
-    assert isinstance(class_id, int)
-    found, each = [], max(1, edit.candidates // len(sites))
-    for site in sites:
-        awareness = class_awareness(bench, (class_id,), site.index)
-        ranks = [
-            np.argsort(np.argsort(-np.nan_to_num(values[0], nan=-np.inf), kind="stable"))
-            for values in (awareness.category_awareness, awareness.latent_awareness)
-        ]
-        order = np.argsort(np.minimum(*ranks), kind="stable")
-        reaching = order[~np.isin(order, site.inert_channels)]
-        found += [(site.index, int(channel)) for channel in reaching[:each]]
-    return found
 
 
 def _region(path: str, side: int) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cawa_core.errors import InputError
+from cawa_core.statistics.intervals import standard_error
 from workflows.workbench import Workbench
 
 MOST_ROWS = 60
@@ -33,11 +34,6 @@ def provenance(bench: Workbench) -> dict[str, Any]:
         "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
         "seed": bench.spec.seed,
     }
-
-
-def standard_error(values: NDArray[np.float64]) -> float:
-    """Of the mean of independent values; NaN of one alone."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def mean_and_error(values: NDArray[np.float64]) -> dict[str, float]:

@@ -18,6 +18,8 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 OBJECT_STORE_BYTES = 128 * 2**20
 """Enough for receipts; nothing large travels."""
 MODULE = "workflows.executors.ray_head"
+WITHOUT_WAITING = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0", "RAY_prestart_worker_first_driver": "0"}
+"""Ray's settings for its own process: nobody looks at its dashboard, and it runs no task that a worker should await."""
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -39,7 +41,7 @@ class RayHead:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=threads | os.environ,
+            env=WITHOUT_WAITING | threads | os.environ,
             start_new_session=True,  # Ctrl-C is for the driver, which then stops this in good order
         )
 

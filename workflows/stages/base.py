@@ -21,6 +21,8 @@ class Stage:
         classes_per_shard: classes to a shard unless the user says otherwise.
         passes: expected work for one class (and site) in generator passes.
         process: rows of each table, a pure function of workbench and shard.
+        rows: of its table for one class; of stages that go by site, `cawa plan` counts them itself.
+        pictures: PNG pictures in these rows.
         whole_classes: whether, under a spec, all sites of a class go into one shard: they share work.
     """
 
@@ -29,4 +31,6 @@ class Stage:
     classes_per_shard: int
     passes: Callable[[Workbench, int], float]
     process: Callable[[Workbench, Shard], dict[str, Rows]]
+    rows: Callable[[Workbench], int] = lambda _: 1
+    pictures: Callable[[Workbench], int] = lambda _: 0
     whole_classes: Callable[[AuditSpec], bool] = lambda _: False

@@ -15,7 +15,7 @@ from cawa_core import SCHEMA_VERSION
 from cawa_core.class_metrics.all_metrics import metrics_of_class, protocol
 from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
 from cawa_core.masking.engine import class_ids_of
-from cawa_core.tables import Rows
+from cawa_core.tables import Rows, rows_of
 from workflows.shards import Shard
 from workflows.stages.awareness import class_awareness
 from workflows.stages.base import Stage
@@ -37,9 +37,9 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
         means = [sample.centroid.tolist() for sample in (real, fake)]
         centroids.append({"class_id": class_id, "real_centroid": means[0], "fake_centroid": means[1]})
     return {
-        "class_metrics": _columns(metrics),
-        "class_metric_floor": _columns(floors),
-        "class_centroids": _columns(centroids),
+        "class_metrics": rows_of("class_metrics", metrics),
+        "class_metric_floor": rows_of("class_metric_floor", floors),
+        "class_centroids": rows_of("class_centroids", centroids),
     }
 
 
@@ -151,10 +151,6 @@ def total_awareness(bench: Workbench, class_id: int) -> float:
 def _protocol(bench: Workbench, ms_ssim_samples: int) -> str:
     made = protocol(bench.identity.protocols, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
     return f"{made}; {bench.arithmetic_name}"
-
-
-def _columns(rows: list[dict[str, Any]]) -> Rows:
-    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from cawa_core.masking.engine import SiteMasks, log_scores, run_masked
-from cawa_core.tables import Rows
+from cawa_core.rendering.grids import to_png
+from cawa_core.tables import Rows, rows_of
 from workflows.shards import Shard
 from workflows.stages.base import Stage
 from workflows.stages.masking import site_controls
@@ -32,7 +30,7 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
         for kind in ("lowest", "random", "highest"):
             masks = {site: masks[kind][0] for site, masks in controls.items()}
             rows += _picture_rows(bench, class_id, kind, z[:MASKED_PICTURES], masks)
-    return {"gallery": {name: [row[name] for row in rows] for name in rows[0]}}
+    return {"gallery": rows_of("gallery", rows)}
 
 
 def _picture_rows(bench: Workbench, class_id: int, kind: str, z: Tensor, masks: SiteMasks) -> list[dict[str, Any]]:
@@ -44,17 +42,16 @@ def _picture_rows(bench: Workbench, class_id: int, kind: str, z: Tensor, masks: 
     ]
 
 
-def to_png(image: Tensor) -> bytes:
-    """One image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
-    pixels = ((image + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(np.moveaxis(pixels, 0, -1).squeeze()).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
     """One pass a picture."""
     return PICTURES + 3.0 * MASKED_PICTURES
 
 
-GALLERY = Stage("gallery", by_site=False, classes_per_shard=25, passes=passes, process=process)
+def pictures(bench: Workbench) -> int:  # noqa: ARG001
+    """Rows of a class, one each."""
+    return PICTURES + 3 * MASKED_PICTURES
+
+
+GALLERY = Stage(
+    "gallery", by_site=False, classes_per_shard=25, passes=passes, process=process, rows=pictures, pictures=pictures
+)

@@ -8,9 +8,11 @@ from torch.nn import functional
 from cawa_core.applications import segmentation
 from cawa_core.applications.segmentation import (
     bright_foreground,
+    check_clusters,
     clustered,
     intersection_over_union,
     pixel_features,
+    segmentations,
 )
 from cawa_core.errors import InputError
 
@@ -61,18 +63,42 @@ def test_regions_are_found_and_the_border_comes_first():
     vectors = np.array([[1.0, 0, 0], [0, 2.0, 1]])
     noise = np.random.default_rng(0).normal(scale=0.05, size=(3, 12, 12, 3))
     features = torch.tensor((vectors[truth] + noise).transpose(0, 3, 1, 2), dtype=torch.float32)
-    found = clustered(features, 2)
-    assert np.array_equal(found.labels, truth)
-    assert np.array_equal(found.foreground, truth == 1)
-    three = clustered(features, 3)
-    assert np.array_equal(three.labels, clustered(features, 3).labels)
-    assert set(np.unique(three.labels)) == {0, 1, 2}
+    found = clustered(lambda: features.split(2), 3, [2, 3])
+    assert np.array_equal(found[2].labels, truth)
+    assert np.array_equal(found[2].foreground, truth == 1)
+    assert np.array_equal(found[3].labels, clustered(lambda: [features], 3, [3])[3].labels)
+    assert set(np.unique(found[3].labels)) == {0, 1, 2}
+
+
+def test_fitted_to_as_many_pixels_of_each_picture(monkeypatch):
+    """Of a picture that alone holds a value, enough is drawn to give it a cluster."""
+    features = torch.zeros(4, 1, 10, 10)
+    features[3] = 5 + torch.rand(1, 10, 10)
+    monkeypatch.setattr(segmentation, "MOST_FITTED", 8)
+    found = clustered(lambda: features.split(1), 4, [2])[2]
+    assert np.array_equal(found.labels == found.labels[3, 0, 0], np.arange(4)[:, None, None] == np.full((10, 10), 3))
+
+
+def test_a_class_is_its_batches(generator):
+    """Batches change nothing; both numbers of clusters come from the same features as by hand."""
+    z = generator.sample_latents(0, 1, range(3))
+    found = segmentations(generator, z, 1, [2, 3], [2, 4], batch_size=2)
+    again = segmentations(generator, z, 1, [3, 2], [4], batch_size=3)
+    assert np.array_equal(found[4].labels, again[4].labels)
+    features = pixel_features(generator, z, torch.ones(3, dtype=torch.int64), [2, 3])
+    assert np.array_equal(found[2].labels, clustered(lambda: [features], 3, [2])[2].labels)
 
 
 @pytest.mark.parametrize("clusters", [1, 33, 256])
 def test_clusters_that_there_cannot_be(clusters):
     with pytest.raises(InputError, match=rf"clusters must be in 2\.\.32 for 32 pixels; got {clusters}"):
-        clustered(torch.zeros(2, 3, 4, 4), clusters)
+        check_clusters([2, clusters], 32)
+
+
+@pytest.mark.parametrize("clusters", [[], [3, 3]])
+def test_clusters_that_are_none_or_given_twice(clusters):
+    with pytest.raises(InputError, match="clusters must be different numbers, at least one"):
+        check_clusters(clusters, 32)
 
 
 @pytest.mark.parametrize("sites", [[], [1, 1], [0, 6]])

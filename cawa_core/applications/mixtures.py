@@ -1,0 +1,189 @@
+"""Which way of mixing two classes is harmonious: what the networks see in its pictures (paper, section 5.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cawa_core.applications.hybridisation import channel_mixed, finish_mixed, style_mixed
+from cawa_core.class_metrics.realism import RealManifold
+from cawa_core.evaluators.base import Evaluator, FeatureExtractor
+from cawa_core.generators.base import Channels, Generator
+from cawa_core.masking.engine import class_ids_of
+
+FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
+"""Of a site's channels, tried where their number is not given."""
+Array = NDArray[np.float64]
+Pair = tuple[int, int]
+"""Input class and reference class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """One way to mix: channels transplanted at each site, or, without any, another class from a site on.
+
+    Attributes:
+        first_site: the first site with transplants, or the first that is under the reference class.
+        transplants: site => channels that come from the reference class.
+    """
+
+    first_site: int
+    transplants: Mapping[int, Channels] = dataclasses.field(default_factory=dict)
+
+    def images(self, generator: Generator, z: Tensor, pair: Pair) -> Tensor:
+        """Pictures ``[n, C, H, W]`` in [-1, 1] of latents ``[n, z_dim]``."""
+        if self.transplants:
+            return channel_mixed(generator, z, *pair, self.transplants)
+        return style_mixed(generator, z, *pair, self.first_site)
+
+
+@torch.inference_mode()
+def pictures_of_each(
+    generator: Generator, z: Tensor, pair: Pair, mixtures: Sequence[Mixture]
+) -> Iterator[tuple[int, Tensor]]:
+    """Pictures of many mixtures of the same latents; what comes before their first sites is computed once.
+
+    Args:
+        generator: of the pictures.
+        z: latents ``[n, z_dim]``.
+        pair: the classes.
+        mixtures: in any order.
+
+    Returns:
+        The index of each mixture and its images ``[n, C, H, W]``, by first site.
+    """
+    state, donor = (generator.run_to(0, z, class_ids_of(class_id, z)) for class_id in pair)
+    embedding = generator.class_embedding(class_ids_of(pair[1], z))
+    for site in range(len(generator.sites)):
+        here = [(place, one) for place, one in enumerate(mixtures) if _branches_at(one) == site]
+        if here:
+            state, donor = generator.advance(state, site), generator.advance(donor, site)
+        for place, one in here:
+            if one.transplants:
+                yield place, finish_mixed(generator, z, state, donor, pair[1], one.transplants)
+            else:
+                yield place, generator.run_from(site, generator.reconditioned(state, z, embedding))
+
+
+def _branches_at(mixture: Mixture) -> int:
+    """The last site at which it still is the input class."""
+    return mixture.first_site if mixture.transplants else mixture.first_site - 1
+
+
+def style_mixtures(generator: Generator, sites: Sequence[int] = ()) -> list[Mixture]:
+    """From each site on but the first, from which on it is the other class; of given sites, from after the first."""
+    if sites:
+        return [Mixture(min(sites) + 1)]
+    return [Mixture(site) for site in range(1, len(generator.sites))]
+
+
+def channel_mixtures(
+    generator: Generator,
+    order_of: Callable[[int], NDArray[np.int64]],
+    sites: Sequence[int] = (),
+    numbers: Sequence[int] = (),
+) -> list[Mixture]:
+    """The channels that the reference class is most aware of: at each site alone, or at all given ones together.
+
+    Args:
+        generator: whose sites there are.
+        order_of: site => its channels that reach the image, in ascending category awareness of the reference class.
+        sites: together; each alone where none are given.
+        numbers: of channels at a site, at most what the smallest has; else the shares ``FRACTIONS``.
+    """
+    found = []
+    for chosen in [tuple(sites)] if sites else [(site.index,) for site in generator.sites]:
+        orders = {site: order_of(site) for site in chosen}
+        fewest = min(map(len, orders.values()))
+        for number in numbers or sorted({max(1, round(fraction * fewest)) for fraction in FRACTIONS}):
+            transplants = {site: tuple(order[-number:].tolist()) for site, order in orders.items()}
+            found.append(Mixture(min(chosen), transplants))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureScores:
+    """What the networks see in pictures between two classes, ``[n]`` each.
+
+    Attributes:
+        input_probability, reference_probability: of the two classes.
+        realism: see :class:`RealManifold`, of the real images of both classes together; None without real images.
+    """
+
+    input_probability: Array
+    reference_probability: Array
+    realism: Array | None
+
+    @property
+    def balance(self) -> Array:
+        """4 p q of the two probabilities: 1 where the classifier is torn between the classes, 0 where it sees one."""
+        return 4 * self.input_probability * self.reference_probability
+
+    @property
+    def harmony(self) -> Array:
+        """Balance times realism, or balance alone without real images: what mixtures are chosen by."""
+        return self.balance if self.realism is None else self.balance * self.realism
+
+    def measures(self) -> dict[str, Array]:
+        """All that is known, by name."""
+        known = {
+            "input_probability": self.input_probability,
+            "reference_probability": self.reference_probability,
+            "balance": self.balance,
+            "harmony": self.harmony,
+        }
+        return known if self.realism is None else known | {"realism": self.realism}
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureJudge:
+    """Scores mixtures of one pair of classes.
+
+    Attributes:
+        generator: makes the pictures.
+        evaluator: gives the probabilities.
+        pair: the classes.
+        features: network of the realism; None without real images.
+        reals: manifold of both classes' real images in these features; None without real images.
+        batch_size: pictures to a pass.
+    """
+
+    generator: Generator
+    evaluator: Evaluator
+    pair: Pair
+    features: FeatureExtractor | None = None
+    reals: RealManifold | None = None
+    batch_size: int = 16
+
+    @torch.inference_mode()
+    def scores(self, images: Tensor) -> MixtureScores:
+        """Of pictures ``[n, C, H, W]``."""
+        return self._joined(images.split(self.batch_size))
+
+    @torch.inference_mode()
+    def scores_of(self, mixture: Mixture, z: Tensor) -> MixtureScores:
+        """Of a mixture of latents ``[n, z_dim]``."""
+        return self._joined(mixture.images(self.generator, rows, self.pair) for rows in z.split(self.batch_size))
+
+    def best(self, mixtures: Sequence[Mixture], z: Tensor) -> Mixture:
+        """The first of the largest mean harmony over latents ``[n, z_dim]``; none may be a class alone."""
+        harmony = np.zeros(len(mixtures))
+        for rows in z.split(self.batch_size):
+            for place, images in pictures_of_each(self.generator, rows, self.pair, mixtures):
+                harmony[place] += self.scores(images).harmony.sum()
+        return mixtures[int(np.argmax(harmony))]
+
+    def _joined(self, batches: Iterable[Tensor]) -> MixtureScores:
+        probabilities, realism = [], []
+        for images in batches:
+            logs = self.evaluator.log_probabilities(images)[:, list(self.pair)]
+            probabilities.append(logs.double().exp().cpu().numpy())
+            if self.features is not None and self.reals is not None:
+                realism.append(self.reals.realism(self.features.features(images).float().cpu()).numpy())
+        both = np.concatenate(probabilities)
+        return MixtureScores(both[:, 0], both[:, 1], np.concatenate(realism) if realism else None)

@@ -1,0 +1,98 @@
+"""Scores of mixtures against the networks by hand; the best of some; what is tried."""
+
+import numpy as np
+import pytest
+import torch
+
+from cawa_core.applications.hybridisation import channel_mixed, style_mixed
+from cawa_core.applications.mixtures import (
+    Mixture,
+    MixtureJudge,
+    MixtureScores,
+    channel_mixtures,
+    pictures_of_each,
+    style_mixtures,
+)
+from cawa_core.class_metrics.realism import RealManifold
+
+PAIR = (1, 2)
+
+
+@pytest.fixture
+def z(tiny_generator):
+    return tiny_generator.sample_latents(0, 1, range(5))
+
+
+def judge_of(generator, evaluator, **fields):
+    return MixtureJudge(generator, evaluator, PAIR, batch_size=2, **fields)
+
+
+def test_a_mixture_is_channels_or_else_style(tiny_generator, z):
+    transplants = {1: (0, 3), 4: (2,)}
+    channels = Mixture(1, transplants).images(tiny_generator, z, PAIR)
+    assert torch.equal(channels, channel_mixed(tiny_generator, z, *PAIR, transplants))
+    assert torch.equal(Mixture(3).images(tiny_generator, z, PAIR), style_mixed(tiny_generator, z, *PAIR, 3))
+
+
+def test_many_at_once_are_each_alone(generator):
+    """Also where transplants at a later site follow, and whatever the order."""
+    z = generator.sample_latents(0, 1, range(3))
+    last = len(generator.sites) - 1
+    mixtures = [
+        Mixture(last, {last: (0, 1)}),
+        Mixture(last),
+        Mixture(1, {1: (2,), last: (0,)}),
+        *style_mixtures(generator),
+    ]
+    found = dict(pictures_of_each(generator, z, PAIR, mixtures))
+    assert set(found) == set(range(len(mixtures)))
+    for place, one in enumerate(mixtures):
+        assert torch.equal(found[place], one.images(generator, z, PAIR))
+
+
+def test_probabilities_are_the_evaluator_s(tiny_generator, tiny_evaluator, z):
+    found = judge_of(tiny_generator, tiny_evaluator).scores_of(Mixture(3), z)
+    with torch.inference_mode():
+        seen = tiny_evaluator.log_probabilities(style_mixed(tiny_generator, z, *PAIR, 3)).exp().numpy()
+    np.testing.assert_allclose(found.input_probability, seen[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(found.reference_probability, seen[:, 2], rtol=1e-5)
+    assert found.realism is None
+    np.testing.assert_array_equal(found.harmony, found.balance)
+    assert set(found.measures()) == {"input_probability", "reference_probability", "balance", "harmony"}
+
+
+def test_realism_is_that_of_the_manifold(tiny_generator, tiny_evaluator, z):
+    with torch.inference_mode():
+        seen = tiny_evaluator.features(tiny_generator(z, torch.ones(5, dtype=torch.int64)))
+        near = tiny_evaluator.features(style_mixed(tiny_generator, z, *PAIR, 2))
+    reals = RealManifold.of(seen, 2)
+    found = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, reals=reals).scores_of(Mixture(2), z)
+    np.testing.assert_allclose(found.realism, reals.realism(near).numpy(), rtol=1e-4)
+    np.testing.assert_array_equal(found.harmony, found.balance * found.realism)
+
+
+def test_balance_is_one_where_both_are_a_half():
+    found = MixtureScores(np.array([0.5, 1.0, 0.25]), np.array([0.5, 0.0, 0.25]), None)
+    np.testing.assert_allclose(found.balance, [1, 0, 0.25])
+
+
+def test_the_best_has_the_largest_mean_harmony(tiny_generator, tiny_evaluator, z):
+    judge, tried = judge_of(tiny_generator, tiny_evaluator), style_mixtures(tiny_generator)
+    means = [judge.scores_of(one, z).harmony.mean() for one in tried]
+    assert judge.best(tried, z) is tried[int(np.argmax(means))]
+    assert len(set(means)) > 1
+
+
+def test_each_site_and_share_is_tried_or_what_is_given(tiny_generator):
+    orders = {site.index: np.arange(site.channels) for site in tiny_generator.sites}
+    every = channel_mixtures(tiny_generator, orders.__getitem__)
+    assert [one.first_site for one in every] == sorted(one.first_site for one in every)
+    assert {one.first_site for one in every} == set(orders)
+    for one in every:
+        ((site, channels),) = one.transplants.items()
+        assert channels == tuple(range(len(orders[site]) - len(channels), len(orders[site])))
+    (together,) = channel_mixtures(tiny_generator, orders.__getitem__, (4, 1), (2,))
+    assert (together.first_site, set(together.transplants)) == (1, {1, 4})
+    assert all(len(channels) == 2 for channels in together.transplants.values())
+    assert [one.first_site for one in style_mixtures(tiny_generator)] == list(range(1, len(orders)))
+    assert style_mixtures(tiny_generator, (4, 1)) == [Mixture(2)]

@@ -1,0 +1,105 @@
+"""Which channels make good edits of a class: they change its pictures, in one place, and leave it that class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cawa_core.applications.editing import ChannelEdit, edited_images
+from cawa_core.applications.suggestions import FACTOR, Suggestion, edit_suggestions
+from cawa_core.masking.engine import class_ids_of
+from cawa_core.rendering.grids import to_png
+from cawa_core.tables import Rows, rows_of
+from workflows.shards import Shard
+from workflows.stages.awareness import class_awareness
+from workflows.stages.base import Stage
+from workflows.workbench import Workbench
+
+KEPT = 10
+"""Edits of a class that are kept, the best ones."""
+PICTURED = 3
+"""How many of them with pictures."""
+FACTORS = (0.0, 1.0, 2.0, 3.0)
+"""What a channel is multiplied by in these."""
+
+
+def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
+    """Rows of the ``edits`` table."""
+    rows: list[dict[str, Any]] = []
+    for class_id in shard.class_ids:
+        tried = candidates(bench, class_id, bench.spec.edit_candidates)
+        for rank, one in enumerate(suggestions(bench, class_id, tried, bench.spec.edit_latents)[:KEPT]):
+            rows.append(
+                {
+                    "class_id": class_id,
+                    "rank": rank,
+                    "site": one.site,
+                    "channel": one.channel,
+                    "factor": FACTOR,
+                    "change": one.change,
+                    "locality": one.locality,
+                    "kept": one.kept,
+                    "merit": one.merit,
+                    "n_candidates": len(tried),
+                    "n_samples": bench.spec.edit_latents,
+                    "pngs": [to_png(image) for image in _pictures(bench, class_id, one)] if rank < PICTURED else None,
+                    "protocol": bench.score_protocol,
+                }
+            )
+    return {"edits": rows_of("edits", rows)}
+
+
+def suggestions(bench: Workbench, class_id: int, tried: list[tuple[int, int]], latents: int) -> list[Suggestion]:
+    """Channels of a class, the best edits first."""
+    return edit_suggestions(bench.generator, bench.evaluator, bench.latents(class_id, latents), class_id, tried)
+
+
+def candidates(bench: Workbench, class_id: int, count: int) -> list[tuple[int, int]]:
+    """(site, channel) of about so many channels most aware of the class or of the latent code, as many at each site."""
+    sites = bench.generator.sites
+    found, each = [], max(1, count // len(sites))
+    for site in sites:
+        awareness = class_awareness(bench, (class_id,), site.index)
+        ranks = [
+            np.argsort(np.argsort(-np.nan_to_num(values[0], nan=-np.inf), kind="stable"))
+            for values in (awareness.category_awareness, awareness.latent_awareness)
+        ]
+        order = np.argsort(np.minimum(*ranks), kind="stable")
+        reaching = order[~np.isin(order, site.inert_channels)]
+        found += [(site.index, int(channel)) for channel in reaching[:each]]
+    return found
+
+
+def _pictures(bench: Workbench, class_id: int, one: Suggestion) -> Tensor:
+    """The first latent of a class under an edit of rising strength."""
+    z = bench.latents(class_id, 1)
+    edits = [ChannelEdit(one.site, (one.channel,), "multiply", factor) for factor in FACTORS]
+    return torch.cat([edited_images(bench.generator, z, class_ids_of(class_id, z), [edit]) for edit in edits])
+
+
+def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
+    """A part of a pass for each channel tried, shorter for later sites."""
+    return 0.6 * bench.spec.edit_candidates * bench.spec.edit_latents
+
+
+def rows(bench: Workbench) -> int:
+    """The best of those tried."""
+    tried = sum(
+        min(max(1, bench.spec.edit_candidates // len(bench.generator.sites)), site.channels - len(site.inert_channels))
+        for site in bench.generator.sites
+    )
+    return min(KEPT, tried)
+
+
+EDITS = Stage(
+    "edits",
+    by_site=False,
+    classes_per_shard=5,
+    passes=passes,
+    process=process,
+    rows=rows,
+    pictures=lambda bench: min(PICTURED, rows(bench)) * len(FACTORS),
+)

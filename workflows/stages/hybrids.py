@@ -1,0 +1,173 @@
+"""Pictures between each class and some others, mixed in the best way of each kind (paper, Fig. 7)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cawa_core.applications.mixtures import (
+    FRACTIONS,
+    Mixture,
+    MixtureJudge,
+    MixtureScores,
+    Pair,
+    channel_mixtures,
+    style_mixtures,
+)
+from cawa_core.class_metrics.realism import RealManifold
+from cawa_core.rendering.grids import to_png
+from cawa_core.seeds import random_generator
+from cawa_core.statistics.intervals import standard_error
+from cawa_core.tables import Rows, rows_of
+from workflows.shards import Shard
+from workflows.stages.base import Stage
+from workflows.stages.class_metrics import real_images
+from workflows.stages.masking import site_order
+from workflows.workbench import Workbench
+
+PICTURES = 4
+"""Latents whose pictures are kept."""
+KINDS = ("input", "reference", "style_mixing", "channel_mixing")
+MEASURES = ("input_probability", "reference_probability", "balance", "realism", "harmony")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Among which mixtures the best are looked for, and on how many latents.
+
+    Attributes:
+        tried, scored: latents that choose, and others that score what was chosen.
+        sites, numbers: see :func:`channel_mixtures`.
+    """
+
+    tried: int
+    scored: int
+    sites: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Hybrid:
+    """One pair of classes: by kind, mixture, pictures of the first latents ``[n, C, H, W]``, and scores of both.
+
+    Attributes:
+        pair: the classes.
+        mixtures: the classes themselves, and the best mixture of each kind.
+        images: of the first latents.
+        shown: scores of these images.
+        scored: scores on the latents that did not choose.
+    """
+
+    pair: Pair
+    mixtures: Mapping[str, Mixture]
+    images: Mapping[str, Tensor]
+    shown: Mapping[str, MixtureScores]
+    scored: Mapping[str, MixtureScores]
+
+
+def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
+    """Rows of the ``hybrids`` table; none where the audit has one class."""
+    choice = Choice(bench.spec.hybrid_tried_latents, bench.spec.hybrid_latents)
+    rows: list[dict[str, Any]] = []
+    for class_id in shard.class_ids:
+        for partner in partners(bench, class_id):
+            rows += _rows(bench, hybrid(bench, (class_id, partner), choice, PICTURES), choice)
+    return {"hybrids": rows_of("hybrids", rows)}
+
+
+def partners(bench: Workbench, class_id: int) -> list[int]:
+    """Other classes of the audit, drawn at random."""
+    others = [one for one in bench.spec.classes if one != class_id]
+    count = min(bench.spec.hybrid_partners, len(others))
+    drawn = random_generator(bench.spec.seed, class_id, 0, "hybrid").choice(len(others), count, replace=False)
+    return sorted(int(others[place]) for place in drawn) if count else []
+
+
+@torch.inference_mode()
+def hybrid(bench: Workbench, pair: Pair, choice: Choice, pictures: int) -> Hybrid:
+    """The best mixtures of a pair."""
+    judge, generator = _judge(bench, pair), bench.generator
+    z = bench.latents(pair[0], choice.tried + choice.scored)
+    tried, scored = z[: choice.tried], z[choice.tried :]
+    by_awareness = channel_mixtures(
+        generator, lambda site: site_order(bench, pair[1], site), choice.sites, choice.numbers
+    )
+    mixtures = {
+        "input": Mixture(len(generator.sites)),
+        "reference": Mixture(0),
+        "style_mixing": judge.best(style_mixtures(generator, choice.sites), tried),
+        "channel_mixing": judge.best(by_awareness, tried),
+    }
+    images = {kind: one.images(generator, z[:pictures], pair) for kind, one in mixtures.items()}
+    shown = {kind: judge.scores(some) for kind, some in images.items()}
+    return Hybrid(pair, mixtures, images, shown, {kind: judge.scores_of(one, scored) for kind, one in mixtures.items()})
+
+
+def _judge(bench: Workbench, pair: Pair) -> MixtureJudge:
+    own = MixtureJudge(bench.generator, bench.evaluator, pair, batch_size=bench.batch_size)
+    if bench.reals is None:
+        return own
+    features = torch.cat([real_images(bench, class_id)[0]["manifold_features"] for class_id in pair])
+    reals = RealManifold.of(features, bench.spec.neighbours)
+    return dataclasses.replace(own, features=bench.judges["manifold_features"], reals=reals)
+
+
+def _rows(bench: Workbench, one: Hybrid, choice: Choice) -> list[dict[str, Any]]:
+    return [
+        {
+            "class_id": one.pair[0],
+            "reference_id": one.pair[1],
+            "kind": kind,
+            "first_site": mixture.first_site,
+            "sites": sorted(mixture.transplants),
+            "k": max(map(len, mixture.transplants.values()), default=0),
+            **_means(one.scored[kind]),
+            "n_tried": choice.tried,
+            "n_samples": choice.scored,
+            "pngs": [to_png(image) for image in one.images[kind]],
+            "protocol": bench.score_protocol,
+        }
+        for kind, mixture in one.mixtures.items()
+    ]
+
+
+def _means(scores: MixtureScores) -> dict[str, float | None]:
+    """Means and standard errors over latents; None of what is not known."""
+    known, found = scores.measures(), dict[str, float | None]()
+    for name in MEASURES:
+        values = known.get(name)
+        found[name] = None if values is None else float(np.mean(values))
+        found[f"{name}_stderr"] = None if values is None else standard_error(values)
+    return found
+
+
+def mixtures_tried(bench: Workbench) -> int:
+    """How many ways to mix are tried for a pair, about."""
+    return len(bench.generator.sites) * (len(FRACTIONS) + 1)
+
+
+def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
+    """Half a pass for each picture that is tried, and up to two for each that is scored."""
+    each = 0.5 * mixtures_tried(bench) * bench.spec.hybrid_tried_latents + 1.5 * len(KINDS) * bench.spec.hybrid_latents
+    return each * bench.spec.hybrid_partners
+
+
+def rows(bench: Workbench) -> int:
+    """One a kind and partner."""
+    return len(KINDS) * min(bench.spec.hybrid_partners, len(bench.spec.classes) - 1)
+
+
+HYBRIDS = Stage(
+    "hybrids",
+    by_site=False,
+    classes_per_shard=1,
+    passes=passes,
+    process=process,
+    rows=rows,
+    pictures=lambda bench: rows(bench) * PICTURES,
+)

@@ -1,0 +1,127 @@
+"""Pixels of generated pictures clustered by what channels do there, with and without awareness (paper, Fig. 8)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cawa_core.applications.segmentation import (
+    Segmentation,
+    bright_foreground,
+    intersection_over_union,
+    segmentations,
+)
+from cawa_core.masking.engine import class_ids_of
+from cawa_core.rendering.grids import labels_to_png, to_png
+from cawa_core.tables import Rows, rows_of
+from workflows.shards import Shard
+from workflows.stages.awareness import class_awareness
+from workflows.stages.base import Stage
+from workflows.workbench import Workbench
+
+ON_BLACK = ("fashion-biggan",)
+"""Generators of bright objects on black, where Otsu's threshold gives a mask to compare with."""
+PICTURES = 4
+"""Latents whose picture and label maps are kept."""
+Key = tuple[bool, int]
+"""Whether channels are weighted by awareness, and the number of clusters."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentedClass:
+    """Some pictures of a class and their parts.
+
+    Attributes:
+        class_id: which.
+        images: ``[n, C, H, W]`` in [-1, 1].
+        found: label maps without and with weights, for each number of clusters.
+        overlap: foreground IoU with Otsu's ``[n]``; empty where there is no such mask.
+    """
+
+    class_id: int
+    images: Tensor
+    found: Mapping[Key, Segmentation]
+    overlap: Mapping[Key, NDArray[np.float64]]
+
+
+def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
+    """Rows of the ``segmentation`` table."""
+    sites = sites_of(bench, bench.spec.segment_sites)
+    rows: list[dict[str, Any]] = []
+    for class_id in shard.class_ids:
+        rows += _rows(segmented(bench, class_id, sites, bench.spec.segment_clusters, bench.spec.segment_latents), sites)
+    return {"segmentation": rows_of("segmentation", rows)}
+
+
+def sites_of(bench: Workbench, given: tuple[int, ...]) -> tuple[int, ...]:
+    """Those given, else the last half, as in the paper's Fig. 8."""
+    n_sites = len(bench.generator.sites)
+    return given or tuple(range(n_sites // 2, n_sites))
+
+
+def segmented(
+    bench: Workbench, class_id: int, sites: Sequence[int], clusters: Sequence[int], latents: int
+) -> SegmentedClass:
+    """Both ways, for each number of clusters, on the first latents of a class."""
+    generator, z = bench.generator, bench.latents(class_id, latents)
+    with torch.inference_mode():
+        batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)]
+    images = torch.cat(batches)
+    aware = {site: np.nan_to_num(class_awareness(bench, (class_id,), site).category_awareness[0]) for site in sites}
+    found: dict[Key, Segmentation] = {}
+    for weighted in (False, True):
+        weights = aware if weighted else None
+        made = segmentations(
+            generator, z, class_id, sites, clusters, weights, seed=bench.spec.seed, batch_size=bench.batch_size
+        )
+        found |= {(weighted, number): one for number, one in made.items()}
+    overlap = {}
+    if generator.name in ON_BLACK:
+        mask = bright_foreground(images)
+        overlap = {key: intersection_over_union(one.foreground, mask) for key, one in found.items()}
+    return SegmentedClass(class_id, images, found, overlap)
+
+
+def _rows(one: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "class_id": one.class_id,
+            "clusters": clusters,
+            "weighted": weighted,
+            "index": index,
+            "iou": one.overlap[weighted, clusters][index] if one.overlap else None,
+            "n_background": segmentation.n_background,
+            "sites": list(sites),
+            "n_fitted": len(one.images),
+            "png": to_png(one.images[index]) if index < PICTURES else None,
+            "labels_png": labels_to_png(labels) if index < PICTURES else None,
+        }
+        for (weighted, clusters), segmentation in one.found.items()
+        for index, labels in enumerate(segmentation.labels)
+    ]
+
+
+def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
+    """The pictures, and their channels twice with and twice without weights; clusters take about as long."""
+    return 10.0 * bench.spec.segment_latents
+
+
+def rows(bench: Workbench) -> int:
+    """One a latent, number of clusters and way."""
+    return 2 * len(bench.spec.segment_clusters) * bench.spec.segment_latents
+
+
+def pictures(bench: Workbench) -> int:
+    """Picture and label map in the first few rows of each number of clusters and way."""
+    return 2 * 2 * len(bench.spec.segment_clusters) * min(PICTURES, bench.spec.segment_latents)
+
+
+SEGMENTATION = Stage(
+    "segmentation", by_site=False, classes_per_shard=1, passes=passes, process=process, rows=rows, pictures=pictures
+)
