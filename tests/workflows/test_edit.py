@@ -38,10 +38,12 @@ def test_adding_is_in_deviations(tmp_path):
 def test_the_page_shows_code_that_runs():
     page = (Path(__file__).parents[2] / "docs/applications.md").read_text()
     names: dict[str, object] = {}
-    exec(page.split("```python\n")[1].split("```")[0], names)
+    for block in page.split("```python\n")[1:]:
+        exec(block.split("```")[0], names)
     generator, pictures = names["generator"], names["pictures"]
     assert pictures.shape == (4, 1, 28, 28)
     assert not torch.equal(pictures, generator(names["z"], names["bags"]))
+    assert 0 < names["parts"].foreground.mean() < 1
 
 
 def test_suggestions_come_with_a_sheet(tmp_path):

@@ -154,7 +154,7 @@ def mixtures_tried(bench: Workbench) -> int:
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
     """Half a pass for each picture that is tried, and up to two for each that is scored."""
     each = 0.5 * mixtures_tried(bench) * bench.spec.hybrid_tried_latents + 1.5 * len(KINDS) * bench.spec.hybrid_latents
-    return each * bench.spec.hybrid_partners
+    return each * rows(bench) / len(KINDS)
 
 
 def rows(bench: Workbench) -> int:

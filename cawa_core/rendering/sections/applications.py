@@ -35,7 +35,7 @@ def edits(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
             _strip(
                 row["pngs"],
                 f"{names[class_id]}, channel {row['channel']} at site {row['site']} times 0, 1, 2 and 3",
-                f"site {row['site']}, channel {row['channel']}; stays the class: {row['kept']:.2f}",
+                f"site {row['site']}, channel {row['channel']}: {row['kept']:.2f}",
             )
             for row in own
         )
@@ -54,9 +54,10 @@ def edits(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     lead = (
         "One channel of one site times 0, 1 (the picture as it is), 2 and 3: the three best edits of each class by how "
         "much they change its pictures, how locally, and how far these stay pictures of the class. Chosen among the "
-        "channels most aware of the class or of the latent code; more of them, or for other pictures, by cawa edit."
+        "channels most aware of the class or of the latent code; cawa edit shows them on other pictures. Below each "
+        "strip: where, and the share of the class's probability that times 3 keeps."
     )
-    headings = ("best edit", "second", "third")
+    headings = ("best", "second", "third")
     found = (table_of("The best edits of each class", columns, named),)
     return Section("edits", "Edits of one channel", lead, (), found, headings, tuple(rows))
 

@@ -1,0 +1,158 @@
+"""Segmentation, hybrids and edits as stages: their tables against the commands and the pictures."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cawa_core.applications.segmentation import bright_foreground, intersection_over_union
+from cawa_core.masking.engine import class_ids_of
+from cawa_core.tables import Manifest
+from tests.workflows.conftest import SMALL, small_audit
+from workflows.applications.hybridise import run_hybridise
+from workflows.applications.options import HybridSpec, SegmentSpec, merged_application
+from workflows.applications.segment import run_segment
+from workflows.config import RunOptions
+from workflows.stages.edits import candidates, suggestions
+from workflows.stages.hybrids import partners
+from workflows.verify import verify
+from workflows.workbench import Workbench
+
+APPLICATIONS = ("segmentation", "hybrids", "edits")
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return Workbench.build(SMALL, RunOptions())
+
+
+@pytest.fixture(scope="module")
+def tables(audited):
+    manifest = Manifest.read(audited)
+    return {name: manifest.table(name) for name in ("gallery", *APPLICATIONS)}
+
+
+@pytest.fixture(scope="module")
+def summary(audited):
+    return json.loads((audited / "summary.json").read_text())
+
+
+def pixels(png):
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture)
+
+
+def sample_png(tables, class_id, index=0):
+    gallery = tables["gallery"]
+    own = gallery[(gallery.class_id == class_id) & (gallery.kind == "sample") & (gallery["index"] == index)]
+    return own.png.item()
+
+
+def test_label_maps_are_those_of_the_command(tables, tmp_path):
+    flags = {"classes": [8], "clusters": [2, 3], "latents": 4, "fitted_latents": 4, "output": str(tmp_path)}
+    run_segment(*merged_application(SegmentSpec, None, flags))
+    own = tables["segmentation"][tables["segmentation"].class_id == 8]
+    assert len(own) == 2 * 2 * 4
+    for row in own.to_dict("records"):
+        way = "weighted" if row["weighted"] else "plain"
+        drawn = tmp_path / f"maps/c0008-{row['index']:04d}-{way}-{row['clusters']}.png"
+        assert row["labels_png"] == drawn.read_bytes()
+
+
+def test_overlap_is_that_of_maps_and_pictures(tables, bench):
+    for row in tables["segmentation"].to_dict("records"):
+        assert row["png"] == sample_png(tables, row["class_id"], row["index"])
+        z = bench.latents(row["class_id"], row["index"] + 1)[-1:]
+        image = bench.generator(z, class_ids_of(row["class_id"], z))
+        found = pixels(row["labels_png"]) >= row["n_background"]
+        (overlap,) = intersection_over_union(found[None], bright_foreground(image.detach()))
+        assert row["iou"] == pytest.approx(overlap)
+
+
+def test_overlaps_are_averaged_over_latents_then_classes(tables, summary):
+    means = tables["segmentation"].groupby(["clusters", "weighted", "class_id"]).iou.mean()
+    by_way = means.groupby(["clusters", "weighted"]).mean()
+    assert [row["clusters"] for row in summary["segmentation"]] == [2, 3]
+    for row in summary["segmentation"]:
+        assert row["plain"] == pytest.approx(by_way[row["clusters"], False])
+        assert row["weighted"] == pytest.approx(by_way[row["clusters"], True])
+        assert row["gained"] == pytest.approx(row["weighted"] - row["plain"])
+        low, high = row["gained_ci"]
+        assert low <= row["gained"] <= high
+
+
+def test_partners_are_others_of_the_audit_and_repeat(bench):
+    for class_id in SMALL.classes:
+        (drawn,) = partners(bench, class_id)
+        assert drawn in set(SMALL.classes) - {class_id}
+        assert partners(bench, class_id) == [drawn]
+    many = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, hybrid_partners=9))
+    assert partners(many, 3) == [1, 7, 8]
+
+
+def test_hybrids_are_those_of_the_command(tables, bench, tmp_path):
+    own = tables["hybrids"][tables["hybrids"].class_id == 8].set_index("kind")
+    reference = int(own.reference_id.iloc[0])
+    flags = {"tried_latents": 2, "scored_latents": 4, "latents": 1, "output": str(tmp_path)}
+    run_hybridise([8], [reference], *merged_application(HybridSpec, None, flags))
+    (pair,) = json.loads((tmp_path / "hybrid.json").read_text())["pairs"]
+    for kind in ("style_mixing", "channel_mixing"):
+        there = pair["mixtures"][kind.replace("_", " ")]
+        assert own.first_site[kind] == there["first_site"]
+        assert list(own.sites[kind]) == [int(site) for site in there["transplants"]]
+        assert own.k[kind] == max(map(len, there["transplants"].values()), default=0)
+        for measure in ("input_probability", "reference_probability", "balance", "realism", "harmony"):
+            assert own[measure][kind] == pytest.approx(there[measure]["mean"], rel=1e-5)
+            assert own[f"{measure}_stderr"][kind] == pytest.approx(there[measure]["stderr"], rel=1e-5)
+    assert own.pngs["input"][0] == sample_png(tables, 8)
+    assert [len(pngs) for pngs in own.pngs] == [4] * 4
+
+
+def test_what_channels_gain_is_the_difference_over_pairs(tables, summary):
+    means = tables["hybrids"].groupby("kind")[["harmony", "balance", "realism"]].mean()
+    assert [row["measure"] for row in summary["hybrids"]] == ["harmony", "balance", "realism"]
+    for row in summary["hybrids"]:
+        assert (row["n_pairs"], row["n_classes"]) == (4, 4)
+        assert row["channel_mixing"] == pytest.approx(means[row["measure"]]["channel_mixing"], rel=1e-5)
+        assert row["gained"] == pytest.approx(row["channel_mixing"] - row["style_mixing"])
+
+
+def test_edits_are_the_best_suggestions(tables, bench):
+    own = tables["edits"][tables["edits"].class_id == 3]
+    best = suggestions(bench, 3, candidates(bench, 3, 12), 1)
+    assert [(row.site, row.channel) for row in own.itertuples()] == [(one.site, one.channel) for one in best[:10]]
+    np.testing.assert_allclose(own.merit, [one.merit for one in best[:10]], rtol=1e-5)
+    assert list(own.pngs.notna()) == [True] * 3 + [False] * 7
+    for pngs in own.pngs.iloc[:3]:
+        assert pngs[1] == sample_png(tables, 3)  # times 1: not a bit changed
+        assert pngs[3] != pngs[1]
+
+
+def test_the_report_shows_and_judges_them(audited, summary):
+    page = (audited / "report.html").read_text()
+    for anchor in APPLICATIONS:
+        assert f'<section id="{anchor}">' in page
+    sources = [one["source"] for one in summary["findings"]]
+    assert {"Sec. 5.2, Fig. 7", "Sec. 5.3, Fig. 8"} <= set(sources)
+
+
+def test_one_class_alone_has_no_hybrids(tmp_path):
+    small_audit(tmp_path / "one", dataclasses.replace(SMALL, classes=(8,), stages=("hybrids", "edits")))
+    assert Manifest.read(tmp_path / "one").table("hybrids").empty
+    assert not verify(tmp_path / "one").faults
+    assert 'id="hybrids"' not in (tmp_path / "one/report.html").read_text()
+
+
+def test_without_real_images_harmony_is_balance(tmp_path):
+    small_audit(tmp_path / "bare", dataclasses.replace(SMALL, classes=(1, 8), stages=("hybrids",), real_images=""))
+    found: pd.DataFrame = Manifest.read(tmp_path / "bare").table("hybrids")
+    assert found.realism.isna().all()
+    np.testing.assert_array_equal(found.harmony, found.balance)
+    assert [row["measure"] for row in json.loads((tmp_path / "bare/summary.json").read_text())["hybrids"]] == [
+        "harmony",
+        "balance",
+    ]
