@@ -73,9 +73,9 @@ def pixel_features(
         InputError: a site that the generator does not have, none, or one given twice.
     """
     check_sites(generator, sites)
-    total, side = sum(generator.sites[site].channels for site in sites), generator.image_size
-    projected = total > MOST_DIMENSIONS
+    projected = sum(generator.sites[site].channels for site in sites) > MOST_DIMENSIONS
     stacked: list[Tensor] = []
+    summed: dict[int, Tensor] = {}  # projections of parts add up to that of the whole, at one resolution before another
     state = generator.run_to(0, z, class_ids)
     for site in sorted(sites):
         state = generator.advance(state, site)
@@ -84,15 +84,28 @@ def pixel_features(
             weight = torch.as_tensor(weights[site], dtype=torch.float32, device=features.device)
             features = features * weight[None, :, None, None]
         if projected:
-            random = random_generator(seed, SHARED_CLASS, site, "projection")
-            matrix = random.standard_normal((MOST_DIMENSIONS, features.shape[1])) / MOST_DIMENSIONS**0.5
-            features = torch.einsum("dc,nchw->ndhw", torch.from_numpy(matrix).to(features), features)
-        enlarged = functional.interpolate(features, size=(side, side), mode="bilinear", align_corners=False).cpu()
-        if projected and stacked:
-            stacked[0] += enlarged  # projections of parts add up to that of the whole
+            part = torch.einsum("dc,nchw->ndhw", _projection(features, site, seed), features)
+            side = features.shape[-1]
+            summed[side] = summed[side].add_(part) if side in summed else part
         else:
-            stacked.append(enlarged)
-    return torch.cat(stacked, dim=1)
+            stacked.append(_enlarged(features, generator.image_size).cpu())
+    if not projected:
+        return torch.cat(stacked, dim=1)
+    whole = torch.zeros(())
+    for part in summed.values():
+        whole = whole + _enlarged(part, generator.image_size).cpu()
+    return whole
+
+
+def _projection(features: Tensor, site: int, seed: int) -> Tensor:
+    """A random matrix ``[MOST_DIMENSIONS, C]`` that keeps squared lengths in the mean."""
+    random = random_generator(seed, SHARED_CLASS, site, "projection")
+    matrix = random.standard_normal((MOST_DIMENSIONS, features.shape[1])) / MOST_DIMENSIONS**0.5
+    return torch.from_numpy(matrix).to(features)
+
+
+def _enlarged(features: Tensor, side: int) -> Tensor:
+    return functional.interpolate(features, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def segmentations(
