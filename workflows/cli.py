@@ -6,13 +6,9 @@ else.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -28,6 +24,7 @@ from workflows.applications.options import (
     SegmentSpec,
     merged_application,
 )
+from workflows.command_options import with_options_of
 from workflows.compare.options import ComparisonSpec, merged_comparison
 from workflows.config import RunOptions, merged_options
 
@@ -35,15 +32,6 @@ if TYPE_CHECKING:
     from cawa_core.generators.base import Generator
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
-PANELS = {
-    AuditSpec: "What to compute",
-    RunOptions: "How to run it",
-    ComparisonSpec: "What counts as worse",
-    EditSpec: "What to change",
-    MaskSpec: "What to mask",
-    HybridSpec: "What to mix",
-    SegmentSpec: "What to cluster",
-}
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
 
@@ -81,78 +69,6 @@ def main() -> None:
 def _refuse(message: str) -> NoReturn:
     print(f"cawa: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(EXIT_BAD_INPUT)
-
-
-def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each field of some dataclasses, passed on as ``flags``; None: not given.
-
-    Args:
-        kinds: the dataclasses.
-        only: of AuditSpec and RunOptions, these fields alone.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "flags"]
-        added = [
-            _parameter(kind, field)
-            for kind in kinds
-            for field in dataclasses.fields(kind)
-            if not only or field.name in only or kind not in (AuditSpec, RunOptions)
-        ]
-
-        @functools.wraps(command)
-        def wrapper(**values: Any) -> None:  # noqa: ANN401
-            flags = {one.name: _from_text(one.annotation, values.pop(one.name)) for one in added}
-            command(**values, flags=flags)
-
-        wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        hints = get_type_hints(command, include_extras=True)
-        del hints["flags"]
-        wrapper.__annotations__ = hints | {one.name: one.annotation for one in added}
-        return wrapper
-
-    return decorate
-
-
-def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
-    """One field as an optional keyword: lists as text with commas, numbers as numbers."""
-    hint = get_type_hints(kind)[field.name]
-    taken = hint if hint in (int, float, bool) else str
-    shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
-    text = field.metadata["help"] + (f" [dim]\\[default: {shown}][/dim]" if shown else "")
-    name = field.name.replace("_", "-")
-    option = typer.Option(
-        f"--{name}/--no-{name}" if hint is bool else f"--{name}",
-        help=text,
-        rich_help_panel=PANELS[kind],
-        show_default=False,
-        metavar="LIST" if get_origin(hint) is tuple else None,
-    )
-    annotation = Annotated[taken | None, option, hint]  # the hint rides along for the conversion below
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
-    """Text with commas as a list, its numbers as numbers where the field holds numbers."""
-    hint = annotation.__metadata__[1]
-    if value is None or get_origin(hint) is not tuple:
-        return value
-    words = [word.strip() for word in value.split(",")]
-    return words if str in _members(hint) else [_number(word) for word in words]
-
-
-def _number(word: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return word
-
-
-def _members(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    inner = get_args(hint)[0]
-    return get_args(inner) or (inner,)
 
 
 @app.command()
