@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -172,7 +173,8 @@ def clustered(
     each = max(1, MOST_FITTED // pictures)
     fitted = np.concatenate([_some(rows, each, random) for features in batches() for rows in _pixels(features)])
     starts = int(random.integers(2**31))
-    means = {number: KMeans(number, n_init=STARTS, random_state=starts).fit(fitted) for number in clusters}
+    with threadpool_limits(1):  # sums of several threads differ with their number, and clusters with them
+        means = {number: KMeans(number, n_init=STARTS, random_state=starts).fit(fitted) for number in clusters}
     found: dict[int, list[Labels]] = {number: [] for number in clusters}
     for features in batches():
         pixels, shape = np.concatenate(list(_pixels(features))), (len(features), *features.shape[2:])

@@ -95,7 +95,8 @@ def _controls(controls: Mapping[str, Any]) -> list[Finding]:
     evidence = (
         f"Masking the same share of channels at every site changes the class's score by {signed(means['lowest'])} "
         f"(lowest), {signed(means['random'])} (random) and {signed(means['highest'])} (highest) in the mean; "
-        f"highest less random: {interval_words(over_random['ci'])}."
+        f"highest less random: {interval_words(over_random['ci'])}, random less lowest: "
+        f"{interval_words(over_lowest['ci'])}."
     )
     claim = (
         "Masking the most aware channels hurts a class more than masking random ones, and those more than the least."

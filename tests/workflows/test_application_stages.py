@@ -13,6 +13,7 @@ from cawa_core.applications.segmentation import bright_foreground, intersection_
 from cawa_core.masking.engine import class_ids_of
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
+from tests.workflows.test_cli import run
 from workflows.applications.hybridise import run_hybridise
 from workflows.applications.options import HybridSpec, SegmentSpec, merged_application
 from workflows.applications.segment import run_segment
@@ -156,3 +157,28 @@ def test_without_real_images_harmony_is_balance(tmp_path):
         "harmony",
         "balance",
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--segment-sites", "6"], "site must be in 0..5 for fashion-biggan; got 6"),
+        (["--segment-sites", "1,1"], "sites must be different ones"),
+        (["--segment-clusters", "1"], "clusters must be in 2..255"),
+        (["--segment-clusters", "3,3"], "clusters must be different numbers"),
+        (["--hybrid-partners", "0"], "hybrid_partners: input should be greater than or equal to 1; got 0"),
+        (["--edit-candidates", "many"], "Invalid value for '--edit-candidates'"),
+        (["--stages", "segmentations"], "did you mean 'segmentation'?"),
+        (["--classes", "all,bag"], "classes: no class is named 'all'"),
+    ],
+)
+def test_bad_input(monkeypatch, capsys, tmp_path, flags, message):
+    code, printed = run(monkeypatch, capsys, "audit", "--executor", "inline", "--output", tmp_path / "new", *flags)
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert message in printed.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_all_is_every_class():
+    spec = dataclasses.replace(SMALL, classes=("all",), stages=("awareness",))
+    assert Workbench.build(spec, RunOptions()).spec.classes == tuple(range(10))

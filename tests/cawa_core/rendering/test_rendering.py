@@ -53,6 +53,38 @@ def controls(high, ci):
     return {"rows": rows, "highest_minus_random": difference, "random_minus_lowest": difference}
 
 
+def segmented(*intervals):
+    means = {"plain": 0.5, "weighted": 0.6, "gained": 0.1}
+    return [{"clusters": 3 + place, **means, "gained_ci": ci} for place, ci in enumerate(intervals)]
+
+
+def test_segmentation_must_gain_with_every_number_of_clusters():
+    up, down, both = [0.1, 0.2], [-0.2, -0.1], [-0.1, 0.2]
+    cases = (
+        ((up, up), "holds"),
+        ((up, down), "holds in part"),
+        ((up, both), "holds in part"),
+        ((both, down), "open"),
+        ((down, down), "does not hold"),
+        ((None,), "open"),
+    )
+    for intervals, verdict in cases:
+        (found,) = findings({"segmentation": segmented(*intervals)})
+        assert found.verdict == verdict
+
+
+def test_hybrids_are_judged_by_harmony_alone():
+    row = {"n_pairs": 9, "style_mixing": 0.1, "channel_mixing": 0.2, "gained": 0.1}
+    for ci, verdict in (([0.05, 0.2], "holds"), ([-0.2, -0.1], "does not hold"), ([-0.1, 0.2], "open")):
+        rows = [
+            {"measure": "harmony", **row, "gained_ci": ci},
+            {"measure": "balance", **row, "gained_ci": [-0.2, -0.1]},
+        ]
+        (found,) = findings({"hybrids": rows})
+        assert found.verdict == verdict
+        assert "balance 0.20 against 0.10" in found.evidence
+
+
 def test_verdicts_follow_the_intervals():
     cases = ([0.1, 0.2], "holds"), ([-0.2, -0.1], "does not hold"), ([-0.1, 0.2], "open"), (None, "open")
     for ci, verdict in cases:
