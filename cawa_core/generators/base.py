@@ -124,6 +124,7 @@ class Generator(nn.Module, ABC):
         classes: names, and WordNet ids where there are any.
         description: one line about what was loaded, where names and sizes do not say it.
         truncation: latents are N(0, I) at 1, and truncated normal scaled by it below.
+        mixes_classes: whether it has :meth:`reconditioned`, and so hybrids of classes.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Generator(nn.Module, ABC):
     classes: ClassTable
     description: str = ""
     truncation: float = 1.0
+    mixes_classes: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:

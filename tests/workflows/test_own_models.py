@@ -71,13 +71,19 @@ def models(tmp_path, monkeypatch):
 
 
 def test_an_audit_of_the_pages_example(models, monkeypatch, capsys):
-    arguments = ("--generator", "my_generator:factory", "--stages", "awareness,masking,gallery")
+    """All stages but the class metrics, which need real images; classes of an own generator cannot be mixed."""
+    stages = "awareness,masking,gallery,segmentation,hybrids,edits"
+    arguments = ("--generator", "my_generator:factory", "--real-images", "", "--stages", stages)
     code, printed = run(monkeypatch, capsys, "audit", *arguments, *SMALL)
     assert code == 0, printed.err
     manifest = Manifest.read(models / "results/my-generator")
     assert set(manifest.table("awareness").estimator) == {"closed_form", "monte_carlo"}
     assert int(manifest.table("masking").channels.map(len).sum()) == 3 * (32 + 16)
     assert manifest.table("masking").protocol[0].startswith("my-classifier; ")
+    assert manifest.table("hybrids").empty
+    assert set(manifest.table("edits").class_id) == set(manifest.table("segmentation").class_id) == {0, 1, 2}
+    assert manifest.table("segmentation").iou.isna().all()
+    assert 'id="segmentation"' in (models / "results/my-generator/report.html").read_text()
     code, printed = run(monkeypatch, capsys, "sites", "my_generator:factory")
     assert "2 sites, 48 channels, 0 inert" in printed.out
 

@@ -71,7 +71,7 @@ class Hybrid:
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of the ``hybrids`` table; none where the audit has one class."""
+    """Rows of the ``hybrids`` table; none where the audit has one class, or the generator cannot mix classes."""
     choice = Choice(bench.spec.hybrid_tried_latents, bench.spec.hybrid_latents)
     rows: list[dict[str, Any]] = []
     for class_id in shard.class_ids:
@@ -83,9 +83,14 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 def partners(bench: Workbench, class_id: int) -> list[int]:
     """Other classes of the audit, drawn at random."""
     others = [one for one in bench.spec.classes if one != class_id]
-    count = min(bench.spec.hybrid_partners, len(others))
+    count = pairs_of_a_class(bench)
     drawn = random_generator(bench.spec.seed, class_id, 0, "hybrid").choice(len(others), count, replace=False)
-    return sorted(int(others[place]) for place in drawn) if count else []
+    return sorted(int(others[place]) for place in drawn)
+
+
+def pairs_of_a_class(bench: Workbench) -> int:
+    """With how many other classes each is mixed."""
+    return min(bench.spec.hybrid_partners, len(bench.spec.classes) - 1) if bench.generator.mixes_classes else 0
 
 
 @torch.inference_mode()
@@ -154,12 +159,12 @@ def mixtures_tried(bench: Workbench) -> int:
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
     """Half a pass for each picture that is tried, and up to two for each that is scored."""
     each = 0.5 * mixtures_tried(bench) * bench.spec.hybrid_tried_latents + 1.5 * len(KINDS) * bench.spec.hybrid_latents
-    return each * rows(bench) / len(KINDS)
+    return each * pairs_of_a_class(bench)
 
 
 def rows(bench: Workbench) -> int:
     """One a kind and partner."""
-    return len(KINDS) * min(bench.spec.hybrid_partners, len(bench.spec.classes) - 1)
+    return len(KINDS) * pairs_of_a_class(bench)
 
 
 HYBRIDS = Stage(
