@@ -211,8 +211,11 @@ TABLES = {
                 "n_background": (I32, "how many labels, from 0 on, are of the background"),
                 "sites": (pa.list_(I16), "sites whose channels were clustered"),
                 "n_fitted": (I32, "pictures that the clusters were fitted to"),
-                "png": (pa.binary(), "the picture; null but for the first few latents"),
-                "labels_png": (pa.binary(), "labels as grey values, the background first; null with png"),
+                "png": (pa.binary(), "the picture, once for each of the first few latents; else null"),
+                "labels_png": (
+                    pa.binary(),
+                    "labels as palette indices, the background first; null beyond these latents",
+                ),
             },
         ),
         Table(

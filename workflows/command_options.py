@@ -76,12 +76,14 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
 
 
 def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
-    """Text with commas as a list, its numbers as numbers where the field holds numbers."""
+    """Text with commas as a list; of numbers where the field holds numbers, and then none of them for no text."""
     hint = annotation.__metadata__[1]
     if value is None or get_origin(hint) is not tuple:
         return value
     words = [word.strip() for word in value.split(",")]
-    return words if str in _members(hint) else [_number(word) for word in words]
+    if str in _members(hint):
+        return words
+    return [_number(word) for word in words] if value.strip() else []
 
 
 def _number(word: str) -> int | float | str:

@@ -76,7 +76,7 @@ def overall_overlap(manifest: Manifest) -> pd.DataFrame:
 
 def of_shown_classes(manifest: Manifest, name: str) -> pd.DataFrame:
     """Rows of a table of the classes that the report shows."""
-    ids = sorted(pc.unique(manifest.rows(name, ["class_id"])["class_id"]).to_pylist())
+    ids = manifest.class_ids(name)
     if not ids:
         return manifest.table(name)
     frame: pd.DataFrame = manifest.rows(name, class_ids=shown(ids)).to_pandas()

@@ -10,14 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cawa_core.applications.editing import check_sites
 from cawa_core.applications.hybridisation import channel_mixed, finish_mixed, style_mixed
 from cawa_core.class_metrics.realism import RealManifold
+from cawa_core.errors import InputError
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import Channels, Generator
 from cawa_core.masking.engine import class_ids_of
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Of a site's channels, tried where their number is not given."""
+MEASURES = ("input_probability", "reference_probability", "balance", "realism", "harmony")
+"""What :class:`MixtureScores` says of pictures."""
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
 """Input class and reference class."""
@@ -56,7 +60,16 @@ def pictures_of_each(
 
     Returns:
         The index of each mixture and its images ``[n, C, H, W]``, by first site.
+
+    Raises:
+        InputError: a mixture that is one of the classes alone, or of a site that is not there.
     """
+    for one in mixtures:
+        if not 0 <= _branches_at(one) < len(generator.sites) - (not one.transplants):
+            raise InputError(
+                f"mixtures must have a first site in 0..{len(generator.sites) - 1}, from 1 on without transplants; "
+                f"got {one.first_site}"
+            )
     state, donor = (generator.run_to(0, z, class_ids_of(class_id, z)) for class_id in pair)
     embedding = generator.class_embedding(class_ids_of(pair[1], z))
     for site in range(len(generator.sites)):
@@ -76,10 +89,16 @@ def _branches_at(mixture: Mixture) -> int:
 
 
 def style_mixtures(generator: Generator, sites: Sequence[int] = ()) -> list[Mixture]:
-    """From each site on but the first, from which on it is the other class; of given sites, from after the first."""
+    """From each site on but the first, from which on it is the other class; of given sites, from after the first.
+
+    Raises:
+        InputError: a site that is not there, or one given twice.
+    """
+    last = len(generator.sites) - 1
     if sites:
-        return [Mixture(min(sites) + 1)]
-    return [Mixture(site) for site in range(1, len(generator.sites))]
+        check_sites(generator, sites)
+        return [Mixture(min(min(sites) + 1, last))]
+    return [Mixture(site) for site in range(1, last + 1)]
 
 
 def channel_mixtures(
@@ -95,11 +114,18 @@ def channel_mixtures(
         order_of: site => its channels that reach the image, in ascending category awareness of the reference class.
         sites: together; each alone where none are given.
         numbers: of channels at a site, at most what the smallest has; else the shares ``FRACTIONS``.
+
+    Raises:
+        InputError: a site that is not there, or more channels than a site has.
     """
+    if sites:
+        check_sites(generator, sites)
     found = []
     for chosen in [tuple(sites)] if sites else [(site.index,) for site in generator.sites]:
         orders = {site: order_of(site) for site in chosen}
         fewest = min(map(len, orders.values()))
+        if numbers and not 1 <= min(numbers) <= max(numbers) <= fewest:
+            raise InputError(f"numbers of channels must be in 1..{fewest} at sites {chosen}; got {list(numbers)}")
         for number in numbers or sorted({max(1, round(fraction * fewest)) for fraction in FRACTIONS}):
             transplants = {site: tuple(order[-number:].tolist()) for site, order in orders.items()}
             found.append(Mixture(min(chosen), transplants))
@@ -131,13 +157,7 @@ class MixtureScores:
 
     def measures(self) -> dict[str, Array]:
         """All that is known, by name."""
-        known = {
-            "input_probability": self.input_probability,
-            "reference_probability": self.reference_probability,
-            "balance": self.balance,
-            "harmony": self.harmony,
-        }
-        return known if self.realism is None else known | {"realism": self.realism}
+        return {name: values for name in MEASURES if (values := getattr(self, name)) is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +191,13 @@ class MixtureJudge:
         return self._joined(mixture.images(self.generator, rows, self.pair) for rows in z.split(self.batch_size))
 
     def best(self, mixtures: Sequence[Mixture], z: Tensor) -> Mixture:
-        """The first of the largest mean harmony over latents ``[n, z_dim]``; none may be a class alone."""
+        """The first of the largest mean harmony over latents ``[n, z_dim]``.
+
+        Raises:
+            InputError: no mixtures, or one that is a class alone.
+        """
+        if not mixtures:
+            raise InputError("mixtures must be at least one; a generator of one site has none by style")
         harmony = np.zeros(len(mixtures))
         for rows in z.split(self.batch_size):
             for place, images in pictures_of_each(self.generator, rows, self.pair, mixtures):

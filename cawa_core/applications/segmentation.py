@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from cawa_core.seeds import SHARED_CLASS, random_generator
 
 MOST_DIMENSIONS = 1024
 """Of a pixel; more channels are projected at random on so many dimensions, which keeps distances to a few percent."""
+MOST_VALUES = 2**25
+"""Of the pixels of a batch, 128 MB; one picture at least."""
 MOST_FITTED = 10_000
 """Pixels that clusters are fitted to, drawn at random, as many of each picture."""
 STARTS = 4
@@ -80,16 +83,17 @@ def pixel_features(
     state = generator.run_to(0, z, class_ids)
     for site in sorted(sites):
         state = generator.advance(state, site)
-        features = state.features.float()
-        if weights is not None:
-            weight = torch.as_tensor(weights[site], dtype=torch.float32, device=features.device)
-            features = features * weight[None, :, None, None]
-        if projected:
-            part = torch.einsum("dc,nchw->ndhw", _projection(features, site, seed), features)
-            side = features.shape[-1]
-            summed[side] = summed[side].add_(part) if side in summed else part
-        else:
-            stacked.append(_enlarged(features, generator.image_size).cpu())
+        with torch.autocast(z.device.type, enabled=False):
+            features = state.features.float()
+            if weights is not None:
+                weight = torch.as_tensor(weights[site], dtype=torch.float32, device=features.device)
+                features = features * weight[None, :, None, None]
+            if projected:
+                part = torch.einsum("dc,nchw->ndhw", _projection(site, features.shape[1], seed).to(features), features)
+                side = features.shape[-1]
+                summed[side] = summed[side].add_(part) if side in summed else part
+            else:
+                stacked.append(_enlarged(features, generator.image_size).cpu())
     if not projected:
         return torch.cat(stacked, dim=1)
     whole = torch.zeros(())
@@ -98,11 +102,16 @@ def pixel_features(
     return whole
 
 
-def _projection(features: Tensor, site: int, seed: int) -> Tensor:
-    """A random matrix ``[MOST_DIMENSIONS, C]`` that keeps squared lengths in the mean."""
+def _projection(site: int, channels: int, seed: int) -> Tensor:
+    """A random matrix ``[MOST_DIMENSIONS, channels]`` that keeps squared lengths in the mean."""
+    return _drawn_projection(site, channels, MOST_DIMENSIONS, seed)
+
+
+@lru_cache(maxsize=64)
+def _drawn_projection(site: int, channels: int, dimensions: int, seed: int) -> Tensor:
     random = random_generator(seed, SHARED_CLASS, site, "projection")
-    matrix = random.standard_normal((MOST_DIMENSIONS, features.shape[1])) / MOST_DIMENSIONS**0.5
-    return torch.from_numpy(matrix).to(features)
+    matrix = random.standard_normal((dimensions, channels), dtype=np.float32) / np.float32(dimensions**0.5)
+    return torch.from_numpy(matrix)
 
 
 def _enlarged(features: Tensor, side: int) -> Tensor:
@@ -130,15 +139,18 @@ def segmentations(
         clusters: numbers of clusters K, each at least 2.
         weights: see :func:`pixel_features`.
         seed: of projections, of the pixels that are fitted to, and of the starts.
-        batch_size: pictures to a pass.
+        batch_size: pictures to a pass, at most: of large ones, fewer are held.
 
     Raises:
         InputError: a site that is not there, or a number of clusters that there cannot be.
     """
+    check_sites(generator, sites)
     check_clusters(clusters, len(z) * generator.image_size**2)
+    dimensions = min(sum(generator.sites[site].channels for site in sites), MOST_DIMENSIONS)
+    held = min(batch_size, max(1, MOST_VALUES // (dimensions * generator.image_size**2)))
 
     def batches() -> Iterator[Tensor]:
-        for rows in z.split(batch_size):
+        for rows in z.split(held):
             yield pixel_features(generator, rows, class_ids_of(class_id, rows), sites, weights, seed)
 
     return clustered(batches, len(z), clusters, seed)
@@ -177,10 +189,10 @@ def clustered(
         means = {number: KMeans(number, n_init=STARTS, random_state=starts).fit(fitted) for number in clusters}
     found: dict[int, list[Labels]] = {number: [] for number in clusters}
     for features in batches():
-        pixels, shape = np.concatenate(list(_pixels(features))), (len(features), *features.shape[2:])
-        for number, fit in means.items():
-            found[number].append(fit.predict(pixels).reshape(shape).astype(np.uint8))
-    return {number: _from_the_border(np.concatenate(parts), number) for number, parts in found.items()}
+        for pixels in _pixels(features):
+            for number, fit in means.items():
+                found[number].append(fit.predict(pixels).reshape(features.shape[2:]).astype(np.uint8))
+    return {number: _from_the_border(np.stack(parts), number) for number, parts in found.items()}
 
 
 def _pixels(features: Tensor) -> Iterator[NDArray[np.float32]]:

@@ -49,6 +49,7 @@ def edit_suggestions(
     class_id: int,
     candidates: Sequence[tuple[int, int]],
     factor: float = FACTOR,
+    batch_size: int = 64,
 ) -> list[Suggestion]:
     """Try channels one by one, the best edits first.
 
@@ -57,33 +58,40 @@ def edit_suggestions(
         class_id: of the pictures.
         candidates: (site, channel) of each channel to try.
         factor: what each is multiplied by.
+        batch_size: pictures to a pass.
 
     Raises:
         InputError: a site or channel that the generator does not have.
     """
-    class_ids, found = class_ids_of(class_id, z), []
+    for site in {site for site, _ in candidates}:
+        check_channels(generator, site, [channel for at, channel in candidates if at == site])
+    tried = sorted(candidates)
+    parts = [_tried(generator, evaluator, rows, class_id, tried, factor) for rows in z.split(batch_size)]
+    means = torch.cat(parts, dim=1).mean(dim=1).tolist()
+    found = [Suggestion(site, channel, *values) for (site, channel), values in zip(tried, means, strict=True)]
+    return sorted(found, key=lambda one: (-one.merit, one.site, one.channel))
+
+
+def _tried(
+    generator: Generator,
+    evaluator: Evaluator,
+    z: Tensor,
+    class_id: int,
+    candidates: Sequence[tuple[int, int]],
+    factor: float,
+) -> Tensor:
+    """Change, locality and kept of each candidate and latent: float64 ``[candidates, n, 3]`` on the CPU."""
+    class_ids = class_ids_of(class_id, z)
     before = generator(z, class_ids)
     likely = evaluator.log_probabilities(before)[:, class_id]
-    state = generator.run_to(0, z, class_ids)
-    for site in sorted({site for site, _ in candidates}):
-        channels = [channel for at, channel in candidates if at == site]
-        check_channels(generator, site, channels)
+    state, found = generator.run_to(0, z, class_ids), []
+    for site, channel in candidates:
         state = generator.advance(state, site)
-        for channel in channels:
-            changed = ChannelEdit(site, (channel,), "multiply", factor).applied(state)
-            after = generator.run_from(site, changed)
-            kept = (evaluator.log_probabilities(after)[:, class_id] - likely).clamp(max=0).exp()
-            pixels = (after - before).abs().mean(dim=1).flatten(1) / 2
-            found.append(
-                Suggestion(
-                    site,
-                    channel,
-                    pixels.mean().item(),
-                    _locality(pixels).mean().item(),
-                    kept.mean().item(),
-                )
-            )
-    return sorted(found, key=lambda one: (-one.merit, one.site, one.channel))
+        after = generator.run_from(site, ChannelEdit(site, (channel,), "multiply", factor).applied(state))
+        kept = (evaluator.log_probabilities(after)[:, class_id] - likely).clamp(max=0).exp()
+        pixels = (after - before).abs().mean(dim=1).flatten(1) / 2
+        found.append(torch.stack([pixels.mean(dim=1).double(), _locality(pixels).double(), kept.double()], dim=1).cpu())
+    return torch.stack(found)
 
 
 def _locality(pixels: Tensor) -> Tensor:

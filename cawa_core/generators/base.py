@@ -124,7 +124,6 @@ class Generator(nn.Module, ABC):
         classes: names, and WordNet ids where there are any.
         description: one line about what was loaded, where names and sizes do not say it.
         truncation: latents are N(0, I) at 1, and truncated normal scaled by it below.
-        mixes_classes: whether it has :meth:`reconditioned`, and so hybrids of classes.
     """
 
     name: str
@@ -137,7 +136,6 @@ class Generator(nn.Module, ABC):
     classes: ClassTable
     description: str = ""
     truncation: float = 1.0
-    mixes_classes: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -148,6 +146,11 @@ class Generator(nn.Module, ABC):
     def n_classes(self) -> int:
         """How many classes the model was trained on."""
         return len(self.classes)
+
+    @property
+    def mixes_classes(self) -> bool:
+        """Whether it has :meth:`reconditioned`, and so hybrids of classes."""
+        return type(self).reconditioned is not Generator.reconditioned
 
     @property
     def device(self) -> torch.device:

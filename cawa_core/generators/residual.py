@@ -101,7 +101,6 @@ class ResidualGenerator(Generator):
         convolutions: one :class:`SiteConvolution` a site.
     """
 
-    mixes_classes = True
     sites_per_block: int
     norms: nn.ModuleList
     convolutions: nn.ModuleList

@@ -214,13 +214,14 @@ def _segmentation(rows: list[dict[str, Any]]) -> list[Finding]:
 def _hybrids(rows: list[dict[str, Any]]) -> list[Finding]:
     by_measure = {row["measure"]: row for row in rows}
     chosen = by_measure["harmony"]
+    words = "torn between the classes" + ", near real images" * ("realism" in by_measure)
     parts = ", ".join(
         f"{measure} {row['channel_mixing']:.2f} against {row['style_mixing']:.2f}"
         for measure, row in by_measure.items()
         if measure != "harmony"
     )
     evidence = (
-        f"Harmony (torn between the classes, near real images) of the best of each kind, {chosen['n_pairs']} pairs: "
+        f"Harmony ({words}) of the best of each kind, {chosen['n_pairs']} pairs: "
         f"{chosen['channel_mixing']:.3f} by channels, {chosen['style_mixing']:.3f} by style, difference "
         f"{signed(chosen['gained'], 3)} ({interval_words(chosen['gained_ci'], 3)}); {parts}."
     )

@@ -208,6 +208,10 @@ class Manifest:
         """Sites that recorded shards of a table cover, ascending."""
         return sorted({site for receipt in self._receipts(name) for site in receipt.sites})
 
+    def class_ids(self, name: str) -> list[int]:
+        """Classes that recorded shards of a table cover, ascending."""
+        return sorted({class_id for receipt in self._receipts(name) for class_id in receipt.class_ids})
+
     def _receipts(self, name: str) -> list[Receipt]:
         return [receipt for receipt in self.receipts.values() if any(file.table == name for file in receipt.files)]
 

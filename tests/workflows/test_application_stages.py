@@ -18,6 +18,7 @@ from workflows.applications.hybridise import run_hybridise
 from workflows.applications.options import HybridSpec, SegmentSpec, merged_application
 from workflows.applications.segment import run_segment
 from workflows.config import RunOptions
+from workflows.stages.awareness import class_awareness
 from workflows.stages.edits import candidates, suggestions
 from workflows.stages.hybrids import partners
 from workflows.verify import verify
@@ -66,7 +67,8 @@ def test_label_maps_are_those_of_the_command(tables, tmp_path):
 
 def test_overlap_is_that_of_maps_and_pictures(tables, bench):
     for row in tables["segmentation"].to_dict("records"):
-        assert row["png"] == sample_png(tables, row["class_id"], row["index"])
+        first = row["clusters"] == 2 and not row["weighted"]
+        assert row["png"] == (sample_png(tables, row["class_id"], row["index"]) if first else None)
         z = bench.latents(row["class_id"], row["index"] + 1)[-1:]
         image = bench.generator(z, class_ids_of(row["class_id"], z))
         found = pixels(row["labels_png"]) >= row["n_background"]
@@ -120,6 +122,18 @@ def test_what_channels_gain_is_the_difference_over_pairs(tables, summary):
         assert (row["n_pairs"], row["n_classes"]) == (4, 4)
         assert row["channel_mixing"] == pytest.approx(means[row["measure"]]["channel_mixing"], rel=1e-5)
         assert row["gained"] == pytest.approx(row["channel_mixing"] - row["style_mixing"])
+
+
+def test_candidates_are_the_most_aware_of_class_or_latent_code(bench):
+    """Ranked by hand from the awareness of the site; in closed form the latent awareness is the robust one."""
+    found = candidates(bench, 3, 6 * 4)
+    for site in range(6):
+        aware = class_awareness(bench, (3,), site)
+        assert np.isnan(aware.latent_awareness).all()
+        own = {channel for at, channel in found if at == site}
+        tops = (np.argsort(-values[0])[:2] for values in (aware.category_awareness, aware.latent_awareness_robust))
+        assert len(own) == 4
+        assert set(np.concatenate(list(tops)).tolist()) <= own
 
 
 def test_edits_are_the_best_suggestions(tables, bench):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sh
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import EditSpec
-from workflows.applications.sheets import provenance, require_rows
+from workflows.applications.sheets import as_json, provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.edits import candidates, suggestions
 from workflows.workbench import Workbench
@@ -83,7 +82,7 @@ def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult
         ]
     storage = open_storage(edit.output or Path("results") / f"{generator.name}-edit")
     storage.write("edit.png", draw_sheet(_sheet(bench, edit, series)))
-    storage.write("edit.json", json.dumps(_description(bench, edit, series, found), indent=1).encode())
+    storage.write("edit.json", as_json(_description(bench, edit, series, found)))
     return EditResult(storage, found)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sh
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import HybridSpec
-from workflows.applications.sheets import mean_and_error, mean_in_words, provenance, require_rows
+from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.hybrids import Choice, Hybrid, hybrid
 from workflows.workbench import Workbench
@@ -53,7 +52,7 @@ def run_hybridise(
         found = [hybrid(bench, pair, choice, chosen.latents) for pair in pairs]
     storage = open_storage(chosen.output or Path("results") / f"{bench.generator.name}-hybrid")
     storage.write("hybrid.png", draw_sheet(_sheet(bench, found)))
-    storage.write("hybrid.json", json.dumps(_description(bench, found), indent=1).encode())
+    storage.write("hybrid.json", as_json(_description(bench, found)))
     return storage
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from cawa_core.seeds import random_generator
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import MaskSpec
-from workflows.applications.sheets import provenance, require_rows
+from workflows.applications.sheets import as_json, provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.masking import site_order
 from workflows.workbench import Workbench
@@ -65,7 +64,7 @@ def run_mask(mask: MaskSpec, spec: AuditSpec, options: RunOptions) -> Storage:
         found = [_masked(mask, bench, one) for one in bench.spec.classes if isinstance(one, int)]
     storage = open_storage(mask.output or Path("results") / f"{bench.generator.name}-mask")
     storage.write("mask.png", draw_sheet(_sheet(mask, bench, found)))
-    storage.write("mask.json", json.dumps(_description(mask, bench, found), indent=1).encode())
+    storage.write("mask.json", as_json(_description(mask, bench, found)))
     return storage
 
 

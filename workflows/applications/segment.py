@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sh
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import SegmentSpec
-from workflows.applications.sheets import mean_and_error, mean_in_words, provenance, require_rows
+from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.segmentation import SegmentedClass, segmented, sites_of
 from workflows.workbench import Workbench
@@ -50,7 +49,7 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
             for latent in range(segment.latents):
                 name = f"maps/c{one.class_id:04d}-{latent:04d}-{WAYS[weighted]}-{clusters}.png"
                 storage.write(name, labels_to_png(segmentation.labels[latent]))
-    storage.write("segments.json", json.dumps(_description(segment, bench, found), indent=1).encode())
+    storage.write("segments.json", as_json(_description(segment, bench, found)))
     return storage
 
 
@@ -92,7 +91,7 @@ def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClas
     sites = f"sites {', '.join(map(str, sites_of(bench, segment.sites)))}"
     scored = (
         " IoU: of what lies less at the border than most, with Otsu's foreground; mean over "
-        f"{segment.fitted_latents} pictures ± standard error."
+        f"{len(found[0].images)} pictures ± standard error."
     )
     return Sheet(
         f"{bench.generator.name}: pixels clustered by the channels of {sites}",
@@ -119,6 +118,6 @@ def _description(segment: SegmentSpec, bench: Workbench, found: Sequence[Segment
         **provenance(bench),
         "sites": list(sites_of(bench, segment.sites)),
         "clusters": list(segment.clusters),
-        "fitted_latents": segment.fitted_latents,
+        "fitted_latents": len(found[0].images),
         "classes": classes,
     }

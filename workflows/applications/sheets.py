@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cawa_core.errors import InputError
+from cawa_core.plain_data import plain
 from cawa_core.statistics.intervals import standard_error
 from workflows.workbench import Workbench
 
@@ -36,6 +38,11 @@ def provenance(bench: Workbench) -> dict[str, Any]:
     }
 
 
+def as_json(description: dict[str, Any]) -> bytes:
+    """For the file beside a sheet; null for what is no number."""
+    return json.dumps(plain(description), indent=1, allow_nan=False).encode()
+
+
 def mean_and_error(values: NDArray[np.float64]) -> dict[str, float]:
     """For a file."""
     return {"mean": float(values.mean()), "stderr": standard_error(values)}
@@ -43,4 +50,5 @@ def mean_and_error(values: NDArray[np.float64]) -> dict[str, float]:
 
 def mean_in_words(values: NDArray[np.float64]) -> str:
     """For a sheet."""
-    return f"{values.mean():.3f} ± {standard_error(values):.3f}"
+    error = f" ± {standard_error(values):.3f}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{error}"

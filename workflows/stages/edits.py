@@ -54,7 +54,8 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 def suggestions(bench: Workbench, class_id: int, tried: list[tuple[int, int]], latents: int) -> list[Suggestion]:
     """Channels of a class, the best edits first."""
-    return edit_suggestions(bench.generator, bench.evaluator, bench.latents(class_id, latents), class_id, tried)
+    z = bench.latents(class_id, latents)
+    return edit_suggestions(bench.generator, bench.evaluator, z, class_id, tried, batch_size=bench.batch_size)
 
 
 def candidates(bench: Workbench, class_id: int, count: int) -> list[tuple[int, int]]:
@@ -63,9 +64,10 @@ def candidates(bench: Workbench, class_id: int, count: int) -> list[tuple[int, i
     found, each = [], max(1, count // len(sites))
     for site in sites:
         awareness = class_awareness(bench, (class_id,), site.index)
+        latent, robust = awareness.latent_awareness[0], awareness.latent_awareness_robust[0]
         ranks = [
-            np.argsort(np.argsort(-np.nan_to_num(values[0], nan=-np.inf), kind="stable"))
-            for values in (awareness.category_awareness, awareness.latent_awareness)
+            np.argsort(np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable"))
+            for values in (awareness.category_awareness[0], np.where(np.isnan(latent), robust, latent))
         ]
         order = np.argsort(np.minimum(*ranks), kind="stable")
         reaching = order[~np.isin(order, site.inert_channels)]

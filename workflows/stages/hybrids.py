@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cawa_core.applications.mixtures import (
     FRACTIONS,
+    MEASURES,
     Mixture,
     MixtureJudge,
     MixtureScores,
@@ -33,7 +34,6 @@ from workflows.workbench import Workbench
 PICTURES = 4
 """Latents whose pictures are kept."""
 KINDS = ("input", "reference", "style_mixing", "channel_mixing")
-MEASURES = ("input_probability", "reference_probability", "balance", "realism", "harmony")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +90,16 @@ def partners(bench: Workbench, class_id: int) -> list[int]:
 
 def pairs_of_a_class(bench: Workbench) -> int:
     """With how many other classes each is mixed."""
-    return min(bench.spec.hybrid_partners, len(bench.spec.classes) - 1) if bench.generator.mixes_classes else 0
+    can_mix = bench.generator.mixes_classes and len(bench.generator.sites) > 1
+    return min(bench.spec.hybrid_partners, len(bench.spec.classes) - 1) if can_mix else 0
 
 
 @torch.inference_mode()
 def hybrid(bench: Workbench, pair: Pair, choice: Choice, pictures: int) -> Hybrid:
     """The best mixtures of a pair."""
     judge, generator = _judge(bench, pair), bench.generator
-    z = bench.latents(pair[0], choice.tried + choice.scored)
-    tried, scored = z[: choice.tried], z[choice.tried :]
+    z = bench.latents(pair[0], max(choice.tried + choice.scored, pictures))
+    tried, scored = z[: choice.tried], z[choice.tried : choice.tried + choice.scored]
     by_awareness = channel_mixtures(
         generator, lambda site: site_order(bench, pair[1], site), choice.sites, choice.numbers
     )
@@ -108,8 +109,11 @@ def hybrid(bench: Workbench, pair: Pair, choice: Choice, pictures: int) -> Hybri
         "style_mixing": judge.best(style_mixtures(generator, choice.sites), tried),
         "channel_mixing": judge.best(by_awareness, tried),
     }
-    images = {kind: one.images(generator, z[:pictures], pair) for kind, one in mixtures.items()}
-    shown = {kind: judge.scores(some) for kind, some in images.items()}
+    images = {
+        kind: torch.cat([one.images(generator, rows, pair).cpu() for rows in z[:pictures].split(bench.batch_size)])
+        for kind, one in mixtures.items()
+    }
+    shown = {kind: judge.scores(some.to(generator.device)) for kind, some in images.items()}
     return Hybrid(pair, mixtures, images, shown, {kind: judge.scores_of(one, scored) for kind, one in mixtures.items()})
 
 

@@ -73,7 +73,7 @@ def segmented(
     with torch.inference_mode():
         batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)]
     images = torch.cat(batches)
-    aware = {site: np.nan_to_num(class_awareness(bench, (class_id,), site).category_awareness[0]) for site in sites}
+    aware = {site: _known(class_awareness(bench, (class_id,), site).category_awareness[0]) for site in sites}
     found: dict[Key, Segmentation] = {}
     for weighted in (False, True):
         weights = aware if weighted else None
@@ -88,7 +88,13 @@ def segmented(
     return SegmentedClass(class_id, images, found, overlap)
 
 
+def _known(awareness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With 0 for what is unknown or infinite."""
+    return np.nan_to_num(awareness, nan=0, posinf=0, neginf=0)
+
+
 def _rows(one: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
+    first = next(iter(one.found))
     return [
         {
             "class_id": one.class_id,
@@ -99,7 +105,7 @@ def _rows(one: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
             "n_background": segmentation.n_background,
             "sites": list(sites),
             "n_fitted": len(one.images),
-            "png": to_png(one.images[index]) if index < PICTURES else None,
+            "png": to_png(one.images[index]) if index < PICTURES and (weighted, clusters) == first else None,
             "labels_png": labels_to_png(labels) if index < PICTURES else None,
         }
         for (weighted, clusters), segmentation in one.found.items()
@@ -118,8 +124,8 @@ def rows(bench: Workbench) -> int:
 
 
 def pictures(bench: Workbench) -> int:
-    """Picture and label map in the first few rows of each number of clusters and way."""
-    return 2 * 2 * len(bench.spec.segment_clusters) * min(PICTURES, bench.spec.segment_latents)
+    """Of the first few latents the picture, and label maps of each number of clusters and way."""
+    return (1 + 2 * len(bench.spec.segment_clusters)) * min(PICTURES, bench.spec.segment_latents)
 
 
 SEGMENTATION = Stage(

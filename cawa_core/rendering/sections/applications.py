@@ -58,7 +58,7 @@ def edits(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "strip: where, and the share of the class's probability that times 3 keeps."
     )
     headings = ("best", "second", "third")
-    found = (table_of("The best edits of each class", columns, named),)
+    found = (table_of("The best edits of the classes shown", columns, named),)
     return Section("edits", "Edits of one channel", lead, (), found, headings, tuple(rows))
 
 
@@ -98,12 +98,12 @@ def hybrids(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "The same latents as pictures of a class, of another one drawn at random, and between them. Channel mixing "
         "transplants the features of the channels that the other class is most aware of at one site; style mixing "
         "changes the class from a site on. Of each kind, the sites and numbers of channels of the largest harmony are "
-        "shown; scores are of other latents than those that chose. Below: mean probabilities of the class and of the "
-        "other one. Harmony: 4 p q of the two, times the nearness to real images where there are some."
+        "shown, on the first latents; scores are of others than those that chose. Below: mean probabilities of the "
+        "class and of the other one. Harmony: 4 p q of the two, times the nearness to real images where there are some."
     )
     found = (
         table_of("Channel mixing against style mixing, means over classes", columns, compared),
-        table_of("Every mixture", MIXTURE_COLUMNS, _mixtures(table, names)),
+        table_of("Mixtures of the classes shown", MIXTURE_COLUMNS, _mixtures(table, names)),
     )
     return Section("hybrids", "Hybrids of two classes", lead, pictures, found, tuple(KIND_WORDS.values()), tuple(rows))
 
@@ -135,16 +135,17 @@ def segmentation(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     table = tables["segmentation"]
     if table.empty:
         return None
-    names, pictured = class_names(summary), table[table.png.notna()]
-    shown_clusters = int(pictured.clusters.max())
-    chosen = pictured[pictured.clusters == shown_clusters]
-    ids = shown(sorted(chosen.class_id.unique()))
-    rows = [PhotoRow(names[class_id], _maps(chosen[chosen.class_id == class_id], names[class_id])) for class_id in ids]
+    names, shown_clusters = class_names(summary), int(table.clusters.max())
+    ids = shown(sorted(table.class_id.unique()))
+    rows = [
+        PhotoRow(names[class_id], _maps(table[table.class_id == class_id], shown_clusters, names[class_id]))
+        for class_id in ids
+    ]
     headings = ("pictures", f"K = {shown_clusters}, plain", f"K = {shown_clusters}, by awareness")
     lead = (
-        "Pixels clustered by what the channels of the later sites do there, with and without multiplying each channel "
-        "by its awareness of the class. Clusters are fitted to all pictures of a class together, so a colour is the "
-        "same part in each; the darkest lies most at the pictures' border."
+        f"Pixels clustered by what the channels of sites {', '.join(map(str, table.sites.iloc[0]))} do there, with and "
+        "without multiplying each channel by its awareness of the class. Clusters are fitted to all pictures of a "
+        "class together, so a colour is the same part in each; the darkest lies most at the pictures' border."
     )
     compared = [_compared(row, ("plain", "weighted")) for row in summary["segmentation"] or ()]
     if not compared:
@@ -167,12 +168,14 @@ def segmentation(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     return Section("segmentation", SEGMENTATION, lead, (bars,), (overlaps,), headings, tuple(rows))
 
 
-def _maps(own: pd.DataFrame, class_name: str) -> tuple[Photo, ...]:
+def _maps(own: pd.DataFrame, clusters: int, class_name: str) -> tuple[Photo, ...]:
     """Pictures of a class, and their label maps without and with awareness."""
-    plain, weighted = (own[own.weighted == way].sort_values("index") for way in (False, True))
+    pictures = own[own.png.notna()].sort_values("index")
+    mapped = own[own.labels_png.notna() & (own.clusters == clusters)].sort_values("index")
+    plain, weighted = (mapped[mapped.weighted == way] for way in (False, True))
     parts = ((plain, "without"), (weighted, "with"))
     maps = (_strip(list(part.labels_png), f"their parts {word} awareness", _overlap(part)) for part, word in parts)
-    return _strip(list(plain.png), f"{len(plain)} pictures of the class {class_name}", ""), *maps
+    return _strip(list(pictures.png), f"{len(pictures)} pictures of the class {class_name}", ""), *maps
 
 
 def _overlap(part: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from cawa_core.applications.mixtures import (
     style_mixtures,
 )
 from cawa_core.class_metrics.realism import RealManifold
+from cawa_core.errors import InputError
 
 PAIR = (1, 2)
 
@@ -96,3 +97,17 @@ def test_each_site_and_share_is_tried_or_what_is_given(tiny_generator):
     assert all(len(channels) == 2 for channels in together.transplants.values())
     assert [one.first_site for one in style_mixtures(tiny_generator)] == list(range(1, len(orders)))
     assert style_mixtures(tiny_generator, (4, 1)) == [Mixture(2)]
+    assert style_mixtures(tiny_generator, (5,)) == [Mixture(5)]  # from after the last there would be nothing to mix
+
+
+@pytest.mark.parametrize("mixtures", [[], [Mixture(0)], [Mixture(6)], [Mixture(6, {6: (0,)})]])
+def test_there_must_be_something_to_choose_from(tiny_generator, tiny_evaluator, z, mixtures):
+    with pytest.raises(InputError, match="mixtures must"):
+        judge_of(tiny_generator, tiny_evaluator).best(mixtures, z)
+
+
+@pytest.mark.parametrize(("sites", "numbers"), [((6,), ()), ((1, 1), ()), ((), (0,)), ((0, 5), (7,))])
+def test_channels_that_are_not_there(tiny_generator, sites, numbers):
+    orders = {site.index: np.arange(site.channels) for site in tiny_generator.sites}
+    with pytest.raises(InputError):
+        channel_mixtures(tiny_generator, orders.__getitem__, sites, numbers)

@@ -55,6 +55,33 @@ def squared_distances(features):
     return (features[0] - features[1]).square().sum(dim=0).double().numpy()
 
 
+@pytest.mark.parametrize("most", [10_000, 8])
+def test_lower_precision_ends_at_the_features(tiny_generator, monkeypatch, most):
+    """Weights, projection and enlargement are float32, whatever the networks compute in."""
+    monkeypatch.setattr(segmentation, "MOST_DIMENSIONS", most)
+    exact = pixel_features(tiny_generator, *batch(tiny_generator), [1, 2])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pixel_features(tiny_generator, *batch(tiny_generator), [1, 2])
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_few_pictures_are_held_where_they_are_large(tiny_generator, monkeypatch):
+    z = tiny_generator.sample_latents(0, 1, range(5))
+    whole = segmentations(tiny_generator, z, 1, [2], [2])[2]
+    sizes = []
+    features = segmentation.pixel_features
+
+    def counted(generator, rows, *others):
+        sizes.append(len(rows))
+        return features(generator, rows, *others)
+
+    monkeypatch.setattr(segmentation, "pixel_features", counted)
+    monkeypatch.setattr(segmentation, "MOST_VALUES", 2 * tiny_generator.sites[2].channels * 28**2)
+    assert np.array_equal(segmentations(tiny_generator, z, 1, [2], [2])[2].labels, whole.labels)
+    assert sizes == [2, 2, 1] * 2
+
+
 def test_regions_are_found_and_the_border_comes_first():
     """A square of one vector inside another, in three pictures, at different places."""
     truth = np.zeros((3, 12, 12), dtype=int)
