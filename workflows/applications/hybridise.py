@@ -77,7 +77,7 @@ def _check(chosen: HybridSpec, bench: Workbench, pairs: Sequence[tuple[int, int]
 def _sheet(bench: Workbench, found: Sequence[Hybrid]) -> Sheet:
     names, rows = bench.generator.class_names, []
     scored = found[0].scored["channel_mixing"]
-    realism = "realism: 1 and more lies among real images of either class. "
+    realism = "; realism: 1 and more lies among real images of either class"
     harmony = "4 p q" if scored.realism is None else "4 p q times realism"
     for one in found:
         first, second = (names[class_id] for class_id in one.pair)
@@ -96,8 +96,8 @@ def _sheet(bench: Workbench, found: Sequence[Hybrid]) -> Sheet:
         rows.append(SheetRow("harmony", tuple(Cell(None, text) for text in means)))
     return Sheet(
         f"{bench.generator.name}: classes mixed",
-        f"Probabilities by {bench.evaluator.name}; {realism * (scored.realism is not None)}"
-        f"harmony: {harmony}, over {len(scored.harmony):,} latents that did not choose the mixture, ± standard error. "
+        f"Probabilities by {bench.evaluator.name}{realism * (scored.realism is not None)}. "
+        f"Harmony: {harmony}, over {len(scored.harmony):,} latents that did not choose the mixture, ± standard error. "
         f"Seed {bench.spec.seed}.",
         tuple(SHOWN.values()),
         tuple(rows),
