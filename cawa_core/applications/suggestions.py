@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from cawa_core.applications.editing import ChannelEdit, check_channels
+from cawa_core.applications.editing import check_channels
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator
 from cawa_core.masking.engine import class_ids_of
@@ -54,7 +54,7 @@ def edit_suggestions(
     """Try channels one by one, the best edits first.
 
     Args:
-        z: latents ``[n, z_dim]``; what is shared by the channels of a site is computed once.
+        z: latents ``[n, z_dim]``; what the channels of a site share is computed once.
         class_id: of the pictures.
         candidates: (site, channel) of each channel to try.
         factor: what each is multiplied by.
@@ -63,12 +63,14 @@ def edit_suggestions(
     Raises:
         InputError: a site or channel that the generator does not have.
     """
-    for site in {site for site, _ in candidates}:
-        check_channels(generator, site, [channel for at, channel in candidates if at == site])
-    tried = sorted(candidates)
-    parts = [_tried(generator, evaluator, rows, class_id, tried, factor) for rows in z.split(batch_size)]
+    by_site: dict[int, list[int]] = {}
+    for site, channel in sorted(candidates):
+        by_site.setdefault(site, []).append(channel)
+    for site, channels in by_site.items():
+        check_channels(generator, site, channels)
+    parts = [_tried(generator, evaluator, rows, class_id, by_site, factor, batch_size) for rows in z.split(batch_size)]
     means = torch.cat(parts, dim=1).mean(dim=1).tolist()
-    found = [Suggestion(site, channel, *values) for (site, channel), values in zip(tried, means, strict=True)]
+    found = [Suggestion(*of, *values) for of, values in zip(sorted(candidates), means, strict=True)]
     return sorted(found, key=lambda one: (-one.merit, one.site, one.channel))
 
 
@@ -77,25 +79,30 @@ def _tried(
     evaluator: Evaluator,
     z: Tensor,
     class_id: int,
-    candidates: Sequence[tuple[int, int]],
+    by_site: Mapping[int, Sequence[int]],
     factor: float,
+    batch_size: int,
 ) -> Tensor:
-    """Change, locality and kept of each candidate and latent: float64 ``[candidates, n, 3]`` on the CPU."""
+    """Change, locality and kept of each channel in order, and each latent: float64 ``[channels, n, 3]`` on the CPU."""
     class_ids = class_ids_of(class_id, z)
     before = generator(z, class_ids)
     likely = evaluator.log_probabilities(before)[:, class_id]
+    at_once = max(1, batch_size // len(z))
     state, found = generator.run_to(0, z, class_ids), []
-    for site, channel in candidates:
+    for site, channels in by_site.items():
         state = generator.advance(state, site)
-        after = generator.run_from(site, ChannelEdit(site, (channel,), "multiply", factor).applied(state))
-        kept = (evaluator.log_probabilities(after)[:, class_id] - likely).clamp(max=0).exp()
-        pixels = (after - before).abs().mean(dim=1).flatten(1) / 2
-        found.append(torch.stack([pixels.mean(dim=1).double(), _locality(pixels).double(), kept.double()], dim=1).cpu())
-    return torch.stack(found)
+        images = generator.under_masks(state, factor)
+        for start in range(0, len(channels), at_once):
+            after = images([(channel,) for channel in channels[start : start + at_once]])
+            kept = evaluator.log_probabilities(after)[:, class_id].unflatten(0, (-1, len(z))) - likely
+            pixels = (after.unflatten(0, (-1, len(z))) - before).abs().mean(dim=2).flatten(2) / 2
+            measures = pixels.mean(dim=2), _locality(pixels), kept.clamp(max=0).exp()
+            found.append(torch.stack([one.double() for one in measures], dim=2).cpu())
+    return torch.cat(found)
 
 
 def _locality(pixels: Tensor) -> Tensor:
-    """Of changes ``[n, P]``; 0 where nothing changes."""
-    squares = pixels.square().sum(dim=1) * pixels.shape[1]
-    covered = pixels.sum(dim=1).square() / squares.clamp(min=torch.finfo(pixels.dtype).tiny)
+    """Of changes ``[..., P]``; 0 where nothing changes."""
+    squares = pixels.square().sum(dim=-1) * pixels.shape[-1]
+    covered = pixels.sum(dim=-1).square() / squares.clamp(min=torch.finfo(pixels.dtype).tiny)
     return torch.where(squares > 0, 1 - covered, 0)

@@ -23,7 +23,7 @@ from cawa_core.truncation import truncated, truncated_deviation
 Channels = tuple[int, ...]
 """Channels of one site, by index."""
 MaskedImages = Callable[[Sequence[Channels]], Tensor]
-"""Masks => images ``[n_masks · n, C, H, W]``, mask by mask."""
+"""Sets of channels that are masked or multiplied => images ``[n_masks · n, C, H, W]``, mask by mask."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +104,10 @@ class SiteState:
         """The same state with other features at its site: a mask, an edit, a transplant."""
         return dataclasses.replace(self, features=features)
 
-    def masked(self, channels: Channels) -> Self:
-        """The state with some channels at its site set to zero (after ReLU; zero before gives the same)."""
-        features = self.features.clone()
-        features[:, list(channels)] = 0
+    def masked(self, channels: Channels, factor: float = 0) -> Self:
+        """The state with some channels at its site multiplied: by 0, masked (before the ReLU gives the same)."""
+        features, chosen = self.features.clone(), list(channels)
+        features[:, chosen] = features[:, chosen] * factor if factor else 0
         return self.with_features(features)
 
 
@@ -187,11 +187,16 @@ class Generator(nn.Module, ABC):
             raise ValueError(f"state was taken at site {state.site}, not at site {site}")
         return self.finish(self.advance(state, len(self.sites) - 1))
 
-    def under_masks(self, state: SiteState) -> MaskedImages:
-        """What gives the images under masks of the state's site; what all masks share is done once, here."""
+    def under_masks(self, state: SiteState, factor: float = 0) -> MaskedImages:
+        """What gives the images under masks of the state's site; what all masks share is done once, here.
+
+        Args:
+            state: of the latents.
+            factor: what a mask multiplies its channels by.
+        """
 
         def images(masks: Sequence[Channels]) -> Tensor:
-            return torch.cat([self.run_from(state.site, state.masked(mask)) for mask in masks])
+            return torch.cat([self.run_from(state.site, state.masked(mask, factor)) for mask in masks])
 
         return images
 

@@ -147,7 +147,7 @@ class ResidualGenerator(Generator):
         x, _ = self._joined(state, self._convolution(state.site)(state.features))
         return self.head(x).float()
 
-    def under_masks(self, state: SiteState) -> MaskedImages:
+    def under_masks(self, state: SiteState, factor: float = 0) -> MaskedImages:
         """Images under masks of the state's site; the convolution after it is done once for all of them."""
         assert isinstance(state, ResidualState)
         convolution = self._convolution(state.site)
@@ -157,7 +157,7 @@ class ResidualGenerator(Generator):
             if len(masks) > 1 and self._outgrows_cache(state, len(masks) * len(state.features)):
                 middle = len(masks) // 2
                 return torch.cat([images(masks[:middle]), images(masks[middle:])])
-            x, skip = self._joined(state, convolution.without(outputs, state.features, masks))
+            x, skip = self._joined(state, convolution.under_masks(outputs, state.features, masks, factor))
             if state.site == len(self.sites) - 1:
                 return self.head(x).float()
             return self._run_on(self._activated(state, x, skip))

@@ -1,7 +1,7 @@
-"""The convolution between one site's ReLU and the next, and what masked channels take from its output.
+"""The convolution between one site's ReLU and the next, and what masked or multiplied channels change in its output.
 
-A convolution is linear, so setting a channel to zero changes its output by that channel's own contribution: one
-C_in-th of the work of convolving again.
+A convolution is linear, so multiplying a channel changes its output in proportion to that channel's own contribution:
+one C_in-th of the work of convolving again.
 """
 
 from __future__ import annotations
@@ -49,13 +49,16 @@ class SiteConvolution(nn.Module):
         """What the taps of the weight see of the features: here the features themselves."""
         return features
 
-    def without(self, outputs: Tensor, features: Tensor, masks: Sequence[Sequence[int]]) -> Tensor:
-        """What :meth:`forward` gives with some input channels set to zero.
+    def under_masks(
+        self, outputs: Tensor, features: Tensor, masks: Sequence[Sequence[int]], factor: float = 0
+    ) -> Tensor:
+        """What :meth:`forward` gives with some input channels masked, or multiplied.
 
         Args:
             outputs: :meth:`forward` of the features.
             features: ``[n, C_in, H, W]``.
-            masks: channels set to zero together, one entry a mask; an empty one masks nothing.
+            masks: channels masked together, one entry a mask; an empty one masks nothing.
+            factor: what a mask multiplies its channels by.
 
         Returns:
             ``[len(masks) · n, C_out, H, W]``, mask by mask; equal to convolving again but for rounding.
@@ -63,8 +66,8 @@ class SiteConvolution(nn.Module):
         rows, weights = self._patches_and_weights(features, masks)
         last = outputs.permute(0, 2, 3, 1)  # [n, H', W', C_out]
         whole = last.reshape(1, -1, last.shape[3]).expand(len(masks), -1, -1)
-        left: Tensor = torch.baddbmm(whole, rows, weights, alpha=-1)
-        return left.reshape(-1, *last.shape[1:]).permute(0, 3, 1, 2)
+        changed: Tensor = torch.baddbmm(whole, rows, weights, alpha=factor - 1)
+        return changed.reshape(-1, *last.shape[1:]).permute(0, 3, 1, 2)
 
     def _patches_and_weights(self, features: Tensor, masks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Factors of the contributions: ``[m, n · H' · W', K]``, ``[m, K, C_out]`` with K taps of the widest mask."""

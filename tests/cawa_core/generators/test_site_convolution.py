@@ -19,7 +19,8 @@ def test_it_is_the_convolution_after_doubling(size):
 
 @pytest.mark.parametrize("kind", [SiteConvolution, UpsamplingConvolution, PlaneConvolution])
 @pytest.mark.parametrize("masks", [[()], [(1,), (4,)], [(0, 2), (), (5, 1)], [tuple(range(6))]])
-def test_without_channels_is_convolving_again(kind, masks):
+@pytest.mark.parametrize("factor", [0, 1, 3.0, -0.5])
+def test_channels_under_masks_is_convolving_again(kind, masks, factor):
     torch.manual_seed(0)
     convolution = kind(nn.Conv2d(6, 5, 3, padding=1).double())
     features = torch.randn(3, 6, 4, 7, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
@@ -27,19 +28,19 @@ def test_without_channels_is_convolving_again(kind, masks):
     expected = []
     for mask in masks:
         left = features.clone()
-        left[:, list(mask)] = 0
+        left[:, list(mask)] *= factor
         expected.append(convolution(left))
-    result = convolution.without(outputs, features, masks)
+    result = convolution.under_masks(outputs, features, masks, factor)
     torch.testing.assert_close(result, torch.cat(expected), atol=1e-13, rtol=1e-11)
 
 
-def test_without_channels_of_a_pointwise_convolution_without_bias():
+def test_masks_of_a_pointwise_convolution_without_bias():
     torch.manual_seed(0)
     convolution = SiteConvolution(nn.Conv2d(4, 3, 1, bias=False).double())
     features = torch.randn(2, 4, 3, 3, dtype=torch.float64)
     left = features.clone()
     left[:, 2] = 0
-    result = convolution.without(convolution(features), features, [(2,)])
+    result = convolution.under_masks(convolution(features), features, [(2,)])
     torch.testing.assert_close(result, convolution(left), atol=1e-14, rtol=1e-12)
 
 
