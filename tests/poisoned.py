@@ -1,4 +1,4 @@
-"""The bundled generator, but for a class of which it refuses to make many images, or on a device that breaks."""
+"""The bundled generator where something is wrong: a class, a device, or a node."""
 
 import contextlib
 import os
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from cawa_core.errors import InputError
 from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 
 POISONED_CLASS, MANY = 8, 60
 MARKER = "CAWA_TEST_MARKER"
-"""Environment variable: the file that says that a device broke."""
+"""Environment variable: the file that says that a device broke, or how many processes found a place."""
 
 
 class Poisoned(FashionBigGAN):
@@ -48,3 +49,13 @@ class WithBrokenDevice(FashionBigGAN):
 def with_broken_device() -> FashionBigGAN:
     """Factory."""
     return WithBrokenDevice.bundled(GeneratorRequest("fashion-biggan"))
+
+
+def with_two_places() -> FashionBigGAN:
+    """Factory: in the first two processes, the driver and one worker."""
+    marker = os.environ[MARKER]
+    for place in range(2):
+        with contextlib.suppress(FileExistsError):
+            Path(f"{marker}-{place}").touch(exist_ok=False)
+            return FashionBigGAN.bundled(GeneratorRequest("fashion-biggan"))
+    raise InputError("device 'cuda' is not on this machine")

@@ -7,10 +7,10 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, last_line
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest, Receipt, publish
@@ -81,8 +81,12 @@ def _done(bench: Workbench, options: RunOptions, storage: Storage, log: EventLog
     reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
     shards = plan(bench, manifest, options.classes_per_shard or None)
     log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
-    with contextlib.closing(EXECUTORS.make(options.executor)) as executor:
-        outcomes = executor.run(bench, options, storage, shards) if shards else iter(())
+    with contextlib.ExitStack() as started:
+        outcomes: Iterable[Outcome] = ()
+        if shards:
+            executor = started.enter_context(contextlib.closing(EXECUTORS.make(options.executor)))
+            # left before the executor is closed, however this ends: workers are stopped while there is a cluster
+            outcomes = started.enter_context(contextlib.closing(executor.run(bench, options, storage, shards)))
         from workflows.refresh import refresh  # slow to import: meanwhile, workers start
 
         computed, retried = _record(outcomes, bench.generator.name, shards, manifest, log)
@@ -107,7 +111,7 @@ def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
 
 
 def _record(
-    outcomes: Iterator[Outcome], name: str, shards: list[Shard], manifest: Manifest, log: EventLog
+    outcomes: Iterable[Outcome], name: str, shards: list[Shard], manifest: Manifest, log: EventLog
 ) -> tuple[int, int]:
     """Keep what comes; how many shards were computed, and how many attempts were made again."""
     computed, retried, cost = 0, 0, {shard.name: shard.cost for shard in shards}
@@ -115,7 +119,7 @@ def _record(
         for outcome in outcomes:
             if isinstance(outcome, Retry):
                 retried += 1
-                progress.note(f"{outcome.shard.name} again: {_last_line(outcome.error)}")
+                progress.note(f"{outcome.shard.name} again: {last_line(outcome.error)}")
                 log.write("retried", shard=outcome.shard.name, stage=outcome.shard.stage, error=outcome.error)
             elif isinstance(outcome, Failure):
                 manifest.quarantine(outcome.shard.name, outcome.error)
@@ -127,10 +131,6 @@ def _record(
                 progress.advance(cost[outcome.shard], outcome.shard)
                 log.write("finished", shard=outcome.shard, stage=outcome.stage, seconds=outcome.seconds)
     return computed, retried
-
-
-def _last_line(error: str) -> str:
-    return (error.strip().splitlines() or ["no reason given"])[-1]
 
 
 def _publish_sites(bench: Workbench, manifest: Manifest) -> None:

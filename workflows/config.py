@@ -45,7 +45,9 @@ class RunOptions:
         120.0, "Seconds that an object store which fails is asked again."
     )
     log: str = option("", "File to which events are appended, one JSON object a line; -: stderr.")
-    start_timeout: Annotated[float, Field(gt=0)] = option(300.0, "Seconds to wait for the first worker.")
+    start_timeout: Annotated[float, Field(gt=0)] = option(
+        300.0, "Seconds without any worker on Ray, after which the audit ends."
+    )
 
     def weight_store(self, generator: str) -> WeightStore:
         """Where each model's weights come from; a path without a name belongs to the generator.

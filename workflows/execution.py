@@ -33,36 +33,20 @@ class Retry:
 Outcome = Receipt | Failure | Retry
 
 
-@dataclasses.dataclass(frozen=True)
-class Computed:
-    """Rows of a shard's tables, and how long they took."""
-
-    tables: dict[str, Rows]
-    seconds: float
-
-
 def execute(bench: Workbench, storage: Storage, shard: Shard) -> Receipt:
-    """Compute a shard, publish its tables, and say so."""
-    return write(bench, storage, shard, compute(bench, shard))
-
-
-def compute(bench: Workbench, shard: Shard) -> Computed:
-    """The rows of a shard in the audit's arithmetic, in smaller batches where the device's memory runs out."""
+    """Compute a shard and publish its tables: it is finished by this, and the receipt says so."""
     start = time.perf_counter()
+    files = publish(storage, shard.name, rows_of_shard(bench, shard), bench.identity.hash)
+    seconds = round(time.perf_counter() - start, 3)
+    return Receipt(shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, str(bench.generator.device))
+
+
+def rows_of_shard(bench: Workbench, shard: Shard) -> dict[str, Rows]:
+    """The tables of a shard in the audit's arithmetic, in smaller batches where the device's memory runs out."""
     while True:
         try:
             with bench.arithmetic():
-                tables = STAGES[shard.stage].process(bench, shard)
-            break
+                return STAGES[shard.stage].process(bench, shard)
         except torch.OutOfMemoryError:
             if not bench.halve_batch():
                 raise
-    return Computed(tables, time.perf_counter() - start)
-
-
-def write(bench: Workbench, storage: Storage, shard: Shard, computed: Computed) -> Receipt:
-    """Publish what was computed: the shard is finished by this."""
-    start = time.perf_counter()
-    files = publish(storage, shard.name, computed.tables, bench.identity.hash)
-    seconds = round(computed.seconds + time.perf_counter() - start, 3)
-    return Receipt(shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, str(bench.generator.device))

@@ -111,10 +111,14 @@ def test_a_store_that_fails_now_and_then_changes_nothing(proxy, undisturbed):
     assert small_audit(place, SPEC).computed == 0
 
 
-def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, undisturbed):
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, undisturbed, executor):
     expected, _ = undisturbed
     place = f"s3://{BUCKET}/{uuid4().hex}/audit"
-    storage, process = open_storage(place), started(place, "--storage-patience=3")
+    storage, process = (
+        open_storage(place),
+        started(place, "--storage-patience=3", f"--executor={executor}", "--workers=1"),
+    )
     while len(Manifest.read(storage).receipts) < 4:
         time.sleep(0.1)
         assert process.poll() is None
@@ -123,6 +127,7 @@ def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, und
     assert process.returncode == 1
     assert "has failed for 3 s" in printed
     assert "Traceback" not in printed
+    assert "Exception ignored" not in printed
     proxy.share = 0.0
     kept = digests(place)
     assert len(kept) >= 4
@@ -173,14 +178,16 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, undisturbed):
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, undisturbed, executor):
     expected, _ = undisturbed
     place, ballast = small_disk / "audit", small_disk / "ballast"
     ballast.write_bytes(bytes(2**24 - 200_000))
-    done = subprocess.run(command(place), capture_output=True, text=True)
+    done = subprocess.run([*command(place), f"--executor={executor}", "--workers=1"], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "No space left on device; what is finished is kept" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
     before = assert_kept(place, {})
     assert 0 < len(before) < len(expected)
     ballast.unlink()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cawa_core.errors import InputError
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest, Receipt
 from tests.poisoned import MARKER
@@ -20,8 +21,9 @@ from tests.workflows.conftest import small_audit
 from tests.workflows.test_audit import compare
 from workflows.config import RunOptions
 from workflows.execution import Failure, Retry
-from workflows.executors.ray import Dispatch, RayExecutor
+from workflows.executors.ray import Dispatch
 from workflows.executors.shard_queue import MAX_ERRORS
+from workflows.folder import open_folder
 from workflows.plan import plan
 from workflows.workbench import Workbench
 
@@ -79,9 +81,16 @@ def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec)
     compare(inline_audit, tmp_path / "audit", tolerance=1e-4)
 
 
+def opened(folder, spec) -> Workbench:
+    """The driver's models, and a folder that is the audit's, as workers ask."""
+    bench = Workbench.build(spec, RunOptions(batch_size=64))
+    open_folder(open_storage(folder), bench.identity, "cpu", bench.generator.class_names)
+    return bench
+
+
 def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_path, tiny_spec):
-    bench = Workbench.build(tiny_spec, RunOptions(batch_size=64))
     folder = tmp_path / "audit"
+    bench = opened(folder, tiny_spec)
     manifest = Manifest.read(folder)
     shards = plan(bench, manifest, None)
     dispatch = Dispatch(bench, RunOptions(workers=2), open_storage(folder), shards)
@@ -145,15 +154,48 @@ def test_a_worker_whose_device_broke_is_replaced(tmp_path, tiny_spec, monkeypatc
 
 
 def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec):
-    bench = Workbench.build(tiny_spec, RunOptions(batch_size=64))
+    bench = opened(tmp_path, tiny_spec)
     shards = plan(bench, Manifest.read(tmp_path), None)
     broken = dataclasses.replace(shards[0], class_ids=(99,))
-    outcomes = list(RayExecutor().run(bench, RunOptions(workers=1), open_storage(tmp_path), [broken, shards[-1]]))
+    dispatch = Dispatch(bench, RunOptions(workers=1), open_storage(tmp_path), [broken, shards[-1]])
+    outcomes = []
+    for outcome in dispatch.outcomes():
+        outcomes.append(outcome)
+        dispatch.options = RunOptions(workers=1, start_timeout=0.05)  # while all shards pause, the worker is there
     assert [outcome.shard for outcome in outcomes if isinstance(outcome, Retry)] == [broken] * (MAX_ERRORS - 1)
     (failure,) = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     assert failure.shard == broken
     assert "IndexError" in failure.error
     assert [outcome.shard for outcome in outcomes if isinstance(outcome, Receipt)] == [shards[-1].name]
+
+
+def test_a_worker_that_has_other_files_does_not_start(ray_cluster, tmp_path, tiny_spec):
+    """Of another model, another seed, or in a folder of its own disk."""
+    bench, other = opened(tmp_path / "one", tiny_spec), dataclasses.replace(tiny_spec, seed=1)
+    shards, options = plan(bench, Manifest.read(tmp_path / "one"), None), RunOptions(workers=1)
+    opened(tmp_path / "two", other)
+    with pytest.raises(InputError, match=r"a worker cannot start: on .*another spec: seed 1 there, 0 now"):
+        list(Dispatch(bench, options, open_storage(tmp_path / "two"), shards).outcomes())
+    with pytest.raises(InputError, match=r"no audit folder.*all nodes need the driver's files and folder"):
+        list(Dispatch(bench, options, open_storage(tmp_path / "three"), shards).outcomes())
+
+
+def test_a_node_on_which_no_worker_starts_costs_only_itself(tmp_path, tiny_spec, monkeypatch):
+    monkeypatch.setenv(MARKER, str(tmp_path / "places"))
+    spec = dataclasses.replace(tiny_spec, generator="tests.poisoned:with_two_places", stages=("masking",))
+    flags = [_flag(field.name, getattr(spec, field.name)) for field in dataclasses.fields(spec)]
+    command = [sys.executable, "-m", "workflows", "audit", "--workers=2", f"--output={tmp_path / 'audit'}", *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "12 shards computed, 0 reused, 0 retried, 0 quarantined" in done.stdout
+
+
+def test_an_address_at_which_no_cluster_is(tmp_path):
+    command = [sys.executable, "-m", "workflows", "audit", "--classes=1", f"--output={tmp_path / 'audit'}"]
+    done = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cawa: RAY_ADDRESS='127.0.0.1:9' must be a Ray cluster that runs" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_bad_input_leaves_no_ray(tmp_path, ray_folder):
@@ -169,9 +211,10 @@ def test_ray_that_cannot_start_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", f"/tmp/{'long' * 30}")
     command = [sys.executable, "-m", "workflows", "audit", "--classes=1", f"--output={tmp_path / 'audit'}"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Ray cannot start on this machine" in done.stderr
     assert "107" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit, ray_folder):

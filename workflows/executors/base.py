@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ class Executor(Protocol):
 
     def run(
         self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
-    ) -> Iterator[Outcome]:
-        """Execute all shards; workers start at the call, where there are any, and stop when the iterator is left."""
+    ) -> Generator[Outcome, None, None]:
+        """Execute all shards; workers start at the call, where there are any, and stop when the generator is closed."""
         ...
 
     def close(self) -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
+import socket
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, last_line
+from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, StorageError, open_storage
 from cawa_core.tables import Receipt
 from workflows.config import RunOptions
@@ -26,13 +29,16 @@ from workflows.executors import ray_head
 from workflows.executors.ray_head import RayHead
 from workflows.executors.ray_metrics import Metrics
 from workflows.executors.shard_queue import ShardQueue
+from workflows.folder import require_same
 from workflows.shards import Shard
 from workflows.workbench import Workbench
 
 MAX_FAILED_STARTS = 3
 """Times the number of workers: so many starts in a row without one that succeeds, and the run is given up."""
-BACK_OFF_SECONDS = 2.0
-"""Until a lost actor is replaced."""
+BACK_OFF_SECONDS, LONGEST_BACK_OFF_SECONDS = 2.0, 60.0
+"""Until a lost actor is replaced: twice as long each time that it does not start, as on a node that is broken."""
+CONNECT_SECONDS = 10.0
+"""To wait for an answer of a cluster's address."""
 LOOK_AROUND_SECONDS = 5.0
 """How often the cluster is asked what it offers."""
 
@@ -42,14 +48,24 @@ class ShardWorker:
 
     bench: Workbench
 
-    def __init__(self, spec: Any, options: RunOptions, folder: str, threads: int) -> None:  # noqa: ANN401
-        torch.set_num_threads(threads)
+    def __init__(self, spec: AuditSpec, options: RunOptions, folder: str, beside: int) -> None:
+        torch.set_num_threads(threads_of_a_worker(beside))
         self.spec, self.options = spec, options
         self.storage = open_storage(folder, options.storage_patience)
 
     def ready(self) -> int:
-        """Load the models; the worker's process."""
+        """Load the models; the worker's process.
+
+        Raises:
+            InputError: what this node has is not what the driver has: other weights or real images, another folder.
+        """
         self.bench = Workbench.build(self.spec, self.options)
+        try:
+            require_same(self.storage, self.bench.identity)
+        except InputError as error:
+            raise InputError(
+                f"on {platform.node()}, {error}; all nodes need the driver's files and folder: a shared path, or s3://"
+            ) from None
         return os.getpid()
 
     def execute(self, shard: Shard) -> Receipt:
@@ -67,6 +83,7 @@ class Slot:
         pending: reference to ``ready`` or to the shard in hand; None where it does nothing.
         shard: the shard in hand.
         process: the actor's process, once it is ready.
+        failures: starts that failed since the last that did not.
     """
 
     start_at: float = 0.0
@@ -74,6 +91,7 @@ class Slot:
     pending: Any = None
     shard: Shard | None = None
     process: int | None = None
+    failures: int = 0
 
     @property
     def state(self) -> str:
@@ -92,7 +110,7 @@ class RayExecutor:
 
     def run(
         self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Execute the shards on the cluster of ``RAY_ADDRESS``, else on this machine; at the end actors are stopped."""
         self._connect()
         dispatch = Dispatch(bench, options, storage, shards)
@@ -106,7 +124,7 @@ class RayExecutor:
             self._head.wait()
             self._head = None
 
-    def _outcomes(self, dispatch: Dispatch) -> Iterator[Outcome]:
+    def _outcomes(self, dispatch: Dispatch) -> Generator[Outcome, None, None]:
         try:
             yield from dispatch.outcomes()
         finally:
@@ -118,8 +136,8 @@ class RayExecutor:
         self._head = ray_head.taken()
         if self._head is not None:
             ray.init(address=self._head.address(), **ray_head.QUIET)
-        elif os.environ.get("RAY_ADDRESS"):
-            ray.init(**ray_head.QUIET)
+        elif address := os.environ.get("RAY_ADDRESS"):
+            _join(address)
         else:
             ray_head.start_ray()
         self._connected = True
@@ -132,6 +150,25 @@ class RayExecutor:
             self._head.stop()
 
 
+def _join(address: str) -> None:
+    """Connect to a cluster that runs.
+
+    Raises:
+        InputError: nothing answers there, or it asks for another token.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if colon and port.isdecimal():  # of a machine that is not there, Ray itself would be patient for minutes
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        ray.init(**ray_head.QUIET)
+    except (OSError, RuntimeError, ValueError) as error:  # what Ray raises of an address, by its kind
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"RAY_ADDRESS={address!r} must be a Ray cluster that runs: {reason}; start it, or unset RAY_ADDRESS to "
+            "run on this machine"
+        ) from None
+
+
 class Dispatch:
     """The queue and the slots of one run."""
 
@@ -140,11 +177,12 @@ class Dispatch:
         self.queue, self.metrics = ShardQueue(shards), Metrics()
         self.gpus = 1 if torch.device(options.device).type == "cuda" else 0
         self.slots: list[Slot] = []
-        self.last_sign, self.failed_starts = time.monotonic(), 0
+        self.last_sign = time.monotonic()
+        self.failed_starts = self.failed_writes = 0
+        self.ever_started, self.refusal = False, ""
         self.offered, self.asked_at = 0, float("-inf")
-        self.threads = max(1, (os.cpu_count() or 1) // min(self.wanted(), len(shards)))
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self) -> Generator[Outcome, None, None]:
         """Receipts, retries and failures as they come.
 
         Raises:
@@ -167,11 +205,17 @@ class Dispatch:
                     for outcome in outcomes:
                         self.metrics.count(outcome)
                         yield outcome
-                if not self.working() and time.monotonic() - self.last_sign > self.options.start_timeout:
-                    raise InputError(self.starved())
+                self.look_for_life()
         finally:
             for slot in self.slots:
                 release(slot)
+
+    def look_for_life(self) -> None:
+        """Raise where no worker has been there for a while: none that computes, or waits for a shard that pauses."""
+        if any(slot.process is not None for slot in self.slots):
+            self.last_sign = time.monotonic()
+        elif time.monotonic() - self.last_sign > self.options.start_timeout:
+            raise InputError(self.starved())
 
     def working(self) -> list[Slot]:
         """Slots with a shard in hand."""
@@ -202,7 +246,7 @@ class Dispatch:
         worker = ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=0, max_task_retries=0)(ShardWorker)
         for slot in self.slots:
             if slot.actor is None and slot.start_at <= time.monotonic():
-                slot.actor = worker.remote(self.bench.spec, self.options, self.folder, self.threads)
+                slot.actor = worker.remote(self.bench.spec, self.options, self.folder, len(self.slots))
                 slot.pending = slot.actor.ready.remote()
 
     def hand_out(self) -> None:
@@ -221,34 +265,53 @@ class Dispatch:
             slot.pending = None
             yield from self.after_error(slot, shard, error)
             return
-        self.last_sign, self.failed_starts = time.monotonic(), 0
+        self.failed_starts = slot.failures = 0
         if shard is None:
-            slot.process = result
+            slot.process, self.ever_started = result, True
         else:
+            self.failed_writes = 0
             yield result
 
     def after_error(self, slot: Slot, shard: Shard | None, error: RayError) -> Iterator[Outcome]:
         """Put the shard back, or give it up; replace the actor where it is gone or its device cannot go on."""
         cause = error.cause if isinstance(error, RayTaskError) else None
-        if isinstance(cause, StorageError):  # it would fail all others, too
-            raise StorageError(str(cause)) from None
+        of_the_node = cause is None or isinstance(cause, StorageError)
         if shard is None:
-            self.count_failed_start(error, cause)
-        elif cause is None:
+            self.count_failed_start(slot, error, cause)
+        elif of_the_node:
+            self.count_failed_write(cause)
             yield self.queue.lost(shard, written_out(error))
         else:
             yield self.queue.raised(shard, written_out(error))
-        if shard is None or cause is None or is_of_the_device(cause):
+        if shard is None or of_the_node or is_of_the_device(cause):
             release(slot)
-            slot.start_at = time.monotonic() + BACK_OFF_SECONDS
+            back_off = BACK_OFF_SECONDS * 2**slot.failures
+            slot.start_at = time.monotonic() + min(back_off, LONGEST_BACK_OFF_SECONDS)
+            slot.failures += 1
 
-    def count_failed_start(self, error: RayError, cause: BaseException | None) -> None:
-        """Give up where no actor can start, or where they fail over and over, with none starting in between."""
-        if isinstance(cause, InputError):
-            raise InputError(f"a worker cannot start: {cause}") from None
+    def count_failed_start(self, slot: Slot, error: RayError, cause: BaseException | None) -> None:
+        """Give up where every actor is refused, or fails over and over; one bad node costs only itself."""
+        others = [other for other in self.slots if other is not slot]
+        self.refusal = last_line(written_out(error))
+        if isinstance(cause, InputError | StorageError):
+            self.refusal = str(cause)
+            if not self.ever_started and all(other.failures for other in others):
+                raise type(cause)(f"a worker cannot start: {cause}") from None
         self.failed_starts += 1
-        if self.failed_starts >= MAX_FAILED_STARTS * len(self.slots):
-            raise RuntimeError(f"workers cannot start: {error}") from error
+        if self.failed_starts >= MAX_FAILED_STARTS * len(self.slots) and all(other.process is None for other in others):
+            raise InputError(
+                f"workers must start, and {self.failed_starts} in a row did not: {self.refusal}"
+            ) from error
+
+    def count_failed_write(self, cause: BaseException | None) -> None:
+        """Give up where as many workers as there are could not publish, and none could in between: the store is away.
+
+        A single one may be of a node that cannot reach it.
+        """
+        if isinstance(cause, StorageError):
+            self.failed_writes += 1
+            if self.failed_writes >= len(self.slots):
+                raise StorageError(str(cause)) from None
 
     def starved(self) -> str:
         """Why nothing started."""
@@ -256,7 +319,21 @@ class Dispatch:
             f"no worker started within start_timeout={self.options.start_timeout:.0f} s: asked for "
             f"{len(self.slots)} of 1 CPU and {self.gpus} GPU each, the cluster offers {ray.cluster_resources()}; "
             "ask for fewer with --workers, or add nodes"
+            + (f". The last one that tried: {self.refusal}" if self.refusal else "")
         )
+
+
+def threads_of_a_worker(workers: int) -> int:
+    """A worker's share of the cores of the node it runs on.
+
+    Args:
+        workers: of the whole cluster.
+    """
+    own = ray.get_runtime_context().get_node_id()
+    offers = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == own), {})
+    cores = offers.get("CPU") or os.cpu_count() or 1
+    beside = min(workers, offers.get("GPU") or cores)
+    return max(1, int(cores // max(1, beside)))
 
 
 def release(slot: Slot) -> None:
@@ -271,7 +348,7 @@ def written_out(error: RayError) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def is_of_the_device(error: BaseException) -> bool:
+def is_of_the_device(error: BaseException | None) -> bool:
     """Whether an error leaves the process's device unusable: all later work there would fail, too."""
     kind = getattr(torch, "AcceleratorError", ())
     return isinstance(error, kind) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from typing import Any
 
+from cawa_core.errors import InputError, last_line
+
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 OBJECT_STORE_BYTES = 128 * 2**20
 """Enough for receipts; nothing large travels."""
@@ -49,7 +51,7 @@ class RayHead:
         """Where Ray listens, as soon as it does.
 
         Raises:
-            RuntimeError: it could not be started.
+            InputError: it could not be started.
         """
         assert self._process.stdout is not None
         address = self._process.stdout.readline().decode().strip()
@@ -57,7 +59,8 @@ class RayHead:
             self.stop()
             self.wait()
             self._errors.seek(0)
-            raise RuntimeError(f"Ray cannot start on this machine: {self._errors.read().decode(errors='replace')}")
+            reason = last_line(self._errors.read().decode(errors="replace"))
+            raise InputError(f"Ray cannot start on this machine: {reason}; --executor inline does without it")
         return address
 
     def stop(self) -> None:
