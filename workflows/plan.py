@@ -30,7 +30,7 @@ def _stage_shards(
     shards = []
     for sites in _site_blocks(stage, bench):
         remaining: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for class_id in bench.spec.classes:
+        for class_id in bench.class_ids:
             remaining[tuple(site for site in sites if (class_id, site) not in covered)].append(class_id)
         remaining.pop((), None)
         for missing, class_ids in remaining.items():

@@ -23,8 +23,8 @@ def check_real_images(bench: Workbench) -> None:
     minimum = bench.options.minimum_real_accuracy
     if bench.reals is None or not minimum:
         return
-    chosen = np.linspace(0, len(bench.spec.classes) - 1, min(CLASSES, len(bench.spec.classes))).round().astype(int)
-    seen = {class_id: classified(bench, class_id) for class_id in (bench.spec.classes[one] for one in chosen)}
+    chosen = np.linspace(0, len(bench.class_ids) - 1, min(CLASSES, len(bench.class_ids))).round().astype(int)
+    seen = {class_id: classified(bench, class_id) for class_id in (bench.class_ids[one] for one in chosen)}
     total = sum(map(len, seen.values()))
     correct = sum(class_ids.count(class_id) for class_id, class_ids in seen.items())
     if correct < minimum * total:

@@ -63,7 +63,8 @@ def rows_of_pairs(manifest: Manifest, name: str, pairs: list[tuple[int, int]]) -
     """Rows of some (class, site) pairs."""
     parts = [manifest.rows(name, sites=[site], class_ids=[class_id]).to_pandas() for class_id, site in pairs]
     empty = TABLES[name].schema.empty_table().to_pandas()
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    found: pd.DataFrame = pd.concat(parts, ignore_index=True) if parts else empty
+    return found
 
 
 def overall_overlap(manifest: Manifest) -> pd.DataFrame:

@@ -88,6 +88,11 @@ class Workbench:
             _compile((generator, *judges.values()), target)
         return cls(exact, options, generator, judges, reals, FeatureCache(options.cache_folder / "features"))
 
+    @cached_property
+    def class_ids(self) -> tuple[int, ...]:
+        """The spec's classes as indices."""
+        return self.generator.classes.resolve_all(self.spec.classes)
+
     @property
     def evaluator(self) -> Evaluator:
         """The classifier; there where a stage needs one."""
@@ -123,14 +128,13 @@ class Workbench:
     @cached_property
     def identity(self) -> AuditIdentity:
         """The spec with the digests of all that it names; paths do not enter."""
-        names = {"generator": self.generator.name}
-        if self.reals is not None:
-            names["real_images"] = self.reals.name
+        spec = dataclasses.replace(self.spec, generator=self.generator.name)
         digests = {"generator": self.generator.digest} | {role: one.digest for role, one in self.judges.items()}
         if self.reals is not None:
+            spec = dataclasses.replace(spec, real_images=self.reals.name)
             digests["real_images"] = self.reals.digest
         return AuditIdentity(
-            spec=dataclasses.replace(self.spec, **names),
+            spec=spec,
             digests=digests,
             protocols={role: one.protocol for role, one in self.judges.items()},
             schema_version=SCHEMA_VERSION,
@@ -273,17 +277,18 @@ def _made(kind: type[Kind], argument: str, name: str, made: object) -> Kind:
 
 
 def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> RealImages:
+    class_ids = generator.classes.resolve_all(spec.classes)
     request = RealImagesRequest(
         spec.real_images,
         generator.classes,
         generator.image_size,
         generator.image_channels,
-        spec.classes,
+        class_ids,
         options.class_folders,
     )
     reals, least = open_real_images(request), 2 * (spec.neighbours + 1)
-    reals.require(spec.classes)
-    for class_id in spec.classes:
+    reals.require(class_ids)
+    for class_id in class_ids:
         if reals.count_of(class_id) < least:
             raise InputError(
                 f"real_images must be at least {least} a class, for halves of more than neighbours={spec.neighbours}; "

@@ -10,13 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
 from cawa_core.storage import Folder, Storage, open_storage
 
-Rows = Mapping[str, Sequence[Any]]
+Rows = Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array]
 """Columns of a table by name."""
 
 TABLES_FOLDER = "tables"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, TypeVar
@@ -103,7 +103,7 @@ def _read_ahead(items: Iterator[Made]) -> Iterator[Made]:
             yield item
 
 
-def _joined(parts: list[Mapping[str, Any]]) -> Rows:
+def _joined(parts: Sequence[Rows]) -> Rows:
     kept = [part for part in parts if len(part["class_id"])]
     names = TABLES["masking_correlation"].columns
     return {name: np.concatenate([part[name] for part in kept]) for name in names} if kept else {}

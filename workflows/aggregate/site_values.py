@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,8 @@ class SiteRows:
     @property
     def known(self) -> Known:
         """Where any estimator has a row ``[n_classes, C]``."""
-        return np.logical_or.reduce([rows.known for rows in self.by_estimator.values()])
+        known: Known = np.logical_or.reduce([rows.known for rows in self.by_estimator.values()])
+        return known
 
 
 def read_site(manifest: Manifest, site: int, columns: Sequence[str]) -> SiteRows:
@@ -74,9 +76,10 @@ def read_site(manifest: Manifest, site: int, columns: Sequence[str]) -> SiteRows
     channel = numbers(rows["channel"])
     shape = len(class_ids), int(channel.max(initial=-1)) + 1
     flat = place * shape[1] + channel
-    codes = pa.chunked_array(rows["estimator"]).unify_dictionaries().combine_chunks() if len(rows) else None
-    found = {}
-    for code, estimator in enumerate(codes.dictionary.to_pylist() if codes is not None else []):
+    if not len(rows):
+        return SiteRows(class_ids.astype(np.int64), shape[1], {})
+    codes, found = pa.chunked_array(rows["estimator"]).unify_dictionaries().combine_chunks(), {}
+    for code, estimator in enumerate(codes.dictionary.to_pylist()):
         chosen = codes.indices.to_numpy() == code
         if chosen.any():
             found[estimator] = _of_estimator(rows, columns, flat, None if chosen.all() else chosen, shape)
@@ -101,11 +104,12 @@ def _of_estimator(
     return EstimatorRows(matrix(known) == 1, {name: matrix(numbers(rows[name])) for name in columns})
 
 
-def numbers(column: pa.ChunkedArray) -> NDArray[np.generic]:
+def numbers(column: pa.ChunkedArray) -> NDArray[Any]:
     """A column of numbers; booleans as float32, null as NaN."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8()).cast(pa.float32())
-    return column.to_numpy()  # type: ignore[no-any-return]
+    values: NDArray[Any] = column.to_numpy()
+    return values
 
 
 def every_row_sampled(manifest: Manifest, sites: Sequence[int]) -> bool:
@@ -217,4 +221,5 @@ def _group_means(owner: Ids, values: Matrix, n_groups: int) -> NDArray[np.float6
         owner, values = owner[known], values[known]
     counts = np.bincount(owner, minlength=n_groups)
     with np.errstate(invalid="ignore"):
-        return np.bincount(owner, weights=values, minlength=n_groups) / counts  # type: ignore[no-any-return]
+        means: NDArray[np.float64] = np.bincount(owner, weights=values, minlength=n_groups) / counts
+    return means

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -31,7 +31,7 @@ def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dic
         sections = {**_sections(manifest, spec), "heavy_tails": tails.result()}
     seconds = pd.Series([one.seconds for one in manifest.receipts.values()], dtype=float)
     by_stage = seconds.groupby([one.stage for one in manifest.receipts.values()]).sum().round(1)
-    return plain(
+    summary: dict[str, Any] = plain(
         {
             "audit": audit["hash"],
             "generator": spec.generator,
@@ -43,6 +43,7 @@ def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dic
             "seconds": by_stage.to_dict(),
         }
     )
+    return summary
 
 
 def _sections(manifest: Manifest, spec: AuditSpec) -> dict[str, Any]:
@@ -71,7 +72,12 @@ def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) ->
     frame = pd.concat([significant, _over_sites(significant, means)], ignore_index=True)
     rows = []
     for (target, predictor, site), part in frame.groupby(["target", "predictor", "site"]):
-        row = {"target": target, "predictor": predictor, "site": int(site), "n_classes": part.class_id.nunique()}
+        row = {
+            "target": target,
+            "predictor": predictor,
+            "site": int(cast(int, site)),
+            "n_classes": part.class_id.nunique(),
+        }
         row |= resamples.means(part[list(COEFFICIENTS)])
         row |= {"null_std": mean_of_known(part.null_std), "share_significant": float(part.significant.mean())}
         rows.append(row)
@@ -91,7 +97,7 @@ def masking_controls(controls: pd.DataFrame, resamples: ClassResamples) -> dict[
     by_class = controls.groupby(["site", "control", "class_id"], as_index=False)[effects].mean()
     rows = []
     for (site, control), part in by_class[by_class.control != "no_op"].groupby(["site", "control"]):
-        row = {"site": int(site), "control": control, "n_classes": len(part)}
+        row = {"site": int(cast(int, site)), "control": control, "n_classes": len(part)}
         rows.append(row | resamples.means(part[effects]))
     everywhere = by_class[by_class.site == ALL_SITES].pivot(index="class_id", columns="control", values=effects)
     return {
@@ -135,9 +141,9 @@ def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str
         result[metric] = {
             "mean": mean_of_known(values),
             "min": float(values.min()),
-            "min_class": names[values.idxmin()],
+            "min_class": names.loc[cast(int, values.idxmin())],
             "max": float(values.max()),
-            "max_class": names[values.idxmax()],
+            "max_class": names.loc[cast(int, values.idxmax())],
             "half_real_against_real": floors.get("real_real"),
             "half_fake_against_real": floors.get("fake_real"),
         }

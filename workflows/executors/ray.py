@@ -330,7 +330,7 @@ def threads_of_a_worker(workers: int) -> int:
         workers: of the whole cluster.
     """
     own = ray.get_runtime_context().get_node_id()
-    offers = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == own), {})
+    offers: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == own), {})
     cores = offers.get("CPU") or os.cpu_count() or 1
     beside = min(workers, offers.get("GPU") or cores)
     return max(1, int(cores // max(1, beside)))

@@ -99,8 +99,13 @@ def start_ray(cores: int = 0) -> None:
     """
     import ray
 
-    options = {"num_cpus": cores or None, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    ray.init(address="local", **options, **QUIET)
+    ray.init(
+        address="local",
+        num_cpus=cores or None,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        **QUIET,
+    )
 
 
 def main() -> None:

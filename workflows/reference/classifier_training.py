@@ -56,7 +56,7 @@ def train_classifier(
                 logits = network(batch)
             loss = functional.cross_entropy(logits.float(), labels[rows], label_smoothing=settings.label_smoothing)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             step += 1

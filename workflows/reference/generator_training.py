@@ -91,7 +91,7 @@ def discriminator_step(
     on_real, on_fake = logits.float().split([len(real), len(fake)])
     loss = functional.relu(1 - on_real).mean() + functional.relu(1 + on_fake).mean()
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     return float(loss.detach())
 
@@ -105,7 +105,7 @@ def generator_step(
         logits = discriminator(generator(z, classes), classes)
     loss = -logits.float().mean()
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     discriminator.requires_grad_(True)
     return float(loss.detach())

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cawa_core.generators.base import Channels
 from cawa_core.masking.effects import changes, masking_effects
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.estimation import (
@@ -19,7 +20,7 @@ from cawa_core.masking.estimation import (
     estimated_effects,
     in_given_order,
 )
-from cawa_core.masking.groups import Channels, awareness_order, consecutive_groups, control_masks
+from cawa_core.masking.groups import awareness_order, consecutive_groups, control_masks
 from cawa_core.masking.screening import Screening, screened
 from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import random_generator
