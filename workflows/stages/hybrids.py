@@ -25,9 +25,9 @@ from cawa_core.rendering.grids import to_png
 from cawa_core.seeds import random_generator
 from cawa_core.statistics.intervals import standard_error
 from cawa_core.tables import Rows, rows_of
+from workflows.real_features import real_features
 from workflows.shards import Shard
 from workflows.stages.base import Stage
-from workflows.stages.class_metrics import real_images
 from workflows.stages.masking import site_order
 from workflows.workbench import Workbench
 
@@ -121,9 +121,10 @@ def _judge(bench: Workbench, pair: Pair) -> MixtureJudge:
     own = MixtureJudge(bench.generator, bench.evaluator, pair, batch_size=bench.batch_size)
     if bench.reals is None:
         return own
-    features = torch.cat([real_images(bench, class_id)[0]["manifold_features"] for class_id in pair])
+    role = "manifold_features"
+    features = torch.cat([real_features(bench, class_id, (role,))[0][role] for class_id in pair])
     reals = RealManifold.of(features, bench.spec.neighbours)
-    return dataclasses.replace(own, features=bench.judges["manifold_features"], reals=reals)
+    return dataclasses.replace(own, features=bench.judges[role], reals=reals)
 
 
 def _rows(bench: Workbench, one: Hybrid, choice: Choice) -> list[dict[str, Any]]:
