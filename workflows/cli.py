@@ -18,6 +18,7 @@ from cawa_core.storage import StorageError
 from workflows.applications.options import (
     MODEL_OPTIONS,
     REALISM_OPTIONS,
+    UNSCORED_OPTIONS,
     EditSpec,
     HybridSpec,
     MaskSpec,
@@ -199,7 +200,7 @@ def hybridise(
 
 
 @app.command()
-@with_options_of(SegmentSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@with_options_of(SegmentSpec, AuditSpec, RunOptions, only=UNSCORED_OPTIONS)
 def segment(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,

@@ -58,6 +58,7 @@ def test_scores_are_those_of_the_table(folder):
         (["--classes", "bag", "--clusters", "1"], "clusters must be in 2..255"),
         (["--classes", "bag", "--clusters", "900"], "clusters must be in 2..255"),
         (["--classes", "bag", "--latents", "99"], "latents must be at most 60 for 1 classes"),
+        (["--classes", "bag", "--evaluator", "fashion-cnn"], "No such option: --evaluator"),
     ],
 )
 def test_bad_input(monkeypatch, capsys, tmp_path, flags, message):

@@ -11,12 +11,14 @@ from typing import Any
 from cawa_core.applications.editing import check_channels
 from cawa_core.applications.mixtures import Mixture
 from cawa_core.errors import InputError
+from cawa_core.generators.base import Generator
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import HybridSpec
 from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
 from workflows.config import RunOptions
+from workflows.real_check import check_real_images
 from workflows.stages.hybrids import Choice, Hybrid, hybrid
 from workflows.workbench import Workbench
 
@@ -41,12 +43,14 @@ def run_hybridise(
     Raises:
         InputError: bad input; nothing was written.
     """
-    named = ("all",) if "all" in (*inputs, *references) else tuple(dict.fromkeys((*inputs, *references)))
+    named = ("all",) if "all" in (*inputs, *references) else (*inputs, *references)
     spec = dataclasses.replace(spec, classes=named, stages=("hybrids",))
-    bench = Workbench.build(spec, options.with_absolute_paths())
+    bench = Workbench.build(spec, options.with_absolute_paths(), once=False)
+    _check_mixing(bench.generator)
     sides = [_resolved(bench, words) for words in (inputs, references)]
     pairs = [(first, second) for first, second in itertools.product(*sides) if first != second]
     _check(chosen, bench, pairs)
+    check_real_images(bench)
     choice = Choice(chosen.tried_latents, chosen.scored_latents, chosen.sites, chosen.k)
     with bench.arithmetic():
         found = [hybrid(bench, pair, choice, chosen.latents) for pair in pairs]
@@ -57,9 +61,21 @@ def run_hybridise(
 
 
 def _resolved(bench: Workbench, words: Sequence[int | str]) -> list[int]:
-    """Indices in the order given."""
+    """Indices in the order given, each once, whatever words name it."""
     classes = bench.generator.classes
-    return list(classes.resolve_all(("all",))) if tuple(words) == ("all",) else [classes.resolve(one) for one in words]
+    if tuple(words) == ("all",):
+        return list(classes.resolve_all(("all",)))
+    return list(dict.fromkeys(classes.resolve(one) for one in words))
+
+
+def _check_mixing(generator: Generator) -> None:
+    if not generator.mixes_classes:
+        raise InputError(
+            f"generator must be able to change its class on the way; {generator.name} takes one class for a whole "
+            "picture, so give one that has Generator.reconditioned, see docs/own_generator.md"
+        )
+    if len(generator.sites) < 2:
+        raise InputError(f"generator must have two sites or more to mix classes at; {generator.name} has one")
 
 
 def _check(chosen: HybridSpec, bench: Workbench, pairs: Sequence[tuple[int, int]]) -> None:

@@ -18,8 +18,13 @@ MODEL_OPTIONS = (
     *("device", "weights", "cache", "offline"),
 )
 """Fields of AuditSpec and RunOptions that every application heeds."""
-REALISM_OPTIONS = (*MODEL_OPTIONS, "real_images", "manifold_features", "neighbours", "class_folders")
+REALISM_OPTIONS = (
+    *(*MODEL_OPTIONS, "real_images", "manifold_features", "neighbours"),
+    *("class_folders", "minimum_real_accuracy"),
+)
 """The same for those that compare pictures with real images."""
+UNSCORED_OPTIONS = tuple(name for name in MODEL_OPTIONS if name != "evaluator")
+"""The same for those that ask no classifier."""
 
 
 @dataclasses.dataclass(frozen=True)
