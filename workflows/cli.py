@@ -196,7 +196,8 @@ def hybridise(
     from workflows.applications.hybridise import run_hybridise
 
     pairs = (tuple(word.strip() for word in words.split(",")) for words in (inputs, references))
-    print(f"sheet: {run_hybridise(*pairs, *merged_application(HybridSpec, spec, flags)).path('hybrid.png')}")
+    result = run_hybridise(*pairs, *merged_application(HybridSpec, spec, flags))
+    print("\n".join([*result.lines, f"sheet: {result.storage.path('hybrid.png')}"]))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from cawa_core.applications.hybridisation import channel_mixed, style_mixed
+from cawa_core.applications.mixtures import MEASURES
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
 from cawa_core.generators.fashion import FashionBigGAN
@@ -132,6 +134,32 @@ def test_features_of_different_networks_are_not_mixed_up(tmp_path):
     assert not torch.equal(rounded["manifold_features"], plain["manifold_features"])
     again, _ = real_features(bench_of(("hybrids",), tmp_path), 8, ("manifold_features",))
     assert torch.equal(again["manifold_features"], plain["manifold_features"])
+
+
+def test_all_that_was_tried_is_listed_and_the_best_of_it_shown(tmp_path):
+    (one,) = mixed(tmp_path, ["bag"], ["sandal"])["pairs"]
+    channels, style = (one["mixtures"][f"{kind} mixing"] for kind in ("channel", "style"))
+    assert [entry["first_site"] for entry in style["tried"]] == [1, 2, 3, 4, 5]
+    assert len(channels["tried"]) == 6 * 4
+    for shown in (channels, style):
+        best = max(shown["tried"], key=lambda entry: entry["harmony"])
+        assert best["first_site"] == shown["first_site"]
+        assert best["sites"] == sorted(map(int, shown["transplants"]))
+        assert best["k"] == max(map(len, shown["transplants"].values()), default=0)
+        for entry in shown["tried"]:
+            assert set(entry) == {"first_site", "sites", "k", *MEASURES}
+
+
+def test_mixtures_and_progress_are_printed(monkeypatch, capsys, tmp_path):
+    words = ("bag", "sandal", "--tried-latents", 2, "--scored-latents", 2, "--latents", 1, "--output", tmp_path)
+    code, printed = run(monkeypatch, capsys, "hybridise", *words, "--k", "8")
+    assert code == 0
+    assert printed.err.splitlines()[-1].startswith("mixing classes: 100%")
+    lines = printed.out.splitlines()
+    assert lines[0] == "bag × sandal: best 5 of 11 mixtures on the 2 latents that choose"
+    harmonies = [float(re.split(r"  +", line.strip())[3]) for line in lines[2:7]]
+    assert harmonies == sorted(harmonies, reverse=True)
+    assert lines[7].startswith("sheet: ")
 
 
 @pytest.mark.parametrize(
