@@ -1,6 +1,7 @@
 """``cawa segment`` on the bundled generator: sheet, label maps, table, scores, and input that does not fit."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,13 @@ def test_scores_are_those_of_the_table(folder):
     assert means.min() > 0.3  # a bag is a block on black
     with Image.open(folder / "segments.png") as sheet:
         assert sheet.width > 5 * 168
+
+
+def test_progress_is_printed(monkeypatch, capsys, tmp_path):
+    words = ("--classes", "bag,dress", "--latents", 1, "--fitted-latents", 2, "--clusters", 2, "--output", tmp_path)
+    code, printed = run(monkeypatch, capsys, "segment", *words)
+    assert code == 0
+    assert re.fullmatch(r"segmenting: 100%, .* bag", printed.err.splitlines()[-1])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def _hybrids(bench: Workbench, pairs: Sequence[Pair], choice: Choice, pictures: 
     with bench.arithmetic(), ProgressReporter("mixing classes", total) as progress:
         for pair in pairs:
             words = " × ".join(names[class_id] for class_id in pair)
-            found.append(hybrid(bench, pair, choice, pictures, lambda n, words=words: progress.advance(n, words)))
+            found.append(hybrid(bench, pair, choice, pictures, functools.partial(progress.advance, note=words)))
     return found
 
 

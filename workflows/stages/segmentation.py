@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ ON_BLACK = ("fashion-biggan",)
 """Generators of bright objects on black, where Otsu's threshold gives a mask to compare with."""
 PICTURES = 4
 """Latents whose picture and label maps are kept."""
+PASSES = 4
+"""Over the pictures of a class: to fit and to label, without and with weights."""
 Key = tuple[bool, int]
 """Whether channels are weighted by awareness, and the number of clusters."""
 
@@ -66,9 +68,23 @@ def sites_of(bench: Workbench, given: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def segmented(
-    bench: Workbench, class_id: int, sites: Sequence[int], clusters: Sequence[int], latents: int
+    bench: Workbench,
+    class_id: int,
+    sites: Sequence[int],
+    clusters: Sequence[int],
+    latents: int,
+    progress: Callable[[int], None] | None = None,
 ) -> SegmentedClass:
-    """Both ways, for each number of clusters, on the first latents of a class."""
+    """Both ways, for each number of clusters, on the first latents of a class.
+
+    Args:
+        bench: of the generator.
+        class_id: of the pictures.
+        sites: whose channels are clustered.
+        clusters: numbers of clusters K.
+        latents: how many pictures.
+        progress: told how many pictures were gone through, pass by pass: ``PASSES`` times all of them.
+    """
     generator, z = bench.generator, bench.latents(class_id, latents)
     with torch.inference_mode():
         batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)]
@@ -78,7 +94,10 @@ def segmented(
     for weighted in (False, True):
         weights = aware if weighted else None
         made = segmentations(
-            generator, z, class_id, sites, clusters, weights, seed=bench.spec.seed, batch_size=bench.batch_size
+            *(generator, z, class_id, sites, clusters, weights),
+            seed=bench.spec.seed,
+            batch_size=bench.batch_size,
+            progress=progress,
         )
         found |= {(weighted, number): one for number, one in made.items()}
     overlap = {}
