@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -171,6 +172,24 @@ def _from_the_border(found: Labels, clusters: int) -> Segmentation:
     rank[order] = np.arange(clusters)
     n_background = int((at_border > border.mean()).sum())
     return Segmentation(rank[found], min(max(n_background, 1), clusters - 1))
+
+
+def matched_labels(labels: Labels, reference: Labels) -> NDArray[np.uint8]:
+    """For maps of the same pixels, which label of the second is whose part in the first, by pixels in common.
+
+    Args:
+        labels, reference: ``[n, H, W]``.
+
+    Returns:
+        A permutation ``[256]``: for each label of ``labels`` another one of ``reference`` such that as many pixels as
+        possible agree (Kuhn 1955); labels without a partner get numbers that no other has.
+    """
+    number = 1 + max(int(labels.max()), int(reference.max()))
+    shared = np.bincount(labels.ravel().astype(np.int64) * number + reference.ravel(), minlength=number**2)
+    _, partners = linear_sum_assignment(shared.reshape(number, number), maximize=True)
+    found = np.arange(MOST_CLUSTERS + 1, dtype=np.uint8)
+    found[:number] = partners
+    return found
 
 
 def intersection_over_union(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:

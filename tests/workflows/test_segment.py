@@ -1,5 +1,6 @@
 """``cawa segment`` on the bundled generator: sheet, label maps, table, scores, and input that does not fit."""
 
+import itertools
 import json
 import re
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cawa_core.rendering.grids import coloured
 from tests.workflows.test_cli import run
 from workflows.applications.options import SegmentSpec, merged_application
 from workflows.applications.segment import run_segment
@@ -46,6 +48,25 @@ def test_scores_are_those_of_the_table(folder):
     assert means.min() > 0.3  # a bag is a block on black
     with Image.open(folder / "segments.png") as sheet:
         assert sheet.width > 5 * 168
+
+
+def test_a_part_has_one_colour_in_all_maps(folder):
+    """The colours of both ways agree at as many pixels as for any other assignment of three colours."""
+    table = pd.read_parquet(folder / "segments.parquet")
+    labels, colours = {}, {}
+    for way, weighted in (("plain", False), ("weighted", True)):
+        chosen = table[(table["weighted"] == weighted) & (table["clusters"] == 3)]
+        labels[way] = np.concatenate(chosen["labels"].to_list())
+        with Image.open(folder / f"maps/c0008-0000-{way}-3.png") as picture:
+            colours[way] = np.array(picture.getpalette()[:9]).reshape(3, 3)
+    assert np.array_equal(colours["weighted"], coloured(np.arange(3, dtype=np.uint8)))
+
+    def agreement(plain_colours):
+        same = plain_colours[labels["plain"]] == colours["weighted"][labels["weighted"]]
+        return same.all(axis=1).mean()
+
+    best = max(agreement(colours["weighted"][list(order)]) for order in itertools.permutations(range(3)))
+    assert agreement(colours["plain"]) == best > 0.5
 
 
 def test_progress_is_printed(monkeypatch, capsys, tmp_path):

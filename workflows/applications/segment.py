@@ -49,7 +49,7 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
         for (weighted, clusters), segmentation in one.found.items():
             for latent in range(segment.latents):
                 name = f"maps/c{one.class_id:04d}-{latent:04d}-{WAYS[weighted]}-{clusters}.png"
-                storage.write(name, labels_to_png(segmentation.labels[latent]))
+                storage.write(name, labels_to_png(segmentation.labels[latent], one.colours[weighted, clusters]))
     storage.write("segments.json", as_json(_description(segment, bench, found)))
     return storage
 
@@ -90,7 +90,7 @@ def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClas
         for latent in range(segment.latents):
             maps = [
                 Cell(
-                    coloured(one.found[key].labels[latent]),
+                    coloured(one.colours[key][one.found[key].labels[latent]]),
                     f"IoU {one.overlap[key][latent]:.2f}" if one.overlap else "",
                 )
                 for key in keys
@@ -107,9 +107,9 @@ def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClas
     )
     return Sheet(
         f"{bench.generator.name}: pixels clustered by the channels of {sites}",
-        "Clusters are fitted to all pictures of a class together; the darkest lies most at their border."
-        + scored * bool(found[0].overlap)
-        + f" Seed {bench.spec.seed}.",
+        "Clusters are fitted to all pictures of a class together. By awareness with K = "
+        f"{max(segment.clusters)}, the darkest lies most at their border; elsewhere, parts have the colours of those "
+        "with which they have most pixels in common." + scored * bool(found[0].overlap) + f" Seed {bench.spec.seed}.",
         ("picture", *(f"K = {k}\n{'by awareness' if weighted else 'plain'}" for weighted, k in keys)),
         tuple(rows),
     )

@@ -15,6 +15,7 @@ from cawa_core.applications.segmentation import (
     Segmentation,
     bright_foreground,
     intersection_over_union,
+    matched_labels,
     segmentations,
 )
 from cawa_core.masking.engine import class_ids_of
@@ -44,12 +45,15 @@ class SegmentedClass:
         images: ``[n, C, H, W]`` in [-1, 1].
         found: label maps without and with weights, for each number of clusters.
         overlap: foreground IoU with Otsu's ``[n]``; empty where there is no such mask.
+        colours: by map, the number of each label's colour ``[256]``: itself where channels are weighted and clusters
+            most; else that of the part there with which it has most pixels in common.
     """
 
     class_id: int
     images: Tensor
     found: Mapping[Key, Segmentation]
     overlap: Mapping[Key, NDArray[np.float64]]
+    colours: Mapping[Key, NDArray[np.uint8]]
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
@@ -104,7 +108,9 @@ def segmented(
     if generator.name in ON_BLACK:
         mask = bright_foreground(images)
         overlap = {key: intersection_over_union(one.foreground, mask) for key, one in found.items()}
-    return SegmentedClass(class_id, images, found, overlap)
+    reference = found[True, max(clusters)].labels
+    colours = {key: matched_labels(one.labels, reference) for key, one in found.items()}
+    return SegmentedClass(class_id, images, found, overlap, colours)
 
 
 def _known(awareness: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -125,7 +131,7 @@ def _rows(one: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
             "sites": list(sites),
             "n_fitted": len(one.images),
             "png": to_png(one.images[index]) if index < PICTURES and (weighted, clusters) == first else None,
-            "labels_png": labels_to_png(labels) if index < PICTURES else None,
+            "labels_png": labels_to_png(labels, one.colours[weighted, clusters]) if index < PICTURES else None,
         }
         for (weighted, clusters), segmentation in one.found.items()
         for index, labels in enumerate(segmentation.labels)

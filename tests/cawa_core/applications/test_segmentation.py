@@ -14,6 +14,7 @@ from cawa_core.applications.segmentation import (
     check_clusters,
     clustered,
     intersection_over_union,
+    matched_labels,
     segmentations,
 )
 from cawa_core.errors import InputError
@@ -196,6 +197,18 @@ def test_clusters_that_are_none_or_given_twice(clusters):
 def test_sites_that_are_not_there(tiny_generator, sites):
     with pytest.raises(InputError, match="site"):
         pixel_features(tiny_generator, *batch(tiny_generator), sites)
+
+
+def test_labels_are_matched_by_the_pixels_they_share():
+    """All together: 1 shares most with 0, which 0 needs more."""
+    reference = np.array([[[0, 0, 0, 0, 0, 1, 1, 2, 2, 3]]], dtype=np.uint8)
+    labels = np.array([[[0, 0, 0, 1, 1, 1, 2, 2, 2, 2]]], dtype=np.uint8)
+    found = matched_labels(labels, reference)
+    assert found[:3].tolist() == [0, 1, 2]
+    assert sorted(found) == list(range(256))
+    renamed = np.array([2, 0, 3, 1], dtype=np.uint8)
+    assert np.array_equal(matched_labels(renamed[reference], reference)[renamed[reference]], reference)
+    assert matched_labels(reference, labels)[:4].tolist() == [0, 1, 2, 3]
 
 
 def test_overlap_by_hand():
