@@ -53,8 +53,12 @@ class ClassTable:
             raise InputError(f"{argument} must be in 0..{len(self) - 1} or names; got {text}")
         return int(text)
 
-    def resolve_all(self, given: tuple[int | str, ...]) -> tuple[int, ...]:
+    def resolve_all(self, given: tuple[int | str, ...], *, once: bool = True) -> tuple[int, ...]:
         """Indices in ascending order; all classes where none is given, and for the word ``all``.
+
+        Args:
+            given: classes as :meth:`resolve` takes them.
+            once: refuse one that is given twice, by whatever words; else it counts once.
 
         Raises:
             InputError: a class that :meth:`resolve` refuses, or one given twice.
@@ -62,9 +66,9 @@ class ClassTable:
         if given in ((), ("all",)):
             return tuple(range(len(self)))
         found = [self.resolve(one) for one in given]
-        if len(set(found)) < len(found):
+        if once and len(set(found)) < len(found):
             raise InputError(f"classes must each be given once; got {', '.join(map(str, given))}")
-        return tuple(sorted(found))
+        return tuple(sorted(set(found)))
 
     def lines(self) -> list[str]:
         """One a class for people to read: index, WordNet id, name, further names."""

@@ -214,7 +214,9 @@ TABLES = {
                 "png": (pa.binary(), "the picture, once for each of the first few latents; else null"),
                 "labels_png": (
                     pa.binary(),
-                    "labels as palette indices, the background first; null beyond these latents",
+                    "labels as palette indices, from the cluster that lies most at the border, so that those below "
+                    "n_background are background; the palette gives parts of a class that share most pixels one "
+                    "colour, whatever their label in each map; null beyond these latents",
                 ),
             },
         ),

@@ -25,6 +25,8 @@ NEEDS = {
 """Stage => which options must name something, beside the generator."""
 USES = {"hybrids": ("real_images",)}
 """Stage => which options it heeds where they name something, and can do without."""
+SHOWS = {"class_metrics": ("fid_features", "manifold_features"), "hybrids": ("manifold_features",)}
+"""Stage => the networks beside the evaluator that it shows real images to, where there are some."""
 STAGES = tuple(NEEDS)
 ESTIMATORS = ("closed_form", "monte_carlo")
 

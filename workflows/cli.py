@@ -18,6 +18,7 @@ from cawa_core.storage import StorageError
 from workflows.applications.options import (
     MODEL_OPTIONS,
     REALISM_OPTIONS,
+    UNSCORED_OPTIONS,
     EditSpec,
     HybridSpec,
     MaskSpec,
@@ -195,11 +196,12 @@ def hybridise(
     from workflows.applications.hybridise import run_hybridise
 
     pairs = (tuple(word.strip() for word in words.split(",")) for words in (inputs, references))
-    print(f"sheet: {run_hybridise(*pairs, *merged_application(HybridSpec, spec, flags)).path('hybrid.png')}")
+    result = run_hybridise(*pairs, *merged_application(HybridSpec, spec, flags))
+    print("\n".join([*result.lines, f"sheet: {result.storage.path('hybrid.png')}"]))
 
 
 @app.command()
-@with_options_of(SegmentSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@with_options_of(SegmentSpec, AuditSpec, RunOptions, only=UNSCORED_OPTIONS)
 def segment(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,

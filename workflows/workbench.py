@@ -24,7 +24,7 @@ from cawa_core.masking.sampling import SMALLEST
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.real_images.feature_cache import FeatureCache
-from cawa_core.specs import ESTIMATORS, NEEDS, STAGES, USES, AuditIdentity, AuditSpec, require_members
+from cawa_core.specs import ESTIMATORS, NEEDS, SHOWS, STAGES, USES, AuditIdentity, AuditSpec, require_members
 from workflows.config import RunOptions
 
 Kind = TypeVar("Kind")
@@ -65,8 +65,13 @@ class Workbench:
     kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def build(cls, spec: AuditSpec, options: RunOptions) -> Workbench:
+    def build(cls, spec: AuditSpec, options: RunOptions, *, once: bool = True) -> Workbench:
         """Load what a spec names, with ``spec.classes`` made indices.
+
+        Args:
+            spec: the audit's options.
+            options: how it is run.
+            once: refuse a class that is given twice; else it counts once.
 
         Raises:
             InputError: an unknown name or class, missing or damaged weights, or a device that is not there.
@@ -77,10 +82,10 @@ class Workbench:
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
         generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
         _check_generator(spec, generator)
-        exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes))
+        exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes, once=once))
         needs = {need for stage in spec.stages for need in (*NEEDS[stage], *USES.get(stage, ())) if getattr(spec, need)}
         reals = _real_images(exact, options, generator) if "real_images" in needs else None
-        judges = _judges(exact, options, needs) if needs else {}
+        judges = _judges(exact, options) if needs else {}
         for judge in judges.values():
             judge.eval().requires_grad_(False).to(target)
         _check_evaluator(judges, generator)
@@ -251,9 +256,10 @@ def _check_generator(spec: AuditSpec, generator: Generator) -> None:
         check_clusters(spec.segment_clusters, spec.segment_latents * generator.image_size**2)
 
 
-def _judges(spec: AuditSpec, options: RunOptions, needs: set[str]) -> dict[str, FeatureExtractor]:
-    """The evaluator and, beside real images, the metrics' networks; one that serves twice is loaded once."""
-    roles = ("evaluator", "fid_features", "manifold_features") if "real_images" in needs else ("evaluator",)
+def _judges(spec: AuditSpec, options: RunOptions) -> dict[str, FeatureExtractor]:
+    """The evaluator and the networks that stages show real images to; one that serves twice is loaded once."""
+    shown = {role for stage in spec.stages for role in SHOWS.get(stage, ()) if spec.real_images}
+    roles = ("evaluator", *(role for role in ("fid_features", "manifold_features") if role in shown))
     names = {role: getattr(spec, role) or spec.evaluator for role in roles}
     store = options.weight_store(spec.generator)
     loaded = {

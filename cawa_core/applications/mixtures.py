@@ -161,6 +161,33 @@ class MixtureScores:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What mixtures scored that were tried on the same latents.
+
+    Attributes:
+        mixtures: in the order given.
+        totals: sums over the latents of what :class:`MixtureScores` measures, by name, one a mixture ``[m]``.
+        n_latents: how many latents there were.
+    """
+
+    mixtures: tuple[Mixture, ...]
+    totals: Mapping[str, Array]
+    n_latents: int
+
+    @property
+    def best(self) -> Mixture:
+        """The first of the largest mean harmony."""
+        return self.mixtures[int(np.argmax(self.totals["harmony"]))]
+
+    def means(self) -> list[dict[str, float]]:
+        """Means over the latents by name, one a mixture."""
+        return [
+            {name: float(sums[place] / self.n_latents) for name, sums in self.totals.items()}
+            for place in range(len(self.mixtures))
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
 class MixtureJudge:
     """Scores mixtures of one pair of classes.
 
@@ -171,6 +198,7 @@ class MixtureJudge:
         features: network of the realism; None without real images.
         reals: manifold of both classes' real images in these features; None without real images.
         batch_size: pictures to a pass.
+        progress: told how many pictures were scored, after each pass.
     """
 
     generator: Generator
@@ -179,6 +207,7 @@ class MixtureJudge:
     features: FeatureExtractor | None = None
     reals: RealManifold | None = None
     batch_size: int = 16
+    progress: Callable[[int], None] | None = None
 
     @torch.inference_mode()
     def scores(self, images: Tensor) -> MixtureScores:
@@ -190,19 +219,20 @@ class MixtureJudge:
         """Of a mixture of latents ``[n, z_dim]``."""
         return self._joined(mixture.images(self.generator, rows, self.pair) for rows in z.split(self.batch_size))
 
-    def best(self, mixtures: Sequence[Mixture], z: Tensor) -> Mixture:
-        """The first of the largest mean harmony over latents ``[n, z_dim]``.
+    def sweep(self, mixtures: Sequence[Mixture], z: Tensor) -> Sweep:
+        """Scores of all mixtures over latents ``[n, z_dim]``, of which the best is chosen.
 
         Raises:
             InputError: no mixtures, or one that is a class alone.
         """
         if not mixtures:
             raise InputError("mixtures must be at least one; a generator of one site has none by style")
-        harmony = np.zeros(len(mixtures))
+        totals: dict[str, Array] = {}
         for rows in z.split(self.batch_size):
             for place, images in pictures_of_each(self.generator, rows, self.pair, mixtures):
-                harmony[place] += self.scores(images).harmony.sum()
-        return mixtures[int(np.argmax(harmony))]
+                for name, values in self.scores(images).measures().items():
+                    totals.setdefault(name, np.zeros(len(mixtures)))[place] += values.sum()
+        return Sweep(tuple(mixtures), totals, len(z))
 
     def _joined(self, batches: Iterable[Tensor]) -> MixtureScores:
         probabilities, realism = [], []
@@ -210,6 +240,8 @@ class MixtureJudge:
             logs = self.evaluator.log_probabilities(images)[:, list(self.pair)]
             probabilities.append(logs.double().exp().cpu().numpy())
             if self.features is not None and self.reals is not None:
-                realism.append(self.reals.realism(self.features.features(images).float().cpu()).numpy())
+                realism.append(self.reals.realism(self.features.features(images).float()).cpu().numpy())
+            if self.progress is not None:
+                self.progress(len(images))
         both = np.concatenate(probabilities)
         return MixtureScores(both[:, 0], both[:, 1], np.concatenate(realism) if realism else None)

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn import functional
 
 from cawa_core.applications.editing import check_sites
+from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
 from cawa_core.masking.engine import class_ids_of
 from cawa_core.seeds import SHARED_CLASS, random_generator
 
-MOST_DIMENSIONS = 1024
-"""Of a pixel; more channels are projected at random on so many dimensions, which keeps distances to a few percent."""
-MOST_VALUES = 2**25
-"""Of the pixels of a batch, 128 MB; one picture at least."""
 MOST_FITTED = 10_000
 """Pixels that clusters are fitted to, drawn at random, as many of each picture."""
 STARTS = 4
@@ -51,73 +46,6 @@ class Segmentation:
         return self.labels >= self.n_background
 
 
-@torch.inference_mode()
-def pixel_features(
-    generator: Generator,
-    z: Tensor,
-    class_ids: Tensor,
-    sites: Sequence[int],
-    weights: Mapping[int, NDArray[np.float64]] | None = None,
-    seed: int = 0,
-) -> Tensor:
-    """What the channels of some sites do at each pixel: features after the ReLU, bilinear at the picture's size.
-
-    Args:
-        generator: of the pictures.
-        z: latents ``[n, z_dim]``.
-        class_ids: int64 ``[n]``.
-        sites: whose channels are stacked, in ascending order.
-        weights: by site, what each channel is multiplied by ``[C]``: its category awareness; None: nothing.
-        seed: of the projection, where there are more than ``MOST_DIMENSIONS`` channels.
-
-    Returns:
-        float32 ``[n, d, H, W]`` on the CPU.
-
-    Raises:
-        InputError: a site that the generator does not have, none, or one given twice.
-    """
-    check_sites(generator, sites)
-    projected = sum(generator.sites[site].channels for site in sites) > MOST_DIMENSIONS
-    stacked: list[Tensor] = []
-    summed: dict[int, Tensor] = {}  # projections of parts add up to that of the whole, at one resolution before another
-    state = generator.run_to(0, z, class_ids)
-    for site in sorted(sites):
-        state = generator.advance(state, site)
-        with torch.autocast(z.device.type, enabled=False):
-            features = state.features.float()
-            if weights is not None:
-                weight = torch.as_tensor(weights[site], dtype=torch.float32, device=features.device)
-                features = features * weight[None, :, None, None]
-            if projected:
-                part = torch.einsum("dc,nchw->ndhw", _projection(site, features.shape[1], seed).to(features), features)
-                side = features.shape[-1]
-                summed[side] = summed[side].add_(part) if side in summed else part
-            else:
-                stacked.append(_enlarged(features, generator.image_size).cpu())
-    if not projected:
-        return torch.cat(stacked, dim=1)
-    whole = torch.zeros(())
-    for part in summed.values():
-        whole = whole + _enlarged(part, generator.image_size).cpu()
-    return whole
-
-
-def _projection(site: int, channels: int, seed: int) -> Tensor:
-    """A random matrix ``[MOST_DIMENSIONS, channels]`` that keeps squared lengths in the mean."""
-    return _drawn_projection(site, channels, MOST_DIMENSIONS, seed)
-
-
-@lru_cache(maxsize=64)
-def _drawn_projection(site: int, channels: int, dimensions: int, seed: int) -> Tensor:
-    random = random_generator(seed, SHARED_CLASS, site, "projection")
-    matrix = random.standard_normal((dimensions, channels), dtype=np.float32) / np.float32(dimensions**0.5)
-    return torch.from_numpy(matrix)
-
-
-def _enlarged(features: Tensor, side: int) -> Tensor:
-    return functional.interpolate(features, size=(side, side), mode="bilinear", align_corners=False)
-
-
 def segmentations(
     generator: Generator,
     z: Tensor,
@@ -128,8 +56,12 @@ def segmentations(
     *,
     seed: int = 0,
     batch_size: int = 16,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[int, Segmentation]:
     """Parts of a class's pictures, for each number of clusters: fitted to all pictures, held a batch at a time.
+
+    Large pictures are held as strips of their rows; labels do not depend on that but for rounding. With pictures of 512
+    pixels, 1,024 dimensions and 180 MB of maps a picture, memory grew by 0.95 GB at most.
 
     Args:
         generator: of the pictures.
@@ -140,18 +72,20 @@ def segmentations(
         weights: see :func:`pixel_features`.
         seed: of projections, of the pixels that are fitted to, and of the starts.
         batch_size: pictures to a pass, at most: of large ones, fewer are held.
+        progress: told how many pictures were gone through, after each pass; all are twice.
 
     Raises:
         InputError: a site that is not there, or a number of clusters that there cannot be.
     """
     check_sites(generator, sites)
     check_clusters(clusters, len(z) * generator.image_size**2)
-    dimensions = min(sum(generator.sites[site].channels for site in sites), MOST_DIMENSIONS)
-    held = min(batch_size, max(1, MOST_VALUES // (dimensions * generator.image_size**2)))
+    held = min(batch_size, pictures_held(generator, sites))
 
-    def batches() -> Iterator[Tensor]:
+    def batches() -> Iterator[Iterator[Tensor]]:
         for rows in z.split(held):
-            yield pixel_features(generator, rows, class_ids_of(class_id, rows), sites, weights, seed)
+            yield pixel_features(generator, rows, class_ids_of(class_id, rows), sites, weights, seed).strips()
+            if progress is not None:
+                progress(len(rows))
 
     return clustered(batches, len(z), clusters, seed)
 
@@ -171,39 +105,60 @@ def check_clusters(clusters: Sequence[int], pixels: int) -> None:
 
 
 def clustered(
-    batches: Callable[[], Iterable[Tensor]], pictures: int, clusters: Sequence[int], seed: int = 0
+    batches: Callable[[], Iterable[Iterable[Tensor]]], pictures: int, clusters: Sequence[int], seed: int = 0
 ) -> dict[int, Segmentation]:
     """K-means of the pixels of all pictures together, for each K.
 
     Args:
-        batches: features ``[n, d, H, W]`` of the pictures by the batch; gone through twice, to fit and to label.
+        batches: features of square pictures by the batch, each as strips of rows ``[n, d, h, side]`` from top to
+            bottom; gone through twice, to fit and to label.
         pictures: how many there are in all.
         clusters: numbers of clusters K.
         seed: of the pixels that are fitted to, and of the starts.
     """
     random = random_generator(seed, SHARED_CLASS, 0, "segmentation")
     each = max(1, MOST_FITTED // pictures)
-    fitted = np.concatenate([_some(rows, each, random) for features in batches() for rows in _pixels(features)])
+    fitted = np.concatenate([pixels for strips in batches() for pixels in _drawn(strips, each, random)])
     starts = int(random.integers(2**31))
     with threadpool_limits(1):  # sums of several threads differ with their number, and clusters with them
         means = {number: KMeans(number, n_init=STARTS, random_state=starts).fit(fitted) for number in clusters}
     found: dict[int, list[Labels]] = {number: [] for number in clusters}
-    for features in batches():
-        for pixels in _pixels(features):
-            for number, fit in means.items():
-                found[number].append(fit.predict(pixels).reshape(features.shape[2:]).astype(np.uint8))
-    return {number: _from_the_border(np.stack(parts), number) for number, parts in found.items()}
+    for strips in batches():
+        parts = [_labelled(strip, means) for strip in strips]
+        for number in clusters:
+            found[number].append(np.concatenate([part[number] for part in parts], axis=1))
+    return {number: _from_the_border(np.concatenate(some), number) for number, some in found.items()}
 
 
-def _pixels(features: Tensor) -> Iterator[NDArray[np.float32]]:
-    """Those of each picture of a batch ``[H W, d]``."""
-    for one in features:
-        yield one.flatten(1).T.contiguous().numpy()
+def _drawn(strips: Iterable[Tensor], count: int, random: np.random.Generator) -> list[NDArray[np.float32]]:
+    """Some pixels of each picture of a batch, ``[count, d]`` or all there are."""
+    places: list[NDArray[np.int64]] = []
+    found: list[NDArray[np.float32]] = []
+    first = 0
+    for strip in strips:
+        pictures, dimensions, height, side = strip.shape
+        if not places:
+            places = [_places(side**2, count, random) for _ in range(pictures)]
+            found = [np.empty((len(chosen), dimensions), dtype=np.float32) for chosen in places]
+        for chosen, pixels, features in zip(places, found, strip.flatten(2).numpy(), strict=True):
+            here = (first <= chosen) & (chosen < first + height * side)
+            pixels[here] = features[:, chosen[here] - first].T
+        first += height * side
+    return found
 
 
-def _some(pixels: NDArray[np.float32], count: int, random: np.random.Generator) -> NDArray[np.float32]:
-    chosen = random.choice(len(pixels), count, replace=False) if count < len(pixels) else slice(None)
-    return pixels[chosen]
+def _places(pixels: int, count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    return random.choice(pixels, count, replace=False) if count < pixels else np.arange(pixels)
+
+
+def _labelled(strip: Tensor, means: Mapping[int, KMeans]) -> dict[int, Labels]:
+    """Clusters of the pixels of a strip ``[n, h, side]``, for each K."""
+    found: dict[int, list[Labels]] = {number: [] for number in means}
+    for features in strip:
+        pixels = features.flatten(1).T.contiguous().numpy()
+        for number, fit in means.items():
+            found[number].append(fit.predict(pixels).reshape(features.shape[1:]).astype(np.uint8))
+    return {number: np.stack(some) for number, some in found.items()}
 
 
 def _from_the_border(found: Labels, clusters: int) -> Segmentation:
@@ -217,6 +172,24 @@ def _from_the_border(found: Labels, clusters: int) -> Segmentation:
     rank[order] = np.arange(clusters)
     n_background = int((at_border > border.mean()).sum())
     return Segmentation(rank[found], min(max(n_background, 1), clusters - 1))
+
+
+def matched_labels(labels: Labels, reference: Labels) -> NDArray[np.uint8]:
+    """For maps of the same pixels, which label of the second is whose part in the first, by pixels in common.
+
+    Args:
+        labels, reference: ``[n, H, W]``.
+
+    Returns:
+        A permutation ``[256]``: for each label of ``labels`` another one of ``reference`` such that as many pixels as
+        possible agree (Kuhn 1955); labels without a partner get numbers that no other has.
+    """
+    number = 1 + max(int(labels.max()), int(reference.max()))
+    shared = np.bincount(labels.ravel().astype(np.int64) * number + reference.ravel(), minlength=number**2)
+    _, partners = linear_sum_assignment(shared.reshape(number, number), maximize=True)
+    found = np.arange(MOST_CLUSTERS + 1, dtype=np.uint8)
+    found[:number] = partners
+    return found
 
 
 def intersection_over_union(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:

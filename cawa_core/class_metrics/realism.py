@@ -45,13 +45,22 @@ class RealManifold:
         """Largest ratio of a ball's radius to its centre's distance from the fake: at least 1 inside of some ball.
 
         Args:
-            fake: features ``[n_fake, d]``.
+            fake: features ``[n_fake, d]``, on any device.
 
         Returns:
-            float64 ``[n_fake]``; infinite where a fake is a real.
+            float64 ``[n_fake]`` on the device of the centres; infinite where a fake is a real.
         """
-        blocks = fake.double().split(BLOCK_ROWS)
+        blocks = fake.to(self.centres.device).double().split(BLOCK_ROWS)
         return torch.cat([(self.radii / _distances(rows, self.centres)).amax(dim=1) for rows in blocks])
+
+
+def device_with_room(real: Tensor, device: torch.device) -> torch.device:
+    """The device where a manifold of features ``[n_real, d]`` takes at most half of what is free, else the CPU."""
+    if device.type != "cuda":
+        return torch.device("cpu")
+    doubles = 3 * real.numel() + 2 * BLOCK_ROWS * len(real)  # features, those kept, a copy; distances and their order
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if 2 * 8 * doubles <= free else torch.device("cpu")
 
 
 def _distances(first: Tensor, second: Tensor) -> Tensor:

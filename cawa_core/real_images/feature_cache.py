@@ -34,20 +34,25 @@ class FeatureCache:
 
         A file that is damaged, or was written under another key, is computed anew and replaced.
         """
-        path = self.path_of(key)
-        kept = _read(path, key)
-        if kept is not None:
-            return kept
+        kept = self.kept(key)
+        return self.keep(key, compute()) if kept is None else kept
+
+    def kept(self, key: Key) -> dict[str, Tensor] | None:
+        """What was kept under a key, on the CPU; None where there is nothing, or nothing sound."""
+        return _read(self.path_of(key), key)
+
+    def keep(self, key: Key, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Keep tensors under a key; gives them as :meth:`kept` will."""
         # copies, because safetensors refuses tensors that share memory
-        computed = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in compute().items()}
-        self._keep(path, key, computed)
-        return computed
+        tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in computed.items()}
+        self._write(self.path_of(key), key, tensors)
+        return tensors
 
     def path_of(self, key: Key) -> Path:
         """The file of a key."""
         return self.folder / f"{digest_of_data(dict(key))}.safetensors"
 
-    def _keep(self, path: Path, key: Key, tensors: dict[str, Tensor]) -> None:
+    def _write(self, path: Path, key: Key, tensors: dict[str, Tensor]) -> None:
         metadata = {"key": _text_of(key), "sha256": digest_of_bytes(save(tensors))}
         try:
             write_atomically(path, save(tensors, metadata=metadata))

@@ -35,11 +35,17 @@ def coloured(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return colours[places]
 
 
-def labels_to_png(labels: NDArray[np.uint8]) -> bytes:
-    """A map of labels ``[H, W]`` as PNG whose palette indices are the labels."""
+def labels_to_png(labels: NDArray[np.uint8], numbers: NDArray[np.uint8] | None = None) -> bytes:
+    """A map of labels as PNG whose palette indices are the labels.
+
+    Args:
+        labels: ``[H, W]``.
+        numbers: the number of each label's colour ``[256]``, so that parts of other maps can have it too; None: the
+            labels themselves.
+    """
     picture = Image.fromarray(labels).convert("P")
     picture.putdata(labels.ravel().tolist())
-    picture.putpalette(coloured(np.arange(256, dtype=np.uint8)).ravel().tolist())
+    picture.putpalette(coloured(np.arange(256, dtype=np.uint8) if numbers is None else numbers).ravel().tolist())
     return _as_png(picture)
 
 

@@ -1,15 +1,26 @@
 """``cawa hybridise``: the best mixtures of pairs of classes, their scores, and input that does not fit."""
 
+import dataclasses
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from cawa_core.applications.hybridisation import channel_mixed, style_mixed
+from cawa_core.applications.mixtures import MEASURES
+from cawa_core.errors import InputError
+from cawa_core.generators.base import Generator
+from cawa_core.generators.fashion import FashionBigGAN
 from tests.workflows.test_cli import run
+from workflows import real_features as real_features_module
+from workflows.applications import hybridise
 from workflows.applications.hybridise import run_hybridise
 from workflows.applications.options import HybridSpec, merged_application
+from workflows.config import RunOptions
+from workflows.real_features import real_features
 from workflows.stages.masking import site_order
 from workflows.workbench import Workbench
 
@@ -49,6 +60,106 @@ def test_given_sites_and_k_are_what_is_mixed_and_scored(tmp_path):
             seen = bench.evaluator.log_probabilities(pictures).exp()
         assert kind["input_probability"]["mean"] == pytest.approx(seen[:, 8].mean().item(), rel=1e-4)
         assert kind["balance"]["mean"] == pytest.approx((4 * seen[:, 8] * seen[:, 5]).mean().item(), rel=1e-4)
+
+
+def test_a_class_given_twice_by_different_words_counts_once(tmp_path):
+    found = mixed(tmp_path, [8, 1, "bag"], ["bag", "dress"])
+    assert [(one["input"], one["reference"]) for one in found["pairs"]] == [(8, 3), (1, 8), (1, 3)]
+
+
+def test_real_images_of_other_classes_stop_it(monkeypatch, capsys, tmp_path):
+    """Noise is no trouser and no sandal; unless it is let pass."""
+    random = np.random.default_rng(0)
+    for name in ("trouser", "sandal"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for index in range(8):
+            noise = random.integers(0, 256, (28, 28), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / "pictures" / name / f"{index}.png")
+    words = ("trouser", "sandal", "--real-images", tmp_path / "pictures", "--output", tmp_path / "hybrid")
+    sizes = ("--latents", 1, "--tried-latents", 2, "--scored-latents", 2)
+    code, printed = run(monkeypatch, capsys, "hybridise", *words, *sizes)
+    assert code == 2
+    assert "images to their folder's class, fewer than minimum_real_accuracy=0.2" in printed.err
+    assert not (tmp_path / "hybrid").exists()
+    code, printed = run(monkeypatch, capsys, "hybridise", *words, *sizes, "--minimum-real-accuracy", 0)
+    assert code == 0, printed.err
+
+
+def test_a_generator_of_one_class_a_picture_is_refused_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(FashionBigGAN, "reconditioned", Generator.reconditioned)
+    monkeypatch.setattr(hybridise, "check_real_images", lambda _: pytest.fail("asked for real images first"))
+    with pytest.raises(InputError, match="fashion-biggan takes one class for a whole picture"):
+        mixed(tmp_path / "hybrid", ["bag"], ["dress"])
+    assert not (tmp_path / "hybrid").exists()
+
+
+def test_networks_that_hybrids_do_not_use_are_not_loaded(tmp_path):
+    """The weights of the network for FID are neither here nor to be fetched."""
+    flags = {"fid_features": "fid-inception", "offline": True, "cache": str(tmp_path / "cache")}
+    assert mixed(tmp_path / "hybrid", ["bag"], ["dress"], **flags)["realism"] is not None
+
+
+def bench_of(stages, tmp_path, **fields):
+    spec, _ = merged_application(HybridSpec, None, {})[1:]
+    spec = dataclasses.replace(spec, classes=(8,), stages=stages, **fields)
+    return Workbench.build(spec, RunOptions(cache=str(tmp_path)))
+
+
+def test_features_of_real_images_are_computed_once_for_all_audits(monkeypatch, tmp_path):
+    metrics, hybrids = (bench_of((stage,), tmp_path) for stage in ("class_metrics", "hybrids"))
+    assert set(hybrids.judges) == {"evaluator", "manifold_features"}
+    everything, _ = real_features(metrics, 8, tuple(metrics.judges))
+    monkeypatch.setattr(real_features_module, "_seen", lambda *_: pytest.fail("computed again"))
+    found, unreadable = real_features(hybrids, 8, ("manifold_features",))
+    assert list(found) == ["manifold_features"]
+    assert torch.equal(found["manifold_features"], everything["manifold_features"])
+    assert unreadable == []
+
+
+def test_features_of_different_networks_are_not_mixed_up(tmp_path):
+    """Neither for other weights nor for images judged in other arithmetic."""
+    first = bench_of(("hybrids",), tmp_path)
+    plain, _ = real_features(first, 8, ("manifold_features",))
+    other = bench_of(("hybrids",), tmp_path)
+    network = other.judges["manifold_features"]
+    network.digest = "other"
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(1.5)
+    changed, _ = real_features(other, 8, ("manifold_features",))
+    assert not torch.equal(changed["manifold_features"], plain["manifold_features"])
+    lower = bench_of(("hybrids",), tmp_path, dtype="bfloat16")
+    with lower.arithmetic():
+        rounded, _ = real_features(lower, 8, ("manifold_features",))
+    assert not torch.equal(rounded["manifold_features"], plain["manifold_features"])
+    again, _ = real_features(bench_of(("hybrids",), tmp_path), 8, ("manifold_features",))
+    assert torch.equal(again["manifold_features"], plain["manifold_features"])
+
+
+def test_all_that_was_tried_is_listed_and_the_best_of_it_shown(tmp_path):
+    (one,) = mixed(tmp_path, ["bag"], ["sandal"])["pairs"]
+    channels, style = (one["mixtures"][f"{kind} mixing"] for kind in ("channel", "style"))
+    assert [entry["first_site"] for entry in style["tried"]] == [1, 2, 3, 4, 5]
+    assert len(channels["tried"]) == 6 * 4
+    for shown in (channels, style):
+        best = max(shown["tried"], key=lambda entry: entry["harmony"])
+        assert best["first_site"] == shown["first_site"]
+        assert best["sites"] == sorted(map(int, shown["transplants"]))
+        assert best["k"] == max(map(len, shown["transplants"].values()), default=0)
+        for entry in shown["tried"]:
+            assert set(entry) == {"first_site", "sites", "k", *MEASURES}
+
+
+def test_mixtures_and_progress_are_printed(monkeypatch, capsys, tmp_path):
+    words = ("bag", "sandal", "--tried-latents", 2, "--scored-latents", 2, "--latents", 1, "--output", tmp_path)
+    code, printed = run(monkeypatch, capsys, "hybridise", *words, "--k", "8")
+    assert code == 0
+    assert printed.err.splitlines()[-1].startswith("mixing classes: 100%")
+    lines = printed.out.splitlines()
+    assert lines[0] == "bag × sandal: best 5 of 11 mixtures on the 2 latents that choose"
+    harmonies = [float(re.split(r"  +", line.strip())[3]) for line in lines[2:7]]
+    assert harmonies == sorted(harmonies, reverse=True)
+    assert lines[7].startswith("sheet: ")
 
 
 @pytest.mark.parametrize(

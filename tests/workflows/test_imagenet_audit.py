@@ -106,7 +106,7 @@ def test_metrics_of_three_networks_on_a_folder_of_pictures(monkeypatch, capsys, 
     for words in ("evaluator: inception-v3", "fid_features: fid-inception", "manifold_features: vgg16"):
         assert words in metrics.protocol[0]
     assert (output / "report.html").exists()
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.iterdir())) == 3 * 3  # networks, classes
     check_that_the_cache_serves(monkeypatch, capsys, imagenet, tmp_path, metrics, arguments)
     check_that_evaluators_do_not_mix(monkeypatch, capsys, imagenet, output, arguments)
 

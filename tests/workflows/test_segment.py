@@ -1,14 +1,20 @@
 """``cawa segment`` on the bundled generator: sheet, label maps, table, scores, and input that does not fit."""
 
+import itertools
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from cawa_core.rendering.grids import coloured
 from tests.workflows.test_cli import run
-from workflows.applications.options import SegmentSpec, merged_application
+from workflows.applications import edit as edit_module
+from workflows.applications.edit import run_edit
+from workflows.applications.options import EditSpec, SegmentSpec, merged_application
+from workflows.applications.regions import region_pixels
 from workflows.applications.segment import run_segment
 
 
@@ -47,6 +53,82 @@ def test_scores_are_those_of_the_table(folder):
         assert sheet.width > 5 * 168
 
 
+def test_a_part_has_one_colour_in_all_maps(folder):
+    """The colours of both ways agree at as many pixels as for any other assignment of three colours."""
+    table = pd.read_parquet(folder / "segments.parquet")
+    labels, colours = {}, {}
+    for way, weighted in (("plain", False), ("weighted", True)):
+        chosen = table[(table["weighted"] == weighted) & (table["clusters"] == 3)]
+        labels[way] = np.concatenate(chosen["labels"].to_list())
+        with Image.open(folder / f"maps/c0008-0000-{way}-3.png") as picture:
+            colours[way] = np.array(picture.getpalette()[:9]).reshape(3, 3)
+    assert np.array_equal(colours["weighted"], coloured(np.arange(3, dtype=np.uint8)))
+
+    def agreement(plain_colours):
+        same = plain_colours[labels["plain"]] == colours["weighted"][labels["weighted"]]
+        return same.all(axis=1).mean()
+
+    best = max(agreement(colours["weighted"][list(order)]) for order in itertools.permutations(range(3)))
+    assert agreement(colours["plain"]) == best > 0.5
+
+
+def edited_in(folder, output, *flags):
+    words = {"classes": [8], "site": 5, "channels": [3], "operation": "set", "strengths": [4.0], "latents": 1}
+    flags = {"region": str(folder / "maps/c0008-0000-weighted-3.png"), "output": str(output), **dict(flags)}
+    run_edit(*merged_application(EditSpec, None, words | flags))
+    with Image.open(output / "edit.png") as sheet:
+        return np.asarray(sheet.convert("RGB"))
+
+
+def test_parts_are_regions_of_an_edit(monkeypatch, folder, tmp_path):
+    """All the change in the parts named, none elsewhere: at the last site, that is as large as the pictures."""
+    with Image.open(folder / "maps/c0008-0000-weighted-3.png") as picture:
+        labels = np.asarray(picture)
+    weights, own = [], edit_module.edited_images
+    monkeypatch.setattr(
+        edit_module, "edited_images", lambda *given: weights.extend(one.region for one in given[3]) or own(*given)
+    )
+    sheets = [edited_in(folder, tmp_path / str(parts), ("parts", parts)) for parts in ([1, 2], [0, 1, 2])]
+    assert np.array_equal(weights[0].numpy(), np.isin(labels, [1, 2]))
+    assert weights[1].min() == 1
+    assert not np.array_equal(*sheets)
+
+
+@pytest.mark.parametrize(
+    ("region", "parts", "message"),
+    [
+        ("labels", "1,7", "parts must be among the labels of region"),
+        ("labels", "", "holds labels, not shades of grey; choose some of them by --parts: 0, 1, 2"),
+        ("grey", "1", "has mode L: leave out --parts, or give such a map"),
+        ("", "1", "parts are labels of a map; give one by --region"),
+        ("labels", "-1", "parts: input should be greater than or equal to 0; got -1"),
+    ],
+)
+def test_parts_that_are_not_there(monkeypatch, capsys, folder, tmp_path, region, parts, message):
+    Image.new("L", (28, 28)).save(tmp_path / "grey.png")
+    paths = {"labels": folder / "maps/c0008-0000-plain-3.png", "grey": tmp_path / "grey.png", "": ""}
+    flags = ("--classes=8", "--channels=3", f"--region={paths[region]}", f"--parts={parts}")
+    code, printed = run(monkeypatch, capsys, "edit", *flags, "--output", tmp_path / "edit")
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert message in printed.err
+    assert not (tmp_path / "edit").exists()
+
+
+def test_a_grey_palette_is_shades_of_grey(tmp_path):
+    shades = np.linspace(0, 255, 28 * 28).astype(np.uint8).reshape(28, 28)
+    Image.fromarray(shades).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "palette.png")
+    Image.fromarray(shades).save(tmp_path / "grey.png")
+    found, expected = (region_pixels(str(tmp_path / name)) for name in ("palette.png", "grey.png"))
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_progress_is_printed(monkeypatch, capsys, tmp_path):
+    words = ("--classes", "bag,dress", "--latents", 1, "--fitted-latents", 2, "--clusters", 2, "--output", tmp_path)
+    code, printed = run(monkeypatch, capsys, "segment", *words)
+    assert code == 0
+    assert re.fullmatch(r"segmenting: 100%, .* bag", printed.err.splitlines()[-1])
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -58,6 +140,7 @@ def test_scores_are_those_of_the_table(folder):
         (["--classes", "bag", "--clusters", "1"], "clusters must be in 2..255"),
         (["--classes", "bag", "--clusters", "900"], "clusters must be in 2..255"),
         (["--classes", "bag", "--latents", "99"], "latents must be at most 60 for 1 classes"),
+        (["--classes", "bag", "--evaluator", "fashion-cnn"], "No such option: --evaluator"),
     ],
 )
 def test_bad_input(monkeypatch, capsys, tmp_path, flags, message):

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cawa_core.applications.editing import ChannelEdit, channel_deviations, check_channels, edited_images
@@ -20,6 +19,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sh
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import EditSpec
+from workflows.applications.regions import region_pixels
 from workflows.applications.sheets import as_json, provenance, require_rows
 from workflows.config import RunOptions
 from workflows.stages.edits import candidates, suggestions
@@ -59,7 +59,7 @@ def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult
     spec = dataclasses.replace(spec, classes=edit.classes, stages=("edits",))
     bench = Workbench.build(spec, options.with_absolute_paths())
     generator, classes = bench.generator, tuple(one for one in bench.spec.classes if isinstance(one, int))
-    region = _region(edit.region, generator.image_size) if edit.region else None
+    region = _region(edit.region, edit.parts, generator.image_size) if edit.region or edit.parts else None
     if edit.suggest and edit.channels:
         raise InputError("suggest tries channels by itself; leave out --channels or --suggest")
     if not edit.suggest:
@@ -131,13 +131,9 @@ def suggestion_lines(found: Sequence[Suggestion]) -> list[str]:
     return ["site  channel  change  locality   kept", *lines] if lines else []
 
 
-def _region(path: str, side: int) -> Tensor:
-    """A grey picture as weights; its size is left to the edit to check."""
-    try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("L"), dtype=np.float32) / 255
-    except OSError as error:
-        raise InputError(f"region {path} cannot be read as a picture: {error}") from None
+def _region(path: str, parts: Sequence[int], side: int) -> Tensor:
+    """A picture as weights ``[side, side]`` of its pixels, see :func:`region_pixels`."""
+    pixels = region_pixels(path, parts)
     if pixels.shape != (side, side):
         raise InputError(
             f"region must be as large as the pictures, {side} x {side} pixels; {path} has "
@@ -202,6 +198,7 @@ def _description(
         "scores": bench.score_protocol,
         "operation": edit.operation,
         "region": edit.region,
+        "parts": edit.parts,
         "edits": [
             {
                 "site": one.site,

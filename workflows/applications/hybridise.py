@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cawa_core.applications.editing import check_channels
-from cawa_core.applications.mixtures import Mixture
+from cawa_core.applications.mixtures import Mixture, Pair, Sweep
 from cawa_core.errors import InputError
+from cawa_core.generators.base import Generator
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import HybridSpec
 from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
 from workflows.config import RunOptions
-from workflows.stages.hybrids import Choice, Hybrid, hybrid
+from workflows.progress import ProgressReporter
+from workflows.real_check import check_real_images
+from workflows.stages.hybrids import Choice, Hybrid, hybrid, scored_pictures
 from workflows.workbench import Workbench
 
 SHOWN = {
@@ -27,6 +31,22 @@ SHOWN = {
     "channel_mixing": "channel mixing",
 }
 MIXED = ("style_mixing", "channel_mixing")
+LISTED = 5
+"""Mixtures of a pair in the printed list."""
+LISTED_HEADING = "  kind               sites      k  harmony  balance   realism  p input  p reference"
+
+
+@dataclasses.dataclass(frozen=True)
+class HybridResult:
+    """What mixing wrote.
+
+    Attributes:
+        storage: where ``hybrid.png`` and ``hybrid.json`` are.
+        lines: the mixtures of each pair with the largest harmony over the latents that chose, as a table.
+    """
+
+    storage: Storage
+    lines: tuple[str, ...]
 
 
 def run_hybridise(
@@ -35,31 +55,54 @@ def run_hybridise(
     chosen: HybridSpec,
     spec: AuditSpec,
     options: RunOptions,
-) -> Storage:
-    """Draw the sheet of all pairs of an input and a reference class, and write it with their scores; gives where.
+) -> HybridResult:
+    """Draw the sheet of all pairs of an input and a reference class, and write it with the scores of all mixtures.
 
     Raises:
         InputError: bad input; nothing was written.
     """
-    named = ("all",) if "all" in (*inputs, *references) else tuple(dict.fromkeys((*inputs, *references)))
+    named = ("all",) if "all" in (*inputs, *references) else (*inputs, *references)
     spec = dataclasses.replace(spec, classes=named, stages=("hybrids",))
-    bench = Workbench.build(spec, options.with_absolute_paths())
+    bench = Workbench.build(spec, options.with_absolute_paths(), once=False)
+    _check_mixing(bench.generator)
     sides = [_resolved(bench, words) for words in (inputs, references)]
     pairs = [(first, second) for first, second in itertools.product(*sides) if first != second]
     _check(chosen, bench, pairs)
+    check_real_images(bench)
     choice = Choice(chosen.tried_latents, chosen.scored_latents, chosen.sites, chosen.k)
-    with bench.arithmetic():
-        found = [hybrid(bench, pair, choice, chosen.latents) for pair in pairs]
+    found = _hybrids(bench, pairs, choice, chosen.latents)
     storage = open_storage(chosen.output or Path("results") / f"{bench.generator.name}-hybrid")
     storage.write("hybrid.png", draw_sheet(_sheet(bench, found)))
     storage.write("hybrid.json", as_json(_description(bench, found)))
-    return storage
+    return HybridResult(storage, tuple(_sweep_lines(bench, found)))
+
+
+def _hybrids(bench: Workbench, pairs: Sequence[Pair], choice: Choice, pictures: int) -> list[Hybrid]:
+    names, found = bench.generator.class_names, []
+    total = len(pairs) * scored_pictures(bench, choice, pictures)
+    with bench.arithmetic(), ProgressReporter("mixing classes", total) as progress:
+        for pair in pairs:
+            words = " × ".join(names[class_id] for class_id in pair)
+            found.append(hybrid(bench, pair, choice, pictures, functools.partial(progress.advance, note=words)))
+    return found
 
 
 def _resolved(bench: Workbench, words: Sequence[int | str]) -> list[int]:
-    """Indices in the order given."""
+    """Indices in the order given, each once, whatever words name it."""
     classes = bench.generator.classes
-    return list(classes.resolve_all(("all",))) if tuple(words) == ("all",) else [classes.resolve(one) for one in words]
+    if tuple(words) == ("all",):
+        return list(classes.resolve_all(("all",)))
+    return list(dict.fromkeys(classes.resolve(one) for one in words))
+
+
+def _check_mixing(generator: Generator) -> None:
+    if not generator.mixes_classes:
+        raise InputError(
+            f"generator must be able to change its class on the way; {generator.name} takes one class for a whole "
+            "picture, so give one that has Generator.reconditioned, see docs/own_generator.md"
+        )
+    if len(generator.sites) < 2:
+        raise InputError(f"generator must have two sites or more to mix classes at; {generator.name} has one")
 
 
 def _check(chosen: HybridSpec, bench: Workbench, pairs: Sequence[tuple[int, int]]) -> None:
@@ -115,6 +158,7 @@ def _description(bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
                 "mixtures": {
                     SHOWN[kind]: _as_data(one.mixtures[kind])
                     | {name: mean_and_error(values) for name, values in one.scored[kind].measures().items()}
+                    | {"tried": _tried(one.sweeps[kind])}
                     for kind in MIXED
                 },
                 "harmony_gained_by_channels": mean_and_error(difference),
@@ -124,9 +168,41 @@ def _description(bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
         **provenance(bench),
         "scores": bench.score_protocol,
         "realism": None if bench.reals is None else bench.judges["manifold_features"].protocol,
+        "tried_latents": found[0].sweeps["channel_mixing"].n_latents,
         "scored_latents": len(found[0].scored["channel_mixing"].harmony),
         "pairs": pairs,
     }
+
+
+def _tried(sweep: Sweep) -> list[dict[str, Any]]:
+    """Mean scores of all mixtures on the latents that chose; channels are the k that the reference is most aware of."""
+    return [
+        {"first_site": one.first_site, "sites": sorted(one.transplants), "k": _k(one)} | means
+        for one, means in zip(sweep.mixtures, sweep.means(), strict=True)
+    ]
+
+
+def _k(mixture: Mixture) -> int:
+    return max(map(len, mixture.transplants.values()), default=0)
+
+
+def _sweep_lines(bench: Workbench, found: Sequence[Hybrid]) -> list[str]:
+    names, lines = bench.generator.class_names, []
+    for one in found:
+        tried = [(kind, entry) for kind in MIXED for entry in _tried(one.sweeps[kind])]
+        best = sorted(tried, key=lambda pair: -pair[1]["harmony"])[:LISTED]
+        first, second = (names[class_id] for class_id in one.pair)
+        words = f"{len(tried)} mixtures on the {one.sweeps[MIXED[0]].n_latents} latents that choose"
+        lines += [f"{first} × {second}: best {len(best)} of {words}", LISTED_HEADING]
+        for kind, entry in best:
+            sites = ",".join(map(str, entry["sites"])) or f"from {entry['first_site']}"
+            realism = f"{entry['realism']:8.2f}" if "realism" in entry else "       –"
+            lines.append(
+                f"  {SHOWN[kind]:14}  {sites:>8}  {entry['k'] or '–':>5}  {entry['harmony']:7.3f}  "
+                f"{entry['balance']:7.3f}  {realism}  {entry['input_probability']:7.2f}  "
+                f"{entry['reference_probability']:11.2f}"
+            )
+    return lines
 
 
 def _as_data(mixture: Mixture) -> dict[str, Any]:

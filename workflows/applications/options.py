@@ -18,8 +18,13 @@ MODEL_OPTIONS = (
     *("device", "weights", "cache", "offline"),
 )
 """Fields of AuditSpec and RunOptions that every application heeds."""
-REALISM_OPTIONS = (*MODEL_OPTIONS, "real_images", "manifold_features", "neighbours", "class_folders")
+REALISM_OPTIONS = (
+    *(*MODEL_OPTIONS, "real_images", "manifold_features", "neighbours"),
+    *("class_folders", "minimum_real_accuracy"),
+)
 """The same for those that compare pictures with real images."""
+UNSCORED_OPTIONS = tuple(name for name in MODEL_OPTIONS if name != "evaluator")
+"""The same for those that ask no classifier."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,9 @@ class EditSpec:
     )
     latents: Count = option(3, "Pictures of each class.")
     region: str = option("", "PNG as large as the pictures: only where it is bright is anything changed.")
+    parts: tuple[Annotated[int, Field(ge=0)], ...] = option(
+        (), "Labels of --region where that is a map of `cawa segment`: only these parts are changed."
+    )
     suggest: bool = option(False, "Try channels one by one, list the best edits of a class and show them.")
     candidates: Count = option(256, "How many channels --suggest tries: those of highest awareness at each site.")
     output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-edit if left out.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from cawa_core.storage import Storage, open_storage
 from workflows.applications.options import SegmentSpec
 from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
 from workflows.config import RunOptions
-from workflows.stages.segmentation import SegmentedClass, segmented, sites_of
+from workflows.progress import ProgressReporter
+from workflows.stages.segmentation import PASSES, SegmentedClass, segmented, sites_of
 from workflows.workbench import Workbench
 
 WAYS = {False: "plain", True: "weighted"}
@@ -39,8 +41,7 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
     bench = Workbench.build(spec, options.with_absolute_paths())
     require_rows(segment.latents, len(bench.spec.classes), "classes")
     sites = sites_of(bench, segment.sites)
-    with bench.arithmetic():
-        found = [segmented(bench, int(one), sites, segment.clusters, latents) for one in bench.spec.classes]
+    found = _segmented(bench, sites, segment.clusters, latents)
     storage = open_storage(segment.output or Path("results") / f"{bench.generator.name}-segments")
     storage.write("segments.png", draw_sheet(_sheet(segment, bench, found)))
     storage.write("segments.parquet", _table(found))
@@ -48,9 +49,20 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
         for (weighted, clusters), segmentation in one.found.items():
             for latent in range(segment.latents):
                 name = f"maps/c{one.class_id:04d}-{latent:04d}-{WAYS[weighted]}-{clusters}.png"
-                storage.write(name, labels_to_png(segmentation.labels[latent]))
+                storage.write(name, labels_to_png(segmentation.labels[latent], one.colours[weighted, clusters]))
     storage.write("segments.json", as_json(_description(segment, bench, found)))
     return storage
+
+
+def _segmented(bench: Workbench, sites: Sequence[int], clusters: Sequence[int], latents: int) -> list[SegmentedClass]:
+    class_ids, found = [int(one) for one in bench.spec.classes], []
+    total = PASSES * latents * len(class_ids)
+    with bench.arithmetic(), ProgressReporter("segmenting", total) as progress:
+        for class_id in class_ids:
+            name = bench.generator.class_names[class_id]
+            advance = functools.partial(progress.advance, note=name)
+            found.append(segmented(bench, class_id, sites, clusters, latents, advance))
+    return found
 
 
 def _table(found: Sequence[SegmentedClass]) -> bytes:
@@ -78,7 +90,7 @@ def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClas
         for latent in range(segment.latents):
             maps = [
                 Cell(
-                    coloured(one.found[key].labels[latent]),
+                    coloured(one.colours[key][one.found[key].labels[latent]]),
                     f"IoU {one.overlap[key][latent]:.2f}" if one.overlap else "",
                 )
                 for key in keys
@@ -95,9 +107,9 @@ def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClas
     )
     return Sheet(
         f"{bench.generator.name}: pixels clustered by the channels of {sites}",
-        "Clusters are fitted to all pictures of a class together; the darkest lies most at their border."
-        + scored * bool(found[0].overlap)
-        + f" Seed {bench.spec.seed}.",
+        "Clusters are fitted to all pictures of a class together. By awareness with K = "
+        f"{max(segment.clusters)}, the darkest lies most at their border; elsewhere, parts have the colours of those "
+        "with which they have most pixels in common." + scored * bool(found[0].overlap) + f" Seed {bench.spec.seed}.",
         ("picture", *(f"K = {k}\n{'by awareness' if weighted else 'plain'}" for weighted, k in keys)),
         tuple(rows),
     )

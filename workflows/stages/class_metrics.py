@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cawa_core import SCHEMA_VERSION
 from cawa_core.class_metrics.all_metrics import metrics_of_class, protocol
 from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
 from cawa_core.masking.engine import class_ids_of
 from cawa_core.tables import Rows, rows_of
+from workflows.real_features import real_features
 from workflows.shards import Shard
 from workflows.stages.awareness import class_awareness
 from workflows.stages.base import Stage
@@ -26,7 +24,7 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
     """Rows of ``class_metrics``, ``class_metric_floor`` and ``class_centroids``."""
     metrics, floors, centroids = [], [], []
     for class_id in shard.class_ids:
-        seen, images, unreadable = real_images(bench, class_id)
+        seen, images, unreadable = _real_images(bench, class_id)
         n = min(len(seen["correct"]), bench.spec.metric_samples)
         kept = Kept(manifold_features=n, images=bench.spec.ms_ssim_samples)
         real = _sample_of(kept, seen, images)
@@ -60,23 +58,16 @@ def fake_samples(bench: Workbench, class_id: int, kept: Kept, limits: Sequence[i
     return [sampler.sample() for sampler in samplers]
 
 
-def real_images(bench: Workbench, class_id: int) -> tuple[dict[str, Tensor], Tensor, list[str]]:
-    """What :func:`judged` says of all its real images, judged once and cached.
+@torch.inference_mode()
+def _real_images(bench: Workbench, class_id: int) -> tuple[dict[str, Tensor], Tensor, list[str]]:
+    """What :func:`judged` says of all its real images, looked at once and cached.
 
     Beside it the first images, for MS-SSIM, and the names of files that are no whole picture.
     """
-    batches = functools.partial(bench.real_images.batches_of, class_id, bench.batch_size)
-
-    def compute() -> dict[str, Tensor]:
-        parts = [judged(bench, class_id, images) for images in batches()]
-        names = json.dumps(bench.real_images.unreadable_of(class_id))  # in ASCII, whatever is in a file's name
-        unreadable = torch.tensor(list(names.encode()), dtype=torch.uint8)
-        return {role: torch.cat([part[role] for part in parts]) for role in parts[0]} | {"unreadable": unreadable}
-
-    own_code = any(":" in getattr(bench.spec, role) for role in bench.judges)  # which no digest knows
-    seen = compute() if own_code else bench.feature_cache.features(_cache_key(bench, class_id), compute)
-    unreadable: list[str] = json.loads(bytes(seen.pop("unreadable").tolist()))
-    return seen, _first(batches(), bench.spec.ms_ssim_samples), unreadable
+    seen, unreadable = real_features(bench, class_id, tuple(bench.judges))
+    correct = [_is_recognised(bench, class_id, rows) for rows in seen["evaluator"].split(bench.batch_size)]
+    batches = bench.real_images.batches_of(class_id, bench.batch_size)
+    return seen | {"correct": torch.cat(correct)}, _first(batches, bench.spec.ms_ssim_samples), unreadable
 
 
 @torch.inference_mode()
@@ -84,9 +75,14 @@ def judged(bench: Workbench, class_id: int, images: Tensor) -> dict[str, Tensor]
     """Features by role, float32 ``[n, d]`` on the CPU, and ``correct``: whether the class is recognised, ``[n]``."""
     on_device = images.to(bench.generator.device)
     seen = {judge: judge.features(on_device).float() for judge in set(bench.judges.values())}
-    logits = bench.evaluator.logits_of_features(seen[bench.evaluator])
     features = {role: seen[network].cpu() for role, network in bench.judges.items()}
-    return features | {"correct": (logits.argmax(dim=1) == class_id).cpu()}
+    return features | {"correct": _is_recognised(bench, class_id, seen[bench.evaluator])}
+
+
+def _is_recognised(bench: Workbench, class_id: int, features: Tensor) -> Tensor:
+    """Whether the evaluator's class is the right one, bool ``[n]`` on the CPU, from its features ``[n, d]``."""
+    logits = bench.evaluator.logits_of_features(features.to(bench.generator.device))
+    return (logits.argmax(dim=1) == class_id).cpu()
 
 
 def _first(batches: Iterable[Tensor], count: int) -> Tensor:
@@ -103,15 +99,6 @@ def _sample_of(kept: Kept, seen: dict[str, Tensor], images: Tensor, part: slice 
     sampler = ClassSampler(kept)
     sampler.add({role: rows[part] for role, rows in seen.items()}, images[part])
     return sampler.sample()
-
-
-def _cache_key(bench: Workbench, class_id: int) -> dict[str, str | int]:
-    """All that enters what the judges see of a class's real images."""
-    identity = bench.identity
-    judges = {role: f"{identity.digests[role]} {identity.protocols[role]}" for role in bench.judges}
-    images = {"images": bench.real_images.class_digest(class_id), "class_id": class_id}
-    kept = {"schema_version": SCHEMA_VERSION, "dtype": bench.arithmetic_name, "device": bench.generator.device.type}
-    return {**judges, **images, **kept}
 
 
 def _metric_row(bench: Workbench, class_id: int, real: ClassSample, fake: ClassSample) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,18 @@ from cawa_core.applications.mixtures import (
     MixtureJudge,
     MixtureScores,
     Pair,
+    Sweep,
     channel_mixtures,
     style_mixtures,
 )
-from cawa_core.class_metrics.realism import RealManifold
+from cawa_core.class_metrics.realism import RealManifold, device_with_room
 from cawa_core.rendering.grids import to_png
 from cawa_core.seeds import random_generator
 from cawa_core.statistics.intervals import standard_error
 from cawa_core.tables import Rows, rows_of
+from workflows.real_features import real_features
 from workflows.shards import Shard
 from workflows.stages.base import Stage
-from workflows.stages.class_metrics import real_images
 from workflows.stages.masking import site_order
 from workflows.workbench import Workbench
 
@@ -58,6 +59,7 @@ class Hybrid:
     Attributes:
         pair: the classes.
         mixtures: the classes themselves, and the best mixture of each kind.
+        sweeps: what all mixtures of a kind scored on the latents that chose, by kind; none of the classes themselves.
         images: of the first latents.
         shown: scores of these images.
         scored: scores on the latents that did not choose.
@@ -65,6 +67,7 @@ class Hybrid:
 
     pair: Pair
     mixtures: Mapping[str, Mixture]
+    sweeps: Mapping[str, Sweep]
     images: Mapping[str, Tensor]
     shown: Mapping[str, MixtureScores]
     scored: Mapping[str, MixtureScores]
@@ -95,35 +98,57 @@ def pairs_of_a_class(bench: Workbench) -> int:
 
 
 @torch.inference_mode()
-def hybrid(bench: Workbench, pair: Pair, choice: Choice, pictures: int) -> Hybrid:
-    """The best mixtures of a pair."""
-    judge, generator = _judge(bench, pair), bench.generator
+def hybrid(
+    bench: Workbench, pair: Pair, choice: Choice, pictures: int, progress: Callable[[int], None] | None = None
+) -> Hybrid:
+    """The best mixtures of a pair.
+
+    Args:
+        bench: of the models.
+        pair: the classes.
+        choice: among which mixtures.
+        pictures: latents whose images are kept.
+        progress: told how many pictures were scored, pass by pass: :func:`scored_pictures` in all.
+    """
+    judge, generator = dataclasses.replace(_judge(bench, pair), progress=progress), bench.generator
     z = bench.latents(pair[0], max(choice.tried + choice.scored, pictures))
     tried, scored = z[: choice.tried], z[choice.tried : choice.tried + choice.scored]
     by_awareness = channel_mixtures(
         generator, lambda site: site_order(bench, pair[1], site), choice.sites, choice.numbers
     )
-    mixtures = {
-        "input": Mixture(len(generator.sites)),
-        "reference": Mixture(0),
-        "style_mixing": judge.best(style_mixtures(generator, choice.sites), tried),
-        "channel_mixing": judge.best(by_awareness, tried),
+    sweeps = {
+        "style_mixing": judge.sweep(style_mixtures(generator, choice.sites), tried),
+        "channel_mixing": judge.sweep(by_awareness, tried),
     }
+    mixtures = {"input": Mixture(len(generator.sites)), "reference": Mixture(0)}
+    mixtures |= {kind: sweep.best for kind, sweep in sweeps.items()}
     images = {
         kind: torch.cat([one.images(generator, rows, pair).cpu() for rows in z[:pictures].split(bench.batch_size)])
         for kind, one in mixtures.items()
     }
     shown = {kind: judge.scores(some.to(generator.device)) for kind, some in images.items()}
-    return Hybrid(pair, mixtures, images, shown, {kind: judge.scores_of(one, scored) for kind, one in mixtures.items()})
+    means = {kind: judge.scores_of(one, scored) for kind, one in mixtures.items()}
+    return Hybrid(pair, mixtures, sweeps, images, shown, means)
+
+
+def scored_pictures(bench: Workbench, choice: Choice, pictures: int) -> int:
+    """How many pictures :func:`hybrid` scores."""
+    sites = bench.generator.sites
+    effective = [np.arange(site.channels - len(site.inert_channels)) for site in sites]
+    tried = channel_mixtures(bench.generator, effective.__getitem__, choice.sites, choice.numbers)
+    n_tried = len(tried) + len(style_mixtures(bench.generator, choice.sites))
+    return n_tried * choice.tried + len(KINDS) * (pictures + choice.scored)
 
 
 def _judge(bench: Workbench, pair: Pair) -> MixtureJudge:
     own = MixtureJudge(bench.generator, bench.evaluator, pair, batch_size=bench.batch_size)
     if bench.reals is None:
         return own
-    features = torch.cat([real_images(bench, class_id)[0]["manifold_features"] for class_id in pair])
-    reals = RealManifold.of(features, bench.spec.neighbours)
-    return dataclasses.replace(own, features=bench.judges["manifold_features"], reals=reals)
+    role = "manifold_features"
+    features = torch.cat([real_features(bench, class_id, (role,))[0][role] for class_id in pair])
+    device = device_with_room(features, bench.generator.device)
+    reals = RealManifold.of(features.to(device), bench.spec.neighbours)
+    return dataclasses.replace(own, features=bench.judges[role], reals=reals)
 
 
 def _rows(bench: Workbench, one: Hybrid, choice: Choice) -> list[dict[str, Any]]:

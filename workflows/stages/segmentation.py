@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from cawa_core.applications.segmentation import (
     Segmentation,
     bright_foreground,
     intersection_over_union,
+    matched_labels,
     segmentations,
 )
 from cawa_core.masking.engine import class_ids_of
@@ -29,6 +30,8 @@ ON_BLACK = ("fashion-biggan",)
 """Generators of bright objects on black, where Otsu's threshold gives a mask to compare with."""
 PICTURES = 4
 """Latents whose picture and label maps are kept."""
+PASSES = 4
+"""Over the pictures of a class: to fit and to label, without and with weights."""
 Key = tuple[bool, int]
 """Whether channels are weighted by awareness, and the number of clusters."""
 
@@ -42,12 +45,15 @@ class SegmentedClass:
         images: ``[n, C, H, W]`` in [-1, 1].
         found: label maps without and with weights, for each number of clusters.
         overlap: foreground IoU with Otsu's ``[n]``; empty where there is no such mask.
+        colours: by map, the number of each label's colour ``[256]``: itself where channels are weighted and clusters
+            most; else that of the part there with which it has most pixels in common.
     """
 
     class_id: int
     images: Tensor
     found: Mapping[Key, Segmentation]
     overlap: Mapping[Key, NDArray[np.float64]]
+    colours: Mapping[Key, NDArray[np.uint8]]
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
@@ -66,9 +72,23 @@ def sites_of(bench: Workbench, given: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def segmented(
-    bench: Workbench, class_id: int, sites: Sequence[int], clusters: Sequence[int], latents: int
+    bench: Workbench,
+    class_id: int,
+    sites: Sequence[int],
+    clusters: Sequence[int],
+    latents: int,
+    progress: Callable[[int], None] | None = None,
 ) -> SegmentedClass:
-    """Both ways, for each number of clusters, on the first latents of a class."""
+    """Both ways, for each number of clusters, on the first latents of a class.
+
+    Args:
+        bench: of the generator.
+        class_id: of the pictures.
+        sites: whose channels are clustered.
+        clusters: numbers of clusters K.
+        latents: how many pictures.
+        progress: told how many pictures were gone through, pass by pass: ``PASSES`` times all of them.
+    """
     generator, z = bench.generator, bench.latents(class_id, latents)
     with torch.inference_mode():
         batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)]
@@ -78,14 +98,19 @@ def segmented(
     for weighted in (False, True):
         weights = aware if weighted else None
         made = segmentations(
-            generator, z, class_id, sites, clusters, weights, seed=bench.spec.seed, batch_size=bench.batch_size
+            *(generator, z, class_id, sites, clusters, weights),
+            seed=bench.spec.seed,
+            batch_size=bench.batch_size,
+            progress=progress,
         )
         found |= {(weighted, number): one for number, one in made.items()}
     overlap = {}
     if generator.name in ON_BLACK:
         mask = bright_foreground(images)
         overlap = {key: intersection_over_union(one.foreground, mask) for key, one in found.items()}
-    return SegmentedClass(class_id, images, found, overlap)
+    reference = found[True, max(clusters)].labels
+    colours = {key: matched_labels(one.labels, reference) for key, one in found.items()}
+    return SegmentedClass(class_id, images, found, overlap, colours)
 
 
 def _known(awareness: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -106,7 +131,7 @@ def _rows(one: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
             "sites": list(sites),
             "n_fitted": len(one.images),
             "png": to_png(one.images[index]) if index < PICTURES and (weighted, clusters) == first else None,
-            "labels_png": labels_to_png(labels) if index < PICTURES else None,
+            "labels_png": labels_to_png(labels, one.colours[weighted, clusters]) if index < PICTURES else None,
         }
         for (weighted, clusters), segmentation in one.found.items()
         for index, labels in enumerate(segmentation.labels)

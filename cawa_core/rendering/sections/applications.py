@@ -145,7 +145,8 @@ def segmentation(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     lead = (
         f"Pixels clustered by what the channels of sites {', '.join(map(str, table.sites.iloc[0]))} do there, with and "
         "without multiplying each channel by its awareness of the class. Clusters are fitted to all pictures of a "
-        "class together, so a colour is the same part in each; the darkest lies most at the pictures' border."
+        "class together, so a colour is the same part in each. By awareness, the darkest lies most at the pictures' "
+        "border; plain parts have the colours of those with which they have most pixels in common."
     )
     compared = [_compared(row, ("plain", "weighted")) for row in summary["segmentation"] or ()]
     if not compared:

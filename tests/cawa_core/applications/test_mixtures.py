@@ -80,8 +80,23 @@ def test_balance_is_one_where_both_are_a_half():
 def test_the_best_has_the_largest_mean_harmony(tiny_generator, tiny_evaluator, z):
     judge, tried = judge_of(tiny_generator, tiny_evaluator), style_mixtures(tiny_generator)
     means = [judge.scores_of(one, z).harmony.mean() for one in tried]
-    assert judge.best(tried, z) is tried[int(np.argmax(means))]
+    assert judge.sweep(tried, z).best is tried[int(np.argmax(means))]
     assert len(set(means)) > 1
+
+
+def test_a_sweep_keeps_the_mean_scores_of_all(tiny_generator, tiny_evaluator, z):
+    with torch.inference_mode():
+        reals = RealManifold.of(tiny_evaluator.features(tiny_generator(z, torch.ones(5, dtype=torch.int64))), 2)
+    counts = []
+    judge = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, reals=reals, progress=counts.append)
+    tried = [*style_mixtures(tiny_generator), Mixture(1, {1: (0, 3)})]
+    sweep = judge.sweep(tried, z)
+    assert sum(counts) == len(tried) * len(z)
+    assert sweep.mixtures == tuple(tried)
+    for one, means in zip(tried, sweep.means(), strict=True):
+        expected = {name: values.mean() for name, values in judge.scores_of(one, z).measures().items()}
+        assert means == pytest.approx(expected, rel=1e-5)
+        assert set(means) == {"input_probability", "reference_probability", "balance", "realism", "harmony"}
 
 
 def test_each_site_and_share_is_tried_or_what_is_given(tiny_generator):
@@ -103,7 +118,7 @@ def test_each_site_and_share_is_tried_or_what_is_given(tiny_generator):
 @pytest.mark.parametrize("mixtures", [[], [Mixture(0)], [Mixture(6)], [Mixture(6, {6: (0,)})]])
 def test_there_must_be_something_to_choose_from(tiny_generator, tiny_evaluator, z, mixtures):
     with pytest.raises(InputError, match="mixtures must"):
-        judge_of(tiny_generator, tiny_evaluator).best(mixtures, z)
+        judge_of(tiny_generator, tiny_evaluator).sweep(mixtures, z)
 
 
 @pytest.mark.parametrize(("sites", "numbers"), [((6,), ()), ((1, 1), ()), ((), (0,)), ((0, 5), (7,))])

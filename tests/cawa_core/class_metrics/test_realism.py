@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cawa_core.class_metrics.realism import RealManifold
+from cawa_core.class_metrics.realism import RealManifold, device_with_room
 
 
 def by_definition(real, fake, k):
@@ -28,6 +28,14 @@ def test_a_real_image_is_as_real_as_can_be():
     manifold = RealManifold.of(real, 3)
     assert manifold.realism(manifold.centres[:2]).tolist() == [math.inf, math.inf]
     assert manifold.realism(torch.full((1, 4), 100.0)).item() < 0.05
+
+
+def test_it_lives_beside_the_networks_where_there_is_room(monkeypatch):
+    real, gpu = torch.zeros(2600, 2048), torch.device("cuda", 0)
+    assert device_with_room(real, torch.device("cpu")) == torch.device("cpu")
+    for free, expected in ((2**30, gpu), (2**27, torch.device("cpu"))):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2**34))
+        assert device_with_room(real, gpu) == expected
 
 
 @pytest.mark.parametrize("neighbours", [0, 5])
