@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from cawa_core.schemas import TABLES
-from workflows.compare.channel_sets import overlaps
 from workflows.compare.masking import difference_p_values
 from workflows.compare.metrics import adjusted, metric_changes
 from workflows.compare.noise import binomial, bound_of_pairs, from_halves, from_spread
 from workflows.compare.options import ComparisonSpec
 from workflows.compare.quality import QUALITIES
 from workflows.compare.totals import shift_p_value
+from workflows.compare.turnover import overlaps
 
 ANYTHING = ComparisonSpec(**{quality.threshold: 0.0 for quality in QUALITIES.values()})
 """Whatever is significant counts."""
