@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.axes import Axes
 
 from cawa_core.rendering.figures import SIZE, Picture, draw
 from cawa_core.rendering.html_tables import MOST_ROWS, HtmlTable, table_of
-from cawa_core.rendering.palette import css_variables, light
-from cawa_core.rendering.report import FOLDER
+from cawa_core.rendering.palette import light
+from cawa_core.rendering.report import page_environment, page_style
 from cawa_core.rendering.sections.base import Section
 from workflows.compare.page_template import TEMPLATE
 from workflows.compare.quality import QUALITIES
@@ -21,8 +20,6 @@ from workflows.compare.turnover import PAIRS
 from workflows.compare.wording import exactness, set_words, threshold_words
 
 Rows = Sequence[Mapping[str, Any]]
-
-ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 MOST_NAMED = 8
 """Dots of a figure with their class's name."""
@@ -35,14 +32,15 @@ def page(comparison: Mapping[str, Any]) -> str:
         comparison: content of ``compare.json``.
     """
     verdict = "worse" if comparison["is_worse"] else "not worse" if comparison["class_metrics"] else "not judged"
-    return ENVIRONMENT.from_string(TEMPLATE).render(
-        comparison=comparison,
-        verdict=verdict,
-        sections=list(_sections(comparison)),
-        light=css_variables("light"),
-        dark=css_variables("dark"),
-        style=(FOLDER / "report.css").read_text(),
-        script=(FOLDER / "report.js").read_text(),
+    return (
+        page_environment()
+        .from_string(TEMPLATE)
+        .render(
+            comparison=comparison,
+            verdict=verdict,
+            sections=list(_sections(comparison)),
+            **page_style(),
+        )
     )
 
 
