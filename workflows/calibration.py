@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,6 @@ SITES_TIMED = 3
 CLASSES_TIMED, SAMPLES_TIMED = 20, 500
 SCALED = {"segmentation": ("segment_latents",), "hybrids": ("hybrid_tried_latents", "hybrid_latents")}
 """Stages whose clusters, projections and distances passes do not count, and the options that their work grows with."""
-FEWEST = {"segment_latents": 1, "hybrid_tried_latents": 2, "hybrid_latents": 2}
 LARGEST_SHARE = 3 / 8
 """Of a class's latents, that a stage is timed on."""
 LONGEST_SECONDS = 20.0
@@ -70,7 +71,7 @@ def _mask_seconds(bench: Workbench, z: torch.Tensor, class_id: int) -> tuple[flo
     for site in timed:
         width = min(bench.spec.masking_group_size, sites[site].channels)
         masks = [tuple(range(width))] * MASKS_TIMED
-        work = lambda s=site, m=masks: engine.site_log_scores(rows, class_id, s, m)  # noqa: E731
+        work = functools.partial(engine.site_log_scores, rows, class_id, site, masks)
         seconds.append(_seconds(work, bench.generator.device))
     each = np.interp(np.arange(len(sites)), timed, seconds) / (MASKS_TIMED * len(rows))
     return tuple(each.tolist())
@@ -96,32 +97,41 @@ def _class_seconds(bench: Workbench, name: str, image: float) -> float | None:
     are timed apart.
 
     Returns:
-        None where the audit does not run the stage, or this would take longer than :data:`LONGEST_SECONDS`.
+        None where the audit does not run the stage, where this would take longer than :data:`LONGEST_SECONDS`, or where
+        awareness would have to be sampled first.
     """
-    stage, class_id = STAGES[name], bench.spec.classes[0]
+    stage, class_id, generator = STAGES[name], bench.spec.classes[0], bench.generator
     passes = stage.passes(bench, 0)
-    if name not in bench.spec.stages or not passes or not isinstance(class_id, int):
+    affine = all(generator.is_affine(site.index) for site in generator.sites)
+    if name not in bench.spec.stages or not passes or not affine or not isinstance(class_id, int):
         return None
     whole: dict[str, Any] = {option: getattr(bench.spec, option) for option in SCALED[name]}
     share = min(LARGEST_SHARE, LONGEST_SECONDS / (passes * image))
-    sizes = [_scaled(whole, share / 2), _scaled(whole, share)]
+    fewest = _fewest_latents(bench)
+    sizes = [
+        {option: min(count, max(fewest[option], round(part * count))) for option, count in whole.items()}
+        for part in (share / 2, share)
+    ]
     if sizes[0] == sizes[1]:
         if share < LARGEST_SHARE:
             return None
         sizes = [whole]
-    shard, device = Shard(name, (class_id,)), bench.generator.device
-    seconds, done = [], []
+    shard, device = Shard(name, (class_id,)), generator.device
+    seconds: list[float] = []
+    done: list[float] = []
     for latents in sizes:
         small = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, **latents), reals=None)
-        seconds.append(_seconds(lambda one=small: stage.process(one, shard), device, warm=not seconds))
+        seconds.append(_seconds(functools.partial(stage.process, small, shard), device, warm=not seconds))
         done.append(stage.passes(small, 0))
     slope = max(0.0, seconds[-1] - seconds[0]) / (done[-1] - done[0]) if len(sizes) > 1 else 0.0
     found = seconds[-1] + slope * (passes - done[-1])
     return found + _realism_seconds(bench, class_id) if name == "hybrids" else found
 
 
-def _scaled(whole: Mapping[str, int], share: float) -> dict[str, int]:
-    return {name: min(count, max(FEWEST[name], round(share * count))) for name, count in whole.items()}
+def _fewest_latents(bench: Workbench) -> dict[str, int]:
+    """That a stage can be run on: errors need two of a hybrid, and clusters as many pixels as there are of them."""
+    pictures = math.ceil(max(bench.spec.segment_clusters, default=1) / bench.generator.image_size**2)
+    return {"segment_latents": pictures, "hybrid_tried_latents": 2, "hybrid_latents": 2}
 
 
 def _realism_seconds(bench: Workbench, class_id: int) -> float:

@@ -142,7 +142,8 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
             f"{1 / calibration.image:.4g} images a second, {1 / calibration.mask[0]:.4g} masks at the first site, "
             f"{1 / calibration.screened:.4g} screened latents"
         )
-        unmeasured = [name for name in SCALED if name in bench.spec.stages and name not in calibration.classes]
+        working = [name for name in SCALED if name in bench.spec.stages and STAGES[name].passes(bench, 0)]
+        unmeasured = [name for name in working if name not in calibration.classes]
         if unmeasured:
             lines.append(f"{' and '.join(unmeasured)}: passes alone, the rest would take too long to time here")
     lines += as_lines(estimates(bench, manifest, calibration, size), price)

@@ -83,6 +83,18 @@ def test_a_stage_that_would_take_too_long_to_time_is_said_to_be_passes_alone(tmp
     assert "segmentation and hybrids: passes alone, the rest would take too long to time here" in lines
 
 
+def test_a_stage_without_work_is_not_said_to_be_unmeasured(tmp_path):
+    spec = dataclasses.replace(SMALL, stages=("hybrids",), classes=(1,))
+    assert not any("alone" in line for line in plan_lines(spec, RunOptions(output=str(tmp_path)), None, True))
+
+
+def test_small_pictures_are_timed_on_as_many_as_their_clusters_need(bench, monkeypatch):
+    many = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, segment_clusters=(3, 200)))
+    assert calibration._fewest_latents(many)["segment_latents"] == 1
+    monkeypatch.setattr(bench.generator, "image_size", 4)
+    assert calibration._fewest_latents(many)["segment_latents"] == 13
+
+
 def test_a_cuda_device_has_nothing_left_to_do_when_the_clock_starts(monkeypatch):
     calls = []
     monkeypatch.setattr(calibration.torch.cuda, "synchronize", lambda _: calls.append("wait"))
