@@ -158,7 +158,8 @@ TABLES = {
                 "class_name": (TEXT, "name of the class"),
                 "total_awareness": (
                     F64,
-                    "sum over sites and channels that reach the image of |E_z[offset / gain]|, closed form (sec. 5.4)",
+                    "sum over sites and channels that reach the image of |E_z[offset / gain]|, closed form, sampled at "
+                    "sites that are not affine (sec. 5.4)",
                 ),
                 **METRICS,
                 **COUNTS,

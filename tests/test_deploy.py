@@ -24,14 +24,18 @@ echo "ray $*" >> "$CALLS"
 case $1 in
 up) [ -z "${UP_SLEEPS:-}" ] || sleep "$UP_SLEEPS"; exit "${UP:-0}" ;;
 exec) [ -z "${EXEC_SLEEPS:-}" ] || sleep "$EXEC_SLEEPS"
-      [ -z "${AUDIT:-}" ] || { echo "audit exit code: $AUDIT"; [ "$AUDIT" -eq 0 ] || exit 1; }
+      [ -z "${AUDIT:-}" ] || {
+          echo "newest checkpoint: <$NEWEST>"; echo "audit exit code: $AUDIT"; [ "$AUDIT" -eq 0 ] || exit 1; }
       exit "${EXEC:-0}" ;;
 down) count=$(grep -c '^ray down' "$CALLS"); [ "$count" -gt "${DOWN_FAILS:-0}" ] ;;
 esac
 """
 FAKE_CAWA = """#!/bin/sh
 echo "cawa $*" >> "$CALLS"
-exit "${COMPARE:-0}"
+case $1 in
+audit) exit "${AUDIT_ONLY:-${COMPARE:-0}}" ;;
+compare) exit "${COMPARE_ONLY:-${COMPARE:-0}}" ;;
+esac
 """
 
 
@@ -53,9 +57,10 @@ class Schedule:
             "CALLS": str(self.calls_file),
             "CAWA_LOGS": str(self.folder / "logs"),
             "CAWA_DOWN_PAUSE": "0",
+            "NEWEST": "step-10k.pt",
             **{name: str(value) for name, value in settings.items()},
         }
-        command = [str(SCRIPT), str(self.cluster), base, "s3://b/new", *options]
+        command = [str(SCRIPT), str(self.cluster), base, "s3://b/audits/", "/nodes/checkpoints", *options]
         return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, *options: str, **settings: object) -> tuple[int, str]:
@@ -86,7 +91,7 @@ WHOLE = ["ray up", "ray exec", "ray down", "cawa compare"]
 def test_a_scheduled_audit_starts_audits_stops_and_compares(schedule):
     assert schedule.run("--workers", "8", AUDIT=0) == (0, "")
     assert schedule.calls() == WHOLE
-    assert "cawa compare s3://b/base s3://b/new" in schedule.calls_file.read_text()
+    assert "cawa compare s3://b/base s3://b/audits/step-10k.pt\n" in schedule.calls_file.read_text()
     (log,) = (schedule.folder / "logs").glob("*.log")
     assert log.stat().st_mode & 0o077 == 0
 
@@ -100,15 +105,58 @@ def test_the_command_on_the_head_is_quoted_for_its_shells(schedule):
         ["sh", "-c", "printf '%s\\n' " + remote.split(" -- ", 1)[1]], capture_output=True, text=True
     ).stdout.splitlines()
     assert words[:2] == ["sh", "-c"]
-    assert " ".join(words[3:]) == "audit --executor ray --output s3://b/new --classes golden retriever,it's $HOME"
-    assert words[-1] == "golden retriever,it's $HOME"
-    home = schedule.folder / "home"
+    assert words[3:] == ["job", "/nodes/checkpoints", "s3://b/audits", "--executor", "ray", *words[8:]]
+    assert words[8:] == ["--classes", "golden retriever,it's $HOME"]
+
+
+def job_on_the_head(schedule, folder: Path, **settings: str) -> subprocess.CompletedProcess:
+    """What the script sends, run in a home folder with the fake ``cawa``."""
+    schedule.run("--classes", "it's", AUDIT=0)
+    (line,) = [line for line in schedule.calls_file.read_text().splitlines() if line.startswith("ray exec")]
+    home = folder / "home"
     (home / "venv/bin").mkdir(parents=True)
     (home / "venv/bin/cawa").symlink_to(schedule.folder / "bin/cawa")
-    env = os.environ | {"HOME": str(home), "CALLS": str(schedule.calls_file), "COMPARE": "3"}
-    job = subprocess.run(words, env=env, capture_output=True, text=True)
-    assert (job.returncode, job.stdout) == (3, "audit exit code: 3\n")
-    assert "cawa audit --executor ray --output s3://b/new" in schedule.calls_file.read_text()
+    sent = line.split(" -- ", 1)[1].replace("/nodes/checkpoints", str(folder / "checkpoints"))
+    env = os.environ | {"HOME": str(home), "CALLS": str(schedule.calls_file), **settings}
+    return subprocess.run(["sh", "-c", sent], env=env, capture_output=True, text=True)
+
+
+def test_the_job_audits_the_newest_checkpoint_into_its_own_folder(schedule, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("step-9k.pt", "step-10k.pt", "step-8k.pt"):
+        (tmp_path / "checkpoints" / name).touch()
+    job = job_on_the_head(schedule, tmp_path, COMPARE="3")
+    assert (job.returncode, job.stdout) == (3, "newest checkpoint: <step-10k.pt>\naudit exit code: 3\n")
+    weights = tmp_path / "checkpoints/step-10k.pt"
+    called = f"cawa audit --weights {weights} --output s3://b/audits/step-10k.pt --executor ray --classes it's"
+    assert schedule.calls_file.read_text().splitlines()[-1] == called
+
+
+def test_the_job_without_a_checkpoint_is_bad_input(schedule, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    job = job_on_the_head(schedule, tmp_path)
+    assert job.returncode == 2
+    assert job.stdout.endswith("audit exit code: 2\n")
+    assert "cawa audit" not in schedule.calls_file.read_text()
+
+
+def compared(schedule) -> list[str]:
+    return [line for line in schedule.calls_file.read_text().splitlines() if line.startswith("cawa compare")]
+
+
+def test_week_after_week_the_new_checkpoint_is_compared_with_the_last_good_one(schedule):
+    """The first is good, the second too, the third is worse, the fourth stays, and the fifth is better."""
+    weeks = [("one", 0, 0), ("two", 0, 0), ("three", 4, 4), ("three", 4, 4), ("five", 0, 0), ("five", 4, 0)]
+    for newest, compare, expected in weeks:
+        assert schedule.run(AUDIT=0, base="last", NEWEST=newest, COMPARE=compare)[0] == expected
+    pairs = [("one", "two"), ("two", "three"), ("two", "three"), ("two", "five")]
+    assert compared(schedule) == [f"cawa compare s3://b/audits/{one} s3://b/audits/{other}" for one, other in pairs]
+
+
+def test_an_audit_that_failed_is_no_good_one(schedule):
+    for newest, audit in (("one", 0), ("two", 3), ("three", 0)):
+        schedule.run(AUDIT=audit, base="last", NEWEST=newest)
+    assert compared(schedule) == ["cawa compare s3://b/audits/one s3://b/audits/three"]
 
 
 @pytest.mark.parametrize("code", [1, 2, 3])
@@ -260,6 +308,41 @@ def unknown_fields(value: object, known: object, where: str = "") -> list[str]:
     ]
 
 
+def kubernetes_week(schedule, checkpoints: Path, **settings: str) -> int:
+    """The RayCronJob's command where its containers would run it."""
+    manifest = yaml.safe_load(MANIFEST)["spec"]["jobTemplate"]
+    (container,) = manifest["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    env = os.environ | {one["name"]: one["value"] for one in container["env"]} | {"CALLS": str(schedule.calls_file)}
+    env |= {"PATH": f"{schedule.folder / 'bin'}:{env['PATH']}", "CHECKPOINTS": str(checkpoints), **settings}
+    env["LAST_GOOD"] = str(schedule.folder / "last-good")
+    return subprocess.run(["sh", "-c", manifest["entrypoint"]], env=env | {"AUDITS": "s3://b/audits"}).returncode
+
+
+def test_the_kubernetes_job_takes_the_newest_checkpoint_and_the_last_good_audit(schedule, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    assert kubernetes_week(schedule, checkpoints) == 2
+    codes = []
+    for name, settings in (
+        ("step-9k", {}),
+        ("step-10k", {}),
+        ("step-10k", {}),
+        ("step-11k", {"COMPARE_ONLY": "4"}),
+        ("step-12k", {}),
+        ("step-13k", {"BASE": "s3://b/paper"}),
+        ("step-14k", {"AUDIT_ONLY": "3"}),
+    ):
+        (checkpoints / name).touch()
+        codes.append(kubernetes_week(schedule, checkpoints, **settings))
+    assert codes == [0, 0, 0, 4, 0, 0, 3]
+    pairs = [("audits/step-9k", "step-10k"), ("audits/step-10k", "step-11k"), ("audits/step-10k", "step-12k")]
+    pairs.append(("paper", "step-13k"))
+    assert compared(schedule) == [f"cawa compare s3://b/{base} s3://b/audits/{new}" for base, new in pairs]
+    audits = [line for line in schedule.calls_file.read_text().splitlines() if line.startswith("cawa audit")]
+    assert f"--weights {checkpoints}/step-14k " in audits[-1]
+    assert audits[-1].endswith("--output s3://b/audits/step-14k")
+
+
 def check_manifest(manifest: dict) -> None:
     """What must hold of the RayCronJob.
 
@@ -272,7 +355,8 @@ def check_manifest(manifest: dict) -> None:
     job = manifest["spec"]["jobTemplate"]
     assert job["shutdownAfterJobFinishes"] is True and job["backoffLimit"] == 0
     assert 0 < job["activeDeadlineSeconds"] < 7 * 86400
-    assert all(word in job["entrypoint"] for word in ("--executor ray", "--workers", "--output", "cawa compare"))
+    assert all(word in job["entrypoint"] for word in ("--executor ray", "--workers", "--weights", "--output"))
+    assert "cawa compare" in job["entrypoint"]
     cluster = job["rayClusterSpec"]
     assert cluster["rayVersion"] == pinned("ray")
     assert cluster["authOptions"] == {"mode": "token"}

@@ -35,24 +35,39 @@ def build_report(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str,
         audit: content of ``audit.json``.
     """
     sections = [section for make in ALL_SECTIONS if (section := make(tables, summary)) is not None]
-    environment = Environment(
+    html = (
+        page_environment()
+        .get_template("report.html")
+        .render(
+            summary=summary,
+            summary_digest=summary_digest(summary),
+            sections=sections,
+            provenance=_provenance(tables, summary, audit),
+            **page_style(),
+        )
+    )
+    return Report(html, tuple(picture for section in sections for picture in section.figures))
+
+
+def page_environment() -> Environment:
+    """For templates of pages; they may take from ``parts.html`` what the pages have in common."""
+    return Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("report.html").render(
-        summary=summary,
-        summary_digest=summary_digest(summary),
-        sections=sections,
-        provenance=_provenance(tables, summary, audit),
-        light=css_variables("light"),
-        dark=css_variables("dark"),
-        style=(FOLDER / "report.css").read_text(),
-        script=(FOLDER / "report.js").read_text(),
-    )
-    return Report(html, tuple(picture for section in sections for picture in section.figures))
+
+
+def page_style() -> dict[str, str]:
+    """Colours, style and script that ``parts.html`` and the pages put in."""
+    return {
+        "light": css_variables("light"),
+        "dark": css_variables("dark"),
+        "style": (FOLDER / "report.css").read_text(),
+        "script": (FOLDER / "report.js").read_text(),
+    }
 
 
 def summary_digest(summary: Mapping[str, Any]) -> str:

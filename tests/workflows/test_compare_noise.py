@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 from cawa_core.schemas import TABLES
-from workflows.compare.channel_sets import overlaps
 from workflows.compare.masking import difference_p_values
-from workflows.compare.metrics import metric_changes
+from workflows.compare.metrics import adjusted, metric_changes
 from workflows.compare.noise import binomial, bound_of_pairs, from_halves, from_spread
 from workflows.compare.options import ComparisonSpec
 from workflows.compare.quality import QUALITIES
+from workflows.compare.totals import shift_p_value
+from workflows.compare.turnover import overlaps
 
 ANYTHING = ComparisonSpec(**{quality.threshold: 0.0 for quality in QUALITIES.values()})
 """Whatever is significant counts."""
@@ -138,6 +139,25 @@ def test_noise_that_is_unknown_stays_unknown():
     np.testing.assert_array_equal(found.p_values(differences), [1, np.nan, np.nan])
     same = np.full(5, 100.0)
     assert from_halves(np.ones(5), np.ones(5), same, same).source == "unknown"
+
+
+@pytest.mark.parametrize("n_classes", [1, 2])
+def test_unknown_noise_makes_no_total_and_is_no_test(n_classes):
+    """Half samples of fewer than three classes say nothing; shares have theirs from theory."""
+    random = np.random.default_rng(0)
+    truth = truth_of(random, n_classes)
+    _, totals = judged(simulated(random, truth), simulated(random, truth, 100.0))
+    rows = totals.set_index("metric")
+    blind = rows.loc[["fid", "kid", "density"]]
+    assert set(blind.verdict) == {"unknown"}
+    assert blind[["p_value", "q_value"]].isna().all(axis=None)
+    assert "unknown" not in set(rows.verdict.drop(blind.index))
+    tests = rows.drop(blind.index)
+    np.testing.assert_allclose(tests.q_value, adjusted(tests.p_value.to_numpy()))
+
+
+def test_a_total_is_unknown_where_the_one_class_that_moved_is():
+    assert np.isnan(shift_p_value(np.array([0.0, 5.0]), from_spread(np.array([0.0, 5.0]))))
 
 
 def test_the_binomial_standard_error_is_that_of_simulated_shares():

@@ -4,13 +4,17 @@ import dataclasses
 import re
 
 import pytest
+import torch
 
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
+from workflows import calibration
+from workflows.calibration import calibrated
 from workflows.config import RunOptions
-from workflows.estimate import Calibration, calibrated, estimates, plan_lines, with_estimator
+from workflows.estimate import estimates, plan_lines, with_estimator
 from workflows.stages import STAGES
+from workflows.units import Calibration
 from workflows.workbench import Workbench
 
 UNITS = Calibration(image=1.0, mask=(1.0,) * 6, screened=100.0, awareness=1e-3, sampled=1e-6)
@@ -60,6 +64,46 @@ def test_every_unit_is_measured(bench):
     units = calibrated(bench)
     assert len(units.mask) == 6
     assert min(units.image, *units.mask, units.screened, units.awareness, units.sampled) > 0
+
+
+def test_stages_that_cluster_and_measure_distances_are_timed_themselves(bench, tmp_path):
+    units = calibrated(bench)
+    assert set(units.classes) == {"segmentation", "hybrids"}
+    assert min(units.classes.values()) > 0
+    measured = dataclasses.replace(UNITS, classes={"segmentation": 7.0, "hybrids": 11.0})
+    found = {one.stage: one for one in estimates(bench, Manifest.read(tmp_path), measured, None)}
+    assert (found["segmentation"].seconds, found["hybrids"].seconds) == (4 * 7, 4 * 11)
+    assert found["edits"].seconds == found["edits"].passes
+
+
+def test_a_stage_that_would_take_too_long_to_time_is_said_to_be_passes_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "LONGEST_SECONDS", 1e-9)
+    spec = dataclasses.replace(SMALL, stages=("segmentation", "hybrids"))
+    lines = plan_lines(spec, RunOptions(output=str(tmp_path)), price=None, calibrate=True)
+    assert "segmentation and hybrids: passes alone, the rest would take too long to time here" in lines
+
+
+def test_a_stage_without_work_is_not_said_to_be_unmeasured(tmp_path):
+    spec = dataclasses.replace(SMALL, stages=("hybrids",), classes=(1,))
+    assert not any("alone" in line for line in plan_lines(spec, RunOptions(output=str(tmp_path)), None, True))
+
+
+def test_small_pictures_are_timed_on_as_many_as_their_clusters_need(bench, monkeypatch):
+    many = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, segment_clusters=(3, 200)))
+    assert calibration._fewest_latents(many)["segment_latents"] == 1
+    monkeypatch.setattr(bench.generator, "image_size", 4)
+    assert calibration._fewest_latents(many)["segment_latents"] == 13
+
+
+def test_a_cuda_device_has_nothing_left_to_do_when_the_clock_starts(monkeypatch):
+    calls = []
+    monkeypatch.setattr(calibration.torch.cuda, "synchronize", lambda _: calls.append("wait"))
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: calls.append("clock") or 0.0)
+    calibration._seconds(lambda: calls.append("work"), torch.device("cuda"))
+    assert calls == ["work", "wait", "clock", "work", "wait", "clock"]
+    calls.clear()
+    calibration._seconds(lambda: calls.append("work"), torch.device("cpu"))
+    assert calls == ["work", "clock", "work", "clock"]
 
 
 def test_the_lines_name_the_choice_and_the_cost(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cawa_core.statistics.overlap import TopSets
+from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.tables import Manifest
 from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking, site_rankings
-from workflows.aggregate.site_values import site_awareness, site_masking
+from workflows.aggregate.site_values import Ids, SiteAwareness, site_awareness, site_masking
 from workflows.compare.pairing import Pair
+from workflows.compare.turnover import NoisyValues, masking_values, overlaps, overlaps_by_noise, sampled_awareness
 
 CRITERIA = ("category_highest", "expected_activation_highest", "masking_highest")
+COLUMNS = ("class_id", "site", "criterion", "k", "overlap", "expected", "lowest", "overlap_by_chance")
 
 
 def set_changes(pair: Pair) -> pd.DataFrame:
@@ -24,53 +27,85 @@ def set_changes(pair: Pair) -> pd.DataFrame:
     k: the sizes in ``overlap_k`` and ``shared_k`` of both audits, at most half of the channels of a site.
 
     Returns:
-        columns ``class_id, site, criterion, k, overlap, overlap_by_chance``; identical checkpoints have overlap 1.
+        columns ``COLUMNS``; identical checkpoints have overlap 1. ``expected`` and ``lowest``: mean and least overlap
+        of draws that differ by noise alone (:mod:`workflows.compare.turnover`); 1 where awareness is a closed form,
+        NaN where a standard error is unknown.
     """
     sizes = sorted({*pair.common("overlap_k"), *pair.common("shared_k")})
     parts = [part for site in map(int, pair.sites.site) for part in _of_site(pair, site, sizes)]
-    columns = ["class_id", "site", "criterion", "k", "overlap", "overlap_by_chance"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
 def _of_site(pair: Pair, site: int, sizes: Sequence[int]) -> Iterator[pd.DataFrame]:
     largest, masked = max(sizes, default=0), "masking" in pair.stages
     if not largest:
         return
-    base, new = (_rankings(one.manifest, site, largest, masked) for one in (pair.base, pair.new))
+    sides = [_Side.read(one.manifest, site, largest, masked) for one in (pair.base, pair.new)]
+    exact = site not in (pair.sampled_sites or ())
     for criterion in CRITERIA:
-        if criterion not in base or criterion not in new:
+        if any(criterion not in side.rankings for side in sides):
             continue
-        ours, theirs = base[criterion], new[criterion]
+        ours, theirs = (side.rankings[criterion] for side in sides)
         ids, here, there = np.intersect1d(ours.class_ids, theirs.class_ids, return_indices=True)
         channels = min(ours.n_channels, theirs.n_channels)
-        for k in (size for size in sizes if size <= LARGEST_OVERLAP_SHARE * channels):
-            yield pd.DataFrame(
-                {
-                    "class_id": ids,
-                    "site": site,
-                    "criterion": criterion,
-                    "k": k,
-                    "overlap": overlaps(ours.top[here, :k], theirs.top[there, :k]),
-                    "overlap_by_chance": k / channels,
-                }
-            )
+        fitting = [size for size in sizes if size <= LARGEST_OVERLAP_SHARE * channels]
+        expected, lowest = _by_noise(sides, criterion, exact, ids, fitting)
+        for place, k in enumerate(fitting):
+            columns = {
+                "class_id": ids,
+                "site": site,
+                "criterion": criterion,
+                "k": k,
+                "overlap": overlaps(ours.top[here, :k], theirs.top[there, :k]),
+                "expected": expected[:, place],
+                "lowest": lowest[:, place],
+                "overlap_by_chance": k / channels,
+            }
+            yield pd.DataFrame(columns)
 
 
-def _rankings(manifest: Manifest, site: int, largest: int, masked: bool) -> dict[str, Ranking]:
-    awareness = site_awareness(manifest, site, all_sampled=False)
-    masking = site_masking(manifest, site, awareness) if masked else None
-    return {one.criterion: one for one in site_rankings(site, awareness, masking, largest)}
+@dataclasses.dataclass(frozen=True)
+class _Side:
+    """One audit at one site."""
+
+    manifest: Manifest
+    site: int
+    awareness: SiteAwareness
+    rankings: dict[str, Ranking]
+
+    @classmethod
+    def read(cls, manifest: Manifest, site: int, largest: int, masked: bool) -> _Side:
+        awareness = site_awareness(manifest, site, all_sampled=False)
+        masking = site_masking(manifest, site, awareness) if masked else None
+        found = {one.criterion: one for one in site_rankings(site, awareness, masking, largest)}
+        return cls(manifest, site, awareness, found)
+
+    def noisy(self, criterion: str) -> NoisyValues:
+        if criterion == "masking_highest":
+            return masking_values(self.manifest, self.site, self.awareness)
+        return sampled_awareness(self.manifest, self.site)
 
 
-def overlaps(one: TopSets, other: TopSets) -> NDArray[np.float64]:
-    """``|S ∩ S'| / k`` of the sets in each row: ``[n_classes, k]`` twice => ``[n_classes]``."""
-    width = int(max(one.max(initial=0), other.max(initial=0))) + 1
-    row = width * np.arange(len(one))[:, None]
-    return np.asarray(np.isin(one + row, other + row).mean(axis=1), dtype=np.float64)
+def _by_noise(
+    sides: Sequence[_Side], criterion: str, exact: bool, ids: Ids, sizes: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and least overlap by noise alone ``[n_classes, len(sizes)]``, of draws from both audits."""
+    shape = len(ids), len(sizes)
+    if exact and criterion != "masking_highest":
+        return np.ones(shape), np.ones(shape)
+    if criterion == "expected_activation_highest" or 0 in shape:  # the tables hold no standard error of it
+        return np.full(shape, np.nan), np.full(shape, np.nan)
+    random = random_generator(0, SHARED_CLASS, sides[0].site, "turnover")
+    draws = np.concatenate([overlaps_by_noise(side.noisy(criterion).of(ids), sizes, random) for side in sides])
+    return draws.mean(axis=0), draws.min(axis=0)
 
 
 def set_summary(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """By site, criterion and k: mean over classes and the class whose set moved most; the most moved sites first."""
+    """By site, criterion and k: mean over classes and the class whose set moved most; the most moved sites first.
+
+    ``n_moved``: classes with fewer in common than any draw that differs by noise alone; of ``n_judged``, whose noise
+    is known.
+    """
     rows: list[dict[str, Any]] = []
     for _, part in changes.groupby(["criterion", "k", "site"]):
         least = part.iloc[int(part.overlap.to_numpy().argmin())]
@@ -80,6 +115,9 @@ def set_summary(changes: pd.DataFrame) -> list[dict[str, Any]]:
                 "k": int(least.k),
                 "site": int(least.site),
                 "mean_overlap": float(part.overlap.mean()),
+                "expected_overlap": float(part.expected.mean()),
+                "n_moved": int((part.overlap < part.lowest).sum()),
+                "n_judged": int(part.lowest.notna().sum()),
                 "least_overlap": float(least.overlap),
                 "least_class_id": int(least.class_id),
                 "overlap_by_chance": float(least.overlap_by_chance),
@@ -89,9 +127,15 @@ def set_summary(changes: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def set_summary_by_class(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """By class, criterion and k: mean over sites."""
-    means = changes.groupby(["class_id", "criterion", "k"], as_index=False).overlap.mean()
+    """By class, criterion and k: mean over sites, of the overlap and of what noise alone would leave."""
+    means = changes.groupby(["class_id", "criterion", "k"], as_index=False)[["overlap", "expected"]].mean()
     return [
-        {"class_id": int(row.class_id), "criterion": row.criterion, "k": int(row.k), "mean_overlap": float(row.overlap)}
+        {
+            "class_id": int(row.class_id),
+            "criterion": row.criterion,
+            "k": int(row.k),
+            "mean_overlap": float(row.overlap),
+            "expected_overlap": float(row.expected),
+        }
         for row in means.itertuples()
     ]

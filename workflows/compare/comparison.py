@@ -101,6 +101,8 @@ def contrast(both: Pair, spec: ComparisonSpec) -> dict[str, Any]:
         "sites": records(both.sites[["site", "name", "channels", "resolution"]]),
         "class_metrics": metrics,
         "total_awareness": awareness_changes(*_tables(both, "class_metrics")) if judged else None,
+        "total_awareness_is_exact": both.total_is_exact,
+        "sampled_sites": both.sampled_sites,
         "masking_effects": effects,
         "channel_sets": None
         if sets is None

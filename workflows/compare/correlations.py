@@ -58,7 +58,10 @@ def metric_correlation_changes(base: pd.DataFrame, new: pd.DataFrame) -> list[di
 
 
 def awareness_changes(base: pd.DataFrame, new: pd.DataFrame) -> list[dict[str, Any]]:
-    """Relative change of each class's total awareness: a closed form, so that any change is a change of the weights.
+    """Relative change of each class's total awareness, which has no standard error.
+
+    Where all sites are affine it is a closed form and any change is one of the weights; the rest of it is sampled, and
+    moves with the seed (:attr:`workflows.compare.pairing.Pair.total_is_exact`).
 
     Args:
         base, new: table ``class_metrics``.

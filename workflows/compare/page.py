@@ -6,22 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.axes import Axes
 
 from cawa_core.rendering.figures import SIZE, Picture, draw
 from cawa_core.rendering.html_tables import MOST_ROWS, HtmlTable, table_of
-from cawa_core.rendering.palette import css_variables, light
-from cawa_core.rendering.report import FOLDER
+from cawa_core.rendering.palette import light
+from cawa_core.rendering.report import page_environment, page_style
 from cawa_core.rendering.sections.base import Section
 from workflows.compare.page_template import TEMPLATE
 from workflows.compare.quality import QUALITIES
 from workflows.compare.totals import FEWEST_FOR_RANKS
-from workflows.compare.wording import threshold_words
+from workflows.compare.turnover import PAIRS
+from workflows.compare.wording import exactness, set_words, threshold_words
 
 Rows = Sequence[Mapping[str, Any]]
-
-ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 MOST_NAMED = 8
 """Dots of a figure with their class's name."""
@@ -34,14 +32,15 @@ def page(comparison: Mapping[str, Any]) -> str:
         comparison: content of ``compare.json``.
     """
     verdict = "worse" if comparison["is_worse"] else "not worse" if comparison["class_metrics"] else "not judged"
-    return ENVIRONMENT.from_string(TEMPLATE).render(
-        comparison=comparison,
-        verdict=verdict,
-        sections=list(_sections(comparison)),
-        light=css_variables("light"),
-        dark=css_variables("dark"),
-        style=(FOLDER / "report.css").read_text(),
-        script=(FOLDER / "report.js").read_text(),
+    return (
+        page_environment()
+        .from_string(TEMPLATE)
+        .render(
+            comparison=comparison,
+            verdict=verdict,
+            sections=list(_sections(comparison)),
+            **page_style(),
+        )
     )
 
 
@@ -117,7 +116,7 @@ def _awareness(comparison: Mapping[str, Any]) -> HtmlTable:
         "total_awareness_new": "new",
         "relative_change": "relative change",
     }
-    return table_of("Total awareness, exact", columns, comparison["total_awareness"])
+    return table_of(f"Total awareness, {exactness(comparison)}", columns, comparison["total_awareness"])
 
 
 def _scatter(metric: str, rows: Rows) -> Picture:
@@ -175,17 +174,22 @@ def _sets(comparison: Mapping[str, Any]) -> Section:
     by_site = {
         "site": "site",
         "mean_overlap": "mean over classes",
+        "expected_overlap": "by noise alone",
+        "n_moved": "classes that moved",
+        "n_judged": "of",
         "least_overlap": "least",
         "least_class": "of class",
         "overlap_by_chance": "by chance",
     }
     lead = (
-        "Share of each class's k highest channels that are the same in both. Category awareness and expected "
-        "activation are exact, so only weights move them; the effect of masking is sampled and moves with the seed."
+        "Share of each class's k highest channels that are the same in both, beside the share that noise alone would "
+        f"leave. {set_words(comparison)} A class has moved where it kept fewer than in any of {2 * PAIRS} draws of "
+        "noise."
     )
+    overlap = {"mean_overlap": "mean overlap", "expected_overlap": "by noise alone"}
     tables = (
         _first("By site, the most moved first", shared | by_site, sites),
-        _first("By class, mean over sites", {"class": "class"} | shared | {"mean_overlap": "mean overlap"}, classes),
+        _first("By class, mean over sites", {"class": "class"} | shared | overlap, classes),
     )
     return Section("sets", "Top channels", lead, tables=tables)
 
@@ -210,6 +214,7 @@ def _correlations(correlations: Mapping[str, Any]) -> Section:
         "ci_low_new": "from ",
         "ci_high_new": "to ",
         "change": "change",
+        "moved": "moved",
     }
     tables = []
     if correlations["masking"]:

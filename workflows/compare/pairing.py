@@ -18,7 +18,7 @@ MAY_DIFFER = frozenset(
         "generator",  # its name: whether the architecture is the same, the sites say
         "seed",
         "stages",  # what both have is compared
-        "awareness_samples",  # sampled awareness alone: compared is the closed form where there is one
+        "awareness_samples",  # compared is the closed form; where there is none, they must be the same
         "control_latents",
         "control_fraction",
         "control_repeats",
@@ -72,6 +72,8 @@ class Pair:
     Attributes:
         stages: those that both ran.
         sites: table ``sites``, but for inert channels the same in both.
+        sampled_sites: sites without closed-form awareness in either, where it is sampled; None where neither tables nor
+            options of both tell.
         differing: options of :data:`MAY_DIFFER` that do differ: name => value in base, in new.
     """
 
@@ -79,6 +81,7 @@ class Pair:
     new: Audited
     stages: tuple[str, ...]
     sites: pd.DataFrame
+    sampled_sites: tuple[int, ...] | None
     differing: dict[str, tuple[Any, Any]]
 
     @property
@@ -89,6 +92,17 @@ class Pair:
     def common(self, option: str) -> list[int]:
         """Sizes that an option has in both, ascending."""
         return sorted(set(self.base.spec[option]) & set(self.new.spec[option]))
+
+    @property
+    def total_is_exact(self) -> bool | None:
+        """Whether total awareness is a closed form at every site; None: not known.
+
+        It takes the closed form wherever a site is affine, be its rows asked for or not.
+        """
+        if not self.sampled_sites:
+            return None if self.sampled_sites is None else True
+        asked = all("closed_form" in one.spec["awareness_estimators"] for one in (self.base, self.new))
+        return False if asked else None
 
 
 def pair(base: Folder, new: Folder) -> Pair:
@@ -109,9 +123,36 @@ def pair(base: Folder, new: Folder) -> Pair:
     sites = _common_sites(one, other)
     for audited in (one, other):
         _require_finished(audited, stages, len(sites))
+    sampled = _sampled_sites((one, other), sites)
+    _require_same_samples(one, other, sampled)
     ours, theirs = one.spec, other.spec
     differing = {name: (ours[name], theirs[name]) for name in sorted(MAY_DIFFER) if ours[name] != theirs[name]}
-    return Pair(one, other, stages, sites, differing)
+    return Pair(one, other, stages, sites, sampled, differing)
+
+
+def _sampled_sites(both: tuple[Audited, Audited], sites: pd.DataFrame) -> tuple[int, ...] | None:
+    found: set[int] = set()
+    for one in both:
+        if "awareness" in one.spec["stages"]:
+            found |= {site for site in map(int, sites.site) if not _has_closed_form(one, site)}
+        elif "monte_carlo" in one.spec["awareness_estimators"]:  # without it, an audit takes affine sites alone
+            return None
+    return tuple(sorted(found))
+
+
+def _has_closed_form(one: Audited, site: int) -> bool:
+    rows = one.manifest.rows("awareness", ["estimator"], [site], one.spec["classes"][:1])
+    return "closed_form" in rows["estimator"].to_pylist()
+
+
+def _require_same_samples(base: Audited, new: Audited, sampled: tuple[int, ...] | None) -> None:
+    ours, theirs = (one.spec["awareness_samples"] for one in (base, new))
+    if sampled and ours != theirs:
+        raise InputError(
+            f"base and new must have the same awareness_samples, as awareness is sampled at sites "
+            f"{', '.join(map(str, sampled))}; got {ours} in base, {theirs} in new. "
+            f"Audit again with the spec of {base.url}"
+        )
 
 
 def _require_same(base: Audited, new: Audited) -> None:

@@ -42,9 +42,11 @@ def most_moved_p_value(z: Array, freedom: float) -> float:
     differences of the others are summed (Stouffer), so that one class that is destroyed does not speak for all.
 
     Args:
-        z: differences over their standard errors ``[n]``; independent.
+        z: differences over their standard errors ``[n]``; independent. One that is NaN makes the p NaN.
         freedom: degrees of freedom of the standard errors.
     """
+    if np.isnan(z).any():  # min() and max() would let it pass
+        return float("nan")
     kept = len(z) - len(z) // 2
     ascending = np.sort(z)
     least = max(ascending[:kept].sum(), -ascending[-kept:].sum()) / np.sqrt(kept)

@@ -75,6 +75,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         columns = ("class_name", "metric", "base", "new", "stderr", "q_value", "verdict")
         parts += ["## Classes that moved\n", _table(sorted(moved, key=lambda row: row["q_value"]), columns)]
     parts += _channels(comparison)
+    parts += _correlations(comparison["correlations"])
     return "\n".join(parts)
 
 
@@ -88,9 +89,50 @@ def _channels(comparison: Mapping[str, Any]) -> list[str]:
             "counterpart).\n"
         )
     if comparison["channel_sets"]:
-        columns = ("criterion", "k", "site", "mean_overlap", "least_overlap", "overlap_by_chance")
-        parts += ["Top channels that stayed, by site:\n", _table(comparison["channel_sets"]["by_site"], columns)]
+        moved = [row for row in comparison["channel_sets"]["by_site"] if row["n_moved"]]
+        columns = ("criterion", "k", "site", "mean_overlap", "expected_overlap", "n_moved", "n_judged")
+        columns += ("least_overlap", "overlap_by_chance")
+        parts += [f"Top channels that moved, by site. {set_words(comparison)}\n", _table(moved, columns)]
     return parts
+
+
+def _correlations(correlations: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if correlations["masking"]:
+        moved = [row for row in correlations["masking"] if row["n_moved"]]
+        columns = ("predictor", "target", "base", "new", "mean_change", "null_std", "n_moved", "n_pairs")
+        parts += ["Of awareness with masking, over pairs of class and site:\n", _table(moved, columns)]
+    if correlations["metrics"]:
+        moved = [row for row in correlations["metrics"] if row["moved"]]
+        columns = ("metric", "pearson_base", "ci_low_base", "ci_high_base", "pearson_new", "ci_low_new", "ci_high_new")
+        parts += ["Of total awareness with class metrics, 95% intervals apart:\n", _table(moved, columns)]
+    return ["## Correlations that moved\n", *parts] if parts else []
+
+
+def exactness(comparison: Mapping[str, Any]) -> str:
+    """How total awareness was computed."""
+    exact, sampled = comparison["total_awareness_is_exact"], comparison["sampled_sites"]
+    if exact is None:
+        return "exact at affine sites, sampled at others"
+    return "exact" if exact else f"sampled at {_sites(sampled)}, where it moves with the seed"
+
+
+def set_words(comparison: Mapping[str, Any]) -> str:
+    """Which top sets are exact."""
+    sampled = comparison["sampled_sites"]
+    if not sampled:
+        return (
+            "Category awareness and expected activation are exact, so only weights move them; the effect of masking is "
+            "sampled and moves with the seed."
+        )
+    return (
+        f"Awareness is sampled at {_sites(sampled)} and moves with the seed there, as the effect of masking does; at "
+        "other sites only weights move it."
+    )
+
+
+def _sites(sites: Sequence[int]) -> str:
+    return f"site {sites[0]}" if len(sites) == 1 else f"sites {', '.join(map(str, sites))}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], most: int = 50) -> str:

@@ -45,14 +45,14 @@ def main(
     """Retrain fashion-cnn and fashion-biggan from scratch."""
     images, labels = load_training_images()
     evaluation = ClassifierTraining(epochs=classifier_epochs)
-    with ProgressReporter("training fashion-cnn", n_steps(len(images), evaluation)) as progress:
+    with ProgressReporter("training fashion-cnn", n_steps(len(images), evaluation), "steps") as progress:
         classifier = train_classifier(
             images, labels, evaluation, lambda _, loss: progress.advance(1, f"loss {loss:.3f}")
         )
     test_images, test_labels = test_set()
     print(f"fashion-cnn: accuracy {accuracy(classifier, test_images, test_labels):.4f} on the test images")
     synthesis = GeneratorTraining(iterations=generator_iterations)
-    with ProgressReporter("training fashion-biggan", synthesis.iterations) as progress:
+    with ProgressReporter("training fashion-biggan", synthesis.iterations, "steps") as progress:
 
         def on_step(iteration: int, losses: dict[str, float]) -> None:  # noqa: ARG001
             progress.advance(1, ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items()))

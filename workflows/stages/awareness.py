@@ -13,6 +13,7 @@ from cawa_core.seeds import SHARED_CLASS
 from cawa_core.tables import Rows
 from workflows.shards import Shard
 from workflows.stages.base import Stage
+from workflows.units import Calibration
 from workflows.workbench import Workbench
 
 
@@ -85,4 +86,35 @@ def passes(bench: Workbench, site: int) -> float:
     return 1e-5 * bench.spec.awareness_samples * bench.generator.sites[site].channels
 
 
-AWARENESS = Stage("awareness", by_site=True, classes_per_shard=250, passes=passes, process=process)
+def estimated_channels(bench: Workbench, shard: Shard) -> dict[str, int]:
+    """Channels of classes in a shard, by estimator."""
+    sites = bench.generator.sites
+    return {
+        estimator: sum(
+            sites[site].channels * len(estimated_classes(bench, shard.class_ids, site, estimator))
+            for site in shard.sites
+        )
+        for estimator in bench.spec.awareness_estimators
+    }
+
+
+def rows(bench: Workbench, shard: Shard) -> int:
+    """One a class, channel and estimator."""
+    return sum(estimated_channels(bench, shard).values())
+
+
+def seconds(bench: Workbench, shard: Shard, units: Calibration) -> float:
+    """By each estimator."""
+    each = {"closed_form": units.awareness, "monte_carlo": units.sampled * bench.spec.awareness_samples}
+    return sum(channels * each[estimator] for estimator, channels in estimated_channels(bench, shard).items())
+
+
+AWARENESS = Stage(
+    "awareness",
+    by_site=True,
+    classes_per_shard=250,
+    passes=passes,
+    process=process,
+    rows_of_shard=rows,
+    seconds=seconds,
+)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from cawa_core.specs import AuditSpec
 from cawa_core.tables import Rows
 from workflows.shards import Shard
+from workflows.units import Calibration
 from workflows.workbench import Workbench
 
 
@@ -21,8 +22,10 @@ class Stage:
         classes_per_shard: classes to a shard unless the user says otherwise.
         passes: expected work for one class (and site) in generator passes.
         process: rows of each table, a pure function of workbench and shard.
-        rows: of its table for one class; of stages that go by site, `cawa plan` counts them itself.
+        rows: of its table for one class.
+        rows_of_shard: of its table for a shard, where classes and sites differ; else those of each class.
         pictures: PNG pictures in these rows.
+        seconds: a shard takes; of a stage that has none, what was measured for its classes, else its passes.
         whole_classes: whether, under a spec, all sites of a class go into one shard: they share work.
     """
 
@@ -32,5 +35,7 @@ class Stage:
     passes: Callable[[Workbench, int], float]
     process: Callable[[Workbench, Shard], dict[str, Rows]]
     rows: Callable[[Workbench], int] = lambda _: 1
+    rows_of_shard: Callable[[Workbench, Shard], int] | None = None
     pictures: Callable[[Workbench], int] = lambda _: 0
+    seconds: Callable[[Workbench, Shard, Calibration], float] | None = None
     whole_classes: Callable[[AuditSpec], bool] = lambda _: False

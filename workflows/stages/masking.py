@@ -29,6 +29,7 @@ from cawa_core.tables import Rows
 from workflows.shards import Shard
 from workflows.stages.awareness import class_awareness
 from workflows.stages.base import Stage
+from workflows.units import Calibration
 from workflows.workbench import Workbench
 
 Named = list[tuple[str, int]]
@@ -247,6 +248,26 @@ def shares_screening(spec: AuditSpec) -> bool:
     return spec.masking_estimator != "exact" or spec.top > 0
 
 
+def rows(bench: Workbench, shard: Shard) -> int:
+    """One a class and group of channels."""
+    size = bench.spec.masking_group_size
+    return len(shard.class_ids) * sum(math.ceil(bench.generator.sites[site].channels / size) for site in shard.sites)
+
+
+def seconds(bench: Workbench, shard: Shard, units: Calibration) -> float:
+    """Of the masks at each site, and of its share of the screening of a class, which its sites have in common."""
+    masks = sum(masks_of_site(bench, site) * units.mask[site] for site in shard.sites)
+    share = len(shard.sites) / len(bench.generator.sites)
+    return len(shard.class_ids) * (masks + share * screened_latents(bench.spec) * units.screened)
+
+
 MASKING = Stage(
-    "masking", by_site=True, classes_per_shard=1, passes=passes, process=process, whole_classes=shares_screening
+    "masking",
+    by_site=True,
+    classes_per_shard=1,
+    passes=passes,
+    process=process,
+    rows_of_shard=rows,
+    seconds=seconds,
+    whole_classes=shares_screening,
 )
