@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, last_line
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest, Receipt, publish
@@ -18,7 +18,7 @@ from workflows.config import RunOptions
 from workflows.events import EventLog, event_log
 from workflows.execution import Failure, Outcome, Retry
 from workflows.executors import EXECUTORS
-from workflows.folder import AUDIT, open_folder
+from workflows.folder import AUDIT, open_folder, require_folder_for
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
@@ -68,8 +68,9 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
         check_real_images(bench)
     name = {"audit": bench.identity.hash[:12], "generator": bench.generator.name}
     with event_log(options.log, **name) as log:
-        open_folder(storage, bench.identity, options.device, bench.generator.class_names)
+        require_folder_for(storage, bench.identity)  # nothing is written into a folder of others, no lock either
         with storage.locked():
+            open_folder(storage, bench.identity, options.device, bench.generator.class_names)
             return _done(bench, options, storage, log, start)
 
 
@@ -115,7 +116,7 @@ def _record(
         for outcome in outcomes:
             if isinstance(outcome, Retry):
                 retried += 1
-                progress.note(f"{outcome.shard.name} again: {_last_line(outcome.error)}")
+                progress.note(f"{outcome.shard.name} again: {last_line(outcome.error)}")
                 log.write("retried", shard=outcome.shard.name, stage=outcome.shard.stage, error=outcome.error)
             elif isinstance(outcome, Failure):
                 manifest.quarantine(outcome.shard.name, outcome.error)
@@ -127,10 +128,6 @@ def _record(
                 progress.advance(cost[outcome.shard], outcome.shard)
                 log.write("finished", shard=outcome.shard, stage=outcome.stage, seconds=outcome.seconds)
     return computed, retried
-
-
-def _last_line(error: str) -> str:
-    return (error.strip().splitlines() or ["no reason given"])[-1]
 
 
 def _publish_sites(bench: Workbench, manifest: Manifest) -> None:
