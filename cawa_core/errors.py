@@ -10,6 +10,11 @@ class InputError(ValueError):
     """Bad input: one line that says which argument, what is allowed, what came and what to do."""
 
 
+def last_line(error: str) -> str:
+    """What a traceback ends with: the error itself."""
+    return (error.strip().splitlines() or ["no reason given"])[-1]
+
+
 def suggestion(given: str, allowed: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest allowed word, or nothing."""
     nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)

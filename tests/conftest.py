@@ -11,7 +11,8 @@ from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
 from cawa_core.generators.fashion import FashionBigGAN, conditional_norms
 from cawa_core.generators.fashion_network import FashionArchitecture, FashionNetwork
 from cawa_core.generators.request import GeneratorRequest
-from tests.object_store import CREDENTIALS, FaultyProxy, moto_server
+from tests import google_store
+from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
 
 def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
@@ -80,5 +81,23 @@ def proxy(s3_port, monkeypatch):
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="session")
+def google_port():
+    """Port of a local Google Cloud Storage."""
+    with google_store.google_server(BUCKET) as port:
+        yield port
+
+
+@pytest.fixture
+def google_proxy(google_port, monkeypatch):
+    """Google Cloud Storage behind a proxy that does nothing yet; the environment points there."""
+    proxy = FaultyProxy(google_port)
+    for name, value in google_store.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GOOGLE_BASE_URL", f"http://127.0.0.1:{proxy.port}")
     yield proxy
     proxy.close()

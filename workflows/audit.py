@@ -18,7 +18,7 @@ from workflows.config import RunOptions
 from workflows.events import EventLog, event_log
 from workflows.execution import Failure, Outcome, Retry
 from workflows.executors import EXECUTORS
-from workflows.folder import AUDIT, open_folder
+from workflows.folder import AUDIT, open_folder, require_folder_for
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
@@ -68,8 +68,9 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
         check_real_images(bench)
     name = {"audit": bench.identity.hash[:12], "generator": bench.generator.name}
     with event_log(options.log, **name) as log:
-        open_folder(storage, bench.identity, options.device, bench.generator.class_names)
+        require_folder_for(storage, bench.identity)  # nothing is written into a folder of others, no lock either
         with storage.locked():
+            open_folder(storage, bench.identity, options.device, bench.generator.class_names)
             return _done(bench, options, storage, log, start)
 
 

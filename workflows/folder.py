@@ -10,31 +10,45 @@ from typing import Any
 from cawa_core import __version__
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditIdentity
-from cawa_core.storage import Folder, LocalStorage, Storage, StorageRefusedError, open_storage
+from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 
 AUDIT, SUMMARY, REPORT = "audit.json", "summary.json", "report.html"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
 
 
-def open_folder(storage: Storage, identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> None:
-    """Make sure that the folder belongs to this audit, creating it where it is new.
+def require_folder_for(storage: Storage, identity: AuditIdentity) -> bool:
+    """Check that the folder may hold this audit, and change nothing; says whether it holds it already.
 
     Raises:
-        InputError: not a folder, not writable, not empty without being an audit, or of another audit.
+        InputError: not a folder, not to be used, not empty without being an audit, or of another audit.
         StorageError: the store fails.
     """
-    if isinstance(storage, LocalStorage) and storage.folder.exists() and not storage.folder.is_dir():
-        raise InputError(f"output must be a folder; {storage.url} is a file, choose another --output")
+    storage.require_folder()
     try:
         if storage.exists(AUDIT):
             require_same(storage, identity)
-        elif not storage.is_empty():
+            return True
+        if not storage.is_empty():
             raise InputError(
                 f"output must be new, empty or an audit folder; {storage.url} holds other files, choose another "
                 "--output"
             )
-        else:
-            storage.write(AUDIT, json.dumps(_description(identity, device, class_names), indent=1).encode())
+    except StorageRefusedError as error:
+        raise InputError(f"output cannot be used: {error}; choose another --output") from None
+    return False
+
+
+def open_folder(storage: Storage, identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> None:
+    """Make sure that the folder belongs to this audit, creating it where it is new; the caller holds its lock.
+
+    Raises:
+        InputError: as :func:`require_folder_for`, or it cannot be written.
+        StorageError: the store fails.
+    """
+    if require_folder_for(storage, identity):
+        return
+    try:
+        storage.write(AUDIT, json.dumps(_description(identity, device, class_names), indent=1).encode())
     except StorageRefusedError as error:
         raise InputError(f"output cannot be written: {error}; choose another --output") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cawa_core.errors import last_line
 from cawa_core.storage import Folder, open_storage
 from cawa_core.tables import Manifest
 from workflows.folder import read_audit
@@ -27,5 +28,5 @@ def status_lines(folder: Folder) -> list[str]:
         unit = "class-site pairs" if by_site else "classes"
         lines.append(f"{stage}: {len(covered)} of {wanted} {unit} done, {seconds[stage]:.0f} s of work")
     for shard, error in manifest.quarantined.items():
-        lines.append(f"quarantined {shard}: {error.strip().splitlines()[-1]}")
+        lines.append(f"quarantined {shard}: {last_line(error)}")
     return lines

@@ -9,10 +9,17 @@ from collections.abc import Iterator
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, last_line
 from cawa_core.storage import Folder
 from cawa_core.tables import Manifest, PublishedFile, Receipt
-from cawa_core.tables.parquet import TABLES_FOLDER, audit_of, open_verified, shard_of_file
+from cawa_core.tables.parquet import (
+    TABLES_FOLDER,
+    MissingTableFileError,
+    TableFileError,
+    audit_of,
+    open_verified,
+    shard_of_file,
+)
 from workflows.aggregate import is_current
 from workflows.folder import opened_audit, read_audit
 from workflows.report import report_shows
@@ -68,10 +75,10 @@ def verify(folder: Folder) -> Verification:
         for fault in _of_receipt(manifest, receipt, audit["hash"], protocols)
     ]
     faults += _mixed(protocols)
-    faults += _unrecorded(manifest, set(present))
+    faults += _unrecorded(manifest, present)
     faults += _covered_twice(manifest)
     faults += _uncovered(manifest, audit["identity"]["spec"])
-    faults += [Fault("quarantined", shard, _last_line(error)) for shard, error in manifest.quarantined.items()]
+    faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
     if not (is_current(manifest) and report_shows(storage)):
         faults.append(Fault("stale", "summary and report", f"not of these tables; run `cawa aggregate {storage.url}`"))
     files = [file for receipt in manifest.receipts.values() for file in receipt.files]
@@ -86,8 +93,8 @@ def _of_receipt(
     for file in receipt.files:
         try:
             opened = open_verified(manifest.storage, file)
-        except InputError as error:
-            kind = "missing" if "is missing" in str(error) else "damaged"
+        except TableFileError as error:
+            kind = "missing" if isinstance(error, MissingTableFileError) else "damaged"
             yield Fault(kind, file.file, f"of shard {receipt.shard}; {error}")
             continue
         if not audit.startswith(audit_of(opened)):
@@ -118,9 +125,9 @@ def _mixed(protocols: dict[str, Counter[str]]) -> Iterator[Fault]:
             yield Fault("mixed", table, f"{len(counts)} protocols: {shown}")
 
 
-def _unrecorded(manifest: Manifest, present: set[str]) -> Iterator[Fault]:
+def _unrecorded(manifest: Manifest, present: list[str]) -> Iterator[Fault]:
     """Files that no shard owns: a second writing of a shard, or what an interrupted one left."""
-    for name in sorted(present - manifest.owned):
+    for name in manifest.strays(present):
         shard = shard_of_file(name)
         if shard in manifest.receipts:
             yield Fault("duplicate", name, f"shard {shard} is recorded with another file; the next audit removes it")
@@ -149,15 +156,18 @@ def _uncovered(manifest: Manifest, spec: dict[str, object]) -> Iterator[Fault]:
     if "sites" not in manifest.receipts:
         yield Fault("incomplete", "sites", "not written yet; run the audit")
         return
-    sites, classes, stages = manifest.rows("sites").num_rows, spec["classes"], spec["stages"]
+    classes, stages = spec["classes"], spec["stages"]
     assert isinstance(classes, list)
     assert isinstance(stages, list)
+    try:
+        sites = manifest.rows("sites").num_rows
+    except InputError:
+        sites = None  # its file is named already; how much there is to do by site is not known then
     for stage in stages:
-        wanted, found = len(classes) * (sites if STAGES[stage].by_site else 1), len(manifest.covered(stage))
+        units = sites if STAGES[stage].by_site else 1
+        if units is None:
+            continue
+        wanted, found = len(classes) * units, len(manifest.covered(stage))
         if found < wanted:
             unit = "class-site pairs" if STAGES[stage].by_site else "classes"
             yield Fault("incomplete", stage, f"{found} of {wanted} {unit} are done; run the audit again")
-
-
-def _last_line(error: str) -> str:
-    return (error.strip().splitlines() or ["no traceback"])[-1]

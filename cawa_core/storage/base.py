@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -19,6 +20,23 @@ class StorageRefusedError(StorageError):
 
 class WriteConflictError(Exception):
     """A conditional writing met somebody else's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """Which writing of an object it is. Stores go by one or by the other, so both are kept.
+
+    Attributes:
+        e_tag: what S3 and Azure compare.
+        version: what Google Cloud Storage compares, its generation.
+    """
+
+    e_tag: str | None
+    version: str | None
+
+    def as_condition(self) -> dict[str, str]:
+        """What a store is to compare, as its client takes it."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
 
 class Storage(ABC):
@@ -66,8 +84,19 @@ class Storage(ABC):
         """All files below a folder inside this one, in order, left-overs of interrupted writes included."""
 
     def is_empty(self) -> bool:
-        """Whether the folder holds no file."""
+        """Whether the folder holds no file, what interrupted writings left apart."""
         return not self.names()
+
+    def leftovers(self) -> list[str]:
+        """What interrupted writings left, anywhere in the folder, in order."""
+        return []
+
+    def require_folder(self) -> None:  # noqa: B027
+        """Check that nothing but a folder is in the folder's place.
+
+        Raises:
+            InputError: something else is.
+        """
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
@@ -76,6 +105,14 @@ class Storage(ABC):
         Raises:
             StorageError: the store fails or is full; the old content is still there.
         """
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Put a file in place, only over the content that was read or written here last, where a store can tell.
+
+        Raises:
+            StorageError: as :meth:`write`, or another driver has written the file meanwhile.
+        """
+        self.write(name, content)
 
     @abstractmethod
     def new_file(self, folder: str) -> AbstractContextManager[HashedWriter]:
@@ -107,8 +144,9 @@ class Storage(ABC):
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the folder against other drivers; released at the end, and when the process dies.
+        """Hold the folder against other drivers, making it where it is new; released when the process ends or dies.
 
         Raises:
-            InputError: another driver holds it.
+            InputError: another driver holds it, or it cannot be written.
+            StorageError: the store fails.
         """

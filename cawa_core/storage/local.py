@@ -14,6 +14,9 @@ from cawa_core.storage.atomic import HashedWriter, atomic_file
 from cawa_core.storage.base import Storage, StorageError, StorageRefusedError
 
 LOCK = ".lock"
+PART = "part"
+TEMPORARY = f".{PART}."
+"""How the names of files begin that are not finished."""
 FOREVER = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """What no waiting and no freeing of space mends."""
 
@@ -37,7 +40,8 @@ class LocalStorage(Storage):
 
     def exists(self, name: str) -> bool:
         """Whether a file is there."""
-        return (self.folder / name).is_file()
+        with self._failing(name):
+            return (self.folder / name).is_file()
 
     def names(self, folder: str = "") -> list[str]:
         """All files below a folder, the lock apart."""
@@ -45,9 +49,18 @@ class LocalStorage(Storage):
         return sorted(path.relative_to(self.folder).as_posix() for path in found if path.name != LOCK)
 
     def is_empty(self) -> bool:
-        """Whether nothing but a lock is there."""
+        """Whether nothing is there but a lock and what a first writing left that was cut short."""
         with self._failing(""):
-            return not self.folder.exists() or all(path.name == LOCK for path in self.folder.iterdir())
+            return not self.folder.exists() or all(_is_passing(path.name) for path in self.folder.iterdir())
+
+    def leftovers(self) -> list[str]:
+        """All temporary files."""
+        return [name for name in self.names() if name.rpartition("/")[2].startswith(TEMPORARY)]
+
+    def require_folder(self) -> None:
+        """Check that the folder is none yet, or a folder."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"output must be a folder; {self.url} is a file, choose another --output")
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place by one rename."""
@@ -59,7 +72,7 @@ class LocalStorage(Storage):
     @contextmanager
     def new_file(self, folder: str) -> Iterator[HashedWriter]:
         """A file to write piece by piece under a temporary name."""
-        with self._failing(folder), atomic_file(self.folder / folder, "part") as sink:
+        with self._failing(folder), atomic_file(self.folder / folder, PART) as sink:
             yield sink
 
     def remove(self, name: str) -> None:
@@ -71,12 +84,13 @@ class LocalStorage(Storage):
         """Add a line at the end of the file, over what a crash or a full disk left of the last one."""
         if name not in self._whole:
             self.lines(name)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._failing(name), (self.folder / name).open("ab") as file:
-            file.truncate(self._whole[name])
-            file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with self._failing(name):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / name).open("ab") as file:
+                file.truncate(self._whole[name])
+                file.write(line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
         self._whole[name] += len(line) + 1
 
     def lines(self, name: str) -> list[bytes]:
@@ -97,6 +111,7 @@ class LocalStorage(Storage):
     def locked(self) -> Iterator[None]:
         """Hold the folder by a lock of the system's, which it releases however the process ends."""
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             handle = (self.folder / LOCK).open("a")
         except OSError as error:
             raise InputError(
@@ -124,3 +139,7 @@ class LocalStorage(Storage):
                 f"{self.path(name)}: {error.strerror or error}; what is finished is kept: mend it and run the same "
                 "command to go on"
             ) from error
+
+
+def _is_passing(name: str) -> bool:
+    return name == LOCK or name.startswith(TEMPORARY)

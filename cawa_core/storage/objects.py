@@ -7,14 +7,13 @@ so that of two drivers one finds out.
 
 from __future__ import annotations
 
-import os
 import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,20 +21,20 @@ import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
+    GenericError,
     InvalidPathError,
     NotFoundError,
     NotSupportedError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
-    UnknownConfigurationKeyError,
 )
-from obstore.store import from_url
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter
-from cawa_core.storage.base import Storage, StorageError, StorageRefusedError, WriteConflictError
-from cawa_core.storage.lease import LEASE, Lease
+from cawa_core.storage.base import Storage, StorageError, StorageRefusedError, Version, WriteConflictError
+from cawa_core.storage.lease import LEASE, SIGN_PATIENCE, Lease
+from cawa_core.storage.stores import first_line, opened_store
 
 Given = TypeVar("Given")
 
@@ -55,52 +54,76 @@ class ObjectStorage(Storage):
         url: ``s3://bucket/prefix`` and kin; endpoint, region and credentials come from the environment, as the
             store's own tools read them.
         patience: seconds that a request that fails is repeated, ever more slowly.
+        timeout: seconds until a request without an answer counts as failed; of the patience, if left out.
 
     Raises:
         InputError: no prefix, or a store that cannot be opened.
     """
 
-    def __init__(self, url: str, patience: float) -> None:
+    def __init__(self, url: str, patience: float, timeout: float | None = None) -> None:
         self.url, self.patience = url.rstrip("/"), patience
         if not self.url.partition("://")[2].partition("/")[2]:
             raise InputError(f"an audit folder must have a bucket and a folder, as s3://bucket/folder; got {url}")
-        self._store = _opened(self.url, patience)
-        self._copies = tempfile.TemporaryDirectory(prefix="cawa-")
+        self._store = opened_store(self.url, timeout or max(1.0, min(SLOWEST_REQUEST, patience / 4)))
         self._next: dict[str, int] = {}  # journal => number of its next line
+        self._seen: dict[str, Version | None] = {}  # file => its version when it was read or replaced last
         self._lease: Lease | None = None
 
     def read(self, name: str) -> bytes:
         """Content of an object."""
-        return self.read_tagged(name)[0]
+        try:
+            content, self._seen[name] = self.read_versioned(name)
+        except FileNotFoundError:
+            self._seen[name] = None
+            raise
+        return content
 
-    def read_tagged(self, name: str) -> tuple[bytes, str | None]:
-        """Content of an object, and the tag that says which writing of it this is.
+    def read_versioned(self, name: str) -> tuple[bytes, Version]:
+        """Content of an object, and which writing of it this is.
 
         Raises:
             FileNotFoundError: there is none.
             StorageError: the store fails.
         """
 
-        def get() -> tuple[bytes, str | None]:
+        def get() -> tuple[bytes, Version]:
             answer = obstore.get(self._store, name)
-            return bytes(answer.bytes()), answer.meta["e_tag"]
+            return bytes(answer.bytes()), Version(answer.meta["e_tag"], answer.meta["version"])
 
         return self._patiently(f"reading {name}", get)
 
+    @cached_property
+    def _copies(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="cawa-")
+
+    def _copy(self, sha256: str) -> Path:
+        return Path(self._copies.name) / sha256
+
     def read_recorded(self, name: str, sha256: str) -> bytes:
-        """Content of a file with a known digest, from this process's copy once it was read."""
-        copy = Path(self._copies.name) / sha256
-        if not copy.exists():
-            content = self.read(name)
-            part = copy.with_suffix(f".{random.randrange(2**32):08x}")
+        """Content of a file with a known digest, from this process's copy once it was read; without room, no copy."""
+        with suppress(OSError):
+            return self._copy(sha256).read_bytes()
+        content, _ = self.read_versioned(name)
+        with suppress(OSError):
+            self._keep(self._copy(sha256), content)
+        return content
+
+    @staticmethod
+    def _keep(copy: Path, content: bytes) -> None:
+        part = copy.with_suffix(f".{random.randrange(2**32):08x}")
+        try:
             part.write_bytes(content)
             part.replace(copy)
-            return content
-        return copy.read_bytes()
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     def bring_near(self, recorded: Iterable[tuple[str, str]]) -> None:
         """Copy files side by side: one after another, thousands of small ones take minutes."""
-        missing = [(name, sha256) for name, sha256 in recorded if not (Path(self._copies.name) / sha256).exists()]
+        try:
+            missing = [(name, sha256) for name, sha256 in recorded if not self._copy(sha256).exists()]
+        except OSError:
+            return  # nowhere to copy to
         if len(missing) > 1:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self._copied, missing))
@@ -120,64 +143,89 @@ class ObjectStorage(Storage):
     def names(self, folder: str = "") -> list[str]:
         """All objects below a folder, the lease apart."""
 
-        def listed() -> list[str]:
-            pages = obstore.list(self._store, prefix=folder or None)
-            return sorted(str(item["path"]) for page in pages for item in page if item["path"] != LEASE)
+        with self._bucket():
+            return self._patiently(f"listing {folder or 'the folder'}", lambda: self._listed(folder))
 
-        return self._patiently(f"listing {folder or 'the folder'}", listed)
+    def _listed(self, folder: str) -> list[str]:
+        pages = obstore.list(self._store, prefix=folder or None)
+        try:
+            return sorted(str(item["path"]) for page in pages for item in page if item["path"] != LEASE)
+        except GenericError as error:
+            if "404 Not Found" in first_line(error):  # of a listing the client has no exception for it
+                raise FileNotFoundError(first_line(error)) from None
+            raise
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object by one request, over the old one if there is one."""
         self._put(name, content)
 
-    def write_if(self, name: str, content: bytes, tag: str | None) -> str | None:
-        """Put an object only where there is none, or only over the writing of it that has a tag; gives the new tag.
+    def write_if(self, name: str, content: bytes, over: Version | None) -> Version:
+        """Put an object only where there is none, or only over one writing of it; gives the new one.
 
         Raises:
             WriteConflictError: somebody else was there first.
         """
-        mode: Any = "create" if tag is None else {"e_tag": tag}
+        mode: Any = "create" if over is None else over.as_condition()
         try:
-            put = self._patiently(f"writing {name}", lambda: obstore.put(self._store, name, content, mode=mode))
+            with self._bucket():
+                put = self._change(f"writing {name}", lambda: obstore.put(self._store, name, content, mode=mode))
         except CONFLICTS:
-            found, new_tag = self._found(name)
-            if found != content:  # else an earlier request was done although its answer was lost
+            found, version = self._found(name)
+            if found != content or version is None:  # else an earlier request was done although its answer was lost
                 raise WriteConflictError(name) from None
-            return new_tag
-        return put["e_tag"]
+            return version
+        return Version(put["e_tag"], put["version"])
 
-    def _found(self, name: str) -> tuple[bytes | None, str | None]:
+    def replace(self, name: str, content: bytes) -> None:
+        """Put an object, only over the writing of it that was read or written here last."""
+        if name not in self._seen:
+            self._seen[name] = self._found(name)[1]
         try:
-            return self.read_tagged(name)
+            self._seen[name] = self.write_if(name, content, self._seen[name])
+        except WriteConflictError:
+            raise StorageError(f"{self.url}: another cawa has written {name}; run the same command to go on") from None
+
+    def _found(self, name: str) -> tuple[bytes | None, Version | None]:
+        try:
+            return self.read_versioned(name)
         except FileNotFoundError:
             return None, None
 
     @contextmanager
     def new_file(self, folder: str) -> Iterator[HashedWriter]:
         """A local file to write piece by piece, uploaded at the end."""
-        with tempfile.TemporaryDirectory(prefix="cawa-") as here:
-            path = Path(here) / "part"
-            with path.open("wb") as file:
-                sink = HashedWriter(file)
-                yield sink
-            self._put(f"{folder}/{sink.name}".lstrip("/"), path)
+        try:
+            with tempfile.TemporaryDirectory(prefix="cawa-") as here:
+                path = Path(here) / "part"
+                with path.open("wb") as file:
+                    sink = HashedWriter(file)
+                    yield sink
+                self._put(f"{folder}/{sink.name}".lstrip("/"), path)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path(folder)}: its next file cannot be made on this machine: {error.strerror or error}; what "
+                "is finished is kept: make room or set TMPDIR to another folder, and run the same command to go on"
+            ) from error
 
     def _put(self, name: str, content: bytes | Path) -> None:
-        self._check_lease()
+        with self._bucket():
+            self._change(f"writing {name}", lambda: obstore.put(self._store, name, content))
+
+    @contextmanager
+    def _bucket(self) -> Iterator[None]:
+        """Nothing found where nothing need be there: there is no bucket."""
         try:
-            self._patiently(f"writing {name}", lambda: obstore.put(self._store, name, content))
+            yield
         except FileNotFoundError as error:
-            raise StorageRefusedError(f"{self.url}: no such bucket ({_first_line(error)})") from None
+            raise StorageRefusedError(f"{self.url}: no such bucket ({first_line(error)})") from None
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
-        self._check_lease()
         with suppress(FileNotFoundError):
-            self._patiently(f"removing {name}", lambda: obstore.delete(self._store, name))
+            self._change(f"removing {name}", lambda: obstore.delete(self._store, name))
 
     def append(self, name: str, line: bytes) -> None:
         """Add an object of the next number."""
-        self._check_lease()
         if name not in self._next:
             self.lines(name)
         try:
@@ -196,17 +244,24 @@ class ObjectStorage(Storage):
 
     def clear(self, name: str) -> None:
         """Remove the objects."""
-        self._check_lease()
-        parts = self.names(name)
-        if parts:
-            self._patiently(f"clearing {name}", lambda: obstore.delete(self._store, parts))
+
+        def clear() -> None:
+            while parts := self._listed(name):
+                with suppress(NotFoundError, FileNotFoundError):  # an earlier request whose answer was lost took some
+                    obstore.delete(self._store, parts)
+                    return
+
+        self._change(f"clearing {name}", clear)
         self._next[name] = 0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder by a lease, renewed while this process lives."""
-        lease = Lease(self)
-        lease.take()
+        lease = Lease(self, ObjectStorage(self.url, min(self.patience, SIGN_PATIENCE), SIGN_PATIENCE))
+        try:
+            lease.take()
+        except StorageRefusedError as error:
+            raise InputError(f"output cannot be written: {error}; choose another --output") from None
         self._lease = lease
         try:
             yield
@@ -214,9 +269,15 @@ class ObjectStorage(Storage):
             self._lease = None
             lease.release()
 
-    def _check_lease(self) -> None:
-        if self._lease is not None and self._lease.lost:
-            raise StorageError(f"{self.url}: another cawa has taken this audit over; this one stops")
+    def _change(self, doing: str, request: Callable[[], Given]) -> Given:
+        """As :meth:`_patiently`, for what only the holder of the lease may do: it may be lost while one waits."""
+
+        def checked() -> Given:
+            if self._lease is not None:
+                self._lease.check()
+            return request()
+
+        return self._patiently(doing, checked)
 
     def _patiently(self, doing: str, request: Callable[[], Given]) -> Given:
         """The answer to a request, repeated while the store fails.
@@ -230,57 +291,20 @@ class ObjectStorage(Storage):
             try:
                 return request()
             except (NotFoundError, FileNotFoundError) as error:
-                raise FileNotFoundError(_first_line(error)) from None
+                raise FileNotFoundError(first_line(error)) from None
             except REFUSED as error:
-                raise StorageRefusedError(f"{self.url}: {doing} is refused: {_first_line(error)}") from None
+                raise StorageRefusedError(f"{self.url}: {doing} is refused: {first_line(error)}") from None
             except CONFLICTS:
                 raise
             except (BaseError, OSError) as error:
                 if time.monotonic() + pause > deadline:
                     raise StorageError(
-                        f"{self.url}: {doing} has failed for {self.patience:.0f} s: {_first_line(error)}; what is "
+                        f"{self.url}: {doing} has failed for {self.patience:.0f} s: {first_line(error)}; what is "
                         "finished is kept: run the same command to go on"
                     ) from None
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _opened(url: str, patience: float) -> Any:  # noqa: ANN401
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    options: dict[str, Any] = {
-        "client_options": {
-            "timeout": timedelta(seconds=max(1.0, min(SLOWEST_REQUEST, patience / 4))),
-            "connect_timeout": timedelta(seconds=5),
-        },
-        "retry_config": {"max_retries": 2},
-    }
-    if url.startswith("s3://"):
-        options |= _s3_options(endpoint)
-        options["client_options"]["allow_http"] = endpoint.startswith("http://")
-    try:
-        return from_url(url, **options)
-    except (BaseError, UnknownConfigurationKeyError, ValueError) as error:
-        raise InputError(f"audit folder {url} cannot be opened: {_first_line(error)}") from None
-
-
-def _s3_options(endpoint: str) -> dict[str, Any]:
-    """What the AWS command line would find: credentials of the environment, a profile, or the machine's role."""
-    from boto3.session import Session
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    session = Session()
-    options: dict[str, Any] = {"region": session.region_name or "us-east-1"}
-    if endpoint:
-        options |= {"endpoint": endpoint}
-    found: dict[str, Any] = {"config": options}
-    if session.get_credentials() is not None:
-        found["credential_provider"] = Boto3CredentialProvider(session)
-    return found
-
-
 def _line_name(journal: str, number: int) -> str:
     return f"{journal}/{number:08d}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

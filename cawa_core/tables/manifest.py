@@ -97,7 +97,7 @@ class Manifest:
         """Replace ``manifest.json``; the journal is in it then."""
         shards = {shard: self.receipts[shard].as_entry() for shard in sorted(self.receipts)}
         content = {"shards": shards, "quarantined": self.quarantined}
-        self.storage.write(MANIFEST, json.dumps(content, indent=1).encode())
+        self.storage.replace(MANIFEST, json.dumps(content, indent=1).encode())
         self.storage.clear(JOURNAL)
         self._journalled = 0
 
@@ -107,7 +107,7 @@ class Manifest:
             self.write()
 
     def tidy(self) -> None:
-        """Forget shards whose files are gone and what was quarantined; remove files that no shard owns.
+        """Forget shards whose files are gone and what was quarantined; remove what nothing owns.
 
         Only the driver that holds the folder may do this, before it plans.
         """
@@ -116,8 +116,16 @@ class Manifest:
         if kept != self.receipts or self.quarantined or self._journalled:
             self.receipts, self.quarantined = kept, {}
             self.write()
-        for name in set(present) - self.owned:
+        for name in self.strays(present):
             self.storage.remove(name)
+
+    def strays(self, present: Collection[str]) -> list[str]:
+        """Files that nothing owns: tables of no shard, and what interrupted writings left anywhere in the folder.
+
+        Args:
+            present: files in the folder of tables.
+        """
+        return sorted(set(present) - self.owned | set(self.storage.leftovers()))
 
     @property
     def owned(self) -> set[str]:

@@ -28,6 +28,14 @@ AUDIT = b"cawa.audit"
 """Key of a file's metadata: hash of the audit whose rows it holds."""
 
 
+class TableFileError(InputError):
+    """A recorded file that cannot be read as what it is recorded as."""
+
+
+class MissingTableFileError(TableFileError):
+    """A recorded file that is not there."""
+
+
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
     """One Parquet file of a shard: its table, its path inside the folder, its rows and digest."""
@@ -161,21 +169,25 @@ def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Seq
         text_as_codes: text columns to read as dictionaries.
 
     Raises:
-        InputError: it is missing, damaged, or has the columns of another version.
+        MissingTableFileError: it is not there.
+        TableFileError: it is damaged, or has the columns of another version.
     """
     path = storage.path(published.file)
     try:
         content = storage.read_recorded(published.file, published.sha256)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run the audit again to compute it anew") from None
+        raise MissingTableFileError(f"{path} is missing; run the audit again to compute it anew") from None
     if digest_of_bytes(content) != published.sha256:
-        raise InputError(
+        raise TableFileError(
             f"{path} does not have the digest that manifest.json records; "
             "remove the file and run the audit again to compute it anew"
         )
-    opened = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
+    try:
+        opened = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
+    except pa.ArrowInvalid as error:
+        raise TableFileError(f"{path} is no table: {error}; run the audit in a new folder") from None
     if _types(opened.schema_arrow) != _types(TABLES[published.table].schema):
-        raise InputError(
+        raise TableFileError(
             f"{published.file} does not have the columns of table {published.table}; run the audit in a new folder"
         )
     return opened

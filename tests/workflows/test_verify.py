@@ -1,13 +1,16 @@
 """Every kind of damage is named, and nothing else is."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 
 import pyarrow.parquet as pq
 import pytest
 
+from cawa_core.schemas import TABLES
 from cawa_core.tables import Manifest, publish
+from tests.workflows.conftest import small_audit
 from tests.workflows.test_cli import run
 from workflows.aggregate.derived_tables import DERIVED
 from workflows.verify import verify
@@ -47,6 +50,40 @@ def test_truncated_and_missing_files(folder, monkeypatch, capsys):
     assert code == 1
     assert f"damaged {one.file}: " in printed.out
     assert f"missing {other.file}: " in printed.out
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_damage_of_any_table_hides_no_other_fault(folder, table):
+    """What the rest of the verification needs is no exception."""
+    files = [file for receipt in Manifest.read(folder).receipts.values() for file in receipt.files]
+    damaged = next(file.file for file in files if file.table == table)
+    missing = next(file.file for file in files if file.file != damaged)
+    (folder / damaged).write_bytes((folder / damaged).read_bytes()[:-1])
+    (folder / missing).unlink()
+    (folder / "tables/stray").touch()
+    found = kinds(folder)
+    assert {("damaged", damaged), ("missing", missing), ("orphan", "tables/stray")} <= set(found)
+    assert {kind for kind, _ in found} <= {"damaged", "missing", "orphan", "incomplete"}
+
+
+def test_a_recorded_file_that_is_no_table(folder):
+    manifest = Manifest.read(folder)
+    receipt = receipt_of(manifest, "gallery")
+    (folder / receipt.files[0].file).write_bytes(b"none")
+    digest = hashlib.sha256(b"none").hexdigest()
+    files = (dataclasses.replace(receipt.files[0], sha256=digest), *receipt.files[1:])
+    manifest.add(dataclasses.replace(receipt, files=files))
+    assert kinds(folder)[0] == ("damaged", receipt.files[0].file)
+
+
+def test_left_overs_outside_the_tables(folder):
+    """The next audit removes them."""
+    names = [".part.a1", "figures/.part.b2"]
+    for name in names:
+        (folder / name).write_bytes(b"half")
+    assert kinds(folder) == [("orphan", name) for name in names]
+    assert not small_audit(folder).computed
+    assert kinds(folder) == []
 
 
 def test_left_over_and_doubled_files(folder):

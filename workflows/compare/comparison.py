@@ -12,7 +12,7 @@ import pandas as pd
 from cawa_core.errors import InputError
 from cawa_core.plain_data import plain
 from cawa_core.rendering.html_tables import records
-from cawa_core.storage import Folder, LocalStorage, Storage, StorageRefusedError, open_storage
+from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 from workflows.compare.channel_sets import set_changes, set_summary, set_summary_by_class
 from workflows.compare.correlations import awareness_changes, masking_correlation_changes, metric_correlation_changes
 from workflows.compare.masking import masking_changes
@@ -73,8 +73,7 @@ def compare(base: Folder, new: Folder, spec: ComparisonSpec, output: str = "") -
 
 def _output(both: Pair, output: str) -> Storage:
     storage = open_storage(output or f"{both.new.url}/{COMPARISONS}/{both.base.hash[:12]}")
-    if isinstance(storage, LocalStorage) and storage.folder.exists() and not storage.folder.is_dir():
-        raise InputError(f"output must be a folder; {storage.url} is a file, choose another --output")
+    storage.require_folder()
     if storage.exists(AUDIT):
         raise InputError(f"output must not be an audit folder itself; {storage.url} is one, choose another --output")
     return storage

@@ -1,31 +1,25 @@
 """One contract on a file system and on S3, over real HTTP."""
 
-import json
+import errno
 import os
-import subprocess
-import sys
+import tempfile
 import threading
 import time
-from uuid import uuid4
+from pathlib import Path
 
 import pytest
 
 from cawa_core.errors import InputError
 from cawa_core.storage import StorageError, StorageRefusedError, lease, open_storage
-from cawa_core.storage.base import WriteConflictError
-from tests.object_store import BUCKET
+from tests.cawa_core.storage.conftest import PROXIES, remote
 
 
-def remote(patience=20.0, folder=None):
-    return open_storage(f"s3://{BUCKET}/{folder or uuid4().hex}/audit", patience)
-
-
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", *PROXIES])
 def storage(request, tmp_path):
     if request.param == "local":
         return open_storage(tmp_path / "audit")
-    request.getfixturevalue("proxy")
-    return remote()
+    request.getfixturevalue(PROXIES[request.param])
+    return remote(scheme=request.param)
 
 
 def test_files_are_written_replaced_listed_and_removed(storage):
@@ -76,6 +70,73 @@ def test_a_journal_grows_and_is_cleared(storage):
     assert other.lines("log") == [b"four"]
 
 
+def test_a_journal_is_cleared_although_answers_are_lost(away):
+    proxy, storage = away
+    for _ in range(3):
+        for line in (b"one", b"two", b"three"):
+            storage.append("log", line)
+        proxy.share, proxy.kinds = 0.5, ("500 after", "reset after")
+        storage.clear("log")
+        proxy.share = 0.0
+        assert storage.lines("log") == []
+
+
+def test_a_file_is_replaced_over_what_was_seen_last(storage):
+    for content in (b"one", b"two", b"two"):
+        storage.replace("a", content)
+    other = open_storage(storage.url)
+    other.replace("a", b"three")
+    assert storage.read("a") == b"three"
+    storage.replace("a", b"four")
+    assert other.read("a") == b"four"
+
+
+def test_what_a_first_writing_left_that_was_cut_short(tmp_path):
+    """The folder counts as empty still; what is left is found wherever it is, and a file of others is none of it."""
+    storage = open_storage(tmp_path)
+    (tmp_path / ".part.a1b2c3").write_bytes(b"{")
+    (tmp_path / ".lock").touch()
+    assert storage.is_empty()
+    storage.write("figures/a.svg", b"")
+    for name in ("figures/.part.d4", ".party"):
+        (tmp_path / name).write_bytes(b"")
+    assert storage.leftovers() == [".part.a1b2c3", "figures/.part.d4"]
+    assert not storage.is_empty()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/.hidden").touch()
+    assert not open_storage(tmp_path / "other").is_empty()
+
+
+def test_no_room_for_temporary_files(away, monkeypatch, tmp_path):
+    """A file to upload cannot be made, which is said in a line; a copy of one that is read can be done without."""
+    _, storage = away
+    storage.write("a", b"content")
+    message = r"cannot be made on this machine: .*; what is finished is kept: make room or set TMPDIR"
+    with (
+        pytest.raises(StorageError, match=message.replace(".*", "No space left on device")),
+        Path("/dev/full").open("wb", buffering=0) as full,
+        storage.new_file("tables") as sink,
+    ):
+        sink.file = full
+        sink.write(b"half")
+    assert storage.read_recorded("a", "digest") == b"content"
+    copies = storage._copies.name
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full_disk)
+        assert storage.read_recorded("a", "other") == b"content"
+    assert [path.name for path in Path(copies).iterdir()] == ["digest"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StorageError, match=message), storage.new_file("tables"):
+        pass
+    another = open_storage(storage.url)
+    another.bring_near([("a", "digest"), ("a", "other")])
+    assert another.read_recorded("a", "digest") == b"content"
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_recorded_files_are_read_near(storage):
     storage.write("a", b"content")
     storage.bring_near([("a", "digest"), ("b", "other"), ("c", "third")])
@@ -94,56 +155,6 @@ def test_one_driver_at_a_time(storage, monkeypatch):
         assert storage.names() == ["audit.json"]
     with other.locked():
         pass
-
-
-def test_a_lease_of_a_dead_process_is_taken_at_once(proxy):
-    storage = remote()
-    code = f"""
-import os
-from cawa_core.storage import open_storage
-with open_storage({storage.url!r}).locked():
-    os._exit(9)
-"""
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
-    start = time.monotonic()
-    with storage.locked():
-        assert time.monotonic() - start < 5
-
-
-def test_a_lease_of_a_silent_holder_elsewhere_is_taken_after_a_wait(proxy, monkeypatch):
-    monkeypatch.setattr(lease, "DEAD_AFTER_SECONDS", 1.5)
-    storage = remote()
-    storage.write(lease.LEASE, json.dumps({"host": "elsewhere", "process": 1, "token": "x", "beats": 3}).encode())
-    start = time.monotonic()
-    with storage.locked():
-        assert time.monotonic() - start > 1.5
-
-
-def test_who_lost_the_lease_writes_nothing_more(proxy, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
-    storage = remote()
-    with storage.locked():
-        storage.write("a", b"mine")
-        _, tag = storage.read_tagged(lease.LEASE)
-        thief = open_storage(storage.url)
-        deadline = time.monotonic() + 10
-        while True:  # its tag changes with every beat
-            try:
-                thief.write_if(lease.LEASE, b'{"host": "elsewhere", "process": 1, "token": "y", "beats": 0}', tag)
-                break
-            except WriteConflictError:
-                assert time.monotonic() < deadline
-                _, tag = storage.read_tagged(lease.LEASE)
-        time.sleep(1)
-        for attempt in (
-            lambda: storage.write("a", b"late"),
-            lambda: storage.append("log", b"late"),
-            lambda: storage.remove("a"),
-        ):
-            with pytest.raises(StorageError, match="another cawa has taken this audit over"):
-                attempt()
-    assert thief.read("a") == b"mine"
-    assert b"elsewhere" in thief.read(lease.LEASE)
 
 
 def test_two_writers_of_one_journal_find_out(proxy):
@@ -180,11 +191,14 @@ def test_a_store_that_stays_away_is_a_clear_error(proxy):
     assert storage.names() == ["a"]
 
 
-def test_what_no_waiting_mends_is_said_at_once(proxy):
-    nowhere = open_storage("s3://no-such-bucket/audit", 60.0)
+def test_what_no_waiting_mends_is_said_at_once(away):
+    _, storage = away
+    nowhere = open_storage(f"{storage.url[:2]}://no-such-bucket/audit", 60.0)
     start = time.monotonic()
     with pytest.raises(StorageRefusedError, match="no such bucket"):
         nowhere.write("a", b"")
+    with pytest.raises(StorageRefusedError, match="no such bucket"):
+        nowhere.names()
     assert time.monotonic() - start < 10
 
 
