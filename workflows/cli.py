@@ -15,6 +15,7 @@ import typer
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import StorageError
+from workflows.applications.endings import written_at_the_end
 from workflows.applications.options import (
     MODEL_OPTIONS,
     REALISM_OPTIONS,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
+GO_ON = "what is finished is kept, run the same command to go on"
 
 app = typer.Typer(
     name="cawa",
@@ -54,14 +56,14 @@ def main() -> None:
     except InputError as error:
         _refuse(str(error))
     except StorageError as error:
-        print(f"cawa: {error}", file=sys.stderr)
+        print(f"cawa: {error}; {GO_ON}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what the option parser raises, whichever module it lives in
             raise
         _refuse(error.format_message())
     if code == TYPER_INTERRUPTED:
-        print("cawa: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr)
+        print(f"cawa: interrupted; {GO_ON}", file=sys.stderr)
         code = EXIT_FAILED
     sys.exit(code or 0)
 
@@ -157,6 +159,7 @@ def compare(
 
 @app.command()
 @with_options_of(MaskSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@written_at_the_end()
 def mask(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
@@ -169,6 +172,7 @@ def mask(
 
 @app.command()
 @with_options_of(EditSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@written_at_the_end()
 def edit(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
@@ -185,6 +189,7 @@ Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet 
 
 @app.command()
 @with_options_of(HybridSpec, AuditSpec, RunOptions, only=REALISM_OPTIONS)
+@written_at_the_end()
 def hybridise(
     inputs: Classes,
     references: Classes,
@@ -200,6 +205,7 @@ def hybridise(
 
 @app.command()
 @with_options_of(SegmentSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@written_at_the_end()
 def segment(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,

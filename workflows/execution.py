@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
@@ -31,6 +33,7 @@ class Retry:
 
 
 Outcome = Receipt | Failure | Retry
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,17 +50,25 @@ def execute(bench: Workbench, storage: Storage, shard: Shard) -> Receipt:
 
 
 def compute(bench: Workbench, shard: Shard) -> Computed:
-    """The rows of a shard in the audit's arithmetic, in smaller batches where the device's memory runs out."""
+    """The rows of a shard, and how long they took."""
     start = time.perf_counter()
+    tables = within_memory(bench, lambda: STAGES[shard.stage].process(bench, shard))
+    return Computed(tables, time.perf_counter() - start)
+
+
+def within_memory(bench: Workbench, work: Callable[[], Result]) -> Result:
+    """What some work gives in the spec's arithmetic, done again in smaller batches where the device's memory runs out.
+
+    Raises:
+        torch.OutOfMemoryError: one picture at a time is too many.
+    """
     while True:
         try:
             with bench.arithmetic():
-                tables = STAGES[shard.stage].process(bench, shard)
-            break
+                return work()
         except torch.OutOfMemoryError:
             if not bench.halve_batch():
                 raise
-    return Computed(tables, time.perf_counter() - start)
 
 
 def write(bench: Workbench, storage: Storage, shard: Shard, computed: Computed) -> Receipt:
