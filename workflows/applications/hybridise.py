@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from cawa_core.applications.editing import check_channels
@@ -13,9 +12,16 @@ from cawa_core.applications.mixtures import Mixture
 from cawa_core.errors import InputError
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.specs import AuditSpec
-from cawa_core.storage import Storage, open_storage
+from cawa_core.storage import Storage
 from workflows.applications.options import HybridSpec
-from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
+from workflows.applications.sheets import (
+    as_json,
+    mean_and_error,
+    mean_in_words,
+    opened_output,
+    provenance,
+    require_rows,
+)
 from workflows.config import RunOptions
 from workflows.stages.hybrids import Choice, Hybrid, hybrid
 from workflows.workbench import Workbench
@@ -48,9 +54,9 @@ def run_hybridise(
     pairs = [(first, second) for first, second in itertools.product(*sides) if first != second]
     _check(chosen, bench, pairs)
     choice = Choice(chosen.tried_latents, chosen.scored_latents, chosen.sites, chosen.k)
+    storage = opened_output(chosen.output, bench, "hybrid")
     with bench.arithmetic():
         found = [hybrid(bench, pair, choice, chosen.latents) for pair in pairs]
-    storage = open_storage(chosen.output or Path("results") / f"{bench.generator.name}-hybrid")
     storage.write("hybrid.png", draw_sheet(_sheet(bench, found)))
     storage.write("hybrid.json", as_json(_description(bench, found)))
     return storage

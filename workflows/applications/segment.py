@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,9 +14,16 @@ from cawa_core.errors import InputError
 from cawa_core.rendering.grids import coloured, labels_to_png
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.specs import AuditSpec
-from cawa_core.storage import Storage, open_storage
+from cawa_core.storage import Storage
 from workflows.applications.options import SegmentSpec
-from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
+from workflows.applications.sheets import (
+    as_json,
+    mean_and_error,
+    mean_in_words,
+    opened_output,
+    provenance,
+    require_rows,
+)
 from workflows.config import RunOptions
 from workflows.stages.segmentation import SegmentedClass, segmented, sites_of
 from workflows.workbench import Workbench
@@ -39,9 +45,9 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
     bench = Workbench.build(spec, options.with_absolute_paths())
     require_rows(segment.latents, len(bench.spec.classes), "classes")
     sites = sites_of(bench, segment.sites)
+    storage = opened_output(segment.output, bench, "segments")
     with bench.arithmetic():
         found = [segmented(bench, int(one), sites, segment.clusters, latents) for one in bench.spec.classes]
-    storage = open_storage(segment.output or Path("results") / f"{bench.generator.name}-segments")
     storage.write("segments.png", draw_sheet(_sheet(segment, bench, found)))
     storage.write("segments.parquet", _table(found))
     for one in found:
