@@ -19,8 +19,3 @@ def suggestion(given: str, allowed: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest allowed word, or nothing."""
     nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
-
-
-def last_line(error: str) -> str:
-    """Of a traceback: what was raised."""
-    return (error.strip().splitlines() or ["no reason given"])[-1]

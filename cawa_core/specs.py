@@ -117,7 +117,8 @@ class AuditSpec:
     )
     hybrid_latents: Annotated[int, Field(ge=2)] = option(200, "Other latents, that the chosen hybrids are scored by.")
     edit_candidates: Count = option(256, "Channels a class tried as edits: those of highest awareness at each site.")
-    edit_latents: Count = option(3, "Latents that each edit is tried on.")
+    edit_tried_latents: Count = option(4, "Latents that the best edits are chosen by.")
+    edit_latents: Annotated[int, Field(ge=2)] = option(16, "Other latents, that the best edits are scored by.")
     permutations: Annotated[int, Field(ge=20)] = option(1000, "Random permutations behind each null and p-value.")
     bootstraps: Annotated[int, Field(ge=20)] = option(2000, "Resamples behind each confidence interval.")
 

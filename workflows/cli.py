@@ -15,6 +15,7 @@ import typer
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import StorageError
+from workflows.applications.endings import written_at_the_end
 from workflows.applications.options import (
     MODEL_OPTIONS,
     REALISM_OPTIONS,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
 TYPER_INTERRUPTED = 130
 """What typer returns after Ctrl-C."""
+GO_ON = "what is finished is kept, run the same command to go on"
 
 app = typer.Typer(
     name="cawa",
@@ -55,14 +57,14 @@ def main() -> None:
     except InputError as error:
         _refuse(str(error))
     except StorageError as error:
-        print(f"cawa: {error}", file=sys.stderr)
+        print(f"cawa: {error}; {GO_ON}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what the option parser raises, whichever module it lives in
             raise
         _refuse(error.format_message())
     if code == TYPER_INTERRUPTED:
-        print("cawa: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr)
+        print(f"cawa: interrupted; {GO_ON}", file=sys.stderr)
         code = EXIT_FAILED
     sys.exit(code or 0)
 
@@ -158,6 +160,7 @@ def compare(
 
 @app.command()
 @with_options_of(MaskSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@written_at_the_end()
 def mask(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
@@ -170,6 +173,7 @@ def mask(
 
 @app.command()
 @with_options_of(EditSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@written_at_the_end()
 def edit(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
@@ -186,6 +190,7 @@ Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet 
 
 @app.command()
 @with_options_of(HybridSpec, AuditSpec, RunOptions, only=REALISM_OPTIONS)
+@written_at_the_end()
 def hybridise(
     inputs: Classes,
     references: Classes,
@@ -195,13 +200,14 @@ def hybridise(
     """Mix each input class with each reference class: channel mixing beside style mixing and both originals."""
     from workflows.applications.hybridise import run_hybridise
 
-    pairs = (tuple(word.strip() for word in words.split(",")) for words in (inputs, references))
-    result = run_hybridise(*pairs, *merged_application(HybridSpec, spec, flags))
+    first, second = ([word.strip() for word in words.split(",")] for words in (inputs, references))
+    result = run_hybridise(first, second, *merged_application(HybridSpec, spec, flags))
     print("\n".join([*result.lines, f"sheet: {result.storage.path('hybrid.png')}"]))
 
 
 @app.command()
 @with_options_of(SegmentSpec, AuditSpec, RunOptions, only=UNSCORED_OPTIONS)
+@written_at_the_end()
 def segment(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,

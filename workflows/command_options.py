@@ -71,7 +71,7 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
         show_default=False,
         metavar="LIST" if get_origin(hint) is tuple else None,
     )
-    annotation: Any = Annotated[taken | None, option, hint]  # type: ignore[valid-type]  # the hint rides along for the conversion below
+    annotation: Any = Annotated[taken | None, option, hint]  # the hint rides along for the conversion below
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

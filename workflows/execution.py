@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from cawa_core.storage import Storage
-from cawa_core.tables import Receipt, Rows, publish
+from cawa_core.tables import Receipt, publish
 from workflows.shards import Shard
 from workflows.stages import STAGES
 from workflows.workbench import Workbench
@@ -31,22 +33,28 @@ class Retry:
 
 
 Outcome = Receipt | Failure | Retry
+Result = TypeVar("Result")
 
 
 def execute(bench: Workbench, storage: Storage, shard: Shard) -> Receipt:
     """Compute a shard and publish its tables: it is finished by this, and the receipt says so."""
     start = time.perf_counter()
-    files = publish(storage, shard.name, rows_of_shard(bench, shard), bench.identity.hash)
+    tables = within_memory(bench, lambda: STAGES[shard.stage].process(bench, shard))
+    files = publish(storage, shard.name, tables, bench.identity.hash)
     seconds = round(time.perf_counter() - start, 3)
     return Receipt(shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, str(bench.generator.device))
 
 
-def rows_of_shard(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """The tables of a shard in the audit's arithmetic, in smaller batches where the device's memory runs out."""
+def within_memory(bench: Workbench, work: Callable[[], Result]) -> Result:
+    """What some work gives in the spec's arithmetic, done again in smaller batches where the device's memory runs out.
+
+    Raises:
+        torch.OutOfMemoryError: one picture at a time is too many.
+    """
     while True:
         try:
             with bench.arithmetic():
-                return STAGES[shard.stage].process(bench, shard)
+                return work()
         except torch.OutOfMemoryError:
             if not bench.halve_batch():
                 raise

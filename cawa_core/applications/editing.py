@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -122,7 +124,22 @@ def edited_images(generator: Generator, z: Tensor, class_ids: Tensor, edits: Seq
 
 
 @torch.inference_mode()
-def channel_deviations(generator: Generator, z: Tensor, class_ids: Tensor, site: int) -> Tensor:
-    """Standard deviation of each channel's features over latents and places, a unit for adding and setting: ``[C]``."""
-    features = generator.run_to(site, z, class_ids).features.float()
-    return features.std(dim=(0, 2, 3), correction=0)
+def channel_deviations(
+    generator: Generator, z: Tensor, class_ids: Tensor, site: int, batch_size: int = 64
+) -> NDArray[np.float64]:
+    """Standard deviation of each channel's features over latents and places, a unit for adding and setting: ``[C]``.
+
+    Args:
+        z: latents ``[n, z_dim]``, all of them one population however they are cut into batches.
+        class_ids: int64 ``[n]``.
+        site: of the channels.
+        batch_size: latents to a pass.
+    """
+    moments = []
+    for rows, classes in zip(z.split(batch_size), class_ids.split(batch_size), strict=True):
+        features = generator.run_to(site, rows, classes).features.float()  # [n, C, H, W]
+        means = torch.stack([features.double().pow(power).mean(dim=(2, 3)) for power in (1, 2)])
+        moments.append(means.cpu())
+    first, second = torch.cat(moments, dim=1).mean(dim=1).numpy()
+    deviations: NDArray[np.float64] = np.sqrt(np.maximum(second - np.square(first), 0))
+    return deviations

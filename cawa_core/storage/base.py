@@ -11,7 +11,10 @@ from cawa_core.storage.atomic import HashedWriter
 
 
 class StorageError(Exception):
-    """A store is full, or failed for longer than one waits: one line; what was published before is still there."""
+    """A store is full, or failed for longer than one waits: one line, of what happened.
+
+    What was published before is still there; whether that helps is for whoever asked to say.
+    """
 
 
 class StorageRefusedError(StorageError):

@@ -135,10 +135,7 @@ class LocalStorage(Storage):
             if missing and isinstance(error, FileNotFoundError):
                 raise
             kind = StorageRefusedError if error.errno in FOREVER else StorageError
-            raise kind(
-                f"{self.path(name)}: {error.strerror or error}; what is finished is kept: mend it and run the same "
-                "command to go on"
-            ) from error
+            raise kind(f"{self.path(name)}: {error.strerror or error}") from error
 
 
 def _is_passing(name: str) -> bool:

@@ -299,8 +299,7 @@ class ObjectStorage(Storage):
             except (BaseError, OSError) as error:
                 if time.monotonic() + pause > deadline:
                     raise StorageError(
-                        f"{self.url}: {doing} has failed for {self.patience:.0f} s: {first_line(error)}; what is "
-                        "finished is kept: run the same command to go on"
+                        f"{self.url}: {doing} has failed for {self.patience:.0f} s: {first_line(error)}"
                     ) from None
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)

@@ -24,7 +24,8 @@ SMALL = AuditSpec(
     hybrid_tried_latents=2,
     hybrid_latents=4,
     edit_candidates=12,
-    edit_latents=1,
+    edit_tried_latents=1,
+    edit_latents=2,
     permutations=50,
     bootstraps=50,
 )

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cawa_core.applications.editing import ChannelEdit, edited_images
 from cawa_core.applications.segmentation import bright_foreground, intersection_over_union
+from cawa_core.applications.suggestions import edit_suggestions
 from cawa_core.masking.engine import class_ids_of
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
@@ -18,8 +20,10 @@ from workflows.applications.hybridise import run_hybridise
 from workflows.applications.options import HybridSpec, SegmentSpec, merged_application
 from workflows.applications.segment import run_segment
 from workflows.config import RunOptions
+from workflows.shards import Shard
 from workflows.stages.awareness import class_awareness
-from workflows.stages.edits import candidates, suggestions
+from workflows.stages.edits import EDITS, candidates
+from workflows.stages.gallery import GALLERY
 from workflows.stages.hybrids import partners
 from workflows.verify import verify
 from workflows.workbench import Workbench
@@ -138,13 +142,63 @@ def test_candidates_are_the_most_aware_of_class_or_latent_code(bench):
 
 def test_edits_are_the_best_suggestions(tables, bench):
     own = tables["edits"][tables["edits"].class_id == 3]
-    best = suggestions(bench, 3, candidates(bench, 3, 12), 1)
-    assert [(row.site, row.channel) for row in own.itertuples()] == [(one.site, one.channel) for one in best[:10]]
-    np.testing.assert_allclose(own.merit, [one.merit for one in best[:10]], rtol=1e-5)
+    models, z = (bench.generator, bench.evaluator), bench.latents(3, 3)
+    best = edit_suggestions(*models, z[:1], 3, candidates(bench, 3, 12))[:10]
+    assert [(row.site, row.channel) for row in own.itertuples()] == [(one.site, one.channel) for one in best]
+    assert set(own.n_tried) == {1}
     assert list(own.pngs.notna()) == [True] * 3 + [False] * 7
     for pngs in own.pngs.iloc[:3]:
-        assert pngs[1] == sample_png(tables, 3)  # times 1: not a bit changed
+        assert pngs[1] == sample_png(tables, 3, index=1)  # times 1: not a bit changed
         assert pngs[3] != pngs[1]
+
+
+def test_edits_are_scored_by_latents_that_did_not_choose(tables, bench):
+    """By hand, one channel after another, from pictures of the other latents."""
+    own = tables["edits"][tables["edits"].class_id == 3]
+    z = bench.latents(3, 3)[1:]
+    class_ids = class_ids_of(3, z)
+    plain = bench.generator(z, class_ids)
+    before = bench.evaluator.log_probabilities(plain)[:, 3].exp()
+    for row in own.itertuples():
+        edit = ChannelEdit(row.site, (row.channel,), "multiply", row.factor)
+        images = edited_images(bench.generator, z, class_ids, [edit])
+        change = ((images - plain).abs().flatten(1).mean(dim=1) / 2).detach().numpy()
+        kept = (bench.evaluator.log_probabilities(images)[:, 3].exp() / before).clamp(max=1).detach().numpy()
+        assert row.n_samples == len(z)
+        for name, values in (("change", change), ("kept", kept)):
+            assert getattr(row, name) == pytest.approx(values.mean(), rel=1e-4, abs=1e-7)
+            stderr = values.std(ddof=1) / np.sqrt(len(z))
+            assert getattr(row, f"{name}_stderr") == pytest.approx(stderr, rel=1e-3, abs=1e-7)
+        assert row.merit == pytest.approx(row.change * row.locality * row.kept, rel=1e-5)
+
+
+def test_candidates_of_one_site(bench):
+    found = candidates(bench, 3, 12, only=4)
+    assert len(found) == 12
+    assert {site for site, _ in found} == {4}
+    assert {channel for site, channel in candidates(bench, 3, 12) if site == 4} <= {channel for _, channel in found}
+
+
+def test_a_gallery_is_the_same_whatever_the_batch(bench):
+    shard = Shard("gallery", (8,), ())
+    ((whole,), (pieces,)) = (
+        GALLERY.process(dataclasses.replace(bench, options=RunOptions(batch_size=size), kept={}), shard).values()
+        for size in (0, 5)
+    )
+    np.testing.assert_allclose(whole["score"], pieces["score"], rtol=1e-4)
+    for one, other in zip(whole["png"], pieces["png"], strict=True):
+        np.testing.assert_allclose(pixels(one).astype(int), pixels(other), atol=1)
+
+
+def test_no_pass_is_larger_than_the_batch(bench, monkeypatch):
+    """Pictures of the gallery and of edits, and what edits are scored by."""
+    small, sizes = dataclasses.replace(bench, options=RunOptions(batch_size=3), kept={}), []
+    real = bench.evaluator.log_probabilities
+    monkeypatch.setattr(bench.evaluator, "log_probabilities", lambda images: sizes.append(len(images)) or real(images))
+    GALLERY.process(small, Shard("gallery", (8,), ()))
+    EDITS.process(small, Shard("edits", (8,), ()))
+    assert sizes
+    assert max(sizes) <= 3
 
 
 def test_the_report_shows_and_judges_them(audited, summary):

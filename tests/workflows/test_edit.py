@@ -1,5 +1,6 @@
 """``cawa edit`` on the bundled generator: the sheet, its numbers, and input that does not fit."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,9 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
+from cawa_core.applications.editing import ChannelEdit, edited_images
+from cawa_core.applications.suggestions import edit_scores, edit_suggestions
+from cawa_core.masking.engine import class_ids_of
+from cawa_core.specs import AuditSpec
 from tests.workflows.test_cli import run
 from workflows.applications.edit import run_edit
 from workflows.applications.options import EditSpec, merged_application
+from workflows.config import RunOptions
+from workflows.stages.edits import candidates
+from workflows.workbench import Workbench
 
 
 def edited(folder, **fields):
@@ -31,8 +39,67 @@ def test_adding_is_in_deviations(tmp_path):
     """Adding nothing scores as multiplying by one does; a step of one deviation is as large as the file says."""
     _, added = edited(tmp_path / "add", classes=[3], site=4, channels=[7], operation="add", strengths=[0, 1])
     _, times = edited(tmp_path / "times", classes=[3], site=4, channels=[7], strengths=[1])
-    assert added["edits"][0]["scores"][0] == times["edits"][0]["scores"][0]
-    assert added["edits"][0]["deviations"][0] > 0
+    (found,) = added["edits"]
+    assert found["scores"][0] == times["edits"][0]["scores"][0] == found["unedited_scores"]
+    assert times["edits"][0]["deviations"] is None
+    bench = built(3)
+    wide = bench.latents(3, 16)
+    features = bench.generator.run_to(4, wide, class_ids_of(3, wide)).features[:, 7].detach()
+    assert found["deviations"] == [pytest.approx(features.std(correction=0).item(), rel=1e-5)]
+    edit = ChannelEdit(4, (7,), "add", found["deviations"][0])
+    assert found["scores"][1] == pytest.approx(scores_under(bench, 3, bench.latents(3, 3), edit), rel=1e-5)
+    assert found["scores"][1] != found["scores"][0]
+
+
+def built(class_id):
+    return Workbench.build(AuditSpec(classes=(class_id,), stages=("edits",)), RunOptions())
+
+
+def scores_under(bench, class_id, z, edit):
+    images = edited_images(bench.generator, z, class_ids_of(class_id, z), [edit])
+    return bench.evaluator.log_probabilities(images)[:, class_id].exp().tolist()
+
+
+def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
+    """Bright on the left: the scores are those of an edit with these weights, and the file names the picture."""
+    weights = np.zeros((28, 28), dtype=np.uint8)
+    weights[:, :14] = 255
+    path = tmp_path / "left.png"
+    Image.fromarray(weights).save(path)
+    flags = ["--classes=bag", "--site=4", "--channels=17", "--strengths=1,3", "--latents=2", f"--region={path}"]
+    code, printed = run(monkeypatch, capsys, "edit", *flags, f"--output={tmp_path / 'edit'}")
+    assert code == 0, printed.err
+    written = json.loads((tmp_path / "edit/edit.json").read_text())
+    assert written["region"] == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    bench = built(8)
+    z, (found,) = bench.latents(8, 2), written["edits"]
+    part, whole = (
+        scores_under(bench, 8, z, ChannelEdit(4, (17,), "multiply", 3, region))
+        for region in (torch.from_numpy(weights / 255).float(), None)
+    )
+    assert found["scores"][1] == pytest.approx(part, rel=1e-5)
+    assert found["scores"][1] != pytest.approx(whole, rel=1e-3)
+    assert found["scores"][0] == found["unedited_scores"]
+
+
+def test_the_file_says_what_made_it(tmp_path):
+    _, found = edited(tmp_path, classes=["bag"], site=4, channels=[17], latents=1)
+    assert found["identity"] == built(8).identity.as_data()
+    assert found["options"]["strengths"] == [0, 1, 2, 3]
+    assert "output" not in found["options"]
+
+
+def test_a_picture_at_a_time(tmp_path):
+    """Batches change no number beyond rounding, deviations included; no pass is larger."""
+    flags = {"classes": [3], "site": 4, "channels": [7], "operation": "add", "latents": 3}
+    (whole,), (single,) = (edited(tmp_path / str(size), batch_size=size, **flags)[1]["edits"] for size in (0, 1))
+    assert whole["deviations"] == pytest.approx(single["deviations"], rel=1e-5)
+    np.testing.assert_allclose(whole["scores"], single["scores"], rtol=1e-4)
+
+
+def test_multiplying_takes_no_deviations(monkeypatch, tmp_path):
+    monkeypatch.setattr("workflows.applications.edit.channel_deviations", None)
+    edited(tmp_path, classes=[3], site=4, channels=[7], latents=1)
 
 
 def test_the_page_shows_code_that_runs():
@@ -47,12 +114,29 @@ def test_the_page_shows_code_that_runs():
 
 
 def test_suggestions_come_with_a_sheet(tmp_path):
-    result, found = edited(tmp_path, classes=["bag"], suggest=True, candidates=24, latents=2)
-    assert len(result.suggestions) == 24
+    result, found = edited(tmp_path, classes=["bag"], suggest=True, candidates=24, scored_latents=5)
+    assert len(result.suggestions) == 10
+    assert {(one["n_tried"], one["n_samples"], one["factor"]) for one in found["suggestions"]} == {(4, 5, 3.0)}
+    assert all(one["merit_stderr"] > 0 for one in found["suggestions"])
+    assert found["latents"] == [4]
     assert [one["merit"] for one in found["suggestions"]] == [one.merit for one in result.suggestions]
     assert [(one["site"], one["channels"][0]) for one in found["edits"]] == [
         (one.site, one.channel) for one in result.suggestions[:6]
     ]
+
+
+def test_suggestions_heed_site_and_strengths(tmp_path):
+    """At one site, ranked and scored by the last factor."""
+    flags = {"site": 4, "strengths": [1, 0], "candidates": 12, "tried_latents": 2, "scored_latents": 2}
+    result, found = edited(tmp_path, classes=["bag"], suggest=True, **flags)
+    assert {one.site for one in result.suggestions} == {4}
+    bench = built(8)
+    models, z = (bench.generator, bench.evaluator), bench.latents(8, 4)
+    tried = edit_suggestions(*models, z[:2], 8, candidates(bench, 8, 12, only=4), factor=0)[:10]
+    assert [one.channel for one in result.suggestions] == [one.channel for one in tried]
+    scored = edit_scores(*models, z[2:], 8, [(4, one.channel) for one in tried], factor=0)
+    assert [one.merit for one in result.suggestions] == pytest.approx([one.merit for one in scored], rel=1e-4)
+    assert {one["factor"] for one in found["suggestions"]} == {0}
 
 
 @pytest.mark.parametrize(
@@ -61,12 +145,21 @@ def test_suggestions_come_with_a_sheet(tmp_path):
         ([], "classes must name at least one class to edit"),
         (["--classes", "shrit"], "did you mean 'shirt'?"),
         (["--classes", "1"], "channels must be different ones, at least one"),
-        (["--classes", "1", "--channels", "4000"], "channels must be in 0..127 at site 0"),
+        (["--classes", "1", "--channels", "4"], "site must be given with channels"),
+        (["--classes", "1", "--site", "0", "--channels", "4000"], "channels must be in 0..127 at site 0"),
         (["--classes", "1", "--channels", "x"], "channels: input should be a valid integer; got 'x'"),
         (["--classes", "1", "--channels", "1", "--site", "9"], "site must be in 0..5 for fashion-biggan; got 9"),
-        (["--classes", "1", "--channels", "1", "--operation", "warp"], "operation: input should be 'multiply'"),
-        (["--classes", "1", "--channels", "1", "--latents", "99"], "latents must be at most 60 for 1 classes"),
-        (["--classes", "1", "--channels", "1", "--region", "none.png"], "region none.png cannot be read"),
+        (
+            ["--classes", "1", "--site", "0", "--channels", "1", "--operation", "warp"],
+            "operation: input should be 'multiply'",
+        ),
+        (["--classes", "1", "--site", "0", "--channels", "1", "--latents", "99"], "latents must be at most 60 for 1"),
+        (["--classes", "1", "--site", "0", "--channels", "1", "--region", "none.png"], "region none.png cannot be"),
+        (["--classes", "1", "--suggest", "--latents", "11"], "latents must be at most 10 for 6 edits"),
+        (["--classes", "1", "--suggest", "--site", "6"], "site must be in 0..5 for fashion-biggan; got 6"),
+        (["--classes", "1", "--suggest", "--operation", "add"], "suggest multiplies channels everywhere"),
+        (["--classes", "1", "--suggest", "--region", "left.png"], "got region left.png: leave it out"),
+        (["--classes", "1", "--suggest", "--strengths", "0,1"], "strengths must end in the factor"),
         (["--classes", "1,2", "--suggest"], "classes must be one for --suggest"),
         (["--classes", "1", "--suggest", "--channels", "1"], "leave out --channels or --suggest"),
     ],
@@ -81,7 +174,13 @@ def test_bad_input(monkeypatch, capsys, tmp_path, flags, message):
 
 def test_a_region_of_another_size(monkeypatch, capsys, tmp_path):
     Image.new("L", (20, 10)).save(tmp_path / "region.png")
-    flags = ["--classes=1", "--channels=1", f"--region={tmp_path / 'region.png'}", f"--output={tmp_path / 'edit'}"]
+    flags = [
+        "--classes=1",
+        "--site=0",
+        "--channels=1",
+        f"--region={tmp_path / 'region.png'}",
+        f"--output={tmp_path / 'edit'}",
+    ]
     code, printed = run(monkeypatch, capsys, "edit", *flags)
     assert code == 2
     assert "28 x 28 pixels" in printed.err

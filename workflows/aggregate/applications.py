@@ -44,7 +44,10 @@ def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[s
 
 
 def edit_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[str, Any]] | None:
-    """The best edit of each class, by site: how many, how much it changes, how locally, and how far the class stays."""
+    """The best edit of each class, by site: how many, how much it changes, how locally, and how far the class stays.
+
+    Means over classes of scores on latents that did not choose the edits.
+    """
     table = manifest.rows("edits", ["class_id", "rank", "site", "change", "locality", "kept"]).to_pandas()
     best = table[table["rank"] == 0].sort_values("class_id")
     if best.empty:

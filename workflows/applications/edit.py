@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.applications.editing import ChannelEdit, channel_deviations, check_channels, edited_images
-from cawa_core.applications.suggestions import FACTOR, Suggestion
+from cawa_core.applications.suggestions import Suggestion
 from cawa_core.errors import InputError
-from cawa_core.masking.engine import class_ids_of, log_scores
+from cawa_core.masking.engine import class_ids_of
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
+from cawa_core.schemas import ALL_SITES
 from cawa_core.specs import AuditSpec
-from cawa_core.storage import Storage, open_storage
+from cawa_core.storage import Storage
 from workflows.applications.options import EditSpec
 from workflows.applications.regions import region_pixels
-from workflows.applications.sheets import as_json, provenance, require_rows
+from workflows.applications.sheets import (
+    Advance,
+    as_json,
+    computed,
+    opened_output,
+    probability_in_words,
+    provenance,
+    require_rows,
+)
 from workflows.config import RunOptions
-from workflows.stages.edits import candidates, suggestions
+from workflows.pictures import scored_pictures
+from workflows.stages.edits import Choice, candidates, suggestions
 from workflows.workbench import Workbench
 
 STRENGTHS = {"multiply": (0.0, 1.0, 2.0, 3.0), "add": (-2.0, -1.0, 0.0, 1.0, 2.0), "set": (-2.0, 0.0, 2.0, 4.0)}
@@ -31,6 +44,8 @@ NEUTRAL = {"multiply": 1.0, "add": 0.0, "set": None}
 """Strength that changes nothing."""
 SHOWN = 6
 """Suggestions on a sheet."""
+LATENTS, SUGGESTED_LATENTS = 3, 1
+"""Pictures of each class, and of each suggestion, where none are asked for."""
 DEVIATION_LATENTS = 16
 """Latents that a channel's standard deviation is taken over."""
 
@@ -48,134 +63,209 @@ class EditResult:
     suggestions: tuple[Suggestion, ...]
 
 
-def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult:
-    """Draw the sheet, and write it with the probability of each picture's class.
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """Which part of a picture is changed.
 
-    Raises:
-        InputError: bad input; nothing was written.
+    Attributes:
+        path, sha256: of the file.
+        weights: in [0, 1] ``[image_size, image_size]``.
     """
-    if not edit.classes:
-        raise InputError("classes must name at least one class to edit; see `cawa classes`")
-    spec = dataclasses.replace(spec, classes=edit.classes, stages=("edits",))
-    bench = Workbench.build(spec, options.with_absolute_paths())
-    generator, classes = bench.generator, tuple(one for one in bench.spec.classes if isinstance(one, int))
-    region = _region(edit.region, edit.parts, generator.image_size) if edit.region or edit.parts else None
-    if edit.suggest and edit.channels:
-        raise InputError("suggest tries channels by itself; leave out --channels or --suggest")
-    if not edit.suggest:
-        check_channels(generator, edit.site, edit.channels)
-    found: tuple[Suggestion, ...] = ()
-    if edit.suggest:
-        if len(classes) > 1:
-            raise InputError(f"classes must be one for --suggest, whose edits are of one class; got {len(classes)}")
-        with bench.arithmetic():
-            tried = candidates(bench, classes[0], edit.candidates)
-            found = tuple(suggestions(bench, classes[0], tried, edit.latents))
-    chosen = [(one.site, (one.channel,)) for one in found[:SHOWN]] or [(edit.site, edit.channels)]
-    latents = range(1) if edit.suggest else range(edit.latents)
-    require_rows(len(latents), len(chosen) * len(classes), "classes")
-    with bench.arithmetic():
-        series = [
-            _series(bench, edit, site, channels, class_id, len(latents), region)
-            for site, channels in chosen
-            for class_id in classes
-        ]
-    storage = open_storage(edit.output or Path("results") / f"{generator.name}-edit")
-    storage.write("edit.png", draw_sheet(_sheet(bench, edit, series)))
-    storage.write("edit.json", as_json(_description(bench, edit, series, found)))
-    return EditResult(storage, found)
+
+    path: str
+    sha256: str
+    weights: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
-class Series:
-    """Pictures of one class under one edit of rising strength: images ``[strengths, latents, C, H, W]``, and scores."""
+class Target:
+    """What one row of pictures, or several, are of."""
 
     site: int
     channels: tuple[int, ...]
     class_id: int
-    strengths: tuple[float, ...]
-    deviations: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Pictures of a target under edits of rising strength.
+
+    Attributes:
+        target: what is edited.
+        deviations: of its channels; None where the operation does not use them.
+        images: ``[strengths, latents, C, H, W]``.
+        scores: probability of the class in each ``[strengths, latents]``.
+        unedited: the same without an edit ``[latents]``.
+    """
+
+    target: Target
+    deviations: tuple[float, ...] | None
     images: Tensor
-    scores: np.ndarray
+    scores: NDArray[np.float64]
+    unedited: NDArray[np.float64]
 
 
-def _series(
-    bench: Workbench,
-    edit: EditSpec,
-    site: int,
-    channels: tuple[int, ...],
-    class_id: int,
-    latents: int,
-    region: Tensor | None,
-) -> Series:
-    generator, strengths = bench.generator, edit.strengths or STRENGTHS[edit.operation]
-    wide, z = bench.latents(class_id, DEVIATION_LATENTS), bench.latents(class_id, latents)
-    deviations = channel_deviations(generator, wide, class_ids_of(class_id, wide), site)[list(channels)].tolist()
+def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult:
+    """Draw the sheet, and write it with the probability of each picture's class.
+
+    Raises:
+        InputError: bad input, or no place for the sheet; nothing was written.
+    """
+    _check(edit)
+    edit = dataclasses.replace(edit, strengths=edit.strengths or STRENGTHS[edit.operation])
+    spec = dataclasses.replace(spec, classes=edit.classes, stages=("edits",))
+    bench = Workbench.build(spec, options.with_absolute_paths())
+    generator, classes = bench.generator, bench.class_ids
+    region = _region(edit.region, edit.parts, generator.image_size) if edit.region or edit.parts else None
+    _check_place(edit, bench)
+    latents = edit.latents or (SUGGESTED_LATENTS if edit.suggest else LATENTS)
+    require_rows(latents, SHOWN if edit.suggest else len(classes), "edits" if edit.suggest else "classes")
+    storage = opened_output(edit.output, bench, "edit")
+    found = _suggested(bench, edit, classes[0]) if edit.suggest else ()
+    targets = [Target(one.site, (one.channel,), classes[0]) for one in found[:SHOWN]] or [
+        Target(edit.site, edit.channels, class_id) for class_id in classes
+    ]
+    shown = range(edit.tried_latents, edit.tried_latents + latents) if edit.suggest else range(latents)
+    series = computed(bench, "editing", targets, lambda one, _: _series(bench, edit, one, shown, region), unit="edits")
+    storage.write("edit.png", draw_sheet(_sheet(bench, edit, series)))
+    storage.write("edit.json", as_json(_description(bench, edit, series, shown, found, region)))
+    return EditResult(storage, found)
+
+
+def _check(edit: EditSpec) -> None:
+    """What no generator is needed for: options that do not go together."""
+    if not edit.classes:
+        raise InputError("classes must name at least one class to edit; see `cawa classes`")
+    if not edit.suggest:
+        return
+    if edit.channels:
+        raise InputError("suggest tries channels by itself; leave out --channels or --suggest")
+    if edit.operation != "multiply" or edit.region:
+        given = f"operation {edit.operation}" if edit.operation != "multiply" else f"region {edit.region}"
+        raise InputError(
+            f"suggest multiplies channels everywhere in the picture; got {given}: leave it out, and give it with the "
+            "--site and --channels that are suggested"
+        )
+    if edit.strengths and edit.strengths[-1] == NEUTRAL["multiply"]:
+        raise InputError("strengths must end in the factor that --suggest tries, another than 1, which changes nothing")
+
+
+def _check_place(edit: EditSpec, bench: Workbench) -> None:
+    """Whether the generator has the site and channels, and how many classes there are to suggest edits of."""
+    sites, classes = bench.generator.sites, len(bench.spec.classes)
+    if edit.suggest:
+        if edit.site != ALL_SITES:
+            check_channels(bench.generator, edit.site, (0,))
+        if classes > 1:
+            raise InputError(f"classes must be one for --suggest, whose edits are of one class; got {classes}")
+        return
+    if edit.channels and edit.site == ALL_SITES:
+        raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
+    check_channels(bench.generator, max(0, edit.site), edit.channels)
+
+
+def _suggested(bench: Workbench, edit: EditSpec, class_id: int) -> tuple[Suggestion, ...]:
+    choice = Choice(edit.tried_latents, edit.scored_latents, edit.strengths[-1])
+    only = None if edit.site == ALL_SITES else edit.site
+
+    def best(class_id: int, _: Advance) -> list[Suggestion]:
+        return suggestions(bench, class_id, candidates(bench, class_id, edit.candidates, only), choice)
+
+    (found,) = computed(bench, "trying edits of", [class_id], best, unit="classes")
+    return tuple(found)
+
+
+def _series(bench: Workbench, edit: EditSpec, target: Target, latents: range, region: Region | None) -> Series:
+    generator, class_id, site = bench.generator, target.class_id, target.site
+    z = bench.latents(class_id, latents.stop)[latents.start :]
+    deviations = None if edit.operation == "multiply" else _deviations(bench, target)
+    weights = region.weights if region else None
+
+    def drawn(rows: Tensor, edits: Sequence[ChannelEdit] = ()) -> Tensor:
+        return edited_images(generator, rows, class_ids_of(class_id, rows), edits)
+
     pictures, scores = [], []
-    for strength in strengths:
-        units = deviations if edit.operation != "multiply" else [1.0] * len(channels)
+    for strength in edit.strengths:
         edits = [
-            ChannelEdit(site, (channel,), edit.operation, strength * unit, region)
-            for channel, unit in zip(channels, units, strict=True)
+            ChannelEdit(site, (channel,), edit.operation, strength * unit, weights)
+            for channel, unit in zip(target.channels, deviations or (1.0,) * len(target.channels), strict=True)
         ]
-        pictures.append(edited_images(generator, z, class_ids_of(class_id, z), edits))
-        scores.append(log_scores(bench.evaluator, pictures[-1], class_id).exp().tolist())
-    return Series(site, channels, class_id, strengths, tuple(deviations), torch.stack(pictures), np.array(scores))
+        images, likely = scored_pictures(bench, class_id, z, functools.partial(drawn, edits=edits))
+        pictures.append(images)
+        scores.append(likely)
+    unedited = scored_pictures(bench, class_id, z, drawn)[1]
+    return Series(target, deviations, torch.stack(pictures), np.stack(scores), unedited)
+
+
+def _deviations(bench: Workbench, target: Target) -> tuple[float, ...]:
+    z = bench.latents(target.class_id, DEVIATION_LATENTS)
+    ids = class_ids_of(target.class_id, z)
+    every = channel_deviations(bench.generator, z, ids, target.site, bench.batch_size)
+    return tuple(every[list(target.channels)].tolist())
 
 
 def suggestion_lines(found: Sequence[Suggestion]) -> list[str]:
-    """The best ten as a table."""
+    """The best as a table."""
+    if not found:
+        return []
     lines = [
-        f"{one.site:4} {one.channel:8} {one.change:7.4f} {one.locality:9.2f} {one.kept:6.2f}" for one in found[:10]
+        f"{one.site:4} {one.channel:8} {one.change:7.4f} {one.locality:9.2f} {one.kept:6.2f} {one.merit:8.4f} ± "
+        f"{one.merit_stderr:.4f}"
+        for one in found
     ]
-    return ["site  channel  change  locality   kept", *lines] if lines else []
+    note = f"the best first by the latents that chose; means over {found[0].n_samples} others, ± standard error"
+    return ["site  channel  change  locality   kept    merit", *lines, note]
 
 
-def _region(path: str, parts: Sequence[int], side: int) -> Tensor:
+def _region(path: str, parts: Sequence[int], side: int) -> Region:
     """A picture as weights ``[side, side]`` of its pixels, see :func:`region_pixels`."""
     pixels = region_pixels(path, parts)
+    content = Path(path).read_bytes()
     if pixels.shape != (side, side):
         raise InputError(
             f"region must be as large as the pictures, {side} x {side} pixels; {path} has "
             f"{pixels.shape[1]} x {pixels.shape[0]}"
         )
-    return torch.from_numpy(pixels.copy())
+    return Region(path, hashlib.sha256(content).hexdigest(), torch.from_numpy(pixels.copy()))
 
 
 def _sheet(bench: Workbench, edit: EditSpec, series: Sequence[Series]) -> Sheet:
     names, neutral = bench.generator.class_names, NEUTRAL[edit.operation]
     rows = [
         SheetRow(
-            _label(edit, one, names[one.class_id], latent),
+            _label(edit, one.target, names[one.target.class_id], latent),
             tuple(
                 Cell(
                     as_pixels(one.images[step, latent]),
-                    f"p = {one.scores[step, latent]:.2f}",
+                    probability_in_words(
+                        one.scores[step, latent], None if strength == neutral else one.unedited[latent]
+                    ),
                     framed=strength == neutral,
                 )
-                for step, strength in enumerate(one.strengths)
+                for step, strength in enumerate(edit.strengths)
             ),
             begins_group=latent == 0,
         )
         for one in series
         for latent in range(one.images.shape[1])
     ]
-    first = series[0]
+    first = series[0].target
     what = f"edits of {names[first.class_id]}" if edit.suggest else f"{_channels(first.channels)} at site {first.site}"
     return Sheet(
         f"{bench.generator.name}: {what}",
-        f"p: probability of the class by {bench.evaluator.name}."
-        + ("" if neutral is None else " Framed: nothing changed.")
-        + (f" Seed {bench.spec.seed}."),
-        tuple(_heading(edit, strength) for strength in series[0].strengths),
+        f"p: probability of the class by {bench.evaluator.name}, in brackets its change by the edit."
+        + ("" if neutral not in edit.strengths else " Framed: nothing changed.")
+        + " These pictures' latents did not choose the edits." * edit.suggest
+        + f" Seed {bench.spec.seed}.",
+        tuple(_heading(edit, strength) for strength in edit.strengths),
         tuple(rows),
     )
 
 
-def _label(edit: EditSpec, one: Series, name: str, latent: int) -> str:
-    if edit.suggest:
-        return f"site {one.site}\nchannel {one.channels[0]}"
-    return name if latent == 0 else ""
+def _label(edit: EditSpec, target: Target, name: str, latent: int) -> str:
+    if latent:
+        return ""
+    return f"site {target.site}\nchannel {target.channels[0]}" if edit.suggest else name
 
 
 def _channels(channels: Sequence[int]) -> str:
@@ -191,25 +281,31 @@ def _heading(edit: EditSpec, strength: float) -> str:
 
 
 def _description(
-    bench: Workbench, edit: EditSpec, series: Sequence[Series], found: Sequence[Suggestion]
+    bench: Workbench,
+    edit: EditSpec,
+    series: Sequence[Series],
+    shown: range,
+    found: Sequence[Suggestion],
+    region: Region | None,
 ) -> dict[str, Any]:
     return {
-        **provenance(bench),
+        **provenance(bench, edit),
         "scores": bench.score_protocol,
         "operation": edit.operation,
-        "region": edit.region,
-        "parts": edit.parts,
+        "region": region and {"path": region.path, "sha256": region.sha256, "parts": edit.parts},
+        "latents": list(shown),
         "edits": [
             {
-                "site": one.site,
-                "channels": one.channels,
-                "class_id": one.class_id,
-                "class": bench.generator.class_names[one.class_id],
+                **dataclasses.asdict(one.target),
+                "class": bench.generator.class_names[one.target.class_id],
                 "deviations": one.deviations,
-                "strengths": one.strengths,
+                "strengths": edit.strengths,
                 "scores": one.scores.tolist(),
+                "unedited_scores": one.unedited.tolist(),
             }
             for one in series
         ],
-        "suggestions": [dataclasses.asdict(one) | {"merit": one.merit, "factor": FACTOR} for one in found],
+        "suggestions": [
+            {**dataclasses.asdict(one), "factor": edit.strengths[-1], "n_tried": edit.tried_latents} for one in found
+        ],
     }

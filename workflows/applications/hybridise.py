@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from cawa_core.applications.editing import check_channels
@@ -15,13 +14,21 @@ from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.specs import AuditSpec
-from cawa_core.storage import Storage, open_storage
+from cawa_core.storage import Storage
 from workflows.applications.options import HybridSpec
-from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
+from workflows.applications.sheets import (
+    Advance,
+    as_json,
+    computed,
+    mean_and_error,
+    mean_in_words,
+    opened_output,
+    provenance,
+    require_rows,
+)
 from workflows.config import RunOptions
-from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
-from workflows.stages.hybrids import Choice, Hybrid, hybrid, scored_pictures
+from workflows.stages.hybrids import Choice, Hybrid, hybrid, pictures_scored
 from workflows.workbench import Workbench
 
 SHOWN = {
@@ -70,21 +77,16 @@ def run_hybridise(
     _check(chosen, bench, pairs)
     check_real_images(bench)
     choice = Choice(chosen.tried_latents, chosen.scored_latents, chosen.sites, chosen.k)
-    found = _hybrids(bench, pairs, choice, chosen.latents)
-    storage = open_storage(chosen.output or Path("results") / f"{bench.generator.name}-hybrid")
+    storage = opened_output(chosen.output, bench, "hybrid")
+    each = pictures_scored(bench, choice, chosen.latents)
+    found = computed(bench, "mixing classes of", pairs, functools.partial(_hybrid, bench, choice, chosen.latents), each)
     storage.write("hybrid.png", draw_sheet(_sheet(bench, found)))
     storage.write("hybrid.json", as_json(_description(bench, found)))
     return HybridResult(storage, tuple(_sweep_lines(bench, found)))
 
 
-def _hybrids(bench: Workbench, pairs: Sequence[Pair], choice: Choice, pictures: int) -> list[Hybrid]:
-    names, found = bench.generator.class_names, []
-    total = len(pairs) * scored_pictures(bench, choice, pictures)
-    with bench.arithmetic(), ProgressReporter("mixing classes", total) as progress:
-        for pair in pairs:
-            words = " × ".join(names[class_id] for class_id in pair)
-            found.append(hybrid(bench, pair, choice, pictures, functools.partial(progress.advance, note=words)))
-    return found
+def _hybrid(bench: Workbench, choice: Choice, pictures: int, pair: Pair, advance: Advance) -> Hybrid:
+    return hybrid(bench, pair, choice, pictures, advance)
 
 
 def _resolved(bench: Workbench, words: Sequence[int | str]) -> list[int]:

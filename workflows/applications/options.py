@@ -15,7 +15,7 @@ from workflows.config import RunOptions, merged_options
 
 MODEL_OPTIONS = (
     *("generator", "evaluator", "truncation", "truncation_statistics", "seed", "dtype"),
-    *("device", "weights", "cache", "offline"),
+    *("device", "batch_size", "weights", "cache", "offline"),
 )
 """Fields of AuditSpec and RunOptions that every application heeds."""
 REALISM_OPTIONS = (
@@ -34,19 +34,27 @@ class EditSpec:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
-    site: Annotated[int, Field(ge=0)] = option(0, "Site of the channels; see `cawa sites`.")
+    site: Annotated[int, Field(ge=ALL_SITES)] = option(
+        ALL_SITES, f"Site of the channels, see `cawa sites`; with --suggest {ALL_SITES}: every site."
+    )
     channels: tuple[int, ...] = option((), "Channels that are changed together.")
     operation: Literal["multiply", "add", "set"] = option("multiply", "What is done to the channels' features.")
     strengths: tuple[float, ...] = option(
-        (), "Factors (0,1,2,3 if left out), or values in standard deviations of each channel (-2,-1,0,1,2)."
+        (),
+        "Factors (0,1,2,3 if left out), or values in standard deviations of each channel (-2,-1,0,1,2); --suggest "
+        "ranks by the last factor.",
     )
-    latents: Count = option(3, "Pictures of each class.")
+    latents: Annotated[int, Field(ge=0)] = option(
+        0, "Pictures of each class; 0: three, and with --suggest one of each edit."
+    )
     region: str = option("", "PNG as large as the pictures: only where it is bright is anything changed.")
     parts: tuple[Annotated[int, Field(ge=0)], ...] = option(
         (), "Labels of --region where that is a map of `cawa segment`: only these parts are changed."
     )
     suggest: bool = option(False, "Try channels one by one, list the best edits of a class and show them.")
     candidates: Count = option(256, "How many channels --suggest tries: those of highest awareness at each site.")
+    tried_latents: Count = option(4, "Latents that --suggest chooses by.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(16, "Other latents, that the suggestions are scored by.")
     output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-edit if left out.")
 
 

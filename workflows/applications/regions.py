@@ -35,7 +35,7 @@ def region_pixels(path: str, parts: Sequence[int] = ()) -> NDArray[np.float32]:
         raise InputError(
             f"region {path} holds labels, not shades of grey; choose some of them by --parts: {_listed(picture)}"
         )
-    return np.asarray(picture.convert("L"), dtype=np.float32) / 255
+    return np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)
 
 
 def _of_parts(picture: Image.Image, path: str, parts: Sequence[int]) -> NDArray[np.float32]:

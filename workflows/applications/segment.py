@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,11 +15,19 @@ from cawa_core.errors import InputError
 from cawa_core.rendering.grids import coloured, labels_to_png
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.specs import AuditSpec
-from cawa_core.storage import Storage, open_storage
+from cawa_core.storage import Storage
 from workflows.applications.options import SegmentSpec
-from workflows.applications.sheets import as_json, mean_and_error, mean_in_words, provenance, require_rows
+from workflows.applications.sheets import (
+    Advance,
+    as_json,
+    computed,
+    mean_and_error,
+    mean_in_words,
+    opened_output,
+    provenance,
+    require_rows,
+)
 from workflows.config import RunOptions
-from workflows.progress import ProgressReporter
 from workflows.stages.segmentation import PASSES, SegmentedClass, segmented, sites_of
 from workflows.workbench import Workbench
 
@@ -36,13 +43,20 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
     if not segment.classes:
         raise InputError("classes must name at least one class to segment; see `cawa classes`")
     latents = max(segment.latents, segment.fitted_latents)
-    chosen = {"segment_sites": segment.sites, "segment_clusters": segment.clusters, "segment_latents": latents}
-    spec = dataclasses.replace(spec, classes=segment.classes, stages=("segmentation",), **chosen)
+    spec = dataclasses.replace(
+        spec,
+        classes=segment.classes,
+        stages=("segmentation",),
+        segment_sites=segment.sites,
+        segment_clusters=segment.clusters,
+        segment_latents=latents,
+    )
     bench = Workbench.build(spec, options.with_absolute_paths())
-    require_rows(segment.latents, len(bench.spec.classes), "classes")
+    require_rows(segment.latents, len(bench.class_ids), "classes")
     sites = sites_of(bench, segment.sites)
-    found = _segmented(bench, sites, segment.clusters, latents)
-    storage = open_storage(segment.output or Path("results") / f"{bench.generator.name}-segments")
+    storage = opened_output(segment.output, bench, "segments")
+    work = functools.partial(_segmented, bench, sites, segment.clusters, latents)
+    found = computed(bench, "segmenting pictures of", bench.class_ids, work, PASSES * latents)
     storage.write("segments.png", draw_sheet(_sheet(segment, bench, found)))
     storage.write("segments.parquet", _table(found))
     for one in found:
@@ -54,15 +68,10 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
     return storage
 
 
-def _segmented(bench: Workbench, sites: Sequence[int], clusters: Sequence[int], latents: int) -> list[SegmentedClass]:
-    class_ids, found = [int(one) for one in bench.spec.classes], []
-    total = PASSES * latents * len(class_ids)
-    with bench.arithmetic(), ProgressReporter("segmenting", total) as progress:
-        for class_id in class_ids:
-            name = bench.generator.class_names[class_id]
-            advance = functools.partial(progress.advance, note=name)
-            found.append(segmented(bench, class_id, sites, clusters, latents, advance))
-    return found
+def _segmented(
+    bench: Workbench, sites: Sequence[int], clusters: Sequence[int], latents: int, class_id: int, advance: Advance
+) -> SegmentedClass:
+    return segmented(bench, class_id, sites, clusters, latents, advance)
 
 
 def _table(found: Sequence[SegmentedClass]) -> bytes:

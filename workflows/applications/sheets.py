@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cawa_core import __version__
 from cawa_core.errors import InputError
 from cawa_core.plain_data import plain
 from cawa_core.statistics.intervals import standard_error
+from cawa_core.storage import Storage, StorageError, open_storage
+from workflows.execution import within_memory
+from workflows.progress import ProgressReporter
 from workflows.workbench import Workbench
 
 MOST_ROWS = 60
 """Rows of pictures on a sheet."""
+PROBE = ".cawa-probe"
+"""File that is written and removed again, to see whether any can be."""
+
+Advance = Callable[[float], None]
+"""Takes how much more is done."""
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 def require_rows(latents: int, groups: int, what: str) -> None:
@@ -23,6 +38,11 @@ def require_rows(latents: int, groups: int, what: str) -> None:
     Raises:
         InputError: more than ``MOST_ROWS`` rows of pictures, ``latents`` for each of ``groups``.
     """
+    if groups > MOST_ROWS:
+        raise InputError(
+            f"{what} must be at most {MOST_ROWS} to a sheet, a row of pictures each; got {groups}: name fewer, or for "
+            "all classes use `cawa audit --stages masking,gallery,segmentation,hybrids,edits`"
+        )
     if latents * groups > MOST_ROWS:
         raise InputError(
             f"latents must be at most {MOST_ROWS // groups} for {groups} {what}: a sheet has up to {MOST_ROWS} rows of "
@@ -30,11 +50,69 @@ def require_rows(latents: int, groups: int, what: str) -> None:
         )
 
 
-def provenance(bench: Workbench) -> dict[str, Any]:
-    """What made the pictures: generator and seed."""
+def opened_output(output: str, bench: Workbench, what: str) -> Storage:
+    """Where a sheet will be, once a file could be written there; called before what takes long.
+
+    Args:
+        output: path or URL; ``results/GENERATOR-what`` where it is empty.
+        bench: names the generator.
+        what: the command's result in one word.
+
+    Raises:
+        InputError: no place for files.
+    """
+    storage = open_storage(output or Path("results") / f"{bench.generator.name}-{what}")
+    try:
+        storage.write(PROBE, b"")
+        storage.remove(PROBE)
+    except StorageError as error:
+        raise InputError(f"output cannot be written: {error}; mend it or choose another --output") from None
+    return storage
+
+
+def computed(
+    bench: Workbench,
+    doing: str,
+    items: Sequence[Item],
+    work: Callable[[Item, Advance], Found],
+    size: float = 1,
+    unit: str = "pictures",
+) -> list[Found]:
+    """What each item gives in the spec's arithmetic, with progress on stderr and smaller batches as memory runs out.
+
+    Args:
+        bench: its batch size is halved where the device has too little memory.
+        doing: what is done, for the progress.
+        items: one after another.
+        work: done again from the start where memory ran out; may say on the way how much of an item is done.
+        size: of an item, in units.
+        unit: what is counted, in the plural.
+
+    Raises:
+        torch.OutOfMemoryError: one picture at a time is too many.
+    """
+    found: list[Found] = []
+    with ProgressReporter(f"{doing} {bench.generator.name}", len(items) * size, unit) as progress:
+        for item in items:
+            found.append(within_memory(bench, functools.partial(work, item, progress.advance)))
+            progress.advance(len(found) * size - progress.done)
+    return found
+
+
+def provenance(bench: Workbench, options: Any = None) -> dict[str, Any]:  # noqa: ANN401
+    """What made the pictures and the numbers: generator, seed, and the whole identity, as of an audit.
+
+    Args:
+        bench: the models.
+        options: the command's own, a dataclass; where the sheet goes is left out.
+    """
+    own = {} if options is None else dataclasses.asdict(options)
     return {
         "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
         "seed": bench.spec.seed,
+        "cawa": __version__,
+        "identity": bench.identity.as_data(),
+        "options": {name: value for name, value in own.items() if name != "output"},
     }
 
 
@@ -52,3 +130,14 @@ def mean_in_words(values: NDArray[np.float64]) -> str:
     """For a sheet."""
     error = f" ± {standard_error(values):.3f}" if len(values) > 1 else ""
     return f"{values.mean():.3f}{error}"
+
+
+def probability_in_words(after: float, before: float | None = None) -> str:
+    """A probability for a caption, with how far it is from the one before in brackets."""
+    return f"p = {after:.2f}" + ("" if before is None else f" ({change_in_words(after - before, 2)})")
+
+
+def change_in_words(change: float, digits: int, stderr: float = float("nan")) -> str:
+    """A signed change, with its standard error where that is known."""
+    signed = f"{round(change, digits) + 0.0:+.{digits}f}".replace("-", "−")  # + 0.0: no minus before zero
+    return signed + (f" ± {stderr:.{digits}f}" if np.isfinite(stderr) else "")

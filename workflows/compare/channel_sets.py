@@ -131,11 +131,11 @@ def set_summary_by_class(changes: pd.DataFrame) -> list[dict[str, Any]]:
     means = changes.groupby(["class_id", "criterion", "k"], as_index=False)[["overlap", "expected"]].mean()
     return [
         {
-            "class_id": int(row.class_id),
-            "criterion": row.criterion,
-            "k": int(row.k),
-            "mean_overlap": float(row.overlap),
-            "expected_overlap": float(row.expected),
+            "class_id": int(row["class_id"]),
+            "criterion": row["criterion"],
+            "k": int(row["k"]),
+            "mean_overlap": float(row["overlap"]),
+            "expected_overlap": float(row["expected"]),
         }
-        for row in means.itertuples()
+        for row in means.to_dict("records")
     ]

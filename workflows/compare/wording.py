@@ -90,8 +90,8 @@ def _channels(comparison: Mapping[str, Any]) -> list[str]:
         )
     if comparison["channel_sets"]:
         moved = [row for row in comparison["channel_sets"]["by_site"] if row["n_moved"]]
-        columns = ("criterion", "k", "site", "mean_overlap", "expected_overlap", "n_moved", "n_judged")
-        columns += ("least_overlap", "overlap_by_chance")
+        columns = ["criterion", "k", "site", "mean_overlap", "expected_overlap", "n_moved", "n_judged"]
+        columns += ["least_overlap", "overlap_by_chance"]
         parts += [f"Top channels that moved, by site. {set_words(comparison)}\n", _table(moved, columns)]
     return parts
 
@@ -100,11 +100,11 @@ def _correlations(correlations: Mapping[str, Any]) -> list[str]:
     parts = []
     if correlations["masking"]:
         moved = [row for row in correlations["masking"] if row["n_moved"]]
-        columns = ("predictor", "target", "base", "new", "mean_change", "null_std", "n_moved", "n_pairs")
+        columns = ["predictor", "target", "base", "new", "mean_change", "null_std", "n_moved", "n_pairs"]
         parts += ["Of awareness with masking, over pairs of class and site:\n", _table(moved, columns)]
     if correlations["metrics"]:
         moved = [row for row in correlations["metrics"] if row["moved"]]
-        columns = ("metric", "pearson_base", "ci_low_base", "ci_high_base", "pearson_new", "ci_low_new", "ci_high_new")
+        columns = ["metric", "pearson_base", "ci_low_base", "ci_high_base", "pearson_new", "ci_low_new", "ci_high_new"]
         parts += ["Of total awareness with class metrics, 95% intervals apart:\n", _table(moved, columns)]
     return ["## Correlations that moved\n", *parts] if parts else []
 

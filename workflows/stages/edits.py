@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cawa_core.applications.editing import ChannelEdit, edited_images
-from cawa_core.applications.suggestions import FACTOR, Suggestion, edit_suggestions
+from cawa_core.applications.suggestions import FACTOR, Suggestion, edit_scores, edit_suggestions
 from cawa_core.masking.engine import class_ids_of
 from cawa_core.rendering.grids import to_png
 from cawa_core.tables import Rows, rows_of
@@ -26,41 +28,61 @@ FACTORS = (0.0, 1.0, 2.0, 3.0)
 """What a channel is multiplied by in these."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """How the best edits are looked for.
+
+    Attributes:
+        tried, scored: latents that choose, and others that score what was chosen.
+        factor: what channels are multiplied by.
+    """
+
+    tried: int
+    scored: int
+    factor: float = FACTOR
+
+
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
     """Rows of the ``edits`` table."""
+    choice = Choice(bench.spec.edit_tried_latents, bench.spec.edit_latents)
     rows: list[dict[str, Any]] = []
     for class_id in shard.class_ids:
         tried = candidates(bench, class_id, bench.spec.edit_candidates)
-        for rank, one in enumerate(suggestions(bench, class_id, tried, bench.spec.edit_latents)[:KEPT]):
+        for rank, one in enumerate(suggestions(bench, class_id, tried, choice)):
+            images = _pictures(bench, class_id, one, choice) if rank < PICTURED else None
             rows.append(
                 {
+                    **dataclasses.asdict(one),
                     "class_id": class_id,
                     "rank": rank,
-                    "site": one.site,
-                    "channel": one.channel,
-                    "factor": FACTOR,
-                    "change": one.change,
-                    "locality": one.locality,
-                    "kept": one.kept,
-                    "merit": one.merit,
+                    "factor": choice.factor,
                     "n_candidates": len(tried),
-                    "n_samples": bench.spec.edit_latents,
-                    "pngs": [to_png(image) for image in _pictures(bench, class_id, one)] if rank < PICTURED else None,
+                    "n_tried": choice.tried,
+                    "pngs": None if images is None else [to_png(image) for image in images],
                     "protocol": bench.score_protocol,
                 }
             )
     return {"edits": rows_of("edits", rows)}
 
 
-def suggestions(bench: Workbench, class_id: int, tried: list[tuple[int, int]], latents: int) -> list[Suggestion]:
-    """Channels of a class, the best edits first."""
-    z = bench.latents(class_id, latents)
-    return edit_suggestions(bench.generator, bench.evaluator, z, class_id, tried, batch_size=bench.batch_size)
+def suggestions(bench: Workbench, class_id: int, tried: Sequence[tuple[int, int]], choice: Choice) -> list[Suggestion]:
+    """The best edits of a class in the order of the latents that chose them, with the scores of the others."""
+    models, size = (bench.generator, bench.evaluator), bench.batch_size
+    tries, others = bench.latents(class_id, choice.tried + choice.scored).split([choice.tried, choice.scored])
+    best = edit_suggestions(*models, tries, class_id, tried, choice.factor, size)[:KEPT]
+    return edit_scores(*models, others, class_id, [(one.site, one.channel) for one in best], choice.factor, size)
 
 
-def candidates(bench: Workbench, class_id: int, count: int) -> list[tuple[int, int]]:
-    """(site, channel) of about so many channels most aware of the class or of the latent code, as many at each site."""
-    sites = bench.generator.sites
+def candidates(bench: Workbench, class_id: int, count: int, only: int | None = None) -> list[tuple[int, int]]:
+    """(site, channel) of about so many channels most aware of the class or of the latent code, as many at each site.
+
+    Args:
+        bench: the models.
+        class_id: of the pictures.
+        count: of all sites together.
+        only: this site alone.
+    """
+    sites = bench.generator.sites if only is None else [bench.generator.sites[only]]
     found, each = [], max(1, count // len(sites))
     for site in sites:
         awareness = class_awareness(bench, (class_id,), site.index)
@@ -75,16 +97,17 @@ def candidates(bench: Workbench, class_id: int, count: int) -> list[tuple[int, i
     return found
 
 
-def _pictures(bench: Workbench, class_id: int, one: Suggestion) -> Tensor:
-    """The first latent of a class under an edit of rising strength."""
-    z = bench.latents(class_id, 1)
+def _pictures(bench: Workbench, class_id: int, one: Suggestion, choice: Choice) -> Tensor:
+    """The first latent of a class that did not choose, under an edit of rising strength."""
+    z = bench.latents(class_id, choice.tried + 1)[-1:]
     edits = [ChannelEdit(one.site, (one.channel,), "multiply", factor) for factor in FACTORS]
     return torch.cat([edited_images(bench.generator, z, class_ids_of(class_id, z), [edit]) for edit in edits])
 
 
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
-    """A part of a pass for each channel tried, shorter for later sites."""
-    return 0.6 * bench.spec.edit_candidates * bench.spec.edit_latents
+    """A part of a pass for each channel tried and for each of the best, shorter for later sites."""
+    spec = bench.spec
+    return 0.6 * (spec.edit_candidates * spec.edit_tried_latents + rows(bench) * spec.edit_latents)
 
 
 def rows(bench: Workbench) -> int:

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from cawa_core.masking.engine import SiteMasks, log_scores, run_masked
+from cawa_core.masking.engine import SiteMasks, run_masked
 from cawa_core.rendering.grids import to_png
 from cawa_core.tables import Rows, rows_of
+from workflows.pictures import scored_pictures
 from workflows.shards import Shard
 from workflows.stages.base import Stage
 from workflows.stages.masking import site_controls
@@ -34,11 +35,12 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 
 def _picture_rows(bench: Workbench, class_id: int, kind: str, z: Tensor, masks: SiteMasks) -> list[dict[str, Any]]:
-    images = run_masked(bench.generator, z, class_id, masks)
-    scores = log_scores(bench.evaluator, images, class_id).exp().tolist()
+    images, scores = scored_pictures(
+        bench, class_id, z, lambda rows: run_masked(bench.generator, rows, class_id, masks)
+    )
     return [
         {"class_id": class_id, "kind": kind, "index": index, "score": score, "png": to_png(image)}
-        for index, (image, score) in enumerate(zip(images.cpu(), scores, strict=True))
+        for index, (image, score) in enumerate(zip(images, scores.tolist(), strict=True))
     ]
 
 

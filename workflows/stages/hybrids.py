@@ -108,7 +108,7 @@ def hybrid(
         pair: the classes.
         choice: among which mixtures.
         pictures: latents whose images are kept.
-        progress: told how many pictures were scored, pass by pass: :func:`scored_pictures` in all.
+        progress: told how many pictures were scored, pass by pass: :func:`pictures_scored` in all.
     """
     judge, generator = dataclasses.replace(_judge(bench, pair), progress=progress), bench.generator
     z = bench.latents(pair[0], max(choice.tried + choice.scored, pictures))
@@ -131,7 +131,7 @@ def hybrid(
     return Hybrid(pair, mixtures, sweeps, images, shown, means)
 
 
-def scored_pictures(bench: Workbench, choice: Choice, pictures: int) -> int:
+def pictures_scored(bench: Workbench, choice: Choice, pictures: int) -> int:
     """How many pictures :func:`hybrid` scores."""
     sites = bench.generator.sites
     effective = [np.arange(site.channels - len(site.inert_channels)) for site in sites]

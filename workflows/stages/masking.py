@@ -62,11 +62,12 @@ def site_order(bench: Workbench, class_id: int, site: int) -> np.ndarray:
     return awareness_order(awareness, bench.generator.sites[site].inert_channels)
 
 
-def site_controls(bench: Workbench, class_id: int, site: int) -> dict[str, list[Channels]]:
-    """Control masks of one class and site."""
+def site_controls(bench: Workbench, class_id: int, site: int, k: int = 0) -> dict[str, list[Channels]]:
+    """Control masks of one class and site, of the audit's share of the channels or of ``k`` of them."""
     random = random_generator(bench.spec.seed, class_id, site, "control")
     order = site_order(bench, class_id, site)
-    return control_masks(order, bench.spec.control_fraction, bench.spec.control_repeats, random)
+    fraction = k / len(order) if k else bench.spec.control_fraction
+    return control_masks(order, fraction, bench.spec.control_repeats, random)
 
 
 def site_groups(bench: Workbench, class_id: int, site: int) -> list[Channels]:

@@ -45,20 +45,22 @@ def edits(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "rank": "rank",
         "site": "site",
         "channel": "channel",
-        "change": "change",
-        "locality": "locality",
-        "kept": "kept",
-        "merit": "merit",
+        **{
+            column: heading
+            for measure in ("change", "locality", "kept", "merit")
+            for column, heading in ((measure, measure), (f"{measure}_stderr", "±"))
+        },
     }
     named = records(table.assign(**{"class": [names[one] for one in table.class_id]}))
     lead = (
         "One channel of one site times 0, 1 (the picture as it is), 2 and 3: the three best edits of each class by how "
-        "much they change its pictures, how locally, and how far these stay pictures of the class. Chosen among the "
-        "channels most aware of the class or of the latent code; cawa edit shows them on other pictures. Below each "
-        "strip: where, and the share of the class's probability that times 3 keeps."
+        "much they change its pictures, how locally, and how far these stay pictures of the class. Chosen among "
+        f"{table.n_candidates.max()} channels, those most aware of the class or of the latent code, on "
+        f"{table.n_tried.max()} of its latents; pictures and scores are of {table.n_samples.max()} others, which "
+        "did not choose. Below each strip: where, and the mean share of the class's probability that times 3 keeps."
     )
     headings = ("best", "second", "third")
-    found = (table_of("The best edits of the classes shown", columns, named),)
+    found = (table_of("The best edits of each class, ±: standard errors over latents", columns, named),)
     return Section("edits", "Edits of one channel", lead, (), found, headings, tuple(rows))
 
 

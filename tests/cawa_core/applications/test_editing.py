@@ -1,10 +1,11 @@
 """Edits: neutral ones change no bit, regions keep to their place, and a mask is an edit."""
 
+import numpy as np
 import pytest
 import torch
 
 from cawa_core.applications.editing import ChannelEdit, channel_deviations, edited_images
-from cawa_core.applications.suggestions import edit_suggestions
+from cawa_core.applications.suggestions import Suggestion, edit_scores, edit_suggestions
 from cawa_core.errors import InputError
 from cawa_core.masking.engine import run_masked
 
@@ -86,12 +87,14 @@ def test_edits_that_do_not_fit(tiny_generator, edit, message):
         edited_images(tiny_generator, tiny_generator.sample_latents(0, 0, [0]), torch.tensor([0]), [edit])
 
 
-def test_deviations(tiny_generator):
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_deviations(tiny_generator, batch_size):
+    """Of all latents and places together, whatever the batches."""
     z, class_ids = tiny_generator.sample_latents(0, 0, range(5)), torch.zeros(5, dtype=torch.int64)
     features = tiny_generator.run_to(2, z, class_ids).features
-    found = channel_deviations(tiny_generator, z, class_ids, 2)
+    found = channel_deviations(tiny_generator, z, class_ids, 2, batch_size)
     assert found.shape == (features.shape[1],)
-    assert found[3].item() == pytest.approx(features[:, 3].std(correction=0).item())
+    assert found[3] == pytest.approx(features[:, 3].std(correction=0).item(), rel=1e-5)
 
 
 def test_suggestions_are_what_an_edit_does(tiny_generator, tiny_evaluator):
@@ -109,3 +112,28 @@ def test_suggestions_are_what_an_edit_does(tiny_generator, tiny_evaluator):
         assert one.locality == pytest.approx(1 - share.mean().item(), abs=1e-5)
         before, after = (tiny_evaluator.log_probabilities(some)[:, 2].exp() for some in (plain, images))
         assert one.kept == pytest.approx((after / before).clamp(max=1).mean().item())
+
+
+def test_standard_errors_of_suggestions():
+    """Of the product by hand: for three latents, the derivative of the product of means along each latent's values."""
+    values = np.array([[0.1, 0.5, 1.0], [0.3, 0.7, 0.9], [0.2, 0.8, 0.4]])
+    found = Suggestion.of(2, 7, values)
+    means = values.mean(axis=0)
+    assert (found.change, found.locality, found.kept) == pytest.approx(tuple(means))
+    assert found.merit == pytest.approx(np.prod(means))
+    assert found.kept_stderr == pytest.approx(values[:, 2].std(ddof=1) / np.sqrt(3))
+    step = 1e-6
+    moved = [np.prod(means + step * (own - means)) for own in values]
+    along = (np.array(moved) - np.prod(means)) / step
+    assert found.merit_stderr == pytest.approx(np.sqrt(np.sum(along**2) / 2 / 3), rel=1e-4)
+    assert found.n_samples == 3
+    assert np.isnan(Suggestion.of(2, 7, values[:1]).merit_stderr)
+
+
+def test_scores_are_those_of_suggestions_in_the_order_given(tiny_generator, tiny_evaluator):
+    z, given = tiny_generator.sample_latents(0, 2, range(5)), [(4, 1), (0, 3), (4, 0)]
+    found = edit_scores(tiny_generator, tiny_evaluator, z, 2, given, batch_size=2)
+    assert [(one.site, one.channel) for one in found] == given
+    ranked = edit_suggestions(tiny_generator, tiny_evaluator, z, 2, given)
+    merits = {(one.site, one.channel): one.merit for one in ranked}
+    assert [one.merit for one in found] == pytest.approx([merits[one] for one in given], rel=1e-5)
