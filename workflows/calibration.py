@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cawa_core.applications.segmentation import MOST_DIMENSIONS, MOST_VALUES, pixel_features
 from cawa_core.awareness.monte_carlo import monte_carlo_awareness
 from cawa_core.class_metrics.realism import BLOCK_ROWS, RealManifold
 from cawa_core.masking.engine import MaskingEngine, class_ids_of
@@ -21,18 +22,21 @@ from workflows.stages import STAGES
 from workflows.stages.awareness import class_awareness
 from workflows.stages.class_metrics import judged
 from workflows.stages.hybrids import KINDS, mixtures_tried, pairs_of_a_class
+from workflows.stages.segmentation import sites_of
 from workflows.units import Calibration
 from workflows.workbench import Workbench
 
 MASKS_TIMED = 8
 SITES_TIMED = 3
 CLASSES_TIMED, SAMPLES_TIMED = 20, 500
-SCALED = {"segmentation": ("segment_latents",), "hybrids": ("hybrid_tried_latents", "hybrid_latents")}
-"""Stages whose clusters, projections and distances passes do not count, and the options that their work grows with."""
+OWN_WORK = ("segmentation", "hybrids")
+"""Stages whose clusters, projections and distances passes do not count."""
+FEATURES_OF_A_PICTURE = 4
+"""With and without weights, once to fit clusters and once to label."""
 LARGEST_SHARE = 3 / 8
 """Of a class's latents, that a stage is timed on."""
 LONGEST_SECONDS = 20.0
-"""That a stage's part of a class may take by its passes alone; what would take longer is not timed."""
+"""That the timing of a stage may take, about; what would take longer is not timed."""
 
 
 def calibrated(bench: Workbench) -> Calibration:
@@ -48,7 +52,7 @@ def calibrated(bench: Workbench) -> Calibration:
         image = _seconds(lambda: _looked_at(bench, z, class_id), device) / n
         mask = _mask_seconds(bench, z, class_id)
         screening = _seconds(lambda: screened(bench.generator, bench.evaluator, z, class_id, n), device) / n
-        classes = {stage: took for stage in SCALED if (took := _class_seconds(bench, stage, image)) is not None}
+        classes = _class_seconds(bench, image)
     closed, sampled = _awareness_seconds(bench, image / sum(site.channels for site in sites))
     return Calibration(image, mask, screening, closed, sampled, classes)
 
@@ -90,48 +94,79 @@ def _awareness_seconds(bench: Workbench, without_closed_form: float) -> tuple[fl
     return closed, sampled
 
 
-def _class_seconds(bench: Workbench, name: str, image: float) -> float | None:
-    """Of one class of a stage: the stage itself on two small numbers of latents, and on from there in proportion.
+def _class_seconds(bench: Workbench, image: float) -> dict[str, float]:
+    """Of one class, for each stage in :data:`OWN_WORK` that has any, and can be timed in time."""
+    affine = all(bench.generator.is_affine(site.index) for site in bench.generator.sites)
+    if not affine:  # awareness, which these stages order channels by, would have to be sampled first
+        return {}
+    timed = {"segmentation": _segmentation_seconds, "hybrids": _hybrid_seconds}
+    own = [name for name in OWN_WORK if name in bench.spec.stages and STAGES[name].passes(bench, 0)]
+    return {name: took for name in own if (took := timed[name](bench, image)) is not None}
 
-    Real images are left out of it, as what networks see in them is kept from class_metrics on; distances to them
-    are timed apart.
+
+def _segmentation_seconds(bench: Workbench, image: float) -> float | None:
+    """The stage on some latents of several classes, whose clusters settle sooner or later, and features of the others.
 
     Returns:
-        None where the audit does not run the stage, where this would take longer than :data:`LONGEST_SECONDS`, or where
-        awareness would have to be sampled first.
+        None where this would take longer than :data:`LONGEST_SECONDS`.
     """
-    stage, class_id, generator = STAGES[name], bench.spec.classes[0], bench.generator
-    passes = stage.passes(bench, 0)
-    affine = all(generator.is_affine(site.index) for site in generator.sites)
-    if name not in bench.spec.stages or not passes or not affine or not isinstance(class_id, int):
+    spec, generator = bench.spec, bench.generator
+    sites = sites_of(bench, spec.segment_sites)
+    fewest = math.ceil(max(spec.segment_clusters) / generator.image_size**2)
+    if STAGES["segmentation"].passes(bench, 0) / spec.segment_latents * image > LONGEST_SECONDS:
         return None
-    whole: dict[str, Any] = {option: getattr(bench.spec, option) for option in SCALED[name]}
+    classes = sorted({int(spec.classes[place]) for place in (0, len(spec.classes) // 2, -1)})
+    dimensions = min(sum(generator.sites[site].channels for site in sites), MOST_DIMENSIONS)
+    held = max(1, min(bench.batch_size, MOST_VALUES // (dimensions * generator.image_size**2)))
+    z = bench.latents(classes[0], held)
+    work = functools.partial(pixel_features, generator, z, class_ids_of(classes[0], z), sites, None, spec.seed)
+    each = image + FEATURES_OF_A_PICTURE * _seconds(work, generator.device) / len(z)
+    affordable = min(LARGEST_SHARE * spec.segment_latents, LONGEST_SECONDS / (each * len(classes)))
+    latents = min(spec.segment_latents, max(fewest, math.ceil(affordable)))
+    if latents * each * len(classes) > 2 * LONGEST_SECONDS:
+        return None
+    small = _with_latents(bench, segment_latents=latents)
+    took = [_stage_seconds(small, "segmentation", class_id) for class_id in classes]
+    return sum(took) / len(took) + (spec.segment_latents - latents) * each
+
+
+def _hybrid_seconds(bench: Workbench, image: float) -> float | None:
+    """The stage on two small numbers of latents, and on from there in proportion; realism apart.
+
+    Real images are left out of the former: what networks see in them is kept from class_metrics on.
+
+    Returns:
+        None where this would take longer than :data:`LONGEST_SECONDS`.
+    """
+    spec, passes = bench.spec, STAGES["hybrids"].passes(bench, 0)
     share = min(LARGEST_SHARE, LONGEST_SECONDS / (passes * image))
-    fewest = _fewest_latents(bench)
     sizes = [
-        {option: min(count, max(fewest[option], round(part * count))) for option, count in whole.items()}
+        _with_latents(
+            bench,
+            hybrid_tried_latents=max(2, round(part * spec.hybrid_tried_latents)),
+            hybrid_latents=max(2, round(part * spec.hybrid_latents)),
+        )
         for part in (share / 2, share)
     ]
-    if sizes[0] == sizes[1]:
-        if share < LARGEST_SHARE:
-            return None
-        sizes = [whole]
-    shard, device = Shard(name, (class_id,)), generator.device
-    seconds: list[float] = []
-    done: list[float] = []
-    for latents in sizes:
-        small = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, **latents), reals=None)
-        seconds.append(_seconds(functools.partial(stage.process, small, shard), device, warm=not seconds))
-        done.append(stage.passes(small, 0))
-    slope = max(0.0, seconds[-1] - seconds[0]) / (done[-1] - done[0]) if len(sizes) > 1 else 0.0
-    found = seconds[-1] + slope * (passes - done[-1])
-    return found + _realism_seconds(bench, class_id) if name == "hybrids" else found
+    done = [STAGES["hybrids"].passes(one, 0) for one in sizes]
+    if done[1] * image > 2 * LONGEST_SECONDS or (done[0] == done[1] and share < LARGEST_SHARE):
+        return None
+    if done[0] == done[1]:
+        sizes, done = [bench], [passes]
+    _stage_seconds(sizes[0], "hybrids", spec.classes[0])
+    took = [_stage_seconds(one, "hybrids", spec.classes[0]) for one in sizes]
+    slope = max(0.0, took[-1] - took[0]) / (done[-1] - done[0]) if len(done) > 1 else 0.0
+    return took[-1] + slope * (passes - done[-1]) + _realism_seconds(bench, int(spec.classes[0]))
 
 
-def _fewest_latents(bench: Workbench) -> dict[str, int]:
-    """That a stage can be run on: errors need two of a hybrid, and clusters as many pixels as there are of them."""
-    pictures = math.ceil(max(bench.spec.segment_clusters, default=1) / bench.generator.image_size**2)
-    return {"segment_latents": pictures, "hybrid_tried_latents": 2, "hybrid_latents": 2}
+def _with_latents(bench: Workbench, **latents: Any) -> Workbench:  # noqa: ANN401
+    return dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, **latents))
+
+
+def _stage_seconds(bench: Workbench, name: str, class_id: int | str) -> float:
+    """Of a stage's own function for one class, without real images."""
+    unreal, shard = dataclasses.replace(bench, reals=None), Shard(name, (int(class_id),))
+    return _seconds(functools.partial(STAGES[name].process, unreal, shard), bench.generator.device, warm=False)
 
 
 def _realism_seconds(bench: Workbench, class_id: int) -> float:

@@ -13,7 +13,7 @@ from cawa_core.schemas import TABLES
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
-from workflows.calibration import SCALED, calibrated
+from workflows.calibration import OWN_WORK, calibrated
 from workflows.config import RunOptions
 from workflows.folder import AUDIT, require_same
 from workflows.plan import plan
@@ -142,7 +142,7 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
             f"{1 / calibration.image:.4g} images a second, {1 / calibration.mask[0]:.4g} masks at the first site, "
             f"{1 / calibration.screened:.4g} screened latents"
         )
-        working = [name for name in SCALED if name in bench.spec.stages and STAGES[name].passes(bench, 0)]
+        working = [name for name in OWN_WORK if name in bench.spec.stages and STAGES[name].passes(bench, 0)]
         unmeasured = [name for name in working if name not in calibration.classes]
         if unmeasured:
             lines.append(f"{' and '.join(unmeasured)}: passes alone, the rest would take too long to time here")

@@ -88,11 +88,24 @@ def test_a_stage_without_work_is_not_said_to_be_unmeasured(tmp_path):
     assert not any("alone" in line for line in plan_lines(spec, RunOptions(output=str(tmp_path)), None, True))
 
 
-def test_small_pictures_are_timed_on_as_many_as_their_clusters_need(bench, monkeypatch):
-    many = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, segment_clusters=(3, 200)))
-    assert calibration._fewest_latents(many)["segment_latents"] == 1
-    monkeypatch.setattr(bench.generator, "image_size", 4)
-    assert calibration._fewest_latents(many)["segment_latents"] == 13
+def test_clusters_are_timed_on_as_many_pictures_as_they_need(bench, monkeypatch):
+    """Of 16 latents six would be enough; 255 clusters of 28 x 28 pixels would do with one."""
+    timed = []
+    monkeypatch.setattr(calibration, "_stage_seconds", lambda one, *_: timed.append(one.spec.segment_latents) or 1.0)
+    own = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, segment_latents=16))
+    assert calibration._segmentation_seconds(own, image=0.001) > 1.0
+    assert timed == [6, 6, 6]
+    monkeypatch.setattr(calibration, "LONGEST_SECONDS", 0.02)
+    assert calibration._segmentation_seconds(own, image=1.0) is None
+
+
+def test_hybrids_are_not_timed_where_their_fewest_latents_take_too_long(bench, monkeypatch):
+    """A share of 2 in 100 is no less than 2 tried latents, whatever 4 or 8 scored ones take."""
+    monkeypatch.setattr(calibration, "_stage_seconds", lambda *_: 1.0)
+    spec = dataclasses.replace(bench.spec, hybrid_tried_latents=32, hybrid_latents=400)
+    own = dataclasses.replace(bench, spec=spec, reals=None)
+    assert calibration._hybrid_seconds(own, image=0.001) == pytest.approx(1.0)
+    assert calibration._hybrid_seconds(own, image=1.0) is None
 
 
 def test_a_cuda_device_has_nothing_left_to_do_when_the_clock_starts(monkeypatch):
