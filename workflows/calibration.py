@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cawa_core.applications.segmentation import MOST_DIMENSIONS, MOST_VALUES, pixel_features
+from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.awareness.monte_carlo import monte_carlo_awareness
 from cawa_core.class_metrics.realism import BLOCK_ROWS, RealManifold
 from cawa_core.masking.engine import MaskingEngine, class_ids_of
@@ -44,8 +44,7 @@ def calibrated(bench: Workbench) -> Calibration:
 
     The audit must have an evaluator.
     """
-    class_id, n, device = bench.spec.classes[0], bench.batch_size, bench.generator.device
-    assert isinstance(class_id, int)
+    class_id, n, device = bench.class_ids[0], bench.batch_size, bench.generator.device
     z = bench.latents(class_id, n)
     sites = bench.generator.sites
     with bench.arithmetic():
@@ -86,7 +85,7 @@ def _awareness_seconds(bench: Workbench, without_closed_form: float) -> tuple[fl
     widest, device = max(bench.generator.sites, key=lambda site: site.channels), bench.generator.device
     if not bench.generator.is_affine(widest.index):
         return 0.0, without_closed_form
-    classes = tuple(one for one in bench.spec.classes[:CLASSES_TIMED] if isinstance(one, int))
+    classes = bench.class_ids[:CLASSES_TIMED]
     units, embeddings = len(classes) * widest.channels, bench.class_embeddings[list(classes)]
     closed = _seconds(lambda: class_awareness(bench, classes, widest.index), device) / units
     many, modulation = bench.latents(classes[0], SAMPLES_TIMED), bench.generator.modulation(widest.index)
@@ -115,12 +114,15 @@ def _segmentation_seconds(bench: Workbench, image: float) -> float | None:
     fewest = math.ceil(max(spec.segment_clusters) / generator.image_size**2)
     if STAGES["segmentation"].passes(bench, 0) / spec.segment_latents * image > LONGEST_SECONDS:
         return None
-    classes = sorted({int(spec.classes[place]) for place in (0, len(spec.classes) // 2, -1)})
-    dimensions = min(sum(generator.sites[site].channels for site in sites), MOST_DIMENSIONS)
-    held = max(1, min(bench.batch_size, MOST_VALUES // (dimensions * generator.image_size**2)))
-    z = bench.latents(classes[0], held)
-    work = functools.partial(pixel_features, generator, z, class_ids_of(classes[0], z), sites, None, spec.seed)
-    each = image + FEATURES_OF_A_PICTURE * _seconds(work, generator.device) / len(z)
+    classes = sorted({bench.class_ids[place] for place in (0, len(bench.class_ids) // 2, -1)})
+    z = bench.latents(classes[0], min(bench.batch_size, pictures_held(generator, sites)))
+
+    def pixels() -> None:
+        made = pixel_features(generator, z, class_ids_of(classes[0], z), sites, None, spec.seed)
+        for _ in made.strips():
+            pass
+
+    each = image + FEATURES_OF_A_PICTURE * _seconds(pixels, generator.device) / len(z)
     affordable = min(LARGEST_SHARE * spec.segment_latents, LONGEST_SECONDS / (each * len(classes)))
     latents = min(spec.segment_latents, max(fewest, math.ceil(affordable)))
     if latents * each * len(classes) > 2 * LONGEST_SECONDS:
@@ -153,19 +155,20 @@ def _hybrid_seconds(bench: Workbench, image: float) -> float | None:
         return None
     if done[0] == done[1]:
         sizes, done = [bench], [passes]
-    _stage_seconds(sizes[0], "hybrids", spec.classes[0])
-    took = [_stage_seconds(one, "hybrids", spec.classes[0]) for one in sizes]
+    class_id = bench.class_ids[0]
+    _stage_seconds(sizes[0], "hybrids", class_id)
+    took = [_stage_seconds(one, "hybrids", class_id) for one in sizes]
     slope = max(0.0, took[-1] - took[0]) / (done[-1] - done[0]) if len(done) > 1 else 0.0
-    return took[-1] + slope * (passes - done[-1]) + _realism_seconds(bench, int(spec.classes[0]))
+    return took[-1] + slope * (passes - done[-1]) + _realism_seconds(bench, class_id)
 
 
 def _with_latents(bench: Workbench, **latents: Any) -> Workbench:  # noqa: ANN401
     return dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, **latents))
 
 
-def _stage_seconds(bench: Workbench, name: str, class_id: int | str) -> float:
+def _stage_seconds(bench: Workbench, name: str, class_id: int) -> float:
     """Of a stage's own function for one class, without real images."""
-    unreal, shard = dataclasses.replace(bench, reals=None), Shard(name, (int(class_id),))
+    unreal, shard = dataclasses.replace(bench, reals=None), Shard(name, (class_id,))
     return _seconds(functools.partial(STAGES[name].process, unreal, shard), bench.generator.device, warm=False)
 
 
