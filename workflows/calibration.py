@@ -15,7 +15,8 @@ import torch
 from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.awareness.monte_carlo import monte_carlo_awareness
 from cawa_core.class_metrics.realism import BLOCK_ROWS, RealManifold
-from cawa_core.masking.engine import MaskingEngine, class_ids_of
+from cawa_core.generators.base import class_ids_of
+from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
 from workflows.shards import Shard
 from workflows.stages import STAGES

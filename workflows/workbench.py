@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from cawa_core import SCHEMA_VERSION
-from cawa_core.applications.editing import check_sites
 from cawa_core.applications.segmentation import check_clusters
 from cawa_core.errors import InputError
 from cawa_core.evaluators import EVALUATORS
@@ -252,7 +251,7 @@ def _check_generator(spec: AuditSpec, generator: Generator) -> None:
             )
     if "segmentation" in spec.stages:
         if spec.segment_sites:
-            check_sites(generator, spec.segment_sites)
+            generator.require_sites(spec.segment_sites)
         check_clusters(spec.segment_clusters, spec.segment_latents * generator.image_size**2)
 
 

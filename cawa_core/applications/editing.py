@@ -45,7 +45,7 @@ class ChannelEdit:
         Raises:
             InputError: a site or channel that it does not have, an unknown operation, a region of another size.
         """
-        check_channels(generator, self.site, self.channels)
+        generator.require_channels(self.site, self.channels)
         if self.operation not in get_args(Operation):
             raise InputError(f"operation must be {', '.join(get_args(Operation))}; got {self.operation!r}")
         side = generator.image_size
@@ -69,35 +69,6 @@ class ChannelEdit:
             after = torch.lerp(before, after, weight.expand_as(before))
         features[:, chosen] = after
         return state.with_features(features)
-
-
-def check_channels(generator: Generator, site: int, channels: Sequence[int]) -> None:
-    """Check that a generator has some channels.
-
-    Raises:
-        InputError: no such site or channel, none given, or one given twice.
-    """
-    sites = generator.sites
-    if not 0 <= site < len(sites):
-        raise InputError(f"site must be in 0..{len(sites) - 1} for {generator.name}; got {site}, see `cawa sites`")
-    most = sites[site].channels - 1
-    for channel in channels:
-        if not 0 <= channel <= most:
-            raise InputError(f"channels must be in 0..{most} at site {site} of {generator.name}; got {channel}")
-    if not channels or len(set(channels)) < len(channels):
-        raise InputError(f"channels must be different ones, at least one; got {list(channels)}")
-
-
-def check_sites(generator: Generator, sites: Sequence[int]) -> None:
-    """Check that a generator has some sites.
-
-    Raises:
-        InputError: no such site, none given, or one given twice.
-    """
-    for site in sites:
-        check_channels(generator, site, (0,))
-    if not sites or len(set(sites)) < len(sites):
-        raise InputError(f"sites must be different ones, at least one; got {list(sites)}")
 
 
 @torch.inference_mode()

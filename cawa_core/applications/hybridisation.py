@@ -7,10 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cawa_core.applications.editing import check_channels
 from cawa_core.errors import InputError
-from cawa_core.generators.base import Channels, Generator, SiteState
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import Channels, Generator, SiteState, class_ids_of
 
 
 @torch.inference_mode()
@@ -37,7 +35,7 @@ def channel_mixed(
     """
     for site, channels in transplants.items():
         if channels:
-            check_channels(generator, site, channels)
+            generator.require_channels(site, channels)
     state = generator.run_to(0, z, class_ids_of(input_class, z))
     donor = generator.run_to(0, z, class_ids_of(reference_class, z))
     return finish_mixed(generator, z, state, donor, reference_class, transplants)

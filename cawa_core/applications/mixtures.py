@@ -10,13 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.editing import check_sites
 from cawa_core.applications.hybridisation import channel_mixed, finish_mixed, style_mixed
 from cawa_core.class_metrics.realism import RealManifold
 from cawa_core.errors import InputError
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
-from cawa_core.generators.base import Channels, Generator
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import Channels, Generator, class_ids_of
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Of a site's channels, tried where their number is not given."""
@@ -96,7 +94,7 @@ def style_mixtures(generator: Generator, sites: Sequence[int] = ()) -> list[Mixt
     """
     last = len(generator.sites) - 1
     if sites:
-        check_sites(generator, sites)
+        generator.require_sites(sites)
         return [Mixture(min(min(sites) + 1, last))]
     return [Mixture(site) for site in range(1, last + 1)]
 
@@ -119,7 +117,7 @@ def channel_mixtures(
         InputError: a site that is not there, or more channels than a site has.
     """
     if sites:
-        check_sites(generator, sites)
+        generator.require_sites(sites)
     found = []
     for chosen in [tuple(sites)] if sites else [(site.index,) for site in generator.sites]:
         orders = {site: order_of(site) for site in chosen}

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cawa_core.applications.editing import check_sites
 from cawa_core.generators.base import Generator
 from cawa_core.seeds import SHARED_CLASS, random_generator
 
@@ -121,7 +120,7 @@ def pixel_features(
     Raises:
         InputError: a site that the generator does not have, none, or one given twice.
     """
-    check_sites(generator, sites)
+    generator.require_sites(sites)
     maps = []
     state = generator.run_to(0, z, class_ids)
     for site in sorted(sites):

@@ -12,11 +12,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from cawa_core.applications.editing import check_sites
 from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.errors import InputError
-from cawa_core.generators.base import Generator
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.seeds import SHARED_CLASS, random_generator
 
 MOST_FITTED = 10_000
@@ -77,7 +75,7 @@ def segmentations(
     Raises:
         InputError: a site that is not there, or a number of clusters that there cannot be.
     """
-    check_sites(generator, sites)
+    generator.require_sites(sites)
     check_clusters(clusters, len(z) * generator.image_size**2)
     held = min(batch_size, pictures_held(generator, sites))
 

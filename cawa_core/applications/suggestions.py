@@ -10,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.editing import check_channels
 from cawa_core.evaluators.base import Evaluator
-from cawa_core.generators.base import Generator
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.statistics.intervals import standard_error
 
 FACTOR = 3.0
@@ -106,7 +104,7 @@ def edit_scores(
     for site, channel in sorted(channels):
         by_site.setdefault(site, []).append(channel)
     for site, own in by_site.items():
-        check_channels(generator, site, own)
+        generator.require_channels(site, own)
     parts = [_tried(generator, evaluator, rows, class_id, by_site, factor, batch_size) for rows in z.split(batch_size)]
     values = dict(zip(sorted(channels), torch.cat(parts, dim=1).numpy(), strict=True))
     return [Suggestion.of(*one, values[one]) for one in channels]

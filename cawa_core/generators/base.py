@@ -111,6 +111,11 @@ class SiteState:
         return self.with_features(features)
 
 
+def class_ids_of(class_id: int, z: Tensor) -> Tensor:
+    """The same class for every latent: int64 ``[n]``."""
+    return torch.full((len(z),), class_id, dtype=torch.int64, device=z.device)
+
+
 class Generator(nn.Module, ABC):
     """A class-conditional generator seen as a straight line of sites.
 
@@ -156,6 +161,32 @@ class Generator(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    def require_channels(self, site: int, channels: Sequence[int]) -> None:
+        """Check that there are some channels.
+
+        Raises:
+            InputError: no such site or channel, none given, or one given twice.
+        """
+        if not 0 <= site < len(self.sites):
+            raise InputError(f"site must be in 0..{len(self.sites) - 1} for {self.name}; got {site}, see `cawa sites`")
+        most = self.sites[site].channels - 1
+        for channel in channels:
+            if not 0 <= channel <= most:
+                raise InputError(f"channels must be in 0..{most} at site {site} of {self.name}; got {channel}")
+        if not channels or len(set(channels)) < len(channels):
+            raise InputError(f"channels must be different ones, at least one; got {list(channels)}")
+
+    def require_sites(self, sites: Sequence[int]) -> None:
+        """Check that there are some sites.
+
+        Raises:
+            InputError: no such site, none given, or one given twice.
+        """
+        for site in sites:
+            self.require_channels(site, (0,))
+        if not sites or len(set(sites)) < len(sites):
+            raise InputError(f"sites must be different ones, at least one; got {list(sites)}")
 
     def compile_steps(self) -> None:
         """Send through torch.compile what gains by it: nothing, where a generator does not say what."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.evaluators.base import Evaluator
-from cawa_core.generators.base import Channels, Generator
+from cawa_core.generators.base import Channels, Generator, class_ids_of
 
 SiteMasks = Mapping[int, Channels]
 """Site => channels set to zero there."""
@@ -34,11 +34,6 @@ def run_masked(generator: Generator, z: Tensor, class_id: int, masks: SiteMasks)
     for site in sorted(masks):
         state = generator.advance(state, site).masked(masks[site])
     return generator.run_from(state.site, state)
-
-
-def class_ids_of(class_id: int, z: Tensor) -> Tensor:
-    """The same class for every latent: int64 ``[n]``."""
-    return torch.full((len(z),), class_id, dtype=torch.int64, device=z.device)
 
 
 @torch.inference_mode()

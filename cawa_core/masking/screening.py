@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cawa_core.evaluators.base import Evaluator
-from cawa_core.generators.base import Channels, Generator
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import Channels, Generator, class_ids_of
 
 KEPT_VALUES = 2**26
 """Values of all sites' features of a batch: the pass back needs them all, and a few tensors as large beside each."""

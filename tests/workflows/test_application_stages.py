@@ -12,7 +12,7 @@ from PIL import Image
 from cawa_core.applications.editing import ChannelEdit, edited_images
 from cawa_core.applications.segmentation import bright_foreground, intersection_over_union
 from cawa_core.applications.suggestions import edit_suggestions
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import class_ids_of
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run

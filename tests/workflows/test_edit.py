@@ -11,7 +11,7 @@ from PIL import Image
 
 from cawa_core.applications.editing import ChannelEdit, edited_images
 from cawa_core.applications.suggestions import edit_scores, edit_suggestions
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import class_ids_of
 from cawa_core.specs import AuditSpec
 from tests.workflows.test_cli import run
 from workflows.applications.edit import run_edit

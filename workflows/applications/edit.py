@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.editing import ChannelEdit, channel_deviations, check_channels, edited_images
+from cawa_core.applications.editing import ChannelEdit, channel_deviations, edited_images
 from cawa_core.applications.suggestions import Suggestion
 from cawa_core.errors import InputError
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import class_ids_of
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.schemas import ALL_SITES
 from cawa_core.specs import AuditSpec
@@ -155,13 +155,13 @@ def _check_place(edit: EditSpec, bench: Workbench) -> None:
     sites, classes = bench.generator.sites, len(bench.spec.classes)
     if edit.suggest:
         if edit.site != ALL_SITES:
-            check_channels(bench.generator, edit.site, (0,))
+            bench.generator.require_channels(edit.site, (0,))
         if classes > 1:
             raise InputError(f"classes must be one for --suggest, whose edits are of one class; got {classes}")
         return
     if edit.channels and edit.site == ALL_SITES:
         raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
-    check_channels(bench.generator, max(0, edit.site), edit.channels)
+    bench.generator.require_channels(max(0, edit.site), edit.channels)
 
 
 def _suggested(bench: Workbench, edit: EditSpec, class_id: int) -> tuple[Suggestion, ...]:

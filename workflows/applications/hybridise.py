@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from cawa_core.applications.editing import check_channels
 from cawa_core.applications.mixtures import Mixture, Pair, Sweep
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
@@ -81,7 +80,7 @@ def run_hybridise(
     each = pictures_scored(bench, choice, chosen.latents)
     found = computed(bench, "mixing classes of", pairs, functools.partial(_hybrid, bench, choice, chosen.latents), each)
     storage.write("hybrid.png", draw_sheet(_sheet(bench, found)))
-    storage.write("hybrid.json", as_json(_description(bench, found)))
+    storage.write("hybrid.json", as_json(_description(chosen, bench, found)))
     return HybridResult(storage, tuple(_sweep_lines(bench, found)))
 
 
@@ -111,7 +110,7 @@ def _check(chosen: HybridSpec, bench: Workbench, pairs: Sequence[tuple[int, int]
     if not pairs:
         raise InputError("reference must name another class than input; a class with itself is itself")
     for site in chosen.sites:
-        check_channels(bench.generator, site, (0,))
+        bench.generator.require_channels(site, (0,))
     sites = [bench.generator.sites[site] for site in chosen.sites] or bench.generator.sites
     most = min(site.channels - len(site.inert_channels) for site in sites)
     if chosen.k and max(chosen.k) > most:
@@ -149,7 +148,7 @@ def _sheet(bench: Workbench, found: Sequence[Hybrid]) -> Sheet:
     )
 
 
-def _description(bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
+def _description(chosen: HybridSpec, bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
     pairs = []
     for one in found:
         difference = one.scored["channel_mixing"].harmony - one.scored["style_mixing"].harmony
@@ -167,7 +166,7 @@ def _description(bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
             }
         )
     return {
-        **provenance(bench),
+        **provenance(bench, chosen),
         "scores": bench.score_protocol,
         "realism": None if bench.reals is None else bench.judges["manifold_features"].protocol,
         "tried_latents": found[0].sweeps["channel_mixing"].n_latents,

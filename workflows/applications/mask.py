@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.editing import check_channels
 from cawa_core.errors import InputError
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine, SiteMasks, run_masked
@@ -89,7 +88,7 @@ def _check(mask: MaskSpec, bench: Workbench) -> None:
     if mask.channels and mask.site == ALL_SITES:
         raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
     if mask.channels or mask.site != ALL_SITES:
-        check_channels(bench.generator, mask.site, mask.channels or (0,))
+        bench.generator.require_channels(mask.site, mask.channels or (0,))
     most = min(site.channels - len(site.inert_channels) for site in (sites if mask.site < 0 else [sites[mask.site]]))
     if mask.k > most:
         raise InputError(f"k must be at most {most}, the channels of the smallest site that is masked; got {mask.k}")

@@ -69,7 +69,7 @@ class MaskSpec:
     channels: tuple[int, ...] = option((), "Mask these instead of those of lowest, random and highest awareness.")
     k: Annotated[int, Field(ge=0)] = option(0, "How many channels at a site; 0: an audit's share of them.")
     latents: Count = option(4, "Pictures of each class.")
-    scored_latents: Annotated[int, Field(ge=2)] = option(1000, "Latents that the mean change is taken over.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(400, "Latents that the mean change is taken over.")
     output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-mask if left out.")
 
 

@@ -136,7 +136,7 @@ def _description(segment: SegmentSpec, bench: Workbench, found: Sequence[Segment
             }
         classes.append(entry)
     return {
-        **provenance(bench),
+        **provenance(bench, segment),
         "sites": list(sites_of(bench, segment.sites)),
         "clusters": list(segment.clusters),
         "fitted_latents": len(found[0].images),

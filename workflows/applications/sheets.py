@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from cawa_core.storage import Storage, StorageError, open_storage
 from workflows.execution import within_memory
 from workflows.progress import ProgressReporter
 from workflows.workbench import Workbench
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MOST_ROWS = 60
 """Rows of pictures on a sheet."""
@@ -99,14 +102,14 @@ def computed(
     return found
 
 
-def provenance(bench: Workbench, options: Any = None) -> dict[str, Any]:  # noqa: ANN401
+def provenance(bench: Workbench, options: DataclassInstance) -> dict[str, Any]:
     """What made the pictures and the numbers: generator, seed, and the whole identity, as of an audit.
 
     Args:
         bench: the models.
-        options: the command's own, a dataclass; where the sheet goes is left out.
+        options: the command's own; where the sheet goes is left out.
     """
-    own = {} if options is None else dataclasses.asdict(options)
+    own = dataclasses.asdict(options)
     return {
         "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
         "seed": bench.spec.seed,

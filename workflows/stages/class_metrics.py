@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cawa_core.class_metrics.all_metrics import metrics_of_class, protocol
 from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import class_ids_of
 from cawa_core.tables import Rows, rows_of
 from workflows.real_features import real_features
 from workflows.shards import Shard

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cawa_core.applications.editing import ChannelEdit, edited_images
 from cawa_core.applications.suggestions import FACTOR, Suggestion, edit_scores, edit_suggestions
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import class_ids_of
 from cawa_core.rendering.grids import to_png
 from cawa_core.tables import Rows, rows_of
 from workflows.shards import Shard

@@ -18,7 +18,7 @@ from cawa_core.applications.segmentation import (
     matched_labels,
     segmentations,
 )
-from cawa_core.masking.engine import class_ids_of
+from cawa_core.generators.base import class_ids_of
 from cawa_core.rendering.grids import labels_to_png, to_png
 from cawa_core.tables import Rows, rows_of
 from workflows.shards import Shard

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from cawa_core.generators.base import class_ids_of
 from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.modules import ModuleGenerator
-from cawa_core.masking.engine import class_ids_of
 from cawa_core.masking.screening import KEPT_VALUES, screened
 
 N, CLASS = 5, 2
