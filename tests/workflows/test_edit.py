@@ -70,7 +70,8 @@ def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
     code, printed = run(monkeypatch, capsys, "edit", *flags, f"--output={tmp_path / 'edit'}")
     assert code == 0, printed.err
     written = json.loads((tmp_path / "edit/edit.json").read_text())
-    assert written["region"] == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert written["region"] == {"path": str(path), "sha256": digest, "parts": []}
     bench = built(8)
     z, (found,) = bench.latents(8, 2), written["edits"]
     part, whole = (

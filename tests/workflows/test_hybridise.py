@@ -154,7 +154,7 @@ def test_mixtures_and_progress_are_printed(monkeypatch, capsys, tmp_path):
     words = ("bag", "sandal", "--tried-latents", 2, "--scored-latents", 2, "--latents", 1, "--output", tmp_path)
     code, printed = run(monkeypatch, capsys, "hybridise", *words, "--k", "8")
     assert code == 0
-    assert printed.err.splitlines()[-1].startswith("mixing classes: 100%")
+    assert printed.err.splitlines()[-1].startswith("mixing classes of fashion-biggan: 100%")
     lines = printed.out.splitlines()
     assert lines[0] == "bag × sandal: best 5 of 11 mixtures on the 2 latents that choose"
     harmonies = [float(re.split(r"  +", line.strip())[3]) for line in lines[2:7]]

@@ -112,7 +112,11 @@ def main() -> None:
     """Start Ray, print its address, and stop it when standard input ends."""
     import ray
 
-    start_ray(int(sys.argv[1]))
+    cores = int(sys.argv[1])
+    try:
+        start_ray(cores)
+    except Exception:  # it gives its own services 30 s, too few on a machine that is busy
+        start_ray(cores)
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
     ray.shutdown()
