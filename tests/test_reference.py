@@ -16,11 +16,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def summaries(tmp_path_factory):
-    """Awareness and class metrics as in the reference; masking with 8 latents and few groups, for its controls."""
+    """All as in the reference but masking, with 8 latents and few groups, for its controls."""
     folder = tmp_path_factory.mktemp("fresh") / "audit"
-    spec = dataclasses.replace(
-        AuditSpec(), masking_latents=8, masking_group_size=64, stages=("awareness", "class_metrics", "masking")
-    )
+    stages = ("awareness", "class_metrics", "masking", "segmentation", "hybrids", "edits")
+    spec = dataclasses.replace(AuditSpec(), masking_latents=8, masking_group_size=64, stages=stages)
     small_audit(folder, spec)
     return tuple(json.loads((one / "summary.json").read_text()) for one in (REFERENCE, folder))
 
@@ -63,3 +62,17 @@ def test_masks_of_controls_are_those_of_the_reference(summaries):
     for row in fresh["masking_controls"]["rows"]:
         assert row["score_change"] == pytest.approx(expected[row["site"], row["control"]], abs=1e-3)
     assert fresh["masking_controls"]["no_op_largest_change"] == 0
+
+
+def test_applications_are_those_of_the_reference(summaries):
+    """The same latents: rounding alone, which may tip a pixel to another cluster or choose another of two alike."""
+    reference, fresh = summaries
+    keys = {"segmentation": ("clusters",), "hybrids": ("measure",), "edits": ("site",)}
+    for section, key in keys.items():
+        expected = {tuple(row[name] for name in key): row for row in reference[section]}
+        assert {tuple(row[name] for name in key) for row in fresh[section]} == expected.keys()
+        for row in fresh[section]:
+            means = [name for name in row if f"{name}_ci" in row]
+            assert means
+            for name in means:
+                assert row[name] == pytest.approx(expected[tuple(row[one] for one in key)][name], abs=0.01), name
