@@ -15,17 +15,7 @@ import typer
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import StorageError
-from workflows.applications.endings import written_at_the_end
-from workflows.applications.options import (
-    MODEL_OPTIONS,
-    REALISM_OPTIONS,
-    UNSCORED_OPTIONS,
-    EditSpec,
-    HybridSpec,
-    MaskSpec,
-    SegmentSpec,
-    merged_application,
-)
+from workflows.applications.commands import edit, hybridise, mask, segment
 from workflows.command_options import with_options_of
 from workflows.compare.options import ComparisonSpec, merged_comparison
 from workflows.config import RunOptions, merged_options
@@ -158,64 +148,8 @@ def compare(
         raise typer.Exit(EXIT_REGRESSION)
 
 
-@app.command()
-@with_options_of(MaskSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
-@written_at_the_end()
-def mask(
-    flags: dict[str, Any],
-    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
-) -> None:
-    """Set the channels of lowest, random and highest awareness to zero, or chosen ones: pictures and changed scores."""
-    from workflows.applications.mask import run_mask
-
-    print(f"sheet: {run_mask(*merged_application(MaskSpec, spec, flags)).path('mask.png')}")
-
-
-@app.command()
-@with_options_of(EditSpec, AuditSpec, RunOptions, only=MODEL_OPTIONS)
-@written_at_the_end()
-def edit(
-    flags: dict[str, Any],
-    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
-) -> None:
-    """Change channels at one site over a range of strengths: a sheet of pictures, or the edits worth trying."""
-    from workflows.applications.edit import run_edit, suggestion_lines
-
-    result = run_edit(*merged_application(EditSpec, spec, flags))
-    print("\n".join([*suggestion_lines(result.suggestions), f"sheet: {result.storage.path('edit.png')}"]))
-
-
-Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet id, comma-separated.")]
-
-
-@app.command()
-@with_options_of(HybridSpec, AuditSpec, RunOptions, only=REALISM_OPTIONS)
-@written_at_the_end()
-def hybridise(
-    inputs: Classes,
-    references: Classes,
-    flags: dict[str, Any],
-    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
-) -> None:
-    """Mix each input class with each reference class: channel mixing beside style mixing and both originals."""
-    from workflows.applications.hybridise import run_hybridise
-
-    first, second = ([word.strip() for word in words.split(",")] for words in (inputs, references))
-    result = run_hybridise(first, second, *merged_application(HybridSpec, spec, flags))
-    print("\n".join([*result.lines, f"sheet: {result.storage.path('hybrid.png')}"]))
-
-
-@app.command()
-@with_options_of(SegmentSpec, AuditSpec, RunOptions, only=UNSCORED_OPTIONS)
-@written_at_the_end()
-def segment(
-    flags: dict[str, Any],
-    spec: Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")] = None,
-) -> None:
-    """Cluster the pixels of generated pictures by what channels do there, with and without awareness."""
-    from workflows.applications.segment import run_segment
-
-    print(f"sheet: {run_segment(*merged_application(SegmentSpec, spec, flags)).path('segments.png')}")
+for command in (mask, edit, hybridise, segment):
+    app.command()(command)
 
 
 @app.command()

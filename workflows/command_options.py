@@ -35,7 +35,10 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "flags"]
+        hints = get_type_hints(command, include_extras=True)
+        del hints["flags"]
+        parameters = inspect.signature(command).parameters
+        own = [parameters[name].replace(annotation=hint) for name, hint in hints.items() if name != "return"]
         added = [
             _parameter(kind, field)
             for kind in kinds
@@ -49,8 +52,6 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
             command(**values, flags=flags)
 
         wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        hints = get_type_hints(command, include_extras=True)
-        del hints["flags"]
         wrapper.__annotations__ = hints | {one.name: one.annotation for one in added}
         return wrapper
 

@@ -112,7 +112,7 @@ class Lease:
                 content, version = self._storage.read_versioned(LEASE)
             except FileNotFoundError:
                 return None
-            holder = json.loads(content)
+            holder = _holder_of(content)
             if first is not None and version != first:
                 raise InputError(
                     f"another cawa is at work in {self._storage.url}, process {holder['process']} on "
@@ -154,6 +154,15 @@ class Lease:
 def _clock() -> float:
     """Seconds that pass while a machine sleeps, too, where the system counts them."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _holder_of(content: bytes) -> dict[str, Any]:
+    """Who holds a lease; of one that is damaged nobody knows, and it is watched as any other."""
+    with suppress(ValueError):
+        holder = json.loads(content)
+        if isinstance(holder, dict) and isinstance(holder.get("host"), str) and isinstance(holder.get("process"), int):
+            return holder
+    return {"host": "a machine that its lease does not name", "process": 0}
 
 
 def _died_here(holder: dict[str, Any]) -> bool:

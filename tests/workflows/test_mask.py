@@ -122,6 +122,7 @@ def test_k_channels_at_each_site(tmp_path):
         (["--classes", "1", "--site", "-2"], "site: input should be greater than or equal to -1"),
         (["--classes", "1", "--site", "0", "--channels", "128"], "channels must be in 0..127 at site 0"),
         (["--classes", "1", "--k", "1000"], "k must be at most"),
+        (["--classes", "1", "--site", "2", "--channels", "3", "--k", "4"], "leave out one"),
         (["--classes", "1", "--latents", "61"], "latents must be at most 60 for 1 classes"),
     ],
 )

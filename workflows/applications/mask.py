@@ -76,8 +76,7 @@ def run_mask(mask: MaskSpec, spec: AuditSpec, options: RunOptions) -> Storage:
     bench = Workbench.build(spec, options.with_absolute_paths())
     _check(mask, bench)
     storage = opened_output(mask.output, bench, "mask")
-    classes = [one for one in bench.spec.classes if isinstance(one, int)]
-    found = computed(bench, "masking", classes, lambda one, _: _masked(mask, bench, one), unit="classes")
+    found = computed(bench, "masking", bench.class_ids, lambda one, _: _masked(mask, bench, one), unit="classes")
     storage.write("mask.png", draw_sheet(_sheet(mask, bench, found)))
     storage.write("mask.json", as_json(_description(mask, bench, found)))
     return storage
@@ -87,6 +86,8 @@ def _check(mask: MaskSpec, bench: Workbench) -> None:
     sites, classes = bench.generator.sites, len(bench.spec.classes)
     if mask.channels and mask.site == ALL_SITES:
         raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
+    if mask.channels and mask.k:
+        raise InputError(f"k is how many channels are chosen by awareness; got {mask.k} beside channels: leave out one")
     if mask.channels or mask.site != ALL_SITES:
         bench.generator.require_channels(mask.site, mask.channels or (0,))
     most = min(site.channels - len(site.inert_channels) for site in (sites if mask.site < 0 else [sites[mask.site]]))

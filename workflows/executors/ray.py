@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import platform
 import socket
 import time
 import traceback
@@ -20,16 +19,14 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from cawa_core.errors import InputError, last_line
-from cawa_core.specs import AuditSpec
-from cawa_core.storage import Storage, StorageError, open_storage
-from cawa_core.tables import Receipt
+from cawa_core.storage import Storage, StorageError
 from workflows.config import RunOptions
-from workflows.execution import Outcome, execute
+from workflows.execution import Outcome
 from workflows.executors import ray_head
 from workflows.executors.ray_head import RayHead
 from workflows.executors.ray_metrics import Metrics
+from workflows.executors.ray_worker import ShardWorker
 from workflows.executors.shard_queue import ShardQueue
-from workflows.folder import require_same
 from workflows.shards import Shard
 from workflows.workbench import Workbench
 
@@ -41,36 +38,6 @@ CONNECT_SECONDS = 10.0
 """To wait for an answer of a cluster's address."""
 LOOK_AROUND_SECONDS = 5.0
 """How often the cluster is asked what it offers."""
-
-
-class ShardWorker:
-    """One actor: loads the models once, then computes shards."""
-
-    bench: Workbench
-
-    def __init__(self, spec: AuditSpec, options: RunOptions, folder: str, beside: int) -> None:
-        torch.set_num_threads(threads_of_a_worker(beside))
-        self.spec, self.options = spec, options
-        self.storage = open_storage(folder, options.storage_patience)
-
-    def ready(self) -> int:
-        """Load the models; the worker's process.
-
-        Raises:
-            InputError: what this node has is not what the driver has: other weights or real images, another folder.
-        """
-        self.bench = Workbench.build(self.spec, self.options)
-        try:
-            require_same(self.storage, self.bench.identity)
-        except InputError as error:
-            raise InputError(
-                f"on {platform.node()}, {error}; all nodes need the driver's files and folder: a shared path, or s3://"
-            ) from None
-        return os.getpid()
-
-    def execute(self, shard: Shard) -> Receipt:
-        """Compute and publish one shard."""
-        return execute(self.bench, self.storage, shard)
 
 
 @dataclasses.dataclass
@@ -321,19 +288,6 @@ class Dispatch:
             "ask for fewer with --workers, or add nodes"
             + (f". The last one that tried: {self.refusal}" if self.refusal else "")
         )
-
-
-def threads_of_a_worker(workers: int) -> int:
-    """A worker's share of the cores of the node it runs on.
-
-    Args:
-        workers: of the whole cluster.
-    """
-    own = ray.get_runtime_context().get_node_id()
-    offers: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == own), {})
-    cores = offers.get("CPU") or os.cpu_count() or 1
-    beside = min(workers, offers.get("GPU") or cores)
-    return max(1, int(cores // max(1, beside)))
 
 
 def release(slot: Slot) -> None:

@@ -50,10 +50,12 @@ with open_storage({storage.url!r}).locked():
         assert time.monotonic() - start < 5
 
 
-def test_a_lease_of_a_silent_holder_elsewhere_is_taken_after_a_wait(away, monkeypatch):
+@pytest.mark.parametrize("content", [SOMEBODY, b"", b"[1]", b'{"host": 3}'])
+def test_a_lease_of_a_silent_holder_elsewhere_is_taken_after_a_wait(away, monkeypatch, content):
+    """A damaged one, too."""
     monkeypatch.setattr(lease, "DEAD_AFTER_SECONDS", 1.5)
     _, storage = away
-    storage.write(lease.LEASE, json.dumps({"host": "elsewhere", "process": 1, "token": "x", "beats": 3}).encode())
+    storage.write(lease.LEASE, content)
     start = time.monotonic()
     with storage.locked():
         assert time.monotonic() - start > 1.5

@@ -1,0 +1,62 @@
+"""What runs on a node: one actor that loads the models and computes the shards it is handed."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import ray
+import torch
+
+from cawa_core.errors import InputError
+from cawa_core.specs import AuditSpec
+from cawa_core.storage import open_storage
+from cawa_core.tables import Receipt
+from workflows.config import RunOptions
+from workflows.execution import execute
+from workflows.folder import require_same
+from workflows.shards import Shard
+from workflows.workbench import Workbench
+
+
+class ShardWorker:
+    """One actor: loads the models once, then computes shards."""
+
+    bench: Workbench
+
+    def __init__(self, spec: AuditSpec, options: RunOptions, folder: str, beside: int) -> None:
+        torch.set_num_threads(threads_of_a_worker(beside))
+        self.spec, self.options = spec, options
+        self.storage = open_storage(folder, options.storage_patience)
+
+    def ready(self) -> int:
+        """Load the models; the worker's process.
+
+        Raises:
+            InputError: what this node has is not what the driver has: other weights or real images, another folder.
+        """
+        self.bench = Workbench.build(self.spec, self.options)
+        try:
+            require_same(self.storage, self.bench.identity)
+        except InputError as error:
+            raise InputError(
+                f"on {platform.node()}, {error}; all nodes need the driver's files and folder: a shared path, or s3://"
+            ) from None
+        return os.getpid()
+
+    def execute(self, shard: Shard) -> Receipt:
+        """Compute and publish one shard."""
+        return execute(self.bench, self.storage, shard)
+
+
+def threads_of_a_worker(workers: int) -> int:
+    """A worker's share of the cores of the node it runs on.
+
+    Args:
+        workers: of the whole cluster.
+    """
+    own = ray.get_runtime_context().get_node_id()
+    offers: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == own), {})
+    cores = offers.get("CPU") or os.cpu_count() or 1
+    beside = min(workers, offers.get("GPU") or cores)
+    return max(1, int(cores // max(1, beside)))
