@@ -37,6 +37,7 @@ def test_only_the_ray_executor_imports_ray():
         "workflows/executors/ray.py",
         "workflows/executors/ray_metrics.py",
         "workflows/executors/ray_head.py",
+        "workflows/executors/ray_worker.py",
     }
 
 

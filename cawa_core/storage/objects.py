@@ -203,8 +203,8 @@ class ObjectStorage(Storage):
                 self._put(f"{folder}/{sink.name}".lstrip("/"), path)
         except OSError as error:
             raise StorageError(
-                f"{self.path(folder)}: its next file cannot be made on this machine: {error.strerror or error}; what "
-                "is finished is kept: make room or set TMPDIR to another folder, and run the same command to go on"
+                f"{self.path(folder)}: its next file cannot be made on this machine: {error.strerror or error}; make "
+                "room or set TMPDIR to another folder"
             ) from error
 
     def _put(self, name: str, content: bytes | Path) -> None:
