@@ -190,6 +190,20 @@ def test_a_node_on_which_no_worker_starts_costs_only_itself(tmp_path, tiny_spec,
     assert "12 shards computed, 0 reused, 0 retried, 0 quarantined" in done.stdout
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_share_the_cores_of_the_machine(workers):
+    """However few of them Ray offers."""
+    code = f"""
+import ray
+from workflows.executors.ray_head import start_ray
+from workflows.executors.ray_worker import threads_of_a_worker
+start_ray({workers})
+print(ray.get(ray.remote(threads_of_a_worker).remote({workers})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == [str(max(1, (os.cpu_count() or 1) // workers))], done.stderr
+
+
 def test_an_address_at_which_no_cluster_is(tmp_path):
     command = [sys.executable, "-m", "workflows", "audit", "--classes=1", f"--output={tmp_path / 'audit'}"]
     done = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}, capture_output=True, text=True)

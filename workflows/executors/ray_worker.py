@@ -14,6 +14,7 @@ from cawa_core.storage import open_storage
 from cawa_core.tables import Receipt
 from workflows.config import RunOptions
 from workflows.execution import execute
+from workflows.executors.ray_head import CORES
 from workflows.folder import require_same
 from workflows.shards import Shard
 from workflows.workbench import Workbench
@@ -57,6 +58,6 @@ def threads_of_a_worker(workers: int) -> int:
     """
     own = ray.get_runtime_context().get_node_id()
     offers: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == own), {})
-    cores = offers.get("CPU") or os.cpu_count() or 1
-    beside = min(workers, offers.get("GPU") or cores)
+    cores = offers.get(CORES) or offers.get("CPU") or os.cpu_count() or 1
+    beside = min(workers, offers.get("GPU") or offers.get("CPU") or cores)
     return max(1, int(cores // max(1, beside)))
