@@ -20,7 +20,7 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 OBJECT_STORE_BYTES = 128 * 2**20
 """Enough for receipts; nothing large travels."""
 CORES = "cawa_cores"
-"""Resource of a Ray that was started here: how many cores there are, of which it offers as many as there are workers."""
+"""Resource of a Ray that was started here: how many cores there are, of which it offers no more than it has workers."""
 MODULE = "workflows.executors.ray_head"
 WITHOUT_WAITING = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0", "RAY_prestart_worker_first_driver": "0"}
 """Ray's settings for its own process: nobody looks at its dashboard, and it runs no task that a worker should await."""
