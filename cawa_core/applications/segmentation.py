@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -16,6 +15,9 @@ from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.seeds import SHARED_CLASS, random_generator
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
 
 MOST_FITTED = 10_000
 """Pixels that clusters are fitted to, drawn at random, as many of each picture."""
@@ -114,6 +116,8 @@ def clustered(
         clusters: numbers of clusters K.
         seed: of the pixels that are fitted to, and of the starts.
     """
+    from sklearn.cluster import KMeans  # a second: only where pixels are clustered
+
     random = random_generator(seed, SHARED_CLASS, 0, "segmentation")
     each = max(1, MOST_FITTED // pictures)
     fitted = np.concatenate([pixels for strips in batches() for pixels in _drawn(strips, each, random)])
@@ -182,6 +186,8 @@ def matched_labels(labels: Labels, reference: Labels) -> NDArray[np.uint8]:
         A permutation ``[256]``: for each label of ``labels`` another one of ``reference`` such that as many pixels as
         possible agree (Kuhn 1955); labels without a partner get numbers that no other has.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import, as KMeans is
+
     number = 1 + max(int(labels.max()), int(reference.max()))
     shared = np.bincount(labels.ravel().astype(np.int64) * number + reference.ravel(), minlength=number**2)
     _, partners = linear_sum_assignment(shared.reshape(number, number), maximize=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator, class_ids_of
-from cawa_core.statistics.intervals import standard_error
+from cawa_core.statistics.standard_errors import standard_error
 
 FACTOR = 3.0
 """By which suggestions multiply a channel (paper, Fig. 5b)."""

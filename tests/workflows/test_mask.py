@@ -9,7 +9,7 @@ from PIL import Image
 
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.specs import AuditSpec
-from cawa_core.statistics.intervals import crossed_standard_error
+from cawa_core.statistics.standard_errors import crossed_standard_error
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from tests.workflows.test_cli import run

@@ -204,6 +204,21 @@ print(ray.get(ray.remote(threads_of_a_worker).remote({workers})))
     assert done.stdout.split() == [str(max(1, (os.cpu_count() or 1) // workers))], done.stderr
 
 
+def test_workers_of_this_machine_import_ahead_of_their_actor():
+    code = """
+import ray
+from workflows.executors.ray_head import QUIET, RayHead
+head = RayHead(1)
+ray.init(address=head.address(), **QUIET)
+print(ray.get(ray.remote(lambda: "workflows.executors.ray_worker" in __import__("sys").modules).remote()))
+ray.shutdown()
+head.stop()
+head.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["True"], done.stderr
+
+
 def test_an_address_at_which_no_cluster_is(tmp_path):
     command = [sys.executable, "-m", "workflows", "audit", "--classes=1", f"--output={tmp_path / 'audit'}"]
     done = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}, capture_output=True, text=True)

@@ -21,6 +21,7 @@ from workflows.applications.options import (
 )
 from workflows.command_options import with_options_of
 from workflows.config import RunOptions
+from workflows.quick_imports import quick_imports
 
 SpecFile = Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")]
 Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet id, comma-separated.")]
@@ -33,7 +34,8 @@ def mask(
     spec: SpecFile = None,
 ) -> None:
     """Set the channels of lowest, random and highest awareness to zero, or chosen ones: pictures and changed scores."""
-    from workflows.applications.mask import run_mask
+    with quick_imports():
+        from workflows.applications.mask import run_mask
 
     print(f"sheet: {run_mask(*merged_application(MaskSpec, spec, flags)).path('mask.png')}")
 
@@ -45,7 +47,8 @@ def edit(
     spec: SpecFile = None,
 ) -> None:
     """Change channels at one site over a range of strengths: a sheet of pictures, or the edits worth trying."""
-    from workflows.applications.edit import run_edit, suggestion_lines
+    with quick_imports():
+        from workflows.applications.edit import run_edit, suggestion_lines
 
     result = run_edit(*merged_application(EditSpec, spec, flags))
     print("\n".join([*suggestion_lines(result.suggestions), f"sheet: {result.storage.path('edit.png')}"]))
@@ -60,7 +63,8 @@ def hybridise(
     spec: SpecFile = None,
 ) -> None:
     """Mix each input class with each reference class: channel mixing beside style mixing and both originals."""
-    from workflows.applications.hybridise import run_hybridise
+    with quick_imports():
+        from workflows.applications.hybridise import run_hybridise
 
     first, second = ([word.strip() for word in words.split(",")] for words in (inputs, references))
     result = run_hybridise(first, second, *merged_application(HybridSpec, spec, flags))
@@ -74,6 +78,7 @@ def segment(
     spec: SpecFile = None,
 ) -> None:
     """Cluster the pixels of generated pictures by what channels do there, with and without awareness."""
-    from workflows.applications.segment import run_segment
+    with quick_imports():
+        from workflows.applications.segment import run_segment
 
     print(f"sheet: {run_segment(*merged_application(SegmentSpec, spec, flags)).path('segments.png')}")

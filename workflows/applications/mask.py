@@ -18,7 +18,7 @@ from cawa_core.masking.engine import MaskingEngine, SiteMasks, run_masked
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
 from cawa_core.schemas import ALL_SITES
 from cawa_core.specs import AuditSpec
-from cawa_core.statistics.intervals import crossed_standard_error, standard_error
+from cawa_core.statistics.standard_errors import crossed_standard_error, standard_error
 from cawa_core.storage import Storage
 from workflows.applications.options import MaskSpec
 from workflows.applications.sheets import (

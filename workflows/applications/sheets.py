@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cawa_core import __version__
 from cawa_core.errors import InputError
 from cawa_core.plain_data import plain
-from cawa_core.statistics.intervals import standard_error
+from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.storage import Storage, StorageError, open_storage
 from workflows.execution import within_memory
 from workflows.progress import ProgressReporter

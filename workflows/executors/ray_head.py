@@ -22,8 +22,12 @@ OBJECT_STORE_BYTES = 128 * 2**20
 CORES = "cawa_cores"
 """Resource of a Ray that was started here: how many cores there are, of which it offers no more than it has workers."""
 MODULE = "workflows.executors.ray_head"
-WITHOUT_WAITING = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0", "RAY_prestart_worker_first_driver": "0"}
-"""Ray's settings for its own process: nobody looks at its dashboard, and it runs no task that a worker should await."""
+WITHOUT_WAITING = {
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0",  # nobody looks at it
+    "RAY_enable_worker_prestart": "1",
+    "RAY_preload_python_modules": "workflows.executors.ray_preload",
+}
+"""Ray's settings for its own process: its workers start with it, and import what the driver is still importing, too."""
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

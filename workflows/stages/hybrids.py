@@ -24,7 +24,7 @@ from cawa_core.applications.mixtures import (
 from cawa_core.class_metrics.realism import RealManifold, device_with_room
 from cawa_core.rendering.grids import to_png
 from cawa_core.seeds import random_generator
-from cawa_core.statistics.intervals import standard_error
+from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.tables import Rows, rows_of
 from workflows.real_features import real_features
 from workflows.shards import Shard

@@ -11,13 +11,12 @@ from cawa_core.statistics.intervals import (
     bootstrap_mean,
     bootstrap_pearson,
     bootstrap_weights,
-    crossed_standard_error,
     mantel_tests,
-    standard_error,
 )
 from cawa_core.statistics.masking_correlation import masking_correlations
 from cawa_core.statistics.permutation_null import permutation_null, random_orders
 from cawa_core.statistics.similarity import similar_together
+from cawa_core.statistics.standard_errors import crossed_standard_error, standard_error
 
 
 def test_correlations_equal_scipy():

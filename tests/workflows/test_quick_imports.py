@@ -1,0 +1,44 @@
+"""Imports without collections, and without what an audit's start does not need."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from workflows.quick_imports import quick_imports
+
+
+@pytest.fixture
+def collector():
+    """As it was, afterwards."""
+    was_on, frozen = gc.isenabled(), gc.get_freeze_count()
+    yield
+    (gc.enable if was_on else gc.disable)()
+    if not frozen:
+        gc.unfreeze()
+
+
+def test_the_collector_rests_during_imports_alone(collector):
+    gc.enable()
+    with quick_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+    with pytest.raises(ImportError), quick_imports():
+        import there_is_no_such_module  # noqa: F401
+    assert gc.isenabled()
+
+
+def test_who_does_without_the_collector_goes_on_without(collector):
+    gc.disable()
+    with quick_imports():
+        pass
+    assert not gc.isenabled()
+
+
+def test_audits_and_workers_start_without_what_only_reports_and_clusters_need():
+    """Each takes most of a second to import."""
+    code = "import sys, workflows.audit, workflows.executors.ray_preload; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"sklearn", "scipy.stats", "scipy.signal", "matplotlib", "pandas"} & set(done.stdout.split())
