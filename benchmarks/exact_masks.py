@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.masking import BATCH, bundled
 from benchmarks.results import seconds_of
+from cawa_core.batch_size import BatchSize
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import Screening, screened
@@ -42,7 +43,7 @@ def class_masks(class_id: int) -> ClassMasks:
     """Mask and screen one class; once a run."""
     generator, evaluator = bundled()
     z = generator.sample_latents(0, class_id, range(SCREENED))
-    engine = MaskingEngine(generator, evaluator, BATCH)
+    engine = MaskingEngine(generator, evaluator, BatchSize(BATCH))
     exact: list[Changes] = []
     found: list[Screening] = []
     screened(generator, evaluator, z[:BATCH], class_id, BATCH)  # the first pass back is slow

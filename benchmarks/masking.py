@@ -16,6 +16,7 @@ from torchvision import models
 
 from benchmarks.naive_masking import NaiveLoop, biggan_deep_loop, fashion_loop
 from benchmarks.results import Result, seconds_of
+from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionCNN
 from cawa_core.evaluators.imagenet import load_inception_v3
@@ -127,7 +128,7 @@ def run() -> Iterator[Result]:
     """All sites of the bundled generator in float32 and bfloat16; the last half of BigGAN-deep-128."""
     generator, evaluator = bundled()
     latents = generator.sample_latents(0, 0, range(32))
-    engine = MaskingEngine(generator, evaluator, BATCH)
+    engine = MaskingEngine(generator, evaluator, BatchSize(BATCH))
     contest = Contest(engine, fashion_loop(generator), latents, range(len(generator.sites)), masks=32)
     yield contest.result("exact masking, all sites, bundled generator", 2.5, repeats=3)
     low = dataclasses.replace(contest, dtype=torch.bfloat16)
@@ -148,4 +149,4 @@ def full_size(folder: Path) -> Contest:
     evaluator: Evaluator = load_inception_v3(EvaluatorRequest("inception-v3", store))
     loop = biggan_deep_loop(load_biggan_deep(request), inception)
     latents = generator.sample_latents(0, 0, range(2))
-    return Contest(MaskingEngine(generator, evaluator.eval(), 1), loop, latents, (20, 32), masks=8)
+    return Contest(MaskingEngine(generator, evaluator.eval(), BatchSize(1)), loop, latents, (20, 32), masks=8)

@@ -14,6 +14,7 @@ from benchmarks.exact_masks import CLASSES, LATENTS, SCREENED, class_masks
 from benchmarks.masking import BATCH, bundled
 from benchmarks.naive_masking import fashion_loop
 from benchmarks.results import Result, seconds_of
+from cawa_core.batch_size import BatchSize
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.estimation import MaskingEstimates, SamplingPlan, Scores, estimated_effects
@@ -83,7 +84,7 @@ def adaptive() -> Result:
 def everything(estimator: str, at_least: float | None) -> Result:
     """One class, all channels of all sites: an estimator with a target against the loop at 1,000 latents."""
     generator, evaluator = bundled()
-    loop, engine = fashion_loop(generator), MaskingEngine(generator, evaluator, BATCH)
+    loop, engine = fashion_loop(generator), MaskingEngine(generator, evaluator, BatchSize(BATCH))
     fast, slow, facts = [], [], {}
     for class_id in CLASSES[:3]:
         deviations = [exact["score_change"].std(axis=1, ddof=1).max() for exact in class_masks(class_id).exact]
@@ -123,7 +124,7 @@ def adapted(engine: MaskingEngine, z: Tensor, class_id: int, plan: SamplingPlan)
     """Screen all latents, then mask until every channel has the target, site by site."""
     two, found = plan.estimator == "two_precisions", []
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=two):
-        screening = screened(engine.generator, engine.evaluator, z, class_id, engine.batch_size)
+        screening = screened(engine.generator, engine.evaluator, z, class_id, engine.batch.images)
     for site in engine.generator.sites:
         masks = [(channel,) for channel in range(site.channels)]
         cheap = changes(screening.unmasked.numpy(), screening.log_scores(site.index, masks).numpy())

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from cawa_core.audit_record import RecordedIdentity
 from cawa_core.digests import digest_of_data
 from cawa_core.errors import InputError, suggestion
 
@@ -145,12 +146,11 @@ class AuditIdentity:
 
     def as_data(self) -> dict[str, Any]:
         """Plain JSON-able data."""
-        return {
-            "spec": self.spec.as_data(),
-            "digests": dict(self.digests),
-            "protocols": dict(self.protocols),
-            "schema_version": self.schema_version,
-        }
+        return dataclasses.asdict(self.as_recorded())
+
+    def as_recorded(self) -> RecordedIdentity:
+        """As ``audit.json`` keeps it."""
+        return RecordedIdentity(self.spec.as_data(), dict(self.digests), dict(self.protocols), self.schema_version)
 
     @property
     def hash(self) -> str:

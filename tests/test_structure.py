@@ -35,6 +35,7 @@ def test_only_the_ray_executor_imports_ray():
     }
     assert users == {
         "workflows/executors/ray.py",
+        "workflows/executors/ray_dispatch.py",
         "workflows/executors/ray_metrics.py",
         "workflows/executors/ray_head.py",
         "workflows/executors/ray_worker.py",

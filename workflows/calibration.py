@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cawa_core.applications.mixtures import KINDS
 from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.awareness.monte_carlo import monte_carlo_awareness
 from cawa_core.class_metrics.realism import BLOCK_ROWS, RealManifold
@@ -22,7 +23,7 @@ from workflows.shards import Shard
 from workflows.stages import STAGES
 from workflows.stages.awareness import class_awareness
 from workflows.stages.class_metrics import judged
-from workflows.stages.hybrids import KINDS, mixtures_tried, pairs_of_a_class
+from workflows.stages.hybrids import mixtures_tried, pairs_of_a_class
 from workflows.stages.segmentation import sites_of
 from workflows.units import Calibration
 from workflows.workbench import Workbench
@@ -68,7 +69,7 @@ def _looked_at(bench: Workbench, z: torch.Tensor, class_id: int) -> None:
 
 def _mask_seconds(bench: Workbench, z: torch.Tensor, class_id: int) -> tuple[float, ...]:
     """Of one mask and latent, at each site: timed at some, and between them in proportion."""
-    engine, sites = MaskingEngine(bench.generator, bench.evaluator, bench.batch_size), bench.generator.sites
+    engine, sites = MaskingEngine(bench.generator, bench.evaluator, bench.batch), bench.generator.sites
     timed = np.unique(np.linspace(0, len(sites) - 1, SITES_TIMED).astype(int)).tolist()
     rows = z[: max(1, min(len(z), bench.spec.exact_latents))]
     seconds = []

@@ -56,5 +56,5 @@ def within_memory(bench: Workbench, work: Callable[[], Result]) -> Result:
             with bench.arithmetic():
                 return work()
         except torch.OutOfMemoryError:
-            if not bench.halve_batch():
+            if not bench.batch.halve():
                 raise

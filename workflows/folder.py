@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import platform
 from importlib.metadata import version
-from typing import Any
 
 from cawa_core import __version__
+from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError
 from cawa_core.specs import AuditIdentity
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
@@ -48,7 +48,7 @@ def open_folder(storage: Storage, identity: AuditIdentity, device: str, class_na
     if require_folder_for(storage, identity):
         return
     try:
-        storage.write(AUDIT, json.dumps(_description(identity, device, class_names), indent=1).encode())
+        storage.write(AUDIT, json.dumps(_record(identity, device, class_names).as_data(), indent=1).encode())
     except StorageRefusedError as error:
         raise InputError(f"output cannot be written: {error}; choose another --output") from None
 
@@ -64,7 +64,7 @@ def opened_audit(folder: Folder) -> Storage:
     return storage
 
 
-def read_audit(folder: Folder) -> dict[str, Any]:
+def read_audit(folder: Folder) -> AuditRecord:
     """``audit.json`` of an audit folder.
 
     Raises:
@@ -72,14 +72,11 @@ def read_audit(folder: Folder) -> dict[str, Any]:
     """
     storage = open_storage(folder)
     try:
-        audit = json.loads(storage.read(AUDIT))
+        return AuditRecord.from_json(storage.read(AUDIT))
     except FileNotFoundError:
         raise InputError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
     except ValueError as error:
-        raise InputError(f"{storage.path(AUDIT)} is damaged: {error}; choose another folder") from None
-    if not isinstance(audit, dict) or not {"hash", "identity", "versions", "class_names"} <= set(audit):
-        raise InputError(f"{storage.path(AUDIT)} does not describe an audit; choose another folder")
-    return audit
+        raise InputError(f"{storage.path(AUDIT)} does not describe an audit: {error}; choose another folder") from None
 
 
 def require_same(storage: Storage, identity: AuditIdentity) -> None:
@@ -89,9 +86,9 @@ def require_same(storage: Storage, identity: AuditIdentity) -> None:
         InputError: it holds another; the message says in which options they differ.
     """
     found = read_audit(storage)
-    if found.get("hash") == identity.hash:
+    if found.hash == identity.hash:
         return
-    ours, theirs = _flat(identity.as_data()), _flat(found.get("identity", {}))
+    ours, theirs = identity.as_recorded().named(), found.identity.named()
     differences = [
         f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} now"
         for key in sorted(ours | theirs)
@@ -103,20 +100,12 @@ def require_same(storage: Storage, identity: AuditIdentity) -> None:
     )
 
 
-def _flat(data: dict[str, Any]) -> dict[str, Any]:
-    """Options under their own names, digests and protocols with their roles."""
-    named = {
-        f"{kind} of {role}": value for kind in ("digests", "protocols") for role, value in data.get(kind, {}).items()
-    }
-    return {"schema_version": data.get("schema_version"), **named, **data.get("spec", {})}
-
-
-def _description(identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "hash": identity.hash,
-        "identity": identity.as_data(),
-        "class_names": {str(class_id): class_names[int(class_id)] for class_id in identity.spec.classes},
-        "versions": {"cawa": __version__, "python": platform.python_version()}
+def _record(identity: AuditIdentity, device: str, class_names: tuple[str, ...]) -> AuditRecord:
+    return AuditRecord(
+        hash=identity.hash,
+        identity=identity.as_recorded(),
+        class_names={int(class_id): class_names[int(class_id)] for class_id in identity.spec.classes},
+        versions={"cawa": __version__, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
-        "device": device,
-    }
+        device=device,
+    )

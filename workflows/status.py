@@ -15,16 +15,16 @@ def status_lines(folder: Folder) -> list[str]:
     """One line a stage, and one for each quarantined shard."""
     storage = open_storage(folder)
     audit, manifest = read_audit(storage), Manifest.read(storage)
-    spec = audit["identity"]["spec"]
+    spec, classes = audit.spec, len(audit.class_ids)
     seconds: Counter[str] = Counter()
     for receipt in manifest.receipts.values():
         seconds[receipt.stage] += receipt.seconds  # type: ignore[assignment]
     sites = len(manifest.table("sites")) if "sites" in manifest.receipts else 0
-    lines = [f"audit {audit['hash'][:12]} of {spec['generator']}: {len(spec['classes'])} classes, {sites} sites"]
+    lines = [f"audit {audit.hash[:12]} of {spec['generator']}: {classes} classes, {sites} sites"]
     for stage in spec["stages"]:
         covered = manifest.covered(stage)
         by_site = STAGES[stage].by_site
-        wanted = len(spec["classes"]) * (sites if by_site else 1)
+        wanted = classes * (sites if by_site else 1)
         unit = "class-site pairs" if by_site else "classes"
         lines.append(f"{stage}: {len(covered)} of {wanted} {unit} done, {seconds[stage]:.0f} s of work")
     for shard, error in manifest.quarantined.items():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError, last_line
 from cawa_core.storage import Folder
 from cawa_core.tables import Manifest, PublishedFile, Receipt
@@ -72,12 +73,12 @@ def verify(folder: Folder) -> Verification:
     faults = [
         fault
         for receipt in manifest.receipts.values()
-        for fault in _of_receipt(manifest, receipt, audit["hash"], protocols)
+        for fault in _of_receipt(manifest, receipt, audit.hash, protocols)
     ]
     faults += _mixed(protocols)
     faults += _unrecorded(manifest, present)
     faults += _covered_twice(manifest)
-    faults += _uncovered(manifest, audit["identity"]["spec"])
+    faults += _uncovered(manifest, audit)
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
     if not (is_current(manifest) and report_shows(storage)):
         faults.append(Fault("stale", "summary and report", f"not of these tables; run `cawa aggregate {storage.url}`"))
@@ -151,23 +152,20 @@ def _covered_twice(manifest: Manifest) -> Iterator[Fault]:
             yield Fault("duplicate", stage, f"{len(twice)} blocks are in two shards, the first: {where}")
 
 
-def _uncovered(manifest: Manifest, spec: dict[str, object]) -> Iterator[Fault]:
+def _uncovered(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
     """Stages of which something is still to do."""
     if "sites" not in manifest.receipts:
         yield Fault("incomplete", "sites", "not written yet; run the audit")
         return
-    classes, stages = spec["classes"], spec["stages"]
-    assert isinstance(classes, list)
-    assert isinstance(stages, list)
     try:
         sites = manifest.rows("sites").num_rows
     except InputError:
         sites = None  # its file is named already; how much there is to do by site is not known then
-    for stage in stages:
+    for stage in audit.spec["stages"]:
         units = sites if STAGES[stage].by_site else 1
         if units is None:
             continue
-        wanted, found = len(classes) * units, len(manifest.covered(stage))
+        wanted, found = len(audit.class_ids) * units, len(manifest.covered(stage))
         if found < wanted:
             unit = "class-site pairs" if STAGES[stage].by_site else "classes"
             yield Fault("incomplete", stage, f"{found} of {wanted} {unit} are done; run the audit again")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cawa_core import SCHEMA_VERSION
 from cawa_core.applications.segmentation import check_clusters
+from cawa_core.batch_size import BatchSize
 from cawa_core.errors import InputError
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtractor
@@ -38,7 +39,7 @@ BATCH_VALUES = {"cpu": 2**22, "cuda": 2**28}
 """Values of a batch's largest feature map: 16 MB on a CPU, so that what a layer writes the next finds cached."""
 LARGEST_BATCH = 256
 BATCH = "batch size"
-"""Among what is kept: the batch size that memory left room for."""
+"""Among what is kept: the :class:`BatchSize`, that copies of a bench share."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,23 +112,19 @@ class Workbench:
         return self.reals
 
     @property
-    def batch_size(self) -> int:
-        """Images to a forward pass; changes no number beyond rounding."""
-        if BATCH in self.kept:
-            return int(self.kept[BATCH])
-        if self.options.batch_size:
-            return self.options.batch_size
-        largest = max(site.channels * site.resolution**2 for site in self.generator.sites)
-        return max(1, min(LARGEST_BATCH, BATCH_VALUES[self.generator.device.type] // largest))
+    def batch(self) -> BatchSize:
+        """Images to a forward pass: those asked for, else as many as the device has room for."""
+        if BATCH not in self.kept:
+            largest = max(site.channels * site.resolution**2 for site in self.generator.sites)
+            fitting = min(LARGEST_BATCH, BATCH_VALUES[self.generator.device.type] // largest)
+            self.kept[BATCH] = BatchSize(self.options.batch_size or max(1, fitting))
+        found: BatchSize = self.kept[BATCH]
+        return found
 
-    def halve_batch(self) -> bool:
-        """From now on half as many images to a forward pass, where memory ran out; False: it is one already."""
-        if self.batch_size == 1:
-            return False
-        self.kept[BATCH] = self.batch_size // 2
-        if self.generator.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return True
+    @property
+    def batch_size(self) -> int:
+        """Images to a forward pass, for now."""
+        return self.batch.images
 
     @cached_property
     def identity(self) -> AuditIdentity:

@@ -18,6 +18,9 @@ from cawa_core.generators.base import Channels, Generator, class_ids_of
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Of a site's channels, tried where their number is not given."""
+MIXED = ("style_mixing", "channel_mixing")
+KINDS = ("input", "reference", *MIXED)
+"""Of pictures that are seen side by side: those of the two classes, and those between them."""
 MEASURES = ("input_probability", "reference_probability", "balance", "realism", "harmony")
 """What :class:`MixtureScores` says of pictures."""
 Array = NDArray[np.float64]

@@ -14,6 +14,7 @@ from torch import Tensor
 from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator, class_ids_of
+from cawa_core.pixels import as_bytes
 from cawa_core.seeds import SHARED_CLASS, random_generator
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def bright_foreground(images: Tensor) -> NDArray[np.bool_]:
 
     The threshold on 256 levels that makes the variance between both sides largest.
     """
-    levels = ((images.float().mean(dim=1) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
+    levels = as_bytes(images.float().mean(dim=1)).cpu().numpy()
     return np.stack([picture > _otsu(picture) for picture in levels])
 
 

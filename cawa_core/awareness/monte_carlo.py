@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.awareness.result import Awareness, robust_variance
-from cawa_core.generators.base import AffineMap, Modulation
+from cawa_core.generators.base import Modulation
 from cawa_core.parallel import map_in_threads
 
 COLUMNS = len(dataclasses.fields(Awareness))
@@ -38,7 +38,7 @@ def monte_carlo_awareness(
     """
     if len(z) < 2:
         raise ValueError(f"z must hold at least 2 latents for a variance; got {len(z)}")
-    gain, offset = _double(modulation.gain), _double(modulation.offset)
+    gain, offset = modulation.gain.double(), modulation.offset.double()
     embeddings, transposed = embeddings.cpu().double(), z.cpu().double().T.contiguous()
     class_gains, class_offsets = gain.class_part(embeddings), offset.class_part(embeddings)
 
@@ -63,11 +63,6 @@ def awareness_of_samples(gain: Tensor, offset: Tensor) -> Awareness:
     samples = tuple(part.T.cpu().double().contiguous() for part in (gain, offset))
     zero = torch.zeros(1, gain.shape[1], dtype=torch.float64)
     return Awareness(*_statistics((samples[0], samples[1]), (zero, zero), diagnostics=True))
-
-
-def _double(affine: AffineMap) -> AffineMap:
-    """The map in float64, where the statistics are computed."""
-    return AffineMap(*(part.cpu().double() for part in (affine.constant, affine.from_class, affine.from_latent)))
 
 
 def _statistics(

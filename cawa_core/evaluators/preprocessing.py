@@ -53,8 +53,3 @@ def as_colour(images: Tensor) -> Tensor:
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must be [n, 1 or 3, H, W]; got {list(images.shape)}")
     return images.expand(-1, 3, -1, -1)
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] => uint8 in [0, 255], rounded: what a picture file would hold."""
-    return images.float().add(1).mul(127.5).round().clamp(0, 255).byte()

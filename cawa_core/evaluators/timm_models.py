@@ -9,7 +9,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
-from cawa_core.digests import digest_of_file, digest_of_tensors
+from cawa_core.digests import digest_of_tensors
 from cawa_core.errors import InputError, suggestion
 from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.classifier import LinearHeadClassifier
@@ -27,29 +27,35 @@ def load_timm(request: EvaluatorRequest) -> LinearHeadClassifier:
     architecture, known = name.split(".")[0], timm.list_models()
     if architecture not in known:
         raise InputError(f"evaluator timm/{name} is no model of timm{suggestion(architecture, known)}")
-    network, digest = _given(name, request) if request.weights.is_given(request.name) else _fetched(name, request)
+    network = _given(name, request) if request.weights.is_given(request.name) else _fetched(name, request)
+    digest = _digest(network)
     network = network.to(memory_format=torch.channels_last)
     return LinearHeadClassifier(network, _preprocessing(network), request.name, digest)
 
 
-def _given(name: str, request: EvaluatorRequest) -> tuple[nn.Module, str]:
+def _digest(network: nn.Module) -> str:
+    """Of what was learned, as timm's own download and a user's file hold it in different formats."""
+    learned = {name: one for name, one in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return digest_of_tensors(learned)
+
+
+def _given(name: str, request: EvaluatorRequest) -> nn.Module:
     path = request.weights.file(request.name)
     network = timm.create_model(name, pretrained=False)
     load_strictly(network, load_tensors(path), str(path), ignorable=("*.num_batches_tracked",))
-    return network, digest_of_file(path)
+    return network
 
 
-def _fetched(name: str, request: EvaluatorRequest) -> tuple[nn.Module, str]:
+def _fetched(name: str, request: EvaluatorRequest) -> nn.Module:
     if request.weights.offline:
         raise InputError(f"weights of timm/{name} may not be fetched (offline); give --weights timm/{name}=PATH")
     try:
-        network = timm.create_model(name, pretrained=True)
+        return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
             f"weights of timm/{name} cannot be fetched: {first}; give --weights timm/{name}=PATH"
         ) from None
-    return network, digest_of_tensors(network.state_dict())
 
 
 def _preprocessing(network: nn.Module) -> Preprocessing:

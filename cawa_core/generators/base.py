@@ -68,8 +68,8 @@ class AffineMap:
         return z @ self.from_latent.T
 
     def double(self) -> AffineMap:
-        """The same map in float64."""
-        return AffineMap(self.constant.double(), self.from_class.double(), self.from_latent.double())
+        """The same map in float64, on the CPU."""
+        return AffineMap(*(part.cpu().double() for part in (self.constant, self.from_class, self.from_latent)))
 
     def with_latent_scaled(self, factor: float) -> AffineMap:
         """The map of ``z / factor``: what it is for latents of that standard deviation."""

@@ -7,9 +7,6 @@ import dataclasses
 from cawa_core.errors import InputError
 from cawa_core.weights import WeightStore
 
-STATISTICS = ("interpolated", "package")
-"""How batch norm statistics between two recorded truncations are found; see :mod:`cawa_core.generators.biggan_deep`."""
-
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorRequest:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Channels, Generator, class_ids_of
 
@@ -49,13 +50,12 @@ class MaskingEngine:
     Attributes:
         generator: makes the images.
         evaluator: scores them by the log-probability of their class.
-        batch_size: images to a forward pass; changes the numbers by rounding alone, and is halved where the device
-            runs out of memory.
+        batch: images to a forward pass; fewer for all that share it, where the device runs out of memory.
     """
 
     generator: Generator
     evaluator: Evaluator
-    batch_size: int
+    batch: BatchSize
 
     @torch.inference_mode()
     def site_log_scores(self, z: Tensor, class_id: int, site: int, masks: Sequence[Channels]) -> tuple[Array, Array]:
@@ -75,7 +75,7 @@ class MaskingEngine:
             state = self.generator.run_to(site, rows, class_ids_of(class_id, rows))
             images = self.generator.under_masks(state)
             found = torch.empty(1 + len(masks), len(rows), dtype=torch.float64, device=rows.device)
-            for places in stacks([(), *masks], max(1, self.batch_size // len(rows))):
+            for places in stacks([(), *masks], max(1, self.batch.images // len(rows))):
                 stacked = images([masks[place - 1] if place else () for place in places])
                 found[places] = log_scores(self.evaluator, stacked, class_id).unflatten(0, (len(places), -1))
             return found
@@ -103,14 +103,13 @@ class MaskingEngine:
         parts: list[Array] = []
         start = 0
         while start < len(z):
-            left, most = len(z) - start, max(1, self.batch_size // masks)
+            left, most = len(z) - start, max(1, self.batch.images // masks)
             rows = z[start : start + math.ceil(left / math.ceil(left / most))]  # parts of equal size
             try:
                 parts.append(scores(rows).cpu().numpy())
             except torch.OutOfMemoryError:
-                if self.batch_size == 1:
+                if not self.batch.halve():
                     raise
-                self.batch_size = (self.batch_size + 1) // 2
                 continue
             start += len(rows)
         return np.concatenate(parts, axis=1)

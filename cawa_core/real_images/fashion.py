@@ -13,6 +13,7 @@ from cawa_core import assets
 from cawa_core.class_tables import ClassTable
 from cawa_core.digests import digest_of_data
 from cawa_core.idx import read_idx
+from cawa_core.pixels import as_floats
 from cawa_core.real_images.base import RealImages, RealImagesRequest
 
 CLASS_NAMES = (
@@ -54,4 +55,4 @@ class FashionMnistTest(RealImages):
     def images_of(self, class_id: int) -> Tensor:
         """The 1,000 images of a class in file order: float32 ``[1000, 1, 28, 28]`` in [-1, 1]."""
         images, labels = self._arrays
-        return torch.from_numpy(images[labels == class_id])[:, None].float() / 127.5 - 1
+        return as_floats(torch.from_numpy(images[labels == class_id])[:, None])

@@ -73,11 +73,6 @@ class ImageFolder(RealImages):
         files = {class_id: digest_of_data(self._sizes_of(class_id)) for class_id in self.folders}
         return digest_of_data({"classes": classes, "files": files, "preprocessing": self._preprocessing})
 
-    @property
-    def counts(self) -> dict[int, int]:
-        """Class index => its number of image files, readable or not."""
-        return {class_id: len(self.paths_of(class_id)) for class_id in self.folders}
-
     def count_of(self, class_id: int) -> int:
         """Image files of a class, readable or not."""
         return len(self.paths_of(class_id))

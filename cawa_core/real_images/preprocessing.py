@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cawa_core.pixels import as_floats
+
 PROTOCOL = (
     "first frame decoded by Pillow (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP by content); converted to RGB, or to L for "
     "grey generators, by Pillow's convert; alpha dropped; EXIF orientation and colour profiles ignored; images of more "
@@ -60,7 +62,7 @@ def to_square(image: Image.Image, side: int, channels: int = 3) -> Tensor:
         raise ValueError(f"channels must be 1 or 3; got {channels}")
     square = centre_crop(_converted(image, MODES[channels])).resize((side, side), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(square)).reshape(side, side, channels)
-    return pixels.permute(2, 0, 1).contiguous().float() / 127.5 - 1
+    return as_floats(pixels.permute(2, 0, 1).contiguous())
 
 
 def centre_crop(image: Image.Image) -> Image.Image:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from cawa_core.pixels import as_pixels
+
 GAP = 1
 """Pixels between pictures."""
 
@@ -24,8 +26,7 @@ COLOURS = (
 
 def to_png(image: Tensor) -> bytes:
     """One image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
-    pixels = ((image + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
-    return _as_png(Image.fromarray(np.moveaxis(pixels, 0, -1).squeeze()))
+    return _as_png(Image.fromarray(as_pixels(image)))
 
 
 def coloured(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

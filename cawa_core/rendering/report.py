@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cawa_core.audit_record import AuditRecord
 from cawa_core.digests import digest_of_data
 from cawa_core.rendering.figures import Picture
 from cawa_core.rendering.html_tables import records, table_of
@@ -26,7 +27,7 @@ class Report:
     pictures: tuple[Picture, ...]
 
 
-def build_report(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str, Any]) -> Report:
+def build_report(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord) -> Report:
     """Render an audit.
 
     Args:
@@ -75,19 +76,15 @@ def summary_digest(summary: Mapping[str, Any]) -> str:
     return digest_of_data(summary)
 
 
-def _provenance(tables: Tables, summary: Mapping[str, Any], audit: Mapping[str, Any]) -> list[Any]:
-    identity = audit["identity"]
+def _provenance(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord) -> list[Any]:
     sites = records(tables["sites"].assign(inert=tables["sites"].inert_channels.map(len)))
     columns = {"site": "site", "name": "module", "channels": "channels", "resolution": "pixels", "inert": "inert"}
     facts = {
-        **{f"spec: {key}": _words(value) for key, value in identity["spec"].items()},
-        **{f"digest of {role.replace('_', ' ')}": digest for role, digest in identity["digests"].items()},
-        **{f"protocol of {role.replace('_', ' ')}": words for role, words in identity["protocols"].items()},
-        "schema version": str(identity["schema_version"]),
-        **{f"version of {name}": number for name, number in audit["versions"].items()},
+        **{name: _words(value) for name, value in audit.identity.named().items()},
+        **{f"version of {name}": number for name, number in audit.versions.items()},
         **{f"seconds of work in {stage}": f"{seconds:.1f}" for stage, seconds in summary["seconds"].items()},
-        "device": audit["device"],
-        "audit": audit["hash"],
+        "device": audit.device,
+        "audit": audit.hash,
     }
     rows = [{"what": key, "value": value} for key, value in facts.items()]
     return [

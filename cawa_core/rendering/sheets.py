@@ -11,7 +11,6 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from cawa_core.rendering.palette import light
 
@@ -60,12 +59,6 @@ class Sheet:
     note: str
     columns: tuple[str, ...]
     rows: tuple[SheetRow, ...]
-
-
-def as_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """One image ``[1 or 3, H, W]`` in [-1, 1] as pixels ``[H, W]`` or ``[H, W, 3]``."""
-    pixels = ((image.float() + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
-    return np.moveaxis(pixels, 0, -1).squeeze(-1) if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
 
 
 def draw_sheet(sheet: Sheet) -> bytes:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 TopSets = NDArray[np.int64]
+COMPARED_CRITERIA = ("category_highest", "expected_activation_highest", "masking_highest")
+"""Criteria of the ``class_overlap`` table whose top sets are shown, and compared between checkpoints."""
 
 
 def top_channels(ranking: NDArray[np.floating[Any]], k: int) -> TopSets:

@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager
 
 from cawa_core.storage.atomic import HashedWriter
 
+PROBE = ".cawa-probe"
+"""File that is written and removed again, to see whether any can be."""
+
 
 class StorageError(Exception):
     """A store is full, or failed for longer than one waits: one line, of what happened.
@@ -100,6 +103,15 @@ class Storage(ABC):
         Raises:
             InputError: something else is.
         """
+
+    def probe(self) -> None:
+        """Make sure that files can be written, and leave nothing behind.
+
+        Raises:
+            StorageError: as :meth:`write`.
+        """
+        self.write(PROBE, b"")
+        self.remove(PROBE)
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:

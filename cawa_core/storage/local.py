@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cawa_core.errors import InputError
@@ -61,6 +61,15 @@ class LocalStorage(Storage):
         """Check that the folder is none yet, or a folder."""
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"output must be a folder; {self.url} is a file, choose another --output")
+
+    def probe(self) -> None:
+        """Make sure that files can be written; a folder that was not there is not there afterwards."""
+        with self._failing(""):
+            new = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        super().probe()
+        for folder in new:
+            with suppress(OSError):  # it is no longer empty
+                folder.rmdir()
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place by one rename."""

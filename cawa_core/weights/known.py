@@ -15,19 +15,12 @@ class KnownFile:
     Attributes:
         filename: its name in the cache.
         url: where it comes from.
-        sha256: its SHA-256 in hexadecimal; None where none was published.
-        sha256_prefix: the first digits of it; None where none were published.
+        sha256_prefix: the first digits of its SHA-256 in hexadecimal; None where none were published.
     """
 
     filename: str
     url: str
-    sha256: str | None = None
     sha256_prefix: str | None = None
-
-    @property
-    def published_digest(self) -> str | None:
-        """All that is known of the SHA-256 beforehand: the whole of it, its first digits, or nothing."""
-        return self.sha256 or self.sha256_prefix
 
 
 def _biggan_deep(resolution: int) -> tuple[KnownFile, ...]:

@@ -75,12 +75,12 @@ class WeightStore:
         folder = Path(self.cache).expanduser() if self.cache else default_cache()
         path = folder / name / filename
         if path.exists():
-            return verified(path, known.published_digest)
+            return verified(path, known.sha256_prefix)
         if self.offline:
             raise InputError(
                 f"{filename} of {name} is not at {path}, and may not be fetched (offline); {by_hand(known.url, path)}"
             )
-        return fetch(known.url, path, known.published_digest, progress_lines(filename))
+        return fetch(known.url, path, known.sha256_prefix, progress_lines(filename))
 
 
 def progress_lines(filename: str) -> Progress:

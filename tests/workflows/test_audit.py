@@ -12,13 +12,16 @@ import torch
 from PIL import Image
 
 from cawa_core.errors import InputError
+from cawa_core.masking.engine import MaskingEngine
 from cawa_core.schemas import TABLES
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from workflows import stages
 from workflows.aggregate.masking_correlation import PREDICTORS
 from workflows.aggregate.site_values import TARGETS
+from workflows.config import RunOptions
 from workflows.status import status_lines
+from workflows.workbench import Workbench
 
 CHANNELS = 128 * 3 + 64 * 3
 
@@ -210,6 +213,21 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, au
     assert sizes[:4] == [64, 32, 16, 16]
     assert set(sizes[3:]) == {16}
     compare_table(stage, *(Manifest.read(folder).table(stage) for folder in (audited, tmp_path)), 1e-4)
+
+
+def test_memory_that_masks_lack_makes_the_batch_smaller_for_whatever_follows(monkeypatch):
+    bench = Workbench.build(SMALL, RunOptions(batch_size=64))
+    whole = type(bench.evaluator).log_probabilities
+
+    def small_device(self, images):
+        if len(images) > 16:
+            raise torch.OutOfMemoryError("no memory left on the device")
+        return whole(self, images)
+
+    monkeypatch.setattr(type(bench.evaluator), "log_probabilities", small_device)
+    masks, z = [(0,), (1,), (2,)], bench.latents(1, 40)
+    MaskingEngine(bench.generator, bench.evaluator, bench.batch).site_log_scores(z, 1, 5, masks)
+    assert 4 <= bench.batch_size <= 16
 
 
 def test_where_one_image_is_too_much_the_shard_is_given_up(tmp_path, monkeypatch):

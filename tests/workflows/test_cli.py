@@ -94,7 +94,8 @@ def test_damaged_weights(monkeypatch, capsys, tmp_path):
 
 
 def test_folders_that_are_not_ours_or_are_taken(monkeypatch, capsys, tmp_path):
-    for content in ("{", "[]", "{}"):
+    damaged = '{"hash": "a", "identity": {"spec": {}, "digests": {}, "protocols": {}, "schema_version": 5}'
+    for content in ("{", "[]", "{}", damaged + "}", damaged + ', "class_names": {}, "versions": {}, "device": "cpu"}'):
         (tmp_path / "audit.json").write_text(content)
         code, printed = run(monkeypatch, capsys, "audit", "--output", tmp_path)
         assert code == 2
@@ -179,7 +180,7 @@ def test_fetch_brings_a_model_into_the_cache_once(monkeypatch, capsys, tmp_path)
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(b"weights" * 1000) as server:
-        monkeypatch.setitem(known.KNOWN, "vgg16", (known.KnownFile("w.pth", server.url, sha256=None),))
+        monkeypatch.setitem(known.KNOWN, "vgg16", (known.KnownFile("w.pth", server.url),))
         for _ in range(2):
             code, printed = run(monkeypatch, capsys, "fetch", "vgg16", "--cache", tmp_path)
             assert code == 0, printed.err

@@ -27,7 +27,7 @@ def test_an_audit_killed_in_its_first_writing_can_be_repeated(tmp_path, tiny_spe
     (tmp_path / ".lock").touch()
     with pytest.raises(opened):
         small_audit(tmp_path, tiny_spec)
-    assert folders.read_audit(tmp_path)["identity"]["spec"]["classes"] == [1, 8]
+    assert folders.read_audit(tmp_path).class_ids == [1, 8]
 
 
 def test_a_new_folder_is_locked_before_it_is_described(tmp_path, tiny_spec):

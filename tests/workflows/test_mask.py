@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cawa_core.batch_size import BatchSize
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics.standard_errors import crossed_standard_error
@@ -64,7 +65,7 @@ def test_the_error_of_random_channels_is_over_draws_and_latents(tmp_path):
     (found,) = masked(tmp_path, **flags)["classes"]
     (mask,) = (one for one in found["masks"] if one["name"] == "random")
     bench = Workbench.build(AuditSpec(classes=(8,), stages=("masking",)), RunOptions())
-    engine, draws = MaskingEngine(bench.generator, bench.evaluator, 64), site_controls(bench, 8, 2)
+    engine, draws = MaskingEngine(bench.generator, bench.evaluator, BatchSize(64)), site_controls(bench, 8, 2)
     unmasked, after = engine.site_log_scores(bench.latents(8, 6), 8, 2, [*draws["random"], *draws["highest"]])
     values = np.exp(unmasked) - np.exp(after)
     assert mask["score_change_stderr"] == pytest.approx(crossed_standard_error(values[:8]), rel=1e-4)

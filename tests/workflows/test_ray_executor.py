@@ -21,7 +21,7 @@ from tests.workflows.conftest import small_audit
 from tests.workflows.test_audit import compare
 from workflows.config import RunOptions
 from workflows.execution import Failure, Retry
-from workflows.executors.ray import Dispatch
+from workflows.executors.ray_dispatch import Dispatch
 from workflows.executors.shard_queue import MAX_ERRORS
 from workflows.folder import open_folder
 from workflows.plan import plan

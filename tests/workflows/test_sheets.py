@@ -4,12 +4,18 @@ import pytest
 import torch
 
 from cawa_core.errors import InputError
-from cawa_core.storage import StorageError, open_storage
+from cawa_core.storage import StorageError
+from cawa_core.storage.base import PROBE
 from cawa_core.storage.local import LocalStorage
 from tests.workflows.conftest import SMALL
 from tests.workflows.test_cli import run
-from workflows.applications import sheets
-from workflows.applications.sheets import change_in_words, computed, probability_in_words, require_rows
+from workflows.applications.sheets import (
+    change_in_words,
+    computed,
+    opened_output,
+    probability_in_words,
+    require_rows,
+)
 from workflows.config import RunOptions
 from workflows.workbench import Workbench
 
@@ -52,7 +58,7 @@ def test_an_output_that_cannot_be_written_is_found_first(monkeypatch, capsys, tm
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_says_that_nothing_is_kept(monkeypatch, capsys, tmp_path, command):
-    code, printed = stopped(monkeypatch, capsys, command, KeyboardInterrupt(), "--output", tmp_path)
+    code, printed = stopped(monkeypatch, capsys, command, KeyboardInterrupt(), "--output", tmp_path / "new")
     assert (code, printed.err.count("\n")) == (1, 1)
     assert "interrupted; a sheet is written when all of it is computed and nothing is kept before" in printed.err
     assert list(tmp_path.iterdir()) == []
@@ -71,7 +77,7 @@ def test_a_disk_that_fills_says_that_nothing_is_kept(monkeypatch, capsys, tmp_pa
     real = LocalStorage.write
 
     def full(self, name, content):
-        if name != sheets.PROBE:
+        if name != PROBE:
             raise StorageError(f"{name}: No space left on device")
         real(self, name, content)
 
@@ -98,9 +104,12 @@ def test_work_is_done_again_in_smaller_batches():
 
 def test_an_output_leaves_nothing_of_its_probe(tmp_path):
     bench = Workbench.build(SMALL, RunOptions())
-    storage = sheets.opened_output(str(tmp_path / "sheet"), bench, "mask")
-    assert open_storage(tmp_path / "sheet").names() == []
-    assert storage.url == str(tmp_path / "sheet")
+    storage = opened_output(str(tmp_path / "new" / "sheet"), bench, "mask")
+    assert storage.url == str(tmp_path / "new" / "sheet")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "notes.txt").write_text("mine")
+    opened_output(str(tmp_path), bench, "mask")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("what", ["classes", "pairs"])

@@ -15,8 +15,8 @@ from workflows.folder import SUMMARY, read_audit
 def aggregate(manifest: Manifest) -> None:
     """Write the derived tables and ``summary.json`` anew."""
     audit = read_audit(manifest.storage)
-    spec: AuditSpec = validated(AuditSpec, audit["identity"]["spec"])
-    publish_derived_tables(manifest, spec, audit["hash"])
+    spec: AuditSpec = validated(AuditSpec, audit.spec)
+    publish_derived_tables(manifest, spec, audit.hash)
     manifest.settle()
     summary = summarise(manifest, audit, spec) | {"cawa": __version__, "tables_digest": manifest.digest(DERIVED)}
     manifest.storage.write(SUMMARY, json.dumps(summary, indent=1).encode())

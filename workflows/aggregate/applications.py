@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cawa_core.applications.mixtures import MIXED
 from cawa_core.tables import Manifest
 from workflows.aggregate.class_resamples import ClassResamples
 
@@ -33,7 +34,7 @@ def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[s
     found = []
     for measure in MEASURES:
         by_pair = table.pivot(index=["class_id", "reference_id"], columns="kind", values=measure).astype(float)
-        mixed = by_pair[["style_mixing", "channel_mixing"]].dropna()
+        mixed = by_pair[list(MIXED)].dropna()
         if mixed.empty:
             continue
         mixed["gained"] = mixed.channel_mixing - mixed.style_mixing

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pandas as pd
 
+from cawa_core.audit_record import AuditRecord
 from cawa_core.plain_data import plain
 from cawa_core.rendering.findings import findings
 from cawa_core.rendering.html_tables import records
@@ -24,7 +25,7 @@ SIGNIFICANT = 0.05
 COEFFICIENTS = ("pearson_smoothed", "pearson", "spearman")
 
 
-def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dict[str, Any]:
+def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[str, Any]:
     """All sections that the recorded tables allow; a missing stage leaves its section null."""
     with ThreadPoolExecutor(1) as reader:
         tails = reader.submit(heavy_tails, manifest)  # reads most, while the rest computes
@@ -33,10 +34,10 @@ def summarise(manifest: Manifest, audit: dict[str, Any], spec: AuditSpec) -> dic
     by_stage = seconds.groupby([one.stage for one in manifest.receipts.values()]).sum().round(1)
     summary: dict[str, Any] = plain(
         {
-            "audit": audit["hash"],
+            "audit": audit.hash,
             "generator": spec.generator,
             "classes": list(spec.classes),
-            "class_names": audit["class_names"],
+            "class_names": audit.class_names,
             "quarantined": sorted(manifest.quarantined),
             "findings": [dataclasses.asdict(one) for one in findings(sections)],
             **sections,

@@ -18,7 +18,8 @@ from cawa_core.applications.editing import ChannelEdit, channel_deviations, edit
 from cawa_core.applications.suggestions import Suggestion
 from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
-from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
+from cawa_core.pixels import as_pixels
+from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.schemas import ALL_SITES
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage

@@ -8,10 +8,11 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from cawa_core.applications.mixtures import Mixture, Pair, Sweep
+from cawa_core.applications.mixtures import MIXED, Mixture, Pair, Sweep
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
-from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
+from cawa_core.pixels import as_pixels
+from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage
 from workflows.applications.options import HybridSpec
@@ -36,7 +37,6 @@ SHOWN = {
     "style_mixing": "style mixing",
     "channel_mixing": "channel mixing",
 }
-MIXED = ("style_mixing", "channel_mixing")
 LISTED = 5
 """Mixtures of a pair in the printed list."""
 LISTED_HEADING = "  kind               sites      k  harmony  balance   realism  p input  p reference"

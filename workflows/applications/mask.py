@@ -15,7 +15,8 @@ from torch import Tensor
 from cawa_core.errors import InputError
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine, SiteMasks, run_masked
-from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
+from cawa_core.pixels import as_pixels
+from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.schemas import ALL_SITES
 from cawa_core.specs import AuditSpec
 from cawa_core.statistics.standard_errors import crossed_standard_error, standard_error
@@ -138,7 +139,7 @@ def _changes(
     mask: MaskSpec, bench: Workbench, class_id: int, masks: Mapping[str, Sequence[SiteMasks]]
 ) -> dict[str, dict[str, Array]]:
     """By name and effect, the change of each draw and scored latent ``[draws, n]``; positive: the mask hurts."""
-    engine = MaskingEngine(bench.generator, bench.evaluator, bench.batch_size)
+    engine = MaskingEngine(bench.generator, bench.evaluator, bench.batch)
     z, every = bench.latents(class_id, mask.scored_latents), [one for draws in masks.values() for one in draws]
     if mask.site == ALL_SITES:
         both = engine.everywhere_log_scores(z, class_id, every)

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cawa_core.errors import InputError
+from cawa_core.pixels import as_pixels
 from cawa_core.rendering.grids import coloured, labels_to_png
-from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, as_pixels, draw_sheet
+from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage
 from workflows.applications.options import SegmentSpec

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 60
 """Rows of pictures on a sheet."""
-PROBE = ".cawa-probe"
-"""File that is written and removed again, to see whether any can be."""
 
 Advance = Callable[[float], None]
 """Takes how much more is done."""
@@ -66,8 +64,7 @@ def opened_output(output: str, bench: Workbench, what: str) -> Storage:
     """
     storage = open_storage(output or Path("results") / f"{bench.generator.name}-{what}")
     try:
-        storage.write(PROBE, b"")
-        storage.remove(PROBE)
+        storage.probe()
     except StorageError as error:
         raise InputError(f"output cannot be written: {error}; mend it or choose another --output") from None
     return storage

@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cawa_core.seeds import SHARED_CLASS, random_generator
+from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.tables import Manifest
 from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking, site_rankings
 from workflows.aggregate.site_values import Ids, SiteAwareness, site_awareness, site_masking
 from workflows.compare.pairing import Pair
 from workflows.compare.turnover import NoisyValues, masking_values, overlaps, overlaps_by_noise, sampled_awareness
 
-CRITERIA = ("category_highest", "expected_activation_highest", "masking_highest")
 COLUMNS = ("class_id", "site", "criterion", "k", "overlap", "expected", "lowest", "overlap_by_chance")
 
 
@@ -42,7 +42,7 @@ def _of_site(pair: Pair, site: int, sizes: Sequence[int]) -> Iterator[pd.DataFra
         return
     sides = [_Side.read(one.manifest, site, largest, masked) for one in (pair.base, pair.new)]
     exact = site not in (pair.sampled_sites or ())
-    for criterion in CRITERIA:
+    for criterion in COMPARED_CRITERIA:
         if any(criterion not in side.rankings for side in sides):
             continue
         ours, theirs = (side.rankings[criterion] for side in sides)

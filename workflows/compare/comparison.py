@@ -134,12 +134,11 @@ def _tables(both: Pair, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _named(one: Audited) -> dict[str, Any]:
-    digests = one.audit["identity"]["digests"]
     return {
         "folder": one.url,
         "audit": one.hash,
         "tables": one.manifest.digest(),
         "generator": one.spec["generator"],
-        "generator_digest": digests["generator"],
+        "generator_digest": one.audit.identity.digests["generator"],
         "seed": one.spec["seed"],
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError
 from cawa_core.storage import Folder
 from cawa_core.tables import Manifest
@@ -35,7 +36,7 @@ MAY_DIFFER = frozenset(
 class Audited:
     """One of the two: its description and its finished shards."""
 
-    audit: dict[str, Any]
+    audit: AuditRecord
     manifest: Manifest
 
     @classmethod
@@ -56,13 +57,12 @@ class Audited:
     @property
     def hash(self) -> str:
         """The name of the audit."""
-        return str(self.audit["hash"])
+        return self.audit.hash
 
     @property
     def spec(self) -> dict[str, Any]:
         """Its options as plain data."""
-        spec: dict[str, Any] = self.audit["identity"]["spec"]
-        return spec
+        return self.audit.spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Pair:
     @property
     def class_names(self) -> dict[int, str]:
         """Names of the classes by index."""
-        return {int(class_id): name for class_id, name in self.base.audit["class_names"].items()}
+        return self.base.audit.class_names
 
     def common(self, option: str) -> list[int]:
         """Sizes that an option has in both, ascending."""
@@ -171,12 +171,8 @@ def _require_same(base: Audited, new: Audited) -> None:
 
 def _fixed(audited: Audited) -> dict[str, Any]:
     """Everything that must be the same, under the name a message gives it."""
-    identity = audited.audit["identity"]
-    digests = {f"digest of {role}": one for role, one in identity["digests"].items() if role != "generator"}
-    protocols = {f"protocol of {role}": one for role, one in identity["protocols"].items()}
-    options = {name: value for name, value in audited.spec.items() if name not in MAY_DIFFER}
-    names = {"class names": audited.audit["class_names"]}
-    return {"schema version": identity["schema_version"], **options, **digests, **protocols, **names}
+    named = {**audited.audit.identity.named(), "class names": audited.audit.class_names}
+    return {name: value for name, value in named.items() if name not in MAY_DIFFER | {"digest of generator"}}
 
 
 def _short(value: Any) -> str:  # noqa: ANN401

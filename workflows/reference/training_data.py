@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from cawa_core.idx import read_idx
+from cawa_core.pixels import as_floats
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DOWNLOAD_FOLDER = Path.home() / ".cache" / "cawa" / "torchvision"
@@ -23,4 +24,4 @@ def load_training_images(folder: Path = DEBIAN_FOLDER) -> tuple[Tensor, Tensor]:
         DOWNLOAD_FOLDER.mkdir(parents=True, exist_ok=True)
         dataset = FashionMNIST(DOWNLOAD_FOLDER, train=True, download=True)
         images, labels = dataset.data, dataset.targets
-    return images[:, None].float() / 127.5 - 1, labels.long()
+    return as_floats(images[:, None]), labels.long()

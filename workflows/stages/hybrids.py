@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cawa_core.applications.mixtures import (
     FRACTIONS,
+    KINDS,
     MEASURES,
     Mixture,
     MixtureJudge,
@@ -34,7 +35,6 @@ from workflows.workbench import Workbench
 
 PICTURES = 4
 """Latents whose pictures are kept."""
-KINDS = ("input", "reference", "style_mixing", "channel_mixing")
 
 
 @dataclasses.dataclass(frozen=True)

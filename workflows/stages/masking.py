@@ -181,7 +181,7 @@ def _lower_precision(bench: Workbench) -> torch.autocast:
 
 
 def _engine(bench: Workbench) -> MaskingEngine:
-    return MaskingEngine(bench.generator, bench.evaluator, bench.batch_size)
+    return MaskingEngine(bench.generator, bench.evaluator, bench.batch)
 
 
 def _named(controls: dict[str, list[Channels]]) -> Named:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cawa_core.applications.mixtures import MIXED
 from cawa_core.rendering import figures
 from cawa_core.rendering.findings import interval_words
 from cawa_core.rendering.grids import data_uri, strip
@@ -83,8 +84,8 @@ def hybrids(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
             for kind, words in KIND_WORDS.items()
         )
         rows.append(PhotoRow(f"{names[class_id]} × {names[reference]}", tuple(photos)))
-    compared = [_compared(row, ("style_mixing", "channel_mixing")) for row in summary["hybrids"]]
-    words = {kind: KIND_WORDS[kind] for kind in ("style_mixing", "channel_mixing")}
+    compared = [_compared(row, MIXED) for row in summary["hybrids"]]
+    words = {kind: KIND_WORDS[kind] for kind in MIXED}
     pictures = (figures.compared_bars("hybrids", "The best of each kind", compared, "measure", words, "mean"),)
     columns = {
         "measure": "measure",
@@ -125,7 +126,7 @@ MIXTURE_COLUMNS = {
 
 def _mixtures(table: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
     """Mixtures without the classes themselves."""
-    mixed = table[table.kind.isin(["style_mixing", "channel_mixing"])]
+    mixed = table[table.kind.isin(MIXED)]
     return [
         {**row, "pair": f"{names[row['class_id']]} × {names[row['reference_id']]}", "words": KIND_WORDS[row["kind"]]}
         for row in records(mixed)

@@ -9,9 +9,8 @@ from cawa_core.rendering import figures
 from cawa_core.rendering.findings import CRITERION_WORDS
 from cawa_core.rendering.html_tables import table_of
 from cawa_core.rendering.sections.base import Section, Tables, class_names
+from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix, similar_together
-
-OVERLAP_CRITERIA = ("category_highest", "expected_activation_highest", "masking_highest")
 
 
 def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
@@ -27,7 +26,7 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     near = similar_together(distances.loc[ids, ids].to_numpy()) if distances is not None else range(len(ids))
     order = [ids[place] for place in near]
     pictures = []
-    for criterion in OVERLAP_CRITERIA:
+    for criterion in COMPARED_CRITERIA:
         own = everywhere[everywhere.criterion == criterion]
         if own.empty:
             continue

@@ -103,6 +103,21 @@ def test_any_classifier_of_torchvision_and_timm(tmp_path):
         assert evaluator.protocol.startswith(name)
 
 
+def test_weights_of_timm_have_one_digest_however_they_came(tmp_path, monkeypatch):
+    """The download of its own holds counters that other files may lack."""
+    network = timm.create_model("mobilenetv3_small_050")
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.num_batches_tracked += 7
+    monkeypatch.setattr(timm, "create_model", lambda _, **__: network)
+    name = "timm/mobilenetv3_small_050"
+    fetched = EVALUATORS.make(name, EvaluatorRequest(name, WeightStore({})))
+    monkeypatch.undo()
+    learned = {name: one for name, one in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(learned, tmp_path / "weights.pth")
+    assert load(name, tmp_path / "weights.pth").digest == fetched.digest
+
+
 def test_preprocessing_is_torchvisions_antialiased_resize():
     images = pictures(2, side=300)
     expected = v2.functional.resize((images + 1) / 2, [96, 96], antialias=True)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from cawa_core.batch_size import BatchSize
 from cawa_core.masking.effects import masking_effects
 from cawa_core.masking.engine import MaskingEngine, log_scores, run_masked
 from cawa_core.masking.groups import awareness_order, consecutive_groups, control_masks
@@ -12,7 +13,7 @@ N = 7
 
 def scores(generator, evaluator, site, masks, batch_size=3):
     z = generator.sample_latents(0, 2, range(N))
-    return MaskingEngine(generator, evaluator, batch_size).site_log_scores(z, 2, site, masks)
+    return MaskingEngine(generator, evaluator, BatchSize(batch_size)).site_log_scores(z, 2, site, masks)
 
 
 @pytest.mark.parametrize("site", range(6))
@@ -27,7 +28,8 @@ def test_the_engine_equals_a_hook_and_a_whole_pass(bundled_generator, bundled_ev
     """Float32 rounding only: the log-probability of images that agree to 2e-5."""
     z = bundled_generator.sample_latents(0, 2, range(N))
     masks = [(1,), (0, 3, 40), tuple(range(bundled_generator.sites[site].channels))]
-    unmasked, masked = MaskingEngine(bundled_generator, bundled_evaluator, 4).site_log_scores(z, 2, site, masks)
+    engine = MaskingEngine(bundled_generator, bundled_evaluator, BatchSize(4))
+    unmasked, masked = engine.site_log_scores(z, 2, site, masks)
     for mask, row in zip([(), *masks], [unmasked, *masked], strict=True):
         images = hooked_images(bundled_generator, z, 2, site, mask)
         expected = log_scores(bundled_evaluator, images, 2).numpy()
@@ -39,7 +41,7 @@ def test_the_batch_size_changes_rounding_only(bundled_generator, bundled_evaluat
     z = bundled_generator.sample_latents(0, 4, range(20))
     masks = [(0,), (5,), (17,)]
     results = [
-        MaskingEngine(bundled_generator, bundled_evaluator, size).site_log_scores(z, 4, 1, masks)
+        MaskingEngine(bundled_generator, bundled_evaluator, BatchSize(size)).site_log_scores(z, 4, 1, masks)
         for size in (1, 16, 100)
     ]
     for unmasked, masked in results[1:]:
@@ -49,7 +51,8 @@ def test_the_batch_size_changes_rounding_only(bundled_generator, bundled_evaluat
 
 def test_a_mask_at_one_site_is_the_same_by_both_roads(tiny_generator, tiny_evaluator):
     z = tiny_generator.sample_latents(0, 2, range(N))
-    unmasked, masked = MaskingEngine(tiny_generator, tiny_evaluator, N).everywhere_log_scores(z, 2, [{}, {3: (1, 2)}])
+    engine = MaskingEngine(tiny_generator, tiny_evaluator, BatchSize(N))
+    unmasked, masked = engine.everywhere_log_scores(z, 2, [{}, {3: (1, 2)}])
     expected_unmasked, expected = scores(tiny_generator, tiny_evaluator, 3, [(1, 2)], batch_size=N)
     np.testing.assert_allclose(unmasked, expected_unmasked, atol=1e-6)
     np.testing.assert_allclose(masked[1], expected[0], atol=1e-6)
@@ -97,7 +100,7 @@ def test_control_masks_are_of_one_size():
 
 def test_running_out_of_memory_halves_the_batch_alone(bundled_generator, bundled_evaluator, monkeypatch):
     z, masks = bundled_generator.sample_latents(0, 4, range(10)), [(0,), (5,), (1, 2)]
-    expected = MaskingEngine(bundled_generator, bundled_evaluator, 1).site_log_scores(z, 4, 2, masks)
+    expected = MaskingEngine(bundled_generator, bundled_evaluator, BatchSize(1)).site_log_scores(z, 4, 2, masks)
     whole, sizes = type(bundled_evaluator).log_probabilities, []
 
     def too_little_memory(self, images):
@@ -107,9 +110,9 @@ def test_running_out_of_memory_halves_the_batch_alone(bundled_generator, bundled
         return whole(self, images)
 
     monkeypatch.setattr(type(bundled_evaluator), "log_probabilities", too_little_memory)
-    engine = MaskingEngine(bundled_generator, bundled_evaluator, 10)
+    engine = MaskingEngine(bundled_generator, bundled_evaluator, BatchSize(10))
     found = engine.site_log_scores(z, 4, 2, masks)
-    assert engine.batch_size == 1
+    assert engine.batch.images == 1
     assert sizes[:4] == [2, 1, 2, 1]  # batches of 10, then 5: a latent without a mask fits, under two masks not
     for values, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(values, wanted)
@@ -121,7 +124,7 @@ def test_no_memory_for_one_image_is_said(tiny_generator, tiny_evaluator, monkeyp
 
     monkeypatch.setattr(type(tiny_evaluator), "log_probabilities", no_memory)
     with pytest.raises(torch.OutOfMemoryError):
-        MaskingEngine(tiny_generator, tiny_evaluator, 2).site_log_scores(
+        MaskingEngine(tiny_generator, tiny_evaluator, BatchSize(2)).site_log_scores(
             tiny_generator.sample_latents(0, 0, range(2)), 0, 0, [()]
         )
 
@@ -130,7 +133,7 @@ def test_bfloat16_moves_a_mean_probability_by_less_than_a_hundredth(bundled_gene
     """The bound that docs/methods.md states; single probabilities move by more."""
     z, masks = bundled_generator.sample_latents(0, 6, range(64)), [(channel,) for channel in range(6)]
     for site in (0, 3, 5):
-        engine = MaskingEngine(bundled_generator, bundled_evaluator, 32)
+        engine = MaskingEngine(bundled_generator, bundled_evaluator, BatchSize(32))
         exact = engine.site_log_scores(z, 6, site, masks)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             low = engine.site_log_scores(z, 6, site, masks)

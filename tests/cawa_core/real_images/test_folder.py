@@ -19,7 +19,7 @@ def test_images_come_in_the_bytewise_order_of_their_names(pictures):
     for image, path in zip(images, real.paths_of(0), strict=True):
         with Image.open(path) as opened:
             assert torch.equal(image, to_square(opened, 8))
-    assert real.counts == {0: 3, 2: 2}
+    assert {class_id: real.count_of(class_id) for class_id in real.folders} == {0: 3, 2: 2}
 
 
 def test_any_case_of_the_ending_counts_and_other_files_do_not(pictures):
@@ -32,7 +32,7 @@ def test_any_case_of_the_ending_counts_and_other_files_do_not(pictures):
     (folder / "._a.jpg").write_bytes(b"left by a file manager")
     (folder / "folder.jpg").mkdir()
     real = folder_of(pictures)
-    assert len(real.images_of(1)) == real.counts[1] == len(kinds)
+    assert len(real.images_of(1)) == real.count_of(1) == len(kinds)
     assert real.unreadable_of(1) == ()
 
 
@@ -51,7 +51,7 @@ def test_unreadable_files_are_named_and_left_out(pictures):
     real = folder_of(pictures)
     assert real.unreadable_of(0) == ("cut.JPEG", "empty.png", "text.JPEG")
     assert real.images_of(0).shape == (3, 3, 8, 8)
-    assert real.counts[0] == 6
+    assert real.count_of(0) == 6
     assert real.unreadable_of(2) == ()
 
 

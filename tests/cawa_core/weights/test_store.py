@@ -124,7 +124,7 @@ def test_the_default_cache_follows_the_environment(monkeypatch, tmp_path):
 
 
 def test_published_names_and_addresses():
-    files = {file.url: file.published_digest for files in KNOWN.values() for file in files}
+    files = {file.url: file.sha256_prefix for files in KNOWN.values() for file in files}
     models = "https://download.pytorch.org/models"
     biggan = "https://s3.amazonaws.com/models.huggingface.co/biggan"
     assert files[f"{models}/inception_v3_google-0cc3c7bd.pth"] == "0cc3c7bd"

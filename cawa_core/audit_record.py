@@ -1,0 +1,91 @@
+"""What ``audit.json`` says: which audit a folder holds, and what made it."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+NEEDED = ("generator", "classes", "stages")
+"""Options that audits of every version have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedIdentity:
+    """An :class:`~cawa_core.specs.AuditIdentity` as it was written, by whichever version.
+
+    Attributes:
+        spec: options as plain data, classes as indices.
+        digests: SHA-256 of the weights or data of each model or set, by its role in the spec.
+        protocols: preprocessing and feature layer of each network that looks at images, by its role.
+        schema_version: version of the tables.
+    """
+
+    spec: dict[str, Any]
+    digests: dict[str, str]
+    protocols: dict[str, str]
+    schema_version: int
+
+    def named(self) -> dict[str, Any]:
+        """All of it under one name each, as a message or a page gives it: options under their own."""
+        digests = {f"digest of {role}": digest for role, digest in self.digests.items()}
+        protocols = {f"protocol of {role}": protocol for role, protocol in self.protocols.items()}
+        return {"schema version": self.schema_version, **self.spec, **digests, **protocols}
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditRecord:
+    """The content of ``audit.json``.
+
+    Attributes:
+        hash: the name of the audit.
+        identity: what the results belong to.
+        class_names: of the audited classes, by index.
+        versions: of this project, of Python and of libraries.
+        device: kind of device that it was begun on.
+    """
+
+    hash: str
+    identity: RecordedIdentity
+    class_names: dict[int, str]
+    versions: dict[str, str]
+    device: str
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Its options as plain data."""
+        return self.identity.spec
+
+    @property
+    def class_ids(self) -> list[int]:
+        """The audited classes, in the order of the spec."""
+        return list(self.spec["classes"])
+
+    @classmethod
+    def from_json(cls, content: bytes) -> AuditRecord:
+        """The record that a file holds.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            record: AuditRecord = _adapter().validate_json(content)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise ValueError(f"{where}: {fault['msg']}" if where else fault["msg"]) from None
+        lacking = [name for name in NEEDED if name not in record.spec]
+        if lacking:
+            raise ValueError(f"its spec has no {lacking[0]}")
+        return record
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain JSON-able data."""
+        return dataclasses.asdict(self)
+
+
+@cache
+def _adapter() -> TypeAdapter[AuditRecord]:
+    return TypeAdapter(AuditRecord)
