@@ -128,7 +128,10 @@ TABLES = {
                 **EFFECT,
                 "screened_score_change": (F32, "score_change by screening: a gradient, first order in log-odds"),
                 "screened_score_change_abs": (F32, "score_change_abs by screening"),
-                "method": (TEXT, "exact, regression (exact on some latents, corrected by all) or screening"),
+                "method": (
+                    TEXT,
+                    "exact, regression (masks correct an estimate of more latents; two_precisions, too), screening",
+                ),
                 "n_samples": (I32, "latents masked, in whichever precision; 0 where the row is screening's alone"),
                 "n_screened": (I32, "latents behind the screened columns, and behind what regression corrects"),
                 "protocol": (TEXT, EVALUATOR),

@@ -89,7 +89,8 @@ class AuditSpec:
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
         "regression",
         "How masking is measured: exact masks every latent; regression corrects a gradient of all latents by exact "
-        "masks of a few; two_precisions corrects bfloat16 masks in the same way; screening is the gradient alone.",
+        "masks of a few; two_precisions corrects bfloat16 masks of all by exact ones of a few; screening is the "
+        "gradient alone.",
     )
     exact_latents: Annotated[int, Field(ge=8)] = option(
         16, "Latents that regression and two_precisions mask exactly; where there is a target, those to begin with."

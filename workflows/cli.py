@@ -33,6 +33,8 @@ GO_ON = "what is finished is kept, run the same command to go on"
 app = typer.Typer(
     name="cawa",
     help="Audit class-conditional GANs channel by channel.",
+    epilog="Exit codes: 0 done; 1 failed, interrupted, or verify found faults; 2 bad input; 3 shards quarantined; "
+    "4 compare found something worse.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

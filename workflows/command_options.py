@@ -16,7 +16,7 @@ from workflows.compare.options import ComparisonSpec
 from workflows.config import RunOptions
 
 PANELS = {
-    AuditSpec: "What to compute",
+    AuditSpec: "What to compute (defaults of fashion-biggan; of others: docs/imagenet.md)",
     RunOptions: "How to run it",
     ComparisonSpec: "What counts as worse",
     EditSpec: "What to change",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How an audit is run: nothing here changes a number beyond rounding."""
+    """How an audit is run: with the same weights and real images, nothing here changes a number beyond rounding."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
@@ -36,7 +36,9 @@ class RunOptions:
     )
     cache: str = option("", "Folder of fetched weights and real images' features; $CAWA_CACHE or ~/.cache/cawa.")
     offline: bool = option(False, "Never touch the network.")
-    device: str = option("cpu", "Device of the models: cpu, cuda (under Ray one GPU a worker) or cuda:N.")
+    device: str = option(
+        "cpu", "Device of the models: cpu, cuda (under Ray one GPU a worker), or with --executor inline cuda:N."
+    )
     batch_size: Annotated[int, Field(ge=0)] = option(
         0, "Images to a forward pass; 0: what fits the cache of a CPU or the memory of a GPU."
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import open_storage
@@ -120,21 +121,26 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
         calibrate: time a few passes, for hours and cost.
 
     Raises:
-        InputError: as an audit of the same options would.
+        InputError: as an audit of the same options would, but for a folder that was not asked for.
     """
     bench = Workbench.build(spec, options.with_absolute_paths())
     storage = open_storage(options.output or Path("results") / bench.generator.name, options.storage_patience)
-    manifest = Manifest(storage)
+    manifest, place = Manifest(storage), storage.url
     if storage.exists(AUDIT):
-        require_same(storage, bench.identity)
-        manifest = Manifest.read(storage)
+        try:
+            require_same(storage, bench.identity)
+            manifest = Manifest.read(storage)
+        except InputError:
+            if options.output:
+                raise
+            place = f"another --output: {storage.url} holds another audit"
     timed = calibrate and "evaluator" in bench.judges
     calibration = calibrated(bench) if timed else None
     generator, size = bench.generator, options.classes_per_shard or None
     channels = sum(site.channels for site in generator.sites)
     lines = [
         f"{generator.name}: {len(bench.spec.classes)} classes, {len(generator.sites)} sites, {channels:,} channels; "
-        f"to do in {storage.url}"
+        f"to do in {place}"
     ]
     if calibration:
         lines.append(

@@ -81,7 +81,8 @@ def verify(folder: Folder) -> Verification:
     faults += _uncovered(manifest, audit)
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
     if not (is_current(manifest) and report_shows(storage)):
-        faults.append(Fault("stale", "summary and report", f"not of these tables; run `cawa aggregate {storage.url}`"))
+        mend = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
+        faults.append(Fault("stale", "summary and report", f"not of these tables; {mend}"))
     files = [file for receipt in manifest.receipts.values() for file in receipt.files]
     return Verification(len(files), sum(file.rows for file in files), tuple(faults))
 

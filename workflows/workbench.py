@@ -270,7 +270,7 @@ def _made(kind: type[Kind], argument: str, name: str, made: object) -> Kind:
     if not isinstance(made, kind):
         raise InputError(
             f"{argument} {name!r} must make a {kind.__module__}.{kind.__name__}; it made a {type(made).__name__}, "
-            "see docs/own_generator.md"
+            f"see docs/{'own_generator' if kind is Generator else 'imagenet'}.md"
         )
     lacking = [attribute for attribute in ("name", "digest") if not getattr(made, attribute, "")]
     if lacking:

@@ -135,3 +135,12 @@ def test_without_timing_there_are_no_hours(tmp_path, audited):
     assert re.fullmatch(r"all +0 +0 +0 +0 *", everything)
     with pytest.raises(InputError, match=r"another spec: seed 0 there, 5 now"):
         plan_lines(dataclasses.replace(SMALL, seed=5), RunOptions(output=str(audited)), None, False)
+
+
+def test_a_folder_that_nobody_named_does_not_stop_a_plan(tmp_path, audited, monkeypatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "fashion-biggan").symlink_to(audited)
+    monkeypatch.chdir(tmp_path)
+    first, *lines = plan_lines(dataclasses.replace(SMALL, seed=5), RunOptions(), None, False)
+    assert first.endswith("to do in another --output: results/fashion-biggan holds another audit")
+    assert not re.search(r"^all +0 ", "\n".join(lines), flags=re.MULTILINE)

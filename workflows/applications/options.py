@@ -41,8 +41,8 @@ class EditSpec:
     operation: Literal["multiply", "add", "set"] = option("multiply", "What is done to the channels' features.")
     strengths: tuple[float, ...] = option(
         (),
-        "Factors (0,1,2,3 if left out), or values in standard deviations of each channel (-2,-1,0,1,2); --suggest "
-        "ranks by the last factor.",
+        "Factors (0,1,2,3 if left out), or values in standard deviations of each channel (add: -2,-1,0,1,2; set: "
+        "-2,0,2,4); --suggest ranks by the last factor.",
     )
     latents: Annotated[int, Field(ge=0)] = option(
         0, "Pictures of each class; 0: three, and with --suggest one of each edit."
@@ -79,7 +79,10 @@ class HybridSpec:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    sites: tuple[int, ...] = option((), "Sites whose channels are transplanted; each one is tried if left out.")
+    sites: tuple[int, ...] = option(
+        (),
+        "Sites whose channels are transplanted, each one tried if left out; style mixing then begins after the first.",
+    )
     k: tuple[Count, ...] = option((), "How many channels at a site; an eighth, a quarter, half and all if left out.")
     latents: Count = option(3, "Pictures of each pair.")
     tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents that sites and k are chosen by.")
@@ -97,7 +100,9 @@ class SegmentSpec:
     sites: tuple[int, ...] = option((), "Sites whose channels are clustered; the last half if left out.")
     clusters: tuple[int, ...] = option((3, 5), "How many clusters; a column of the sheet each.")
     latents: Count = option(4, "Pictures of each class on the sheet.")
-    fitted_latents: Count = option(64, "Pictures of each class that clusters are fitted to, and scored on.")
+    fitted_latents: Count = option(
+        64, "Pictures of each class that clusters are fitted to, and scored on; at least those shown."
+    )
     output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; else results/GENERATOR-segments.")
 
 

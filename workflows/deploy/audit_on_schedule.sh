@@ -4,7 +4,8 @@
 #
 #   audit_on_schedule.sh CLUSTER.yaml BASE AUDITS CHECKPOINTS [option of `cawa audit`]...
 #   17 3 * * 1  cd /srv/cawa && workflows/deploy/audit_on_schedule.sh cluster.yaml last s3://bucket/audits \
-#                   /home/ubuntu/checkpoints --generator biggan --workers 8 --device cuda --start-timeout 1800
+#                   /home/ubuntu/checkpoints --generator biggan --real-images /home/ubuntu/imagenet/train \
+#                   --workers 8 --device cuda --start-timeout 1800
 #
 # CHECKPOINTS is a folder on the nodes. The newest is the last by name, numbers by their value (step-9k, step-10k); its
 # audit goes to AUDITS/NAME, which this machine and the cluster reach. One that was audited is not audited again.

@@ -136,7 +136,8 @@ def total_awareness(bench: Workbench, class_id: int) -> float:
 
 
 def _protocol(bench: Workbench, ms_ssim_samples: int) -> str:
-    made = protocol(bench.identity.protocols, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
+    judges = {role: f"{one.protocol}; weights {one.digest[:12]}" for role, one in bench.judges.items()}
+    made = protocol(judges, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
     return f"{made}; {bench.arithmetic_name}"
 
 

@@ -64,7 +64,7 @@ def quality(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     floors = [{"metric": name, **values} for name, values in summary["class_metrics"].items()]
     found.append(table_of("Mean over classes, and the same at half the samples", FLOOR_COLUMNS, floors))
     lead = (
-        "Features and classifications come from the evaluator below, so distances compare with other audits of the "
+        "Features and classifications come from the networks below, so distances compare with other audits of the "
         "same protocol only. FID grows as samples get fewer: the last two FID columns compare at equal size, and the "
         f"distance of real images from themselves is the floor. Protocol: {metrics.protocol.iloc[0]}."
     )
