@@ -48,13 +48,12 @@ def calibrated(bench: Workbench) -> Calibration:
     """
     class_id, n, device = bench.class_ids[0], bench.batch_size, bench.generator.device
     z = bench.latents(class_id, n)
-    sites = bench.generator.sites
     with bench.arithmetic():
         image = _seconds(lambda: _looked_at(bench, z, class_id), device) / n
         mask = _mask_seconds(bench, z, class_id)
         screening = _seconds(lambda: screened(bench.generator, bench.evaluator, z, class_id, n), device) / n
         classes = _class_seconds(bench, image)
-    closed, sampled = _awareness_seconds(bench, image / sum(site.channels for site in sites))
+    closed, sampled = _awareness_seconds(bench)
     return Calibration(image, mask, screening, closed, sampled, classes)
 
 
@@ -82,11 +81,12 @@ def _mask_seconds(bench: Workbench, z: torch.Tensor, class_id: int) -> tuple[flo
     return tuple(each.tolist())
 
 
-def _awareness_seconds(bench: Workbench, without_closed_form: float) -> tuple[float, float]:
-    """Of one channel of one class in closed form, and by one sample, at the widest site."""
-    widest, device = max(bench.generator.sites, key=lambda site: site.channels), bench.generator.device
-    if not bench.generator.is_affine(widest.index):
-        return 0.0, without_closed_form
+def _awareness_seconds(bench: Workbench) -> tuple[float, float]:
+    """Of one channel of one class in closed form, and by one sample, at the widest site that is affine."""
+    affine, device = [s for s in bench.generator.sites if bench.generator.is_affine(s.index)], bench.generator.device
+    if not affine:
+        return 0.0, 0.0
+    widest = max(affine, key=lambda site: site.channels)
     classes = bench.class_ids[:CLASSES_TIMED]
     units, embeddings = len(classes) * widest.channels, bench.class_embeddings[list(classes)]
     closed = _seconds(lambda: class_awareness(bench, classes, widest.index), device) / units

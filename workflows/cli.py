@@ -186,7 +186,8 @@ def report(folder: AuditFolder) -> None:
         from workflows.report import write_report
 
     storage = opened_audit(folder)
-    write_report(Manifest.read(storage))
+    with storage.locked():
+        write_report(Manifest.read(storage))
     print(f"report: {storage.path(REPORT)}")
 
 

@@ -36,5 +36,5 @@ def protocol(judges: Mapping[str, str], neighbours: int, image_size: int, ms_ssi
     networks = "; ".join(f"{', '.join(roles[text])}: {text}" if len(shown) > 1 else text for text in shown)
     return (
         f"{networks}; k = {neighbours}; FID by covariance, unbiased; KID cubic, up to {KERNEL_SAMPLES} samples; "
-        f"MS-SSIM of {ms_ssim_samples} images, {usable_scales(image_size)} scales, window {WINDOW}, sigma {SIGMA}"
+        f"MS-SSIM of up to {ms_ssim_samples} images, {usable_scales(image_size)} scales, window {WINDOW}, sigma {SIGMA}"
     )

@@ -116,8 +116,12 @@ class MaskingEngine:
 
 
 def stacks(masks: Sequence[Channels], size: int) -> Iterator[list[int]]:
-    """Places of masks that go through the network together: at most ``size``, of one number of channels."""
+    """Places of masks that go through the network together: at most ``size``, of one number of channels.
+
+    Those that mask nothing go alone, each in a batch of the same form: on some processors a matrix product rounds a row
+    by its place among the others, and nothing must change nothing.
+    """
     by_length = sorted(range(len(masks)), key=lambda place: len(masks[place]))
-    for _, same in groupby(by_length, key=lambda place: len(masks[place])):
-        places = list(same)
-        yield from (places[start : start + size] for start in range(0, len(places), size))
+    for length, same in groupby(by_length, key=lambda place: len(masks[place])):
+        places, step = list(same), size if length else 1
+        yield from (places[start : start + step] for start in range(0, len(places), step))

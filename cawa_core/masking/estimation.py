@@ -125,8 +125,8 @@ def estimated_effects(
     for name in SIGNED:  # each is estimated by itself; the mean of a size is no smaller than the size of a mean
         size = estimates[f"{name}_abs"].mean
         np.maximum(size, np.abs(estimates[name].mean), out=size)
-    corrected = (estimates[AIMED_AT].slope != 0) | (low is not None)
-    method = np.where(n_samples > 0, np.where(corrected, "regression", "exact"), "screening")
+    masked = "regression" if plan.uses_screening or low is not None else "exact"
+    method = np.where(n_samples > 0, masked, "screening")
     return MaskingEstimates(effect_columns(estimates), method, n_samples)
 
 

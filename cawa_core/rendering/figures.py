@@ -111,15 +111,20 @@ def _legend_above(axes: Axes, share: float, place: Literal["upper center", "uppe
 
 
 def masking_curve(
-    name: str, title: str, awareness: Array, change: Array, smoothed: Array, target_words: str, alt: str
+    name: str, title: str, awareness: Array, change: Array, smoothed: Array, words: tuple[str, str], alt: str
 ) -> Picture:
-    """Fig. 4 for one class and site: awareness (blue) and score change (dots, red when smoothed) by channel rank."""
+    """Fig. 4 for one class and site: awareness (blue) and score change (dots, red when smoothed) by channel rank.
+
+    Args:
+        words: what dots are, in the plural, and what their height is.
+    """
+    units, target = words
 
     def paint(axes: Axes) -> None:
         rank = np.arange(len(awareness))
-        axes.plot(rank, change, ".", color=light("pink"), markersize=4, label="one channel")
+        axes.plot(rank, change, ".", color=light("pink"), markersize=4, label=units)
         axes.plot(rank, smoothed, color=light("red"), linewidth=1.8, label="smoothed")
-        axes.set(title=title, xlabel="channels in order of awareness", ylabel=target_words)
+        axes.set(title=title, xlabel=f"{units} in order of awareness", ylabel=target)
         axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
         twin = axes.twinx()
         twin.plot(rank, awareness, color=light("blue"), linewidth=1.5, label="awareness")
@@ -281,7 +286,7 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
         shown = set(legible(sites))
         labels = ["all" if site == -1 else str(site) if site in shown else "" for site in sites]
         axes.set_xticks(range(len(sites)), labels)
-        axes.set(title=title, xlabel="site of the mask", ylabel="change of the class's probability")
+        axes.set(title=title, xlabel="site of the mask", ylabel="fall of the class's probability")
         _legend_above(axes, 0.15, "upper center", columns=3)
 
     return draw(name, f"{title}: lowest, random and highest channels masked, by site", SIZE, paint)

@@ -3,7 +3,7 @@
 A claim *holds* where the 95% interval over classes lies on the claimed side, *does not hold* where it lies on the
 other, and stays *open* where it holds zero or cannot be had. A correlation with masking must also beat its permutation
 null in half of the class-site pairs, and a claim of several parts must hold in each: else it holds *in part*. Overlap
-is judged by a Mantel test at 0.05, sharing by its count against chance.
+is judged by a Mantel test at 0.05 (above it *open* where any r is above 0), sharing by its count against chance.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def findings(summary: Mapping[str, Any]) -> list[Finding]:
     if summary.get("sharing"):
         found += _sharing(summary["sharing"])
     if summary.get("metric_correlation"):
-        found += _quality(summary["metric_correlation"])
+        found += _quality(summary["metric_correlation"], summary["n_real"])
     if summary.get("segmentation"):
         found += _segmentation(summary["segmentation"])
     if summary.get("hybrids"):
@@ -93,7 +93,7 @@ def _controls(controls: Mapping[str, Any]) -> list[Finding]:
     verdict = _of_all([first, second])
     means = {row["control"]: row["score_change"] for row in controls["rows"] if row["site"] == -1}
     evidence = (
-        f"Masking the same share of channels at every site changes the class's score by {signed(means['lowest'])} "
+        f"Masking the same share of channels at every site lowers the class's score by {signed(means['lowest'])} "
         f"(lowest), {signed(means['random'])} (random) and {signed(means['highest'])} (highest) in the mean; "
         f"highest less random: {interval_words(over_random['ci'])}, random less lowest: "
         f"{interval_words(over_lowest['ci'])}."
@@ -111,13 +111,13 @@ def _prediction(rows: list[dict[str, Any]]) -> list[Finding]:
         row = overall.get((target, "category_awareness"))
         if row is None:
             continue
-        beats = row["share_significant"] >= 0.5
+        share = row["share_significant"] or 0.0
         side = _side(row["pearson_smoothed_ci"], 1)
-        verdict = side if side != HOLDS or beats else IN_PART
+        verdict = side if side != HOLDS or share >= 0.5 else IN_PART
         evidence = (
             f"Smoothed r = {signed(row['pearson_smoothed'])} in the mean over classes and sites "
             f"({interval_words(row['pearson_smoothed_ci'])}); unsmoothed rank correlation {signed(row['spearman'])}; "
-            f"{row['share_significant']:.0%} of the class-site pairs have r > 0 beyond their null (p < 0.05)."
+            f"{share:.0%} of the class-site pairs have r > 0 beyond their null (p < 0.05)."
         )
         claim = f"Category awareness foretells {words} masking a channel changes the score."
         found.append(Finding(claim, verdict, evidence, "Sec. 4.1, Fig. 4"))
@@ -142,13 +142,14 @@ def _best_predictor(rows: list[dict[str, Any]]) -> list[Finding]:
 
 
 def _overlap(rows: list[dict[str, Any]]) -> list[Finding]:
-    largest = max(row["k"] for row in rows if row["site"] == -1)
+    largest = max((row["k"] for row in rows if row["site"] == -1), default=None)
     tested = [row for row in rows if row["site"] == -1 and row["k"] == largest and row["similarity_p"] is not None]
     if not tested:
         return []
     passing = [row for row in tested if row["similarity_spearman"] > 0 and row["similarity_p"] < 0.05]
     by_awareness = any(row["criterion"] == "category_highest" for row in passing)
-    verdict = HOLDS if by_awareness else IN_PART if passing else FAILS
+    against = all(row["similarity_spearman"] <= 0 for row in tested)
+    verdict = HOLDS if by_awareness else IN_PART if passing else FAILS if against else OPEN
     parts = ", ".join(
         f"{CRITERION_WORDS[row['criterion']]} {signed(row['similarity_spearman'])} (p = {row['similarity_p']:.3f})"
         for row in sorted(tested, key=lambda row: -row["similarity_spearman"])
@@ -177,7 +178,17 @@ def _sharing(rows: list[dict[str, Any]]) -> list[Finding]:
     return [Finding(claim, verdict, evidence, "Sec. 4.2, Table 1")]
 
 
-def _quality(rows: list[dict[str, Any]]) -> list[Finding]:
+def real_images_in_words(fewest: int, most: int) -> str:
+    """What unequal numbers of real images do to a comparison of classes; nothing where they are equal."""
+    if fewest == most:
+        return ""
+    return (
+        f" Classes have {fewest:,} to {most:,} real images: of fewer, FID has a larger bias, and precision and kin are "
+        "of fewer samples."
+    )
+
+
+def _quality(rows: list[dict[str, Any]], n_real: list[int]) -> list[Finding]:
     by_metric = {row["metric"]: row for row in rows}
     parts, verdicts = [], []
     for metric, sign in METRIC_SIGNS.items():
@@ -193,6 +204,7 @@ def _quality(rows: list[dict[str, Any]]) -> list[Finding]:
         verdict = HOLDS if set(verdicts) == {HOLDS} else IN_PART if HOLDS in verdicts else OPEN
     n = max(row["n_classes"] for row in rows)
     evidence = f"Pearson r with total awareness over {n} classes, bootstrap 95%: {', '.join(parts)}."
+    evidence += real_images_in_words(*n_real)
     claim = "Classes of high total awareness look better and vary less."
     return [Finding(claim, verdict, evidence, "Sec. 5.4, Fig. 10")]
 
@@ -238,16 +250,24 @@ def _of_all(verdicts: list[str]) -> str:
 
 def _heavy_tails(tails: Mapping[str, Any]) -> list[Finding]:
     share = tails["share_of_large_sign_probability"]
+    largest, light = tails["largest_sign_probability"] or 0.0, tails["light_tail"]
     evidence = (
-        f"The gain is negative with a probability above 0.001 for {share:.1%} of the channels and classes "
-        f"(at most {tails['largest_sign_probability']:.2g})."
+        f"The gain changes sign with a probability above {tails['heavy_tail']:g} for {share:.1%} of the channels and "
+        f"classes (at most {largest:.2g})."
     )
     gap = tails["estimator_gap"]
     if gap and gap["light_tails_largest_in_stderr"] is not None:
         evidence += (
-            f" Elsewhere both estimators agree within {gap['light_tails_largest_in_stderr']:.1f} standard errors."
+            f" Where it is below {light:g}, both estimators agree within {gap['light_tails_largest_in_stderr']:.1f} "
+            "standard errors."
         )
     if gap and gap["heavy_tails_largest"] is not None:
-        evidence += f" There they differ by up to {gap['heavy_tails_largest']:.2g}: prefer the closed form."
-    claim = "Gains change sign, so sampled awareness has heavy tails." if share else "Gains keep their sign."
+        evidence += (
+            f" Where it is above {tails['heavy_tail']:g}, they differ by up to {gap['heavy_tails_largest']:.2g}: "
+            "prefer the closed form."
+        )
+    if share:
+        claim = "Gains change sign, so sampled awareness has heavy tails."
+    else:
+        claim = "Gains keep their sign." if largest < light else "Gains rarely change sign."
     return [Finding(claim, NOTE, evidence, "heavy tails of β/γ")]

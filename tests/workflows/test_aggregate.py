@@ -15,12 +15,24 @@ from workflows.aggregate.derived_tables import publish_derived_tables
 from workflows.aggregate.heavy_tails import heavy_tails
 from workflows.aggregate.metric_correlation import metric_correlation_rows
 from workflows.aggregate.overlap_summary import overlap_summary
+from workflows.aggregate.rankings import EverySite, Ranking
 
 SPEC = AuditSpec(permutations=99, overlap_k=(3, 7), shared_k=(1, 2, 5, 10))
 WIDTHS = (60, 24, 9)
 N_CHANNELS = 6
 AWARENESS = {0: [6, 5, 4, 3, 2, 1], 1: [6, 5, 1, 2, 3, 4], 2: [1, 2, 3, 4, 5, 6]}
 FLOATS = [name for name, (kind, _) in TABLES["awareness"].columns.items() if str(kind) == "float"]
+
+
+def test_top_channels_of_all_sites_are_more_than_the_widest_site_has():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(3, 4, 8))  # classes, sites, channels
+    everywhere, ids = EverySite(20), np.arange(3)
+    for site in range(4):
+        own, order = values[:, site], np.argsort(-values[:, site], axis=1)
+        everywhere.add([Ranking(site, "c", 8, ids, order, np.take_along_axis(own, order, axis=1))], 8)
+    (found,) = everywhere.rankings()
+    np.testing.assert_array_equal(found.top, np.argsort(-values.reshape(3, 32), axis=1)[:, :20])
 
 
 def awareness_frame(class_ids, widths, random, estimator="closed_form"):

@@ -120,6 +120,18 @@ def test_a_significant_change_below_the_threshold_is_no_regression():
     assert totals.set_index("metric").verdict.classifier_accuracy == "below threshold"
 
 
+def test_kid_has_the_noise_of_the_fakes_that_it_looks_at():
+    """Of 50,000 fakes, 10,000: the noise of the whole is known from halves of what counts."""
+    random = np.random.default_rng(4)
+    before, after = (simulated(random, truth_of(np.random.default_rng(5), 40)) for _ in range(2))
+    found = {}
+    for n_fake in (10_000, 50_000):
+        tables = [(whole.assign(n_fake=n_fake), floor) for whole, floor in (before, after)]
+        classes, _ = judged(*tables, ComparisonSpec())
+        found[n_fake] = classes[classes.metric == "kid"].p_value.to_numpy()
+    np.testing.assert_array_equal(found[10_000], found[50_000])
+
+
 def test_half_samples_give_the_noise_of_the_whole_whatever_the_change():
     """A mean of n draws of variance 1, moved by 3 in every class: 1 / sqrt(n) within 10% at 400 classes."""
     random = np.random.default_rng(0)

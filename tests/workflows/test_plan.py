@@ -13,6 +13,7 @@ from workflows import calibration
 from workflows.calibration import calibrated
 from workflows.config import RunOptions
 from workflows.estimate import estimates, plan_lines, with_estimator
+from workflows.shards import Shard
 from workflows.stages import STAGES
 from workflows.units import Calibration
 from workflows.workbench import Workbench
@@ -58,6 +59,14 @@ def test_seconds_are_units_times_their_number(bench, tmp_path):
     assert screening["masking"].seconds == pytest.approx(4 * (controls + 4 * UNITS.screened))
     assert exact["class_metrics"].seconds == 2 * 60 * 4
     assert exact["awareness"].seconds == pytest.approx(4 * 576 * (UNITS.awareness + 200 * UNITS.sampled))
+
+
+def test_gains_that_are_measured_cost_a_pass_a_sample_at_each_site(bench, monkeypatch):
+    monkeypatch.setattr(type(bench.generator), "is_affine", lambda _, site: site != 2)
+    shard = Shard("awareness", (0, 1), (1, 2))
+    closed, sampled = UNITS.awareness, 200 * UNITS.sampled
+    expected = 2 * (bench.generator.sites[1].channels * (closed + sampled) + 200 * UNITS.image)
+    assert STAGES["awareness"].seconds(bench, shard, UNITS) == pytest.approx(expected)
 
 
 def test_every_unit_is_measured(bench):

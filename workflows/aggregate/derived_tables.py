@@ -52,7 +52,7 @@ def _metric_table(manifest: Manifest, spec: AuditSpec, audit: str) -> tuple[Publ
 def _channel_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> list[PublishedFile]:
     """The next site is read, and the overlaps of the last are written, while one is computed."""
     largest = max((*spec.overlap_k, *spec.shared_k))
-    everywhere, correlations, by_site = EverySite(), [], []
+    everywhere, correlations, by_site = EverySite(largest), [], []
     with ThreadPoolExecutor(1) as writer:
 
         def overlaps(part: str, rankings: list[Ranking]) -> Future[list[PublishedFile]]:

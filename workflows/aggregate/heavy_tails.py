@@ -10,7 +10,7 @@ from cawa_core.tables import Manifest
 from workflows.aggregate.site_values import Matrix, SiteRows, read_site
 
 LARGE_SIGN_PROBABILITY = 1e-3
-"""Where a gain is negative this often, sampled means of β/γ are no longer to be trusted."""
+"""Where a gain has the other sign this often, sampled means of β/γ are no longer to be trusted."""
 LIGHT_TAIL = 1e-6
 """Below this, no sample in ten thousand comes near a zero gain."""
 COLUMNS = ("category_awareness", "category_awareness_stderr", "gain_sign_probability")
@@ -32,6 +32,8 @@ def heavy_tails(manifest: Manifest) -> dict[str, Any] | None:
         "n_channels_and_classes": sum(counts.values()),
         "share_of_large_sign_probability": sum(large.values()) / sum(counts.values()),
         "largest_sign_probability": _largest(np.array(largest)),
+        "heavy_tail": LARGE_SIGN_PROBABILITY,
+        "light_tail": LIGHT_TAIL,
         "by_site": {site: large[site] / counts[site] for site in counts},
         "estimator_gap": {name: _greatest([gap[name] for gap in gaps]) for name in GAPS} if gaps else None,
     }

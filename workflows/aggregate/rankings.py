@@ -67,9 +67,13 @@ class EverySite:
 
     A channel among the k highest of all sites is among the k highest of its own, so that k candidates a class are
     all there is to keep.
+
+    Args:
+        largest: most channels of a top set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
         self._found: dict[str, Ranking] = {}
         self._offset = 0
 
@@ -78,7 +82,7 @@ class EverySite:
         for own in rankings:
             own = dataclasses.replace(own, site=ALL_SITES, top=own.top + self._offset)
             known = self._found.get(own.criterion)
-            self._found[own.criterion] = own if known is None else _merged(known, own)
+            self._found[own.criterion] = own if known is None else _merged(known, own, self._largest)
         self._offset += n_channels
 
     def rankings(self) -> list[Ranking]:
@@ -86,10 +90,10 @@ class EverySite:
         return [ranking for ranking in self._found.values() if len(ranking.class_ids)]
 
 
-def _merged(one: Ranking, other: Ranking) -> Ranking:
+def _merged(one: Ranking, other: Ranking, largest: int) -> Ranking:
     class_ids, here, there = np.intersect1d(one.class_ids, other.class_ids, assume_unique=True, return_indices=True)
     values = np.concatenate([one.values[here], other.values[there]], axis=1)
     top = np.concatenate([one.top[here], other.top[there]], axis=1)
-    best = np.argsort(-values, axis=1, kind="stable")[:, : max(one.top.shape[1], other.top.shape[1])]
+    best = np.argsort(-values, axis=1, kind="stable")[:, :largest]
     kept = (np.take_along_axis(each, best, axis=1) for each in (top, values))
     return Ranking(ALL_SITES, one.criterion, one.n_channels + other.n_channels, class_ids, *kept)

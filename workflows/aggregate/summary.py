@@ -32,6 +32,7 @@ def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[s
         sections = {**_sections(manifest, spec), "heavy_tails": tails.result()}
     seconds = pd.Series([one.seconds for one in manifest.receipts.values()], dtype=float)
     by_stage = seconds.groupby([one.stage for one in manifest.receipts.values()]).sum().round(1)
+    sections = plain(sections)
     summary: dict[str, Any] = plain(
         {
             "audit": audit.hash,
@@ -56,6 +57,7 @@ def _sections(manifest: Manifest, spec: AuditSpec) -> dict[str, Any]:
         "overlap": overlap_summary(manifest, manifest.table("class_centroids"), spec.permutations, mantel),
         "sharing": sharing(manifest.table("shared_channels")),
         "class_metrics": class_metric_summary(manifest.table("class_metrics"), manifest.table("class_metric_floor")),
+        "n_real": _ends(manifest.table("class_metrics").n_real),
         "metric_correlation": _records(manifest.table("metric_correlation")),
         "segmentation": segmentation_summary(manifest, resamples),
         "hybrids": hybrid_summary(manifest, resamples),
@@ -69,7 +71,7 @@ def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) ->
         return None
     means = correlations.groupby(["target", "predictor", "class_id"], as_index=False).mean(numeric_only=True)
     beats_null = (correlations.p_value < SIGNIFICANT) & (correlations.pearson_smoothed > 0)
-    significant = correlations.assign(significant=beats_null)
+    significant = correlations.assign(significant=beats_null.astype(float).where(correlations.p_value.notna()))
     frame = pd.concat([significant, _over_sites(significant, means)], ignore_index=True)
     rows = []
     for (target, predictor, site), part in frame.groupby(["target", "predictor", "site"]):
@@ -80,7 +82,7 @@ def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) ->
             "n_classes": part.class_id.nunique(),
         }
         row |= resamples.means(part[list(COEFFICIENTS)])
-        row |= {"null_std": mean_of_known(part.null_std), "share_significant": float(part.significant.mean())}
+        row |= {"null_std": mean_of_known(part.null_std), "share_significant": mean_of_known(part.significant)}
         rows.append(row)
     return rows
 
@@ -149,6 +151,10 @@ def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str
             "half_fake_against_real": floors.get("fake_real"),
         }
     return result
+
+
+def _ends(counts: pd.Series[Any]) -> list[int] | None:
+    return [int(counts.min()), int(counts.max())] if len(counts) else None
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]] | None:

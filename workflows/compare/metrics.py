@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from cawa_core.class_metrics.kernel import KERNEL_SAMPLES
 from workflows.compare.noise import Noise, binomial, bound_of_pairs, from_halves, from_spread
 from workflows.compare.options import ComparisonSpec
 from workflows.compare.quality import MANIFOLD, QUALITIES, Quality, on_scale, worsening
@@ -118,6 +119,8 @@ def _draws(frame: pd.DataFrame, metric: str) -> Array:
     if metric == "ms_ssim":
         return _numbers(frame, "ms_ssim_images")
     fakes = _numbers(frame, "n_fake")
+    if metric == "kid":
+        return np.minimum(fakes, KERNEL_SAMPLES)
     return np.minimum(fakes, _numbers(frame, "n_real")) if metric in MANIFOLD else fakes
 
 

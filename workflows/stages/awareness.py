@@ -86,27 +86,32 @@ def passes(bench: Workbench, site: int) -> float:
     return 1e-5 * bench.spec.awareness_samples * bench.generator.sites[site].channels
 
 
-def estimated_channels(bench: Workbench, shard: Shard) -> dict[str, int]:
-    """Channels of classes in a shard, by estimator."""
-    sites = bench.generator.sites
+def estimated_channels(bench: Workbench, class_ids: tuple[int, ...], site: int) -> dict[str, int]:
+    """Channels of some classes at a site, by estimator."""
+    channels = bench.generator.sites[site].channels
     return {
-        estimator: sum(
-            sites[site].channels * len(estimated_classes(bench, shard.class_ids, site, estimator))
-            for site in shard.sites
-        )
+        estimator: channels * len(estimated_classes(bench, class_ids, site, estimator))
         for estimator in bench.spec.awareness_estimators
     }
 
 
 def rows(bench: Workbench, shard: Shard) -> int:
     """One a class, channel and estimator."""
-    return sum(estimated_channels(bench, shard).values())
+    return sum(sum(estimated_channels(bench, shard.class_ids, site).values()) for site in shard.sites)
 
 
 def seconds(bench: Workbench, shard: Shard, units: Calibration) -> float:
-    """By each estimator."""
-    each = {"closed_form": units.awareness, "monte_carlo": units.sampled * bench.spec.awareness_samples}
-    return sum(channels * each[estimator] for estimator, channels in estimated_channels(bench, shard).items())
+    """By each estimator; where gains and offsets are measured, a pass a sample at each site."""
+    samples = bench.spec.awareness_samples
+    each = {"closed_form": units.awareness, "monte_carlo": units.sampled * samples}
+    total = 0.0
+    for site in shard.sites:
+        if bench.generator.is_affine(site):
+            found = estimated_channels(bench, shard.class_ids, site)
+            total += sum(channels * each[estimator] for estimator, channels in found.items())
+        else:
+            total += len(shard.class_ids) * samples * units.image
+    return total
 
 
 AWARENESS = Stage(

@@ -107,7 +107,7 @@ def _metric_row(bench: Workbench, class_id: int, real: ClassSample, fake: ClassS
         "class_name": bench.generator.class_names[class_id],
         "total_awareness": total_awareness(bench, class_id),
         **metrics_of_class(real=real, fake=fake, neighbours=bench.spec.neighbours),
-        "protocol": _protocol(bench, len(fake.images)),
+        "protocol": _protocol(bench),
     }
 
 
@@ -120,7 +120,7 @@ def _floor_rows(
             "class_id": class_id,
             "comparison": comparison,
             **metrics_of_class(real=reference, fake=compared, neighbours=bench.spec.neighbours),
-            "protocol": _protocol(bench, len(compared.images)),
+            "protocol": _protocol(bench),
         }
         for comparison, compared in (("real_real", first), ("fake_real", fakes))
     ]
@@ -135,9 +135,9 @@ def total_awareness(bench: Workbench, class_id: int) -> float:
     return total
 
 
-def _protocol(bench: Workbench, ms_ssim_samples: int) -> str:
+def _protocol(bench: Workbench) -> str:
     judges = {role: f"{one.protocol}; weights {one.digest[:12]}" for role, one in bench.judges.items()}
-    made = protocol(judges, bench.spec.neighbours, bench.generator.image_size, ms_ssim_samples)
+    made = protocol(judges, bench.spec.neighbours, bench.generator.image_size, bench.spec.ms_ssim_samples)
     return f"{made}; {bench.arithmetic_name}"
 
 

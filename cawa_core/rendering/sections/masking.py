@@ -48,13 +48,13 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "p_value": "p",
         "pearson": "r",
         "spearman": "rank r",
-        "n_groups": "n",
+        "n_groups": "channels or groups",
     }
     lead = (
-        "Channels in order of category awareness (blue) against what masking each does to the class's probability: "
-        "one dot a channel, red when smoothed as in the paper. For each kind of change the four class-site pairs of "
-        "highest r, as the paper shows its best, and then the median pair. Smoothing raises r by itself: the grey "
-        "bands hold 95% of the smoothed r of randomly permuted changes."
+        "Channels in order of category awareness (blue) against how far masking each lowers the class's probability "
+        "(signed: below 0 it rises): one dot a channel or group, red when smoothed as in the paper. For each kind of "
+        "change the four class-site pairs of highest r, as the paper shows its best, and then the median pair. "
+        "Smoothing raises r by itself: the grey bands hold 95% of the smoothed r of randomly permuted changes."
     )
     table = table_of("Category awareness against the effect of masking, every class and site", columns, rows)
     return Section("curves", "Awareness and the effect of masking", lead, tuple(pictures), (table,))
@@ -90,7 +90,8 @@ def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, 
     title = f"{class_name}, site {row['site']} ({rank}): {r}\n{null}"
     name = f"curve-{row['target']}-{rank.replace('no. ', '').replace(' ', '-')}"
     alt = f"{class_name} at site {row['site']}: {words} of the score by channels in order of awareness; {r}, {null}"
-    return figures.masking_curve(name, title, mean_awareness, change, smoothed(change), words, alt)
+    units = "channels" if groups.channels.str.len().max() == 1 else "groups of channels"
+    return figures.masking_curve(name, title, mean_awareness, change, smoothed(change), (units, words), alt)
 
 
 def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  # noqa: ARG001

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cawa_core.rendering import figures
-from cawa_core.rendering.findings import METRIC_SIGNS, signed
+from cawa_core.rendering.findings import METRIC_SIGNS, real_images_in_words, signed
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections.base import Section, Tables
 
@@ -66,7 +66,8 @@ def quality(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     lead = (
         "Features and classifications come from the networks below, so distances compare with other audits of the "
         "same protocol only. FID grows as samples get fewer: the last two FID columns compare at equal size, and the "
-        f"distance of real images from themselves is the floor. Protocol: {metrics.protocol.iloc[0]}."
+        f"distance of real images from themselves is the floor."
+        f"{real_images_in_words(metrics.n_real.min(), metrics.n_real.max())} Protocol: {metrics.protocol.iloc[0]}."
     )
     return Section("quality", "Quality, diversity and total awareness", lead, tuple(pictures), tuple(found))
 
@@ -78,7 +79,12 @@ def heavy_tails(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  
         return None
     rows = [{"site": int(site), "share": share} for site, share in tails["by_site"].items()]
     columns = {"site": "site", "share": "share of channels and classes"}
-    table = table_of("Share with P(gain ≤ 0) above 0.001, by site", columns, rows, digits=4)
+    table = table_of(
+        f"Share with P(change of sign) above {tails['heavy_tail']:g}, by site",
+        columns,
+        rows,
+        digits=4,
+    )
     lead = (
         "Awareness is the mean of offset / gain, a ratio of normal variables. Where the gain can cross zero that ratio "
         "has no finite variance, and a sampled mean depends on its worst sample. The closed form (a principal value) "

@@ -30,8 +30,9 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         own = everywhere[everywhere.criterion == criterion]
         if own.empty:
             continue
-        matrix = pairs_as_matrix(own, order)
-        labels = [names[class_id] for class_id in order]
+        ranked = set(own.class_a) | set(own.class_b)  # without classes whose shard failed
+        shown = [class_id for class_id in order if class_id in ranked]
+        matrix, labels = pairs_as_matrix(own, shown), [names[class_id] for class_id in shown]
         title = f"{CRITERION_WORDS[criterion].capitalize()} (%)"
         chance = float(own.overlap_by_chance.iloc[0])
         pictures.append(figures.overlap_heatmap(f"overlap-{criterion}", title, matrix, labels, chance))

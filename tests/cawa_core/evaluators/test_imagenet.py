@@ -109,12 +109,12 @@ def test_weights_of_timm_have_one_digest_however_they_came(tmp_path, monkeypatch
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.num_batches_tracked += 7
+    learned = {name: one for name, one in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(learned, tmp_path / "weights.pth")
     monkeypatch.setattr(timm, "create_model", lambda _, **__: network)
     name = "timm/mobilenetv3_small_050"
     fetched = EVALUATORS.make(name, EvaluatorRequest(name, WeightStore({})))
     monkeypatch.undo()
-    learned = {name: one for name, one in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    torch.save(learned, tmp_path / "weights.pth")
     assert load(name, tmp_path / "weights.pth").digest == fetched.digest
 
 

@@ -123,7 +123,34 @@ def test_every_quality_sign_must_agree():
         (("fails", "open"), "does not hold"),
         (("fails", "holds"), "holds in part"),
     ):
-        assert findings({"metric_correlation": rows(*states)})[0].verdict == verdict
+        assert findings({"metric_correlation": rows(*states), "n_real": [50, 50]})[0].verdict == verdict
+    (unequal,) = findings({"metric_correlation": rows("holds", "holds"), "n_real": [732, 1300]})
+    assert "732 to 1,300 real images" in unequal.evidence
+
+
+def test_similarity_is_open_where_its_test_decides_nothing():
+    def overlaps(*tested):
+        row = {"site": -1, "k": 10, "criterion": "category_highest"}
+        return {"overlap": [{**row, "similarity_spearman": r, "similarity_p": p} for r, p in tested]}
+
+    for tested, verdict in (((0.9, 0.01), "holds"), ((0.9, 0.06), "open"), ((-0.5, 0.9), "does not hold")):
+        (found,) = findings(overlaps(tested))
+        assert found.verdict == verdict
+    assert findings(overlaps((None, None))) == []
+    assert findings({"overlap": [{"site": 0, "k": 10, "criterion": "category_highest"}]}) == []
+
+
+def test_gains_keep_their_sign_only_where_none_is_likely_to_change_it():
+    tails = {"estimator_gap": None, "heavy_tail": 1e-3, "light_tail": 1e-6}
+    for share, largest, claim in ((0.2, 0.4, "Gains change"), (0.0, 4e-4, "Gains rarely"), (0.0, 1e-9, "Gains keep")):
+        section = {**tails, "share_of_large_sign_probability": share, "largest_sign_probability": largest}
+        (found,) = findings({"heavy_tails": section})
+        assert found.claim.startswith(claim)
+
+
+def test_masks_that_hurt_lower_the_score():
+    (found,) = findings({"masking_controls": controls(0.1, [0.1, 0.2])})
+    assert "lowers the class's score by" in found.evidence
 
 
 class Page(HTMLParser):
