@@ -67,7 +67,7 @@ def as_markdown(content: Mapping[str, Any]) -> str:
     for row in content["results"]:
         spread = f" ({row['ratio_min']:.3g} to {row['ratio_max']:.3g})" if len(row["ratios"]) > 1 else ""
         unit = "" if row["unit"] == "wall time" else f" in {row['unit']}"
-        bounds = [f"{name} at most {limit:g}: {value:.3g}" for name, (value, limit) in row["bounds"].items()]
+        bounds = [f"{name}: {value:.3g}, limit {limit:g}" for name, (value, limit) in row["bounds"].items()]
         goal = "; ".join([*([] if row["at_least"] is None else [f"{row['at_least']:g}"]), *bounds])
         missed = "" if row["reached"] else ", **missed**"
         lines.append(f"| {row['work']} | {row['counterpart']} | {row['ratio']:.3g}{unit}{spread} | {goal}{missed} |")

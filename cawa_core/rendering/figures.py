@@ -286,7 +286,7 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
         shown = set(legible(sites))
         labels = ["all" if site == -1 else str(site) if site in shown else "" for site in sites]
         axes.set_xticks(range(len(sites)), labels)
-        axes.set(title=title, xlabel="site of the mask", ylabel="fall of the class's probability")
+        axes.set(title=title, xlabel="site of the mask", ylabel="probability of the class")
         _legend_above(axes, 0.15, "upper center", columns=3)
 
     return draw(name, f"{title}: lowest, random and highest channels masked, by site", SIZE, paint)

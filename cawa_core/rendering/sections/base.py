@@ -17,7 +17,7 @@ Tables = Mapping[str, pd.DataFrame]
 SHOWN_CLASSES = 20
 """Classes with pictures in the report; of more, an even choice."""
 
-TARGET_WORDS = {"score_change": "signed fall", "score_change_abs": "absolute change"}
+TARGET_WORDS = {"score_change": "fall of the score", "score_change_abs": "absolute change of the score"}
 
 
 @dataclasses.dataclass(frozen=True)

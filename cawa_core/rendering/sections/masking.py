@@ -89,7 +89,7 @@ def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, 
     null = f"null {signed(row['null_mean'])} ± {row['null_std']:.2f}, p = {row['p_value']:.3f}"
     title = f"{class_name}, site {row['site']} ({rank}): {r}\n{null}"
     name = f"curve-{row['target']}-{rank.replace('no. ', '').replace(' ', '-')}"
-    alt = f"{class_name} at site {row['site']}: {words} of the score by channels in order of awareness; {r}, {null}"
+    alt = f"{class_name} at site {row['site']}: {words} by channels in order of awareness; {r}, {null}"
     units = "channels" if groups.channels.str.len().max() == 1 else "groups of channels"
     return figures.masking_curve(name, title, mean_awareness, change, smoothed(change), (units, words), alt)
 
