@@ -13,6 +13,11 @@ from typing import Any, Generic, TypeVar, cast
 from cawa_core.errors import InputError, suggestion
 
 Made = TypeVar("Made")
+POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
 
 
 class Registry(Generic[Made]):
@@ -89,8 +94,19 @@ class Registry(Generic[Made]):
             ) from None
         if not callable(factory):
             raise InputError(f"{self.kind} {target!r} must be a callable; got {type(factory).__name__}")
-        takes_request = bool(inspect.signature(factory).parameters)
-        return lambda request: factory(request) if takes_request else factory()
+        takes_request = any(
+            one.name == "request" or (one.kind in POSITIONAL and one.default is one.empty)
+            for one in inspect.signature(factory).parameters.values()
+        )
+
+        def made(request: Any) -> Made:  # noqa: ANN401
+            if takes_request:
+                return cast(Made, factory(request))
+            if hasattr(request, "require_no_weights"):
+                request.require_no_weights()
+            return cast(Made, factory())
+
+        return made
 
 
 def _imported(target: str) -> Any:  # noqa: ANN401

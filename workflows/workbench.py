@@ -14,7 +14,7 @@ from torch import Tensor
 from cawa_core import SCHEMA_VERSION
 from cawa_core.applications.segmentation import check_clusters
 from cawa_core.batch_size import BatchSize
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, first_line
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtractor
 from cawa_core.generators import GENERATORS
@@ -35,6 +35,12 @@ DEVICES = {
 }
 """Kinds of device => how many of them are here."""
 
+ATTRIBUTES: dict[type, tuple[str, ...]] = {
+    Generator: ("name", "digest", "sites", "classes", "z_dim", "embed_dim", "image_size", "image_channels"),
+    Evaluator: ("name", "digest", "protocol", "n_classes"),
+    FeatureExtractor: ("name", "digest", "protocol"),
+}
+"""What a user's model must have, whichever factory made it."""
 BATCH_VALUES = {"cpu": 2**22, "cuda": 2**28}
 """Values of a batch's largest feature map: 16 MB on a CPU, so that what a layer writes the next finds cached."""
 LARGEST_BATCH = 256
@@ -78,6 +84,7 @@ class Workbench:
         """
         check_spec(spec)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
+        torch.backends.cudnn.deterministic = True  # masks of nothing change nothing, and a pass gives the same twice
         target, store = checked_device(options.device), options.weight_store(spec.generator)
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
         generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
@@ -246,6 +253,11 @@ def _check_generator(spec: AuditSpec, generator: Generator) -> None:
                 f"awareness_estimators must hold monte_carlo: gain and offset of site {site.index} ({site.name}) are "
                 f"not affine in the latents; got {', '.join(spec.awareness_estimators)}"
             )
+    if "masking" in spec.stages and not generator.has_gradients:
+        raise InputError(
+            f"{generator.name} must let gradients through for masking, which screens by them; its pass is without: "
+            "take torch.no_grad out of it, or leave masking out of --stages"
+        )
     if "segmentation" in spec.stages:
         if spec.segment_sites:
             generator.require_sites(spec.segment_sites)
@@ -272,9 +284,10 @@ def _made(kind: type[Kind], argument: str, name: str, made: object) -> Kind:
             f"{argument} {name!r} must make a {kind.__module__}.{kind.__name__}; it made a {type(made).__name__}, "
             f"see docs/{'own_generator' if kind is Generator else 'imagenet'}.md"
         )
-    lacking = [attribute for attribute in ("name", "digest") if not getattr(made, attribute, "")]
+    needed = next(attributes for own, attributes in ATTRIBUTES.items() if isinstance(made, own))
+    lacking = [attribute for attribute in needed if not getattr(made, attribute, "")]
     if lacking:
-        raise InputError(f"{argument} {name!r} must have the attribute {lacking[0]}, a text; set it in the factory")
+        raise InputError(f"{argument} {name!r} must have the attribute {lacking[0]}; set it in the factory")
     return made
 
 
@@ -291,10 +304,13 @@ def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> 
     reals, least = open_real_images(request), 2 * (spec.neighbours + 1)
     reals.require(class_ids)
     for class_id in class_ids:
-        if reals.count_of(class_id) < least:
+        count = reals.count_of(class_id)
+        if count < 2 * least:  # few enough to look at each
+            count -= len(reals.unreadable_of(class_id))
+        if count < least:
             raise InputError(
                 f"real_images must be at least {least} a class, for halves of more than neighbours={spec.neighbours}; "
-                f"class {class_id} has {reals.count_of(class_id)}: add some, lower --neighbours, or leave it out"
+                f"class {class_id} has {count}: add some, lower --neighbours, or leave it out"
             )
     return reals
 
@@ -323,7 +339,8 @@ def _compile(models: Iterable[Generator | FeatureExtractor], device: torch.devic
     try:
         torch.compile(torch.sin)(torch.ones(2, device=device))
     except Exception as error:  # of many kinds: no compiler, no Triton, too old a device
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"compile: torch.compile cannot compile here ({reason}); leave out --compile") from None
+        raise InputError(
+            f"compile: torch.compile cannot compile here ({first_line(error)}); leave out --compile"
+        ) from None
     for model in models:
         model.compile_steps() if isinstance(model, Generator) else model.compile_features()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import torch
+
 from cawa_core.class_metrics.class_sample import ClassSample
 from cawa_core.class_metrics.frechet import frechet_distance
 from cawa_core.class_metrics.kernel import KERNEL_SAMPLES, kernel_distance
@@ -13,7 +15,12 @@ from cawa_core.class_metrics.ms_ssim import SIGMA, WINDOW, pairwise_ms_ssim, usa
 
 
 def metrics_of_class(*, real: ClassSample, fake: ClassSample, neighbours: int) -> dict[str, float | int]:
-    """The metric and count columns of the ``class_metrics`` table."""
+    """The metric and count columns of the ``class_metrics`` table; in float32 and float64 whatever autocast is on."""
+    with torch.autocast(fake.images.device.type, enabled=False):
+        return _metrics(real, fake, neighbours)
+
+
+def _metrics(real: ClassSample, fake: ClassSample, neighbours: int) -> dict[str, float | int]:
     similarity = pairwise_ms_ssim(fake.images)
     n = min(len(real.manifold_features), len(fake.manifold_features))  # as many fakes as reals (Appendix H)
     manifold = manifold_metrics(real=real.manifold_features[:n], fake=fake.manifold_features[:n], neighbours=neighbours)

@@ -53,9 +53,12 @@ def load_torchvision(request: EvaluatorRequest) -> LinearHeadClassifier:
     if name not in known:
         raise InputError(f"evaluator torchvision/{name} is no classifier of torchvision{suggestion(name, known)}")
     transform: Any = models.get_model_weights(name).DEFAULT.transforms()
-    mean, std, options = tuple(transform.mean), tuple(transform.std), {}
+    mean, std = tuple(transform.mean), tuple(transform.std)
+    options: dict[str, Any] = {}
     if name in TRAINED_ON_HALF:
         mean, std, options = HALF, HALF, {"transform_input": False, "init_weights": False}
+    if name.startswith("vit_"):
+        options = {"image_size": transform.crop_size[0]}
     network = models.get_model(name, weights=None, **options)
     preprocessing = Preprocessing(transform.crop_size[0], mean, std, transform.interpolation.value)
     return _loaded(network, request, preprocessing)

@@ -10,7 +10,7 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from cawa_core.digests import digest_of_tensors
-from cawa_core.errors import InputError, suggestion
+from cawa_core.errors import InputError, first_line, suggestion
 from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.classifier import LinearHeadClassifier
 from cawa_core.evaluators.preprocessing import Preprocessing
@@ -30,7 +30,25 @@ def load_timm(request: EvaluatorRequest) -> LinearHeadClassifier:
     network = _given(name, request) if request.weights.is_given(request.name) else _fetched(name, request)
     digest = _digest(network)
     network = network.to(memory_format=torch.channels_last)
-    return LinearHeadClassifier(network, _preprocessing(network), request.name, digest)
+    preprocessing = _preprocessing(network)
+    classifier, side = LinearHeadClassifier(network, preprocessing, request.name, digest), preprocessing.side
+    _require_one_head(classifier, side)
+    return classifier
+
+
+def _require_one_head(classifier: LinearHeadClassifier, side: int) -> None:
+    """Some distilled models add up two heads."""
+    wanted = [1, classifier.head.in_features]
+    try:
+        with torch.inference_mode():
+            found: object = list(classifier.features(torch.zeros(1, 3, side, side)).shape)
+    except RuntimeError as error:
+        found = first_line(error)
+    if found != wanted:
+        raise InputError(
+            f"evaluator {classifier.name} must end in one linear layer; without it, {found} instead of {wanted} "
+            "comes out: choose another"
+        )
 
 
 def _digest(network: nn.Module) -> str:
@@ -52,9 +70,8 @@ def _fetched(name: str, request: EvaluatorRequest) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
         raise InputError(
-            f"weights of timm/{name} cannot be fetched: {first}; give --weights timm/{name}=PATH"
+            f"weights of timm/{name} cannot be fetched: {first_line(error)}; give --weights timm/{name}=PATH"
         ) from None
 
 

@@ -129,6 +129,7 @@ class Generator(nn.Module, ABC):
         classes: names, and WordNet ids where there are any.
         description: one line about what was loaded, where names and sizes do not say it.
         truncation: latents are N(0, I) at 1, and truncated normal scaled by it below.
+        has_gradients: whether a pass lets gradients through, for screening.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Generator(nn.Module, ABC):
     classes: ClassTable
     description: str = ""
     truncation: float = 1.0
+    has_gradients: bool = True
 
     @property
     def class_names(self) -> tuple[str, ...]:

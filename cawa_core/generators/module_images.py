@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, first_line
 
 OUTSIDE = 1e-3
 """How far beyond [-1, 1] a pixel may lie."""
@@ -27,10 +27,12 @@ def checked_images(images: Images, z: Tensor, class_ids: Tensor) -> Tensor:
     """
     try:
         whole = images(z, class_ids)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of whichever kind the user's code raises
         raise InputError(
             f"network must take latents {list(z.shape)} and int64 class_ids {list(class_ids.shape)} below "
-            f"{int(class_ids.max()) + 1}; got {type(error).__name__}: {str(error).splitlines()[0]}; mend z_dim or "
+            f"{int(class_ids.max()) + 1}; got {type(error).__name__}: {first_line(error)}; mend z_dim or "
             "classes, or give call=lambda network, z, class_ids: ..."
         ) from error
     _require_form(whole, len(z))

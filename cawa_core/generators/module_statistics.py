@@ -25,7 +25,7 @@ def mean_and_deviation(name: str, call: Call, given: Statistics | None) -> tuple
     Raises:
         InputError: not found, or not of that form.
     """
-    mean, variance = given(call.module) if given else _found(name, call.module)[2:]
+    mean, variance = (one.to(call.device) for one in (given(call.module) if given else _found(name, call.module)[2:]))
     for label, value in (("mean", mean), ("variance", variance)):
         if value.shape != call.shape[1:2] or not value.isfinite().all():
             raise InputError(

@@ -122,6 +122,8 @@ class ModuleGenerator(Generator):
             Site(index, name, call.shape[1], call.shape[2]) for index, (name, call) in enumerate(found.items())
         )
         self.affine = affine_sites(partial(self._read, range(len(found))), z[:3], class_ids.unique())
+        with torch.inference_mode(False), torch.enable_grad():
+            self.has_gradients = self.features_and_images(z[:1].clone(), class_ids[:1].clone())[1].requires_grad
         described = [dataclasses.asdict(site) for site in self.sites]
         self.digest = digest_of_data([self.digest, described, self.classes.names])
 
@@ -167,7 +169,13 @@ class ModuleGenerator(Generator):
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
         """Images of latents ``[n, z_dim]`` and classes ``[n]``: float32 NCHW in [-1, 1]."""
-        return self._call_network(self.network, z, class_ids).float()
+        images = self._call_network(self.network, z, class_ids)
+        if not isinstance(images, Tensor):
+            raise InputError(
+                f"network must give its images as one tensor; it gives a {type(images).__name__}: take them out in "
+                "call=lambda network, z, class_ids: ..."
+            )
+        return images.float()
 
     def run_to(self, site: int, z: Tensor, class_ids: Tensor) -> ModuleState:
         """Run as far as the ReLU of ``site``: z ``[n, z_dim]``, class_ids int64 ``[n]``."""

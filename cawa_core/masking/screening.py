@@ -74,9 +74,11 @@ def _screened_batch(generator: Generator, evaluator: Evaluator, z: Tensor, class
     others = log_scores.clone()
     others[:, class_id] = -torch.inf
     log_odds = own - others.logsumexp(dim=1)
-    gradients = torch.autograd.grad(log_odds.sum(), features)
+    gradients = torch.autograd.grad(log_odds.sum(), features, allow_unused=True)
     rates = tuple(
-        (one.detach() * gradient).sum(dim=(2, 3), dtype=torch.float32)
+        one.new_zeros(one.shape[:2], dtype=torch.float32)
+        if gradient is None  # of a site that does not reach the image
+        else (one.detach() * gradient).sum(dim=(2, 3), dtype=torch.float32)
         for one, gradient in zip(features, gradients, strict=True)
     )
     return Screening(log_odds.detach(), rates)

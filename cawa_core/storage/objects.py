@@ -30,11 +30,11 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, first_line
 from cawa_core.storage.atomic import HashedWriter
 from cawa_core.storage.base import Storage, StorageError, StorageRefusedError, Version, WriteConflictError
 from cawa_core.storage.lease import LEASE, SIGN_PATIENCE, Lease
-from cawa_core.storage.stores import first_line, opened_store
+from cawa_core.storage.stores import opened_store
 
 Given = TypeVar("Given")
 

@@ -9,7 +9,7 @@ from typing import Any
 from obstore.exceptions import BaseError, UnknownConfigurationKeyError
 from obstore.store import from_url
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, first_line
 
 REPEATED_FOR = 5.0
 """Seconds in which a client repeats a failed request by itself; after that its caller looks at its lease again."""
@@ -39,11 +39,6 @@ def opened_store(url: str, timeout: float) -> Any:  # noqa: ANN401
         return from_url(url, **options)
     except (BaseError, UnknownConfigurationKeyError, ValueError) as error:
         raise InputError(f"audit folder {url} cannot be opened: {first_line(error)}") from None
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without the details that clients add on further lines."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _s3_options(endpoint: str) -> dict[str, Any]:

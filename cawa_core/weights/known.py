@@ -66,6 +66,11 @@ KNOWN: dict[str, tuple[KnownFile, ...]] = {
 }
 
 
+def is_known(name: str) -> bool:
+    """Whether a model's files can be fetched."""
+    return name.startswith(TORCHVISION) or name in KNOWN
+
+
 def known_file(name: str, filename: str) -> KnownFile:
     """The file of that name of a model.
 

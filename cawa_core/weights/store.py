@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.weights.fetch import by_hand, fetch
-from cawa_core.weights.known import known_file, known_files
+from cawa_core.weights.known import is_known, known_file, known_files
 from cawa_core.weights.partial import Progress
 from cawa_core.weights.record import verified
 
@@ -65,8 +65,13 @@ class WeightStore:
             InputError: as for :meth:`files`.
         """
         given = Path(self.given.get(name, "")).expanduser()
-        if self.is_given(name) and given.is_file():
-            return given
+        if self.is_given(name):
+            if given.is_file():
+                return given
+            if not given.exists():
+                raise InputError(f"weights of {name} must be a file; {given} does not exist: give --weights its path")
+            if not is_known(name):
+                raise InputError(f"weights of {name} must be a file; {given} is a folder: give the file in it")
         filename = _only_filename(name)
         return self.files(name, [filename])[filename]
 

@@ -2,7 +2,9 @@ import pytest
 
 from cawa_core.errors import InputError
 from cawa_core.generators import GENERATORS
+from cawa_core.generators.request import GeneratorRequest
 from cawa_core.registry import Registry
+from cawa_core.weights import WeightStore
 
 
 def test_an_unknown_name_lists_the_alternatives():
@@ -24,6 +26,19 @@ def seven():
 
 def echo(request):
     return request
+
+
+def at_home(path="here"):
+    return path
+
+
+def test_a_factory_gets_the_request_it_asks_for_and_weights_are_not_lost():
+    registry: Registry[object] = Registry("number")
+    request = GeneratorRequest("own", WeightStore({"own": "step90000.pt"}))
+    assert registry.make(f"{__name__}:at_home", "request") == "here"
+    assert registry.make(f"{__name__}:echo", request) is request
+    with pytest.raises(InputError, match="own brings its own; leave --weights out"):
+        registry.make(f"{__name__}:at_home", request)
 
 
 def test_families_and_factories_of_the_users():

@@ -44,6 +44,21 @@ def bent():
     return ModuleGenerator(network, z_dim=16, classes=3, name="bent")
 
 
+def mute():
+    class Sampling(MyGenerator):
+        def forward(self, z, labels):
+            with torch.no_grad():
+                return super().forward(z, labels)
+
+    return ModuleGenerator(Sampling(), z_dim=16, classes=3, name="mute")
+
+
+def unsaid():
+    made = classifier()
+    del made.protocol
+    return made
+
+
 def nothing():
     return "a text"
 
@@ -108,6 +123,15 @@ def test_a_site_that_is_not_affine_is_sampled(models, monkeypatch, capsys):
             "must make a cawa_core.generators.base.Generator; it made a str",
         ),
         (("--generator", "my_models:seven", *SMALL), "must be a callable; got int"),
+        (("--generator", "my_models:mute", *SMALL), "must let gradients through for masking"),
+        (
+            ("--generator", "my_generator:factory", "--evaluator", "my_models:unsaid"),
+            "have the attribute protocol",
+        ),
+        (
+            ("--generator", "my_generator:factory", "--weights", "step9.pt", *SMALL),
+            "brings its own; leave",
+        ),
         (("--generator", "my_models:missing", *SMALL), "must be an importable package.module:factory"),
         (("--generator", "my_generator:factory", "--truncation", 0.5, *SMALL), "was built for 1; got 0.5"),
         (("--generator", "my_generator:factory"), "evaluator must be given for my_generator:factory: stage masking"),

@@ -88,7 +88,14 @@ def test_a_sample_of_nothing():
         ClassSampler(KEPT).sample()
 
 
+def test_metrics_are_those_of_float32_whatever_the_networks_compute_in():
+    real, fake = (sampled(judged(n, seed), smooth_images(n, 28), n) for n, seed in ((40, 0), (60, 1)))
+    expected = metrics_of_class(real=real, fake=fake, neighbours=3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert metrics_of_class(real=real, fake=fake, neighbours=3) == expected
+
+
 def test_the_protocol_says_what_is_compared():
     text = protocol({"evaluator": "A", "fid_features": "A"}, 3, 28, 100)
     assert "KID cubic, up to 10000 samples" in text
-    assert "MS-SSIM of 100 images, 2 scales" in text
+    assert "MS-SSIM of up to 100 images, 2 scales" in text

@@ -358,9 +358,39 @@ class Twice(Network):
         return super().activated(self.norm1, x, condition)
 
 
+class Several(Network):
+    def forward(self, z, y):
+        return super().forward(z, y), z
+
+
+class Asserting(Network):
+    def forward(self, z, y):
+        assert z.shape[1] == 3
+        return super().forward(z, y)
+
+
+class Silent(Network):
+    def forward(self, z, y):
+        raise NotImplementedError
+
+
+class WithoutGradients(Network):
+    def forward(self, z, y):
+        with torch.no_grad():
+            return super().forward(z, y)
+
+
+def test_a_pass_without_gradients_is_known():
+    assert built(Network(EmbeddingNorm)).has_gradients
+    assert not built(WithoutGradients(EmbeddingNorm)).has_gradients
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Several(EmbeddingNorm), r"images as one tensor; it gives a tuple"),
+        (lambda: Asserting(EmbeddingNorm), r"got AssertionError"),
+        (lambda: Silent(EmbeddingNorm), r"got NotImplementedError: NotImplementedError"),
         (lambda: Network(PlainNorm), r"norm1 does not depend on latent or class; .* give .* site_predicate="),
         (lambda: Network(InstanceNorm), r"norm1 is not an affine function of each channel"),
         (lambda: Leaky(EmbeddingNorm), r"norm2 is not followed by a ReLU"),

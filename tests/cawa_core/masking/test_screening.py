@@ -21,6 +21,20 @@ def log_odds_of_scaled(generator, evaluator, z, site, channel, factor):
     return scores[:, CLASS] - others.logsumexp(dim=1)
 
 
+def test_a_site_that_does_not_reach_the_image_has_no_rate(bundled_generator, bundled_evaluator, monkeypatch):
+    whole = type(bundled_generator).features_and_images
+
+    def with_a_branch(self, z, class_ids):
+        features, images = whole(self, z, class_ids)
+        return [*features[:-1], features[-1].detach().requires_grad_()], images
+
+    monkeypatch.setattr(type(bundled_generator), "features_and_images", with_a_branch)
+    z = bundled_generator.sample_latents(0, CLASS, range(N))
+    rates = screened(bundled_generator, bundled_evaluator, z, CLASS, N).rates
+    assert not rates[-1].any()
+    assert rates[0].any()
+
+
 @pytest.mark.parametrize("site", range(6))
 def test_rates_are_derivatives_by_a_channels_scale(bundled_generator, bundled_evaluator, site):
     """Against central differences; float32 and kinks of the ReLUs leave a few percent."""
