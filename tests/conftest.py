@@ -1,5 +1,6 @@
 """Fixtures: a tiny random generator for logic, the bundled models for integration."""
 
+import gc
 import shutil
 
 import pytest
@@ -101,3 +102,8 @@ def google_proxy(google_port, monkeypatch):
     monkeypatch.setenv("GOOGLE_BASE_URL", f"http://127.0.0.1:{proxy.port}")
     yield proxy
     proxy.close()
+
+
+def pytest_sessionfinish():
+    """Commands that ran in this process have frozen what imports left; libraries would call it leaked."""
+    gc.unfreeze()
