@@ -14,6 +14,7 @@ from torch import Tensor
 from cawa_core import SCHEMA_VERSION
 from cawa_core.applications.segmentation import check_clusters
 from cawa_core.batch_size import BatchSize
+from cawa_core.class_metrics.ms_ssim import WINDOW
 from cawa_core.errors import InputError, first_line
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtractor
@@ -83,8 +84,6 @@ class Workbench:
             InputError: an unknown name or class, missing or damaged weights, or a device that is not there.
         """
         check_spec(spec)
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
-        torch.backends.cudnn.deterministic = True  # masks of nothing change nothing, and a pass gives the same twice
         target, store = checked_device(options.device), options.weight_store(spec.generator)
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
         generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
@@ -96,6 +95,7 @@ class Workbench:
         for judge in judges.values():
             judge.eval().requires_grad_(False).to(target)
         _check_evaluator(judges, generator)
+        _compute_exactly()  # after the user's modules were imported, which may have chosen otherwise
         if spec.compile:
             _compile((generator, *judges.values()), target)
         return cls(exact, options, generator, judges, reals, FeatureCache(options.cache_folder / "features"))
@@ -241,6 +241,12 @@ def checked_device(device: str) -> torch.device:
     return target
 
 
+def _compute_exactly() -> None:
+    """On CUDA: float32 means float32, and a pass gives the same twice, so that masks of nothing change nothing."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
 def _check_generator(spec: AuditSpec, generator: Generator) -> None:
     if generator.truncation != spec.truncation:
         raise InputError(
@@ -253,6 +259,11 @@ def _check_generator(spec: AuditSpec, generator: Generator) -> None:
                 f"awareness_estimators must hold monte_carlo: gain and offset of site {site.index} ({site.name}) are "
                 f"not affine in the latents; got {', '.join(spec.awareness_estimators)}"
             )
+    if "class_metrics" in spec.stages and generator.image_size < WINDOW:
+        raise InputError(
+            f"{generator.name} must make images of {WINDOW} pixels at least for MS-SSIM; got {generator.image_size}: "
+            "leave class_metrics out of --stages"
+        )
     if "masking" in spec.stages and not generator.has_gradients:
         raise InputError(
             f"{generator.name} must let gradients through for masking, which screens by them; its pass is without: "

@@ -336,3 +336,10 @@ def test_lower_precision_is_near_and_another_audit(tmp_path, audited):
     assert masking.protocol[0].endswith("bfloat16")
     with pytest.raises(InputError, match="dtype 'bfloat16' there, 'float32' now"):
         small_audit(tmp_path, dataclasses.replace(spec, dtype="float32"))
+
+
+def test_float32_means_float32_whatever_an_imported_model_chose():
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
+    Workbench.build(SMALL, RunOptions())
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cawa_core.errors import InputError
 from cawa_core.rendering.grids import coloured
 from tests.workflows.test_cli import run
 from workflows.applications import edit as edit_module
@@ -149,3 +150,9 @@ def test_bad_input(monkeypatch, capsys, tmp_path, flags, message):
     assert (code, printed.err.count("\n")) == (2, 1)
     assert message in printed.err
     assert not output.exists()
+
+
+def test_a_region_of_sixteen_bits_is_refused_rather_than_clipped(tmp_path):
+    Image.fromarray(np.full((28, 28), 1000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match="must have 8 bits a channel; it has mode I;16"):
+        region_pixels(str(tmp_path / "deep.png"))

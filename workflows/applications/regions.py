@@ -35,6 +35,11 @@ def region_pixels(path: str, parts: Sequence[int] = ()) -> NDArray[np.float32]:
         raise InputError(
             f"region {path} holds labels, not shades of grey; choose some of them by --parts: {_listed(picture)}"
         )
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        raise InputError(
+            f"region {path} must have 8 bits a channel; it has mode {picture.mode}, whose shades would be clipped: "
+            "save it as 8-bit grey"
+        )
     return np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)
 
 
