@@ -91,9 +91,36 @@ def verified_rows(folder: Path, receipt: Receipt) -> int:
     return count
 
 
-def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int) -> None:
-    """Run, verify, print."""
-    options = RunOptions(weights=(str(weights),), workers=workers, offline=True)
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Awareness of a whole model.
+
+    Attributes:
+        rows: written and verified.
+        seconds: from the beginning of the first shard to the end of the last.
+        start_seconds: until the first shard began.
+        gibibytes: peak memory of all processes.
+        manifest: of the audit.
+        classes_sampled: classes that Monte Carlo covers.
+    """
+
+    rows: int
+    seconds: float
+    start_seconds: float
+    gibibytes: float
+    manifest: Manifest
+    classes_sampled: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows: computed, written and verified in {self.seconds:.1f} s\n"
+            f"after {self.start_seconds:.1f} s until the first shard began; peak memory {self.gibibytes:.2f} GiB"
+        )
+
+
+def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int, device: str = "cpu") -> Measurement:
+    """Compute, write and verify the awareness of a model."""
+    options = RunOptions(weights=(str(weights),), workers=workers, offline=True, device=device)
     executor = EXECUTORS.make("ray" if workers else "inline")
     bench = Workbench.build(spec, options)
     manifest = Manifest.read(folder)
@@ -105,10 +132,8 @@ def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int) -> None:
             manifest.receipts[outcome.shard] = outcome
             rows += verified_rows(folder, outcome)
         end = time.perf_counter()
-    print(f"{rows:,} rows: computed, written and verified in {end - start - first:.1f} s")
-    print(f"after {first:.1f} s until the first shard began; peak memory {memory.bytes / 2**30:.2f} GiB")
-    if "monte_carlo" in spec.awareness_estimators:
-        compare_estimators(manifest, bench.spec.monte_carlo_classes)
+    seconds, gibibytes = end - start - first, memory.bytes / 2**30
+    return Measurement(rows, seconds, first, gibibytes, manifest, bench.spec.monte_carlo_classes)
 
 
 def compare_estimators(manifest: Manifest, classes: int) -> None:
@@ -149,14 +174,16 @@ def main() -> None:
         weights = Path(folder) / "weights"
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # its memory is not the audit's
             pool.submit(save_random_model, weights).result()
-        measure(weights, Path(folder) / "audit", spec, chosen.workers)
+        print(measure(weights, Path(folder) / "audit", spec, chosen.workers))
         if chosen.monte_carlo:
             sampled = dataclasses.replace(
                 spec,
                 awareness_estimators=("closed_form", "monte_carlo"),
                 monte_carlo_classes=chosen.monte_carlo,
             )
-            measure(weights, Path(folder) / "sampled", sampled, chosen.workers)
+            measurement = measure(weights, Path(folder) / "sampled", sampled, chosen.workers)
+            print(measurement)
+            compare_estimators(measurement.manifest, measurement.classes_sampled)
 
 
 if __name__ == "__main__":

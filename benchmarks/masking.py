@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from torchvision import models
 
 from benchmarks.naive_masking import NaiveLoop, biggan_deep_loop, fashion_loop
 from benchmarks.results import Result, seconds_of
+from cawa_core.arithmetic import arithmetic
 from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionCNN
@@ -30,6 +30,7 @@ from tests.biggan_deep_models import random_network, save_folder
 
 BATCH = 80
 """What an audit takes for the bundled generator on a CPU."""
+PRODUCT_SIDE = {"cpu": 1024, "cuda": 8192}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Contest:
         latents: of class 0.
         sites: which.
         masks: of one channel at each of the sites.
-        dtype: of the engine; the loop runs in float32.
+        precision: arithmetic of the engine.
+        loop_precision: arithmetic of the loop.
     """
 
     engine: MaskingEngine
@@ -49,24 +51,27 @@ class Contest:
     latents: Tensor
     sites: Sequence[int]
     masks: int
-    dtype: torch.dtype = torch.float32
+    precision: str = "float32"
+    loop_precision: str = "float32"
+
+    @property
+    def device(self) -> torch.device:
+        """Where both compute."""
+        return self.latents.device
 
     def ours(self, site: int) -> np.ndarray:
         """Log-probabilities ``[masks, n]`` by the engine."""
-        low = torch.autocast("cpu", dtype=self.dtype) if self.dtype != torch.float32 else nullcontext()
-        with low:
+        with arithmetic(self.precision, self.device):
             masks = [(channel,) for channel in range(self.masks)]
             return self.engine.site_log_scores(self.latents, 0, site, masks)[1]
 
     def theirs(self, site: int) -> np.ndarray:
         """The same by the loop."""
-        rows = [self.loop.log_scores(self.latents, 0, site, (channel,)) for channel in range(self.masks)]
-        return torch.stack(rows).numpy()
+        with arithmetic(self.loop_precision, self.device):
+            rows = [self.loop.log_scores(self.latents, 0, site, (channel,)) for channel in range(self.masks)]
+            return torch.stack(rows).cpu().numpy()
 
-    def _seconds(self, site: int) -> tuple[float, float]:
-        return seconds_of(lambda: self.theirs(site)), seconds_of(lambda: self.ours(site))
-
-    def result(self, work: str, at_least: float, repeats: int) -> Result:
+    def result(self, work: str, at_least: float | None, repeats: int) -> Result:
         """All channels of the sites: each site's time counts as often as the site has channels."""
         channels = np.array([self.engine.generator.sites[site].channels for site in self.sites])
         error = max(np.abs(np.exp(self.ours(site)) - np.exp(self.theirs(site))).max() for site in self.sites)
@@ -93,7 +98,7 @@ class Contest:
         limits = {
             "operations of the loop over ours": float(operations @ channels / (ours_a_pass @ channels)),
             "GFLOP/s": float(ours_a_pass @ channels) * self.masks * len(self.latents) / per_second / 1e9,
-            "GFLOP/s of a matrix product": product_rate(self.dtype),
+            "GFLOP/s of a matrix product": product_rate(self.precision, self.device),
         }
         facts = rates | limits | {f"site {site}": float(ratio) for site, ratio in zip(self.sites, by_site, strict=True)}
         return Result(work, "a hook and a whole pass a mask", tuple((naive / fast).tolist()), at_least, facts=facts)
@@ -101,20 +106,27 @@ class Contest:
     def operations(self, site: int, masked: bool = False) -> int:
         """Of one latent from the beginning, as in the loop; or from a mask of a site on: what no engine can save."""
         generator, evaluator = self.engine.generator, self.engine.evaluator
-        z, class_ids = self.latents[:1], torch.zeros(1, dtype=torch.int64)
+        z, class_ids = self.latents[:1], torch.zeros(1, dtype=torch.int64, device=self.device)
         state = generator.run_to(site, z, class_ids)
-        images = generator.under_masks(state)
+        images = generator.under_masks(state, [(0,)])
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             if not masked:
                 state = generator.run_to(site, z, class_ids)
-            evaluator.log_probabilities(images([(0,)]) if masked else generator.run_from(site, state))
+            evaluator.log_probabilities(images(slice(1)) if masked else generator.run_from(site, state))
         return int(counter.get_total_flops())
 
 
-def product_rate(dtype: torch.dtype) -> float:
-    """GFLOP/s of a product of two 1,024 x 1,024 matrices: the best of this machine, roughly."""
-    matrix = torch.randn(1024, 1024, dtype=dtype)
-    return 2 * 1024**3 / min(seconds_of(lambda: matrix @ matrix) for _ in range(20)) / 1e9
+def product_rate(precision: str, device: torch.device) -> float:
+    """GFLOP/s of a product of two square matrices, large for the device: the best of this machine, roughly."""
+    side = PRODUCT_SIDE[device.type]
+    dtype = torch.float32 if precision == "tf32" else getattr(torch, precision)
+    matrix = torch.randn(side, side, device=device).to(dtype)
+
+    def product() -> None:
+        with arithmetic(precision, device):
+            (matrix @ matrix)[0, 0].item()  # waits for a GPU
+
+    return 2 * side**3 / min(seconds_of(product) for _ in range(20)) / 1e9
 
 
 def bundled() -> tuple[FashionBigGAN, FashionCNN]:
@@ -131,7 +143,7 @@ def run() -> Iterator[Result]:
     engine = MaskingEngine(generator, evaluator, BatchSize(BATCH))
     contest = Contest(engine, fashion_loop(generator), latents, range(len(generator.sites)), masks=32)
     yield contest.result("exact masking, all sites, bundled generator", 2.5, repeats=3)
-    low = dataclasses.replace(contest, dtype=torch.bfloat16)
+    low = dataclasses.replace(contest, precision="bfloat16")
     yield low.result("exact masking in bfloat16, all sites, bundled generator", 5.0, repeats=3)
     with tempfile.TemporaryDirectory() as folder:
         yield full_size(Path(folder)).result("exact masking, last half of the sites, BigGAN-deep-128", 2.0, repeats=2)

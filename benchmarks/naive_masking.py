@@ -49,27 +49,31 @@ class NaiveLoop:
 
         handle = self.norms[site].register_forward_hook(silence)
         try:
-            images = self.images(z, torch.full((len(z),), class_id))
+            images = self.images(z, torch.full((len(z),), class_id, device=z.device))
             return self.logits(images).double().log_softmax(dim=1)[:, class_id]
         finally:
             handle.remove()
 
 
 def fashion_loop(generator: FashionBigGAN) -> NaiveLoop:
-    """The bundled generator and classifier."""
+    """The bundled generator and classifier, on the device of the generator."""
     network = FashionNetwork(generator.network.architecture)
     network.load_state_dict(generator.network.state_dict())
     classifier = FashionClassifier()
     classifier.load_state_dict(load_file(assets.verified(WEIGHTS)))
-    norms: list[nn.Module] = list(conditional_norms(network.eval()))
-    return NaiveLoop(norms, network, classifier.eval())
+    norms: list[nn.Module] = list(conditional_norms(network.eval().to(generator.device)))
+    return NaiveLoop(norms, network, classifier.eval().to(generator.device))
 
 
 def biggan_deep_loop(generator: BigGANDeep, inception: dict[str, Tensor]) -> NaiveLoop:
-    """BigGAN-deep as pytorch-pretrained-biggan runs it, and torchvision's Inception-v3."""
+    """BigGAN-deep as pytorch-pretrained-biggan runs it, and torchvision's Inception-v3; where the generator is.
+
+    The generator's own network is used, in PyTorch's memory format: the generator is not to be used any more.
+    """
     network = generator.network.to(memory_format=torch.contiguous_format)
     classifier = models.inception_v3(weights=None, transform_input=False, init_weights=False).eval()
     classifier.load_state_dict(inception)
+    classifier.to(generator.device)
     preprocessing = Preprocessing(INCEPTION_SIDE, HALF, HALF)
     norms = [norm for block in generator.blocks for norm in (block.bn_0, block.bn_1, block.bn_2, block.bn_3)]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from cawa_core.arithmetic import Precision
 from cawa_core.audit_record import RecordedIdentity
 from cawa_core.digests import digest_of_data
 from cawa_core.errors import InputError, suggestion
@@ -58,8 +59,10 @@ class AuditSpec:
         "BigGAN-deep's statistics between two recorded truncations: interpolated, or package "
         "(what pytorch-pretrained-biggan does).",
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = option(
-        "float32", "Arithmetic of the networks; below float32 by autocast, not for published numbers."
+    dtype: Precision = option(
+        "float32",
+        "Arithmetic of the networks: float32; tf32 (CUDA only), which rounds the factors of products to ten bits; "
+        "bfloat16 or float16 by autocast. Use float32 for numbers that you publish.",
     )
     compile: bool = option(False, "Run the networks through torch.compile: a slow start, then faster on some devices.")
     evaluator: str = option(

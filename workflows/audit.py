@@ -107,7 +107,7 @@ def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
             raise InputError(
                 f"device must be cpu or cuda under ray, which gives each worker its own GPU; got {options.device!r}"
             )
-        return Workbench.build(spec, dataclasses.replace(options, device="cpu"))
+        return Workbench.build(spec, options, device="cpu")
     return Workbench.build(spec, options)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from cawa_core import SCHEMA_VERSION
 from cawa_core.evaluators.base import FeatureExtractor
+from cawa_core.transfers import Download, in_order, to_device
 from workflows.workbench import Workbench
 
 FEATURES, UNREADABLE = "features", "unreadable"
@@ -48,14 +49,20 @@ def _seen(
     bench: Workbench, class_id: int, networks: list[FeatureExtractor]
 ) -> dict[FeatureExtractor, dict[str, Tensor]]:
     """What is kept of each network; the images are read once for all of them."""
-    parts: dict[FeatureExtractor, list[Tensor]] = {network: [] for network in networks}
-    for images in bench.real_images.batches_of(class_id, bench.batch_size):
-        on_device = images.to(bench.generator.device)
-        for network, rows in parts.items():
-            rows.append(network.features(on_device).float().cpu())
+    numbered = {str(place): network for place, network in enumerate(networks)}
+
+    def downloads() -> Iterator[Download]:
+        for images in bench.real_images.batches_of(class_id, bench.batch_size):
+            on_device = to_device(images, bench.generator.device)
+            yield Download.begin({place: one.features(on_device).float() for place, one in numbered.items()})
+
+    arrived = list(in_order(downloads()))
     names = json.dumps(bench.real_images.unreadable_of(class_id))  # in ASCII, whatever is in a file's name
     unreadable = torch.tensor(list(names.encode()), dtype=torch.uint8)
-    return {network: {FEATURES: torch.cat(rows), UNREADABLE: unreadable} for network, rows in parts.items()}
+    return {
+        network: {FEATURES: torch.cat([batch[place] for batch in arrived]), UNREADABLE: unreadable}
+        for place, network in numbered.items()
+    }
 
 
 def _is_known(bench: Workbench, role: str) -> bool:

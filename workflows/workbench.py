@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cawa_core import SCHEMA_VERSION
 from cawa_core.applications.segmentation import check_clusters
+from cawa_core.arithmetic import arithmetic, require_precision, use_exact_kernels
 from cawa_core.batch_size import BatchSize
 from cawa_core.class_metrics.ms_ssim import WINDOW
 from cawa_core.errors import InputError, first_line
@@ -44,7 +45,8 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
 """What a user's model must have, whichever factory made it."""
 BATCH_VALUES = {"cpu": 2**22, "cuda": 2**28}
 """Values of a batch's largest feature map: 16 MB on a CPU, so that what a layer writes the next finds cached."""
-LARGEST_BATCH = 256
+LARGEST_BATCH = {"cpu": 256, "cuda": 2048}
+"""A GPU is idle while it waits for the launches of a small generator: these serve more images at once."""
 BATCH = "batch size"
 """Among what is kept: the :class:`BatchSize`, that copies of a bench share."""
 
@@ -72,19 +74,21 @@ class Workbench:
     kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def build(cls, spec: AuditSpec, options: RunOptions, *, once: bool = True) -> Workbench:
+    def build(cls, spec: AuditSpec, options: RunOptions, *, once: bool = True, device: str = "") -> Workbench:
         """Load what a spec names, with ``spec.classes`` made indices.
 
         Args:
             spec: the audit's options.
             options: how it is run.
             once: refuse a class that is given twice; else it counts once.
+            device: where the models go, if not to ``options.device``.
 
         Raises:
             InputError: an unknown name or class, missing or damaged weights, or a device that is not there.
         """
         check_spec(spec)
-        target, store = checked_device(options.device), options.weight_store(spec.generator)
+        target, store = checked_device(device or options.device), options.weight_store(spec.generator)
+        require_precision(spec.dtype, torch.device(options.device))
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
         generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
         _check_generator(spec, generator)
@@ -95,7 +99,7 @@ class Workbench:
         for judge in judges.values():
             judge.eval().requires_grad_(False).to(target)
         _check_evaluator(judges, generator)
-        _compute_exactly()  # after the user's modules were imported, which may have chosen otherwise
+        use_exact_kernels()  # after the user's modules were imported, which may have chosen otherwise
         if spec.compile:
             _compile((generator, *judges.values()), target)
         return cls(exact, options, generator, judges, reals, FeatureCache(options.cache_folder / "features"))
@@ -123,7 +127,8 @@ class Workbench:
         """Images to a forward pass: those asked for, else as many as the device has room for."""
         if BATCH not in self.kept:
             largest = max(site.channels * site.resolution**2 for site in self.generator.sites)
-            fitting = min(LARGEST_BATCH, BATCH_VALUES[self.generator.device.type] // largest)
+            kind = self.generator.device.type
+            fitting = min(LARGEST_BATCH[kind], BATCH_VALUES[kind] // largest)
             self.kept[BATCH] = BatchSize(self.options.batch_size or max(1, fitting))
         found: BatchSize = self.kept[BATCH]
         return found
@@ -170,10 +175,8 @@ class Workbench:
         return self.generator.sample_latents(self.spec.seed, class_id, range(count))
 
     def arithmetic(self) -> AbstractContextManager[object]:
-        """The spec's ``dtype`` for what runs inside: autocast below float32."""
-        if self.spec.dtype == "float32":
-            return nullcontext()
-        return torch.autocast(self.generator.device.type, dtype=getattr(torch, self.spec.dtype))
+        """The spec's ``dtype`` for what runs inside."""
+        return arithmetic(self.spec.dtype, self.generator.device)
 
 
 def check_spec(spec: AuditSpec) -> None:
@@ -239,12 +242,6 @@ def checked_device(device: str) -> torch.device:
     if (target.index or 0) >= DEVICES[target.type]():
         raise InputError(f"device {device!r} is not on this machine; use --device cpu")
     return target
-
-
-def _compute_exactly() -> None:
-    """On CUDA: float32 means float32, and a pass gives the same twice, so that masks of nothing change nothing."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
 
 
 def _check_generator(spec: AuditSpec, generator: Generator) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from cawa_core.arithmetic import full_precision
 from cawa_core.generators.base import Generator
 from cawa_core.seeds import SHARED_CLASS, random_generator
 
@@ -61,7 +62,7 @@ class PixelFeatures:
             rounding.
         """
         made = torch.zeros(len(self.maps[0]), self.dimensions, last - first, self.side)
-        with torch.autocast(self.maps[0].device.type, enabled=False):
+        with full_precision(self.maps[0].device):
             if self.projections is None:
                 for part, one in zip(made.split([one.shape[1] for one in self.maps], dim=1), self.maps, strict=True):
                     self._add(part, one[:, :, self._sources(first, last, one.shape[-1])], first)

@@ -127,9 +127,9 @@ def _tried(
     state, found = generator.run_to(0, z, class_ids), []
     for site, channels in by_site.items():
         state = generator.advance(state, site)
-        images = generator.under_masks(state, factor)
+        images = generator.under_masks(state, [(channel,) for channel in channels], factor)
         for start in range(0, len(channels), at_once):
-            after = images([(channel,) for channel in channels[start : start + at_once]])
+            after = images(slice(start, start + at_once))
             kept = evaluator.log_probabilities(after)[:, class_id].unflatten(0, (-1, len(z))) - likely
             pixels = (after.unflatten(0, (-1, len(z))) - before).abs().mean(dim=2).flatten(2) / 2  # [channels, n, P]
             pixels *= pixels.amax(dim=2, keepdim=True) >= LEAST_CHANGE

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import torch
-
+from cawa_core.arithmetic import full_precision
 from cawa_core.class_metrics.class_sample import ClassSample
 from cawa_core.class_metrics.frechet import frechet_distance
 from cawa_core.class_metrics.kernel import KERNEL_SAMPLES, kernel_distance
@@ -15,8 +14,8 @@ from cawa_core.class_metrics.ms_ssim import SIGMA, WINDOW, pairwise_ms_ssim, usa
 
 
 def metrics_of_class(*, real: ClassSample, fake: ClassSample, neighbours: int) -> dict[str, float | int]:
-    """The metric and count columns of the ``class_metrics`` table; in float32 and float64 whatever autocast is on."""
-    with torch.autocast(fake.images.device.type, enabled=False):
+    """The metric and count columns of the ``class_metrics`` table; in float32 and float64 whatever the networks use."""
+    with full_precision(fake.images.device):
         return _metrics(real, fake, neighbours)
 
 

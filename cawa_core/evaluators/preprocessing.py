@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal
 
 import torch
@@ -40,8 +41,14 @@ class Preprocessing:
         if pixels.shape[2:] != (self.side, self.side):
             size = (self.side, self.side)
             pixels = functional.interpolate(pixels, size, mode=self.interpolation, antialias=True)
-        mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        return (pixels - mean) / std
+        return (pixels - _by_colour(self.mean, images.device)) / _by_colour(self.std, images.device)
+
+
+@functools.cache
+def _by_colour(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """One value per colour, ``[1, c, 1, 1]``, copied to the device once: every copy would wait for it."""
+    with torch.inference_mode(False):  # so that passes with gradients can use it, too
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 def as_colour(images: Tensor) -> Tensor:

@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from cawa_core.class_tables import ClassTable
 from cawa_core.errors import InputError
+from cawa_core.generators.channel_masks import ChannelMasks
 from cawa_core.seeds import standard_normal
+from cawa_core.transfers import to_device
 from cawa_core.truncation import truncated, truncated_deviation
 
 Channels = tuple[int, ...]
 """Channels of one site, by index."""
-MaskedImages = Callable[[Sequence[Channels]], Tensor]
-"""Sets of channels that are masked or multiplied => images ``[n_masks · n, C, H, W]``, mask by mask."""
+MaskedImages = Callable[[slice], Tensor]
+"""Some of the masks, by place => images ``[n_masks · n, C, H, W]``, mask by mask."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +108,15 @@ class SiteState:
 
     def masked(self, channels: Channels, factor: float = 0) -> Self:
         """The state with some channels at its site multiplied: by 0, masked (before the ReLU gives the same)."""
-        features, chosen = self.features.clone(), list(channels)
-        features[:, chosen] = features[:, chosen] * factor if factor else 0
-        return self.with_features(features)
+        index = torch.tensor(channels, dtype=torch.int64)
+        return self.multiplied(to_device(index, self.features.device), factor)
+
+    def multiplied(self, index: Tensor, factor: float) -> Self:
+        """Multiply some channels at the state's site: ``index`` int64 ``[c]`` on the device of the features."""
+        if not factor:
+            return self.with_features(self.features.index_fill(1, index, 0))
+        changed = self.features.index_select(1, index) * factor
+        return self.with_features(self.features.index_copy(1, index, changed))
 
 
 def class_ids_of(class_id: int, z: Tensor) -> Tensor:
@@ -220,16 +228,19 @@ class Generator(nn.Module, ABC):
             raise ValueError(f"state was taken at site {state.site}, not at site {site}")
         return self.finish(self.advance(state, len(self.sites) - 1))
 
-    def under_masks(self, state: SiteState, factor: float = 0) -> MaskedImages:
+    def under_masks(self, state: SiteState, masks: Sequence[Channels], factor: float = 0) -> MaskedImages:
         """What gives the images under masks of the state's site; what all masks share is done once, here.
 
         Args:
             state: of the latents.
+            masks: channels masked together, one entry per mask; an empty one masks nothing.
             factor: what a mask multiplies its channels by.
         """
+        on_device = ChannelMasks.of(masks, state.features.device)
 
-        def images(masks: Sequence[Channels]) -> Tensor:
-            return torch.cat([self.run_from(state.site, state.masked(mask, factor)) for mask in masks])
+        def images(places: slice) -> Tensor:
+            each = (on_device.channels_of(place) for place in range(len(masks))[places])
+            return torch.cat([self.run_from(state.site, state.multiplied(index, factor)) for index in each])
 
         return images
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cawa_core.arithmetic import full_precision
 from cawa_core.class_tables import ClassTable
 from cawa_core.digests import digest_of_data, digest_of_tensors
 from cawa_core.errors import InputError
@@ -290,5 +291,5 @@ def digest_of_network(network: nn.Module) -> str:
 @contextlib.contextmanager
 def _measuring(device: torch.device) -> Iterator[None]:
     """Full precision without gradients; no inference tensors, since measured maps outlive the caller's mode."""
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+    with torch.inference_mode(False), torch.no_grad(), full_precision(device):
         yield

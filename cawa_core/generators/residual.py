@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cawa_core.generators.base import AffineMap, Channels, Generator, MaskedImages, Modulation, SiteState
+from cawa_core.generators.channel_masks import ChannelMasks
 from cawa_core.generators.site_convolution import SiteConvolution
 
 CACHED_BYTES = 4 * 2**20
@@ -150,22 +151,23 @@ class ResidualGenerator(Generator):
         x, _ = self._joined(state, self._convolution(state.site)(state.features))
         return self.head(x).float()
 
-    def under_masks(self, state: SiteState, factor: float = 0) -> MaskedImages:
+    def under_masks(self, state: SiteState, masks: Sequence[Channels], factor: float = 0) -> MaskedImages:
         """Images under masks of the state's site; the convolution after it is done once for all of them."""
         assert isinstance(state, ResidualState)
         convolution = self._convolution(state.site)
         outputs = convolution(state.features)
+        on_device = ChannelMasks.of(masks, state.features.device)
 
-        def images(masks: Sequence[Channels]) -> Tensor:
-            if len(masks) > 1 and self._outgrows_cache(state, len(masks) * len(state.features)):
-                middle = len(masks) // 2
-                return torch.cat([images(masks[:middle]), images(masks[middle:])])
-            x, skip = self._joined(state, convolution.under_masks(outputs, state.features, masks, factor))
+        def images_of(some: ChannelMasks) -> Tensor:
+            if len(some) > 1 and self._outgrows_cache(state, len(some) * len(state.features)):
+                middle = len(some) // 2
+                return torch.cat([images_of(some[:middle]), images_of(some[middle:])])
+            x, skip = self._joined(state, convolution.under_masks(outputs, state.features, some, factor))
             if state.site == len(self.sites) - 1:
                 return self.head(x).float()
             return self._run_on(self._activated(state, x, skip))
 
-        return images
+        return lambda places: images_of(on_device[places])
 
     def _run_on(self, state: ResidualState) -> Tensor:
         """Images of several masks, in pieces of fewer masks where a CPU's cache no longer holds the feature maps."""

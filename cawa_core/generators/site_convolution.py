@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cawa_core.generators.channel_masks import ChannelMasks
+
 PARITIES = (0, 1)
 
 
@@ -49,15 +51,13 @@ class SiteConvolution(nn.Module):
         """What the taps of the weight see of the features: here the features themselves."""
         return features
 
-    def under_masks(
-        self, outputs: Tensor, features: Tensor, masks: Sequence[Sequence[int]], factor: float = 0
-    ) -> Tensor:
+    def under_masks(self, outputs: Tensor, features: Tensor, masks: ChannelMasks, factor: float = 0) -> Tensor:
         """What :meth:`forward` gives with some input channels masked, or multiplied.
 
         Args:
             outputs: :meth:`forward` of the features.
             features: ``[n, C_in, H, W]``.
-            masks: channels masked together, one entry a mask; an empty one masks nothing.
+            masks: channels masked together.
             factor: what a mask multiplies its channels by.
 
         Returns:
@@ -69,18 +69,15 @@ class SiteConvolution(nn.Module):
         changed: Tensor = torch.baddbmm(whole, rows, weights, alpha=factor - 1)
         return changed.reshape(-1, *last.shape[1:]).permute(0, 3, 1, 2)
 
-    def _patches_and_weights(self, features: Tensor, masks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    def _patches_and_weights(self, features: Tensor, masks: ChannelMasks) -> tuple[Tensor, Tensor]:
         """Factors of the contributions: ``[m, n · H' · W', K]``, ``[m, K, C_out]`` with K taps of the widest mask."""
-        widest = max(1, *map(len, masks))
-        padded = [list(mask) + [0] * (widest - len(mask)) for mask in masks]
-        index = torch.tensor(padded, device=features.device)  # [m, c]
-        given = torch.tensor([[place < len(mask) for place in range(widest)] for mask in masks], device=features.device)
-        side = self.weight.shape[2]
+        index, side = masks.index, self.weight.shape[2]
+        widest = index.shape[1]
         picked = self.enlarged(features[:, index].transpose(0, 1))  # [m, n, c, H', W']
         padded_maps = functional.pad(picked, (self.padding,) * 4)
         patches = padded_maps.unfold(3, side, 1).unfold(4, side, 1)  # [m, n, c, H', W', k, k]
         rows = patches.permute(0, 1, 3, 4, 2, 5, 6).reshape(len(masks), -1, widest * side * side)
-        weights = self.weight[:, index] * given[None, :, :, None, None]  # [C_out, m, c, k, k]
+        weights = self.weight[:, index] * masks.present[None, :, :, None, None]  # [C_out, m, c, k, k]
         return rows, weights.permute(1, 2, 3, 4, 0).reshape(len(masks), widest * side * side, -1)
 
 
@@ -135,11 +132,17 @@ class PlaneConvolution(SiteConvolution):
     Libraries tile convolutions by output channel; with the one or three of an image most of a tile is idle.
     """
 
+    taps: Tensor
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution)
+        taps = self.weight.flip(2, 3).permute(1, 0, 2, 3).reshape(self.weight.shape[1], -1)
+        self.register_buffer("taps", taps)  # [C_in, planes · k²]
+
     def forward(self, features: Tensor) -> Tensor:
         """``[n, C_in, H, W]`` => ``[n, planes, H, W]``."""
         side = self.weight.shape[2]
-        taps = self.weight.flip(2, 3).permute(1, 0, 2, 3).reshape(self.weight.shape[1], -1)  # [C_in, planes · k²]
-        products = (features.permute(0, 2, 3, 1) @ taps).to(features.dtype)  # [n, H, W, planes · k²]
+        products = (features.permute(0, 2, 3, 1) @ self.taps).to(features.dtype)  # [n, H, W, planes · k²]
         columns = products.permute(0, 3, 1, 2).flatten(2)
         images: Tensor = functional.fold(columns, features.shape[2:], side, padding=self.padding)
         return images if self.bias is None else images + self.bias[:, None, None]

@@ -73,14 +73,17 @@ class MaskingEngine:
 
         def scores(rows: Tensor) -> Tensor:
             state = self.generator.run_to(site, rows, class_ids_of(class_id, rows))
-            images = self.generator.under_masks(state)
-            found = torch.empty(1 + len(masks), len(rows), dtype=torch.float64, device=rows.device)
-            for places in stacks([(), *masks], max(1, self.batch.images // len(rows))):
-                stacked = images([masks[place - 1] if place else () for place in places])
-                found[places] = log_scores(self.evaluator, stacked, class_id).unflatten(0, (len(places), -1))
-            return found
+            images = self.generator.under_masks(state, [every[place] for place in order])
+            stacked = [
+                log_scores(self.evaluator, images(part), class_id).unflatten(0, (-1, len(rows)))
+                for part in stacks([len(every[place]) for place in order], max(1, self.batch.images // len(rows)))
+            ]
+            return torch.cat(stacked)
 
-        both = self._by_batch(z, scores, MASKS_AT_ONCE)
+        every = [(), *masks]
+        order = sorted(range(len(every)), key=lambda place: len(every[place]))
+        both = np.empty((len(every), len(z)))
+        both[order] = self._by_batch(z, scores, MASKS_AT_ONCE)
         return both[0], both[1:]
 
     @torch.inference_mode()
@@ -115,13 +118,18 @@ class MaskingEngine:
         return np.concatenate(parts, axis=1)
 
 
-def stacks(masks: Sequence[Channels], size: int) -> Iterator[list[int]]:
-    """Places of masks that go through the network together: at most ``size``, of one number of channels.
+def stacks(widths: Sequence[int], size: int) -> Iterator[slice]:
+    """Masks that go through the network together: at most ``size``, of one number of channels.
 
     Those that mask nothing go alone, each in a batch of the same form: on some processors a matrix product rounds a row
     by its place among the others, and nothing must change nothing.
+
+    Args:
+        widths: number of channels of each mask, ascending.
+        size: masks in a stack.
     """
-    by_length = sorted(range(len(masks)), key=lambda place: len(masks[place]))
-    for length, same in groupby(by_length, key=lambda place: len(masks[place])):
-        places, step = list(same), size if length else 1
-        yield from (places[start : start + step] for start in range(0, len(places), step))
+    start = 0
+    for width, same in groupby(widths):
+        end, step = start + len(list(same)), size if width else 1
+        yield from (slice(first, min(first + step, end)) for first in range(start, end, step))
+        start = end

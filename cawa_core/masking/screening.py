@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Channels, Generator, class_ids_of
+from cawa_core.generators.channel_masks import ChannelMasks
 
 KEPT_VALUES = 2**26
 """Values of all sites' features of a batch: the pass back needs them all, and a few tensors as large beside each."""
@@ -35,9 +36,9 @@ class Screening:
 
     def log_scores(self, site: int, masks: list[Channels]) -> Tensor:
         """Log-probabilities of the class under masks of a site, to first order in the log-odds: ``[len(masks), n]``."""
-        rates = self.rates[site].double()
-        falls = torch.stack([rates[:, list(mask)].sum(dim=1) for mask in masks])
-        return functional.logsigmoid(self.log_odds - falls)
+        rates, on_device = self.rates[site].double(), ChannelMasks.of(masks, self.log_odds.device)
+        each = rates[:, on_device.index] * on_device.present  # [n, m, widest]
+        return functional.logsigmoid(self.log_odds - each.sum(dim=2).T)
 
     @property
     def unmasked(self) -> Tensor:

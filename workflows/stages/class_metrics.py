@@ -13,11 +13,15 @@ from cawa_core.class_metrics.all_metrics import metrics_of_class, protocol
 from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
 from cawa_core.generators.base import class_ids_of
 from cawa_core.tables import Rows, rows_of
+from cawa_core.transfers import Download, in_order
 from workflows.real_features import real_features
 from workflows.shards import Shard
 from workflows.stages.awareness import class_awareness
 from workflows.stages.base import Stage
 from workflows.workbench import Workbench
+
+IMAGES = "images"
+"""Among what a batch downloads."""
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
@@ -51,11 +55,19 @@ def generated_images(bench: Workbench, class_id: int) -> Iterator[Tensor]:
 def fake_samples(bench: Workbench, class_id: int, kept: Kept, limits: Sequence[int | None]) -> list[ClassSample]:
     """What is kept of the class's generated images: one sample for each limit, all from one pass."""
     samplers = [ClassSampler(kept, limit) for limit in limits]
-    for images in generated_images(bench, class_id):
-        seen = judged(bench, class_id, images)
+    for arrived in in_order(_downloads(bench, class_id, kept.images)):
+        seen = dict(arrived)
+        images = seen.pop(IMAGES)
         for sampler in samplers:
             sampler.add(seen, images)
     return [sampler.sample() for sampler in samplers]
+
+
+def _downloads(bench: Workbench, class_id: int, most_images: int) -> Iterator[Download]:
+    """What the networks see in each batch of generated images, and so many of the images themselves."""
+    for images in generated_images(bench, class_id):
+        yield Download.begin(judged(bench, class_id, images) | {IMAGES: images[:most_images]})
+        most_images -= len(images[:most_images])
 
 
 @torch.inference_mode()
@@ -65,24 +77,27 @@ def _real_images(bench: Workbench, class_id: int) -> tuple[dict[str, Tensor], Te
     Beside it the first images, for MS-SSIM, and the names of files that are no whole picture.
     """
     seen, unreadable = real_features(bench, class_id, tuple(bench.judges))
-    correct = [_is_recognised(bench, class_id, rows) for rows in seen["evaluator"].split(bench.batch_size)]
+    features = seen["evaluator"].to(bench.generator.device)
+    correct = [_is_recognised(bench, class_id, rows).cpu() for rows in features.split(bench.batch_size)]
     batches = bench.real_images.batches_of(class_id, bench.batch_size)
     return seen | {"correct": torch.cat(correct)}, _first(batches, bench.spec.ms_ssim_samples), unreadable
 
 
 @torch.inference_mode()
 def judged(bench: Workbench, class_id: int, images: Tensor) -> dict[str, Tensor]:
-    """Features by role, float32 ``[n, d]`` on the CPU, and ``correct``: whether the class is recognised, ``[n]``."""
+    """Features by role, float32 ``[n, d]``, and ``correct``: whether the class is recognised, ``[n]``.
+
+    All are on the device of the networks.
+    """
     on_device = images.to(bench.generator.device)
     seen = {judge: judge.features(on_device).float() for judge in set(bench.judges.values())}
-    features = {role: seen[network].cpu() for role, network in bench.judges.items()}
+    features = {role: seen[network] for role, network in bench.judges.items()}
     return features | {"correct": _is_recognised(bench, class_id, seen[bench.evaluator])}
 
 
 def _is_recognised(bench: Workbench, class_id: int, features: Tensor) -> Tensor:
-    """Whether the evaluator's class is the right one, bool ``[n]`` on the CPU, from its features ``[n, d]``."""
-    logits = bench.evaluator.logits_of_features(features.to(bench.generator.device))
-    return (logits.argmax(dim=1) == class_id).cpu()
+    """Whether the evaluator's class is the right one, bool ``[n]``, from its features ``[n, d]`` on the device."""
+    return bench.evaluator.logits_of_features(features).argmax(dim=1) == class_id
 
 
 def _first(batches: Iterable[Tensor], count: int) -> Tensor:

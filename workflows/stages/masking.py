@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from cawa_core.arithmetic import arithmetic
 from cawa_core.generators.base import Channels
 from cawa_core.masking.effects import changes, masking_effects
 from cawa_core.masking.engine import MaskingEngine
@@ -176,8 +176,8 @@ def _plan(spec: AuditSpec) -> SamplingPlan:
     return SamplingPlan(spec.masking_estimator, spec.masking_latents, spec.exact_latents, spec.target_stderr)
 
 
-def _lower_precision(bench: Workbench) -> torch.autocast:
-    return torch.autocast(bench.generator.device.type, dtype=torch.bfloat16)
+def _lower_precision(bench: Workbench) -> AbstractContextManager[object]:
+    return arithmetic("bfloat16", bench.generator.device)
 
 
 def _engine(bench: Workbench) -> MaskingEngine:

@@ -76,7 +76,7 @@ def test_pieces_that_fit_the_cache_make_the_same_images(tiny_generator, monkeypa
     def everything() -> list[torch.Tensor]:
         z, classes = inputs(tiny_generator)
         states = [tiny_generator.run_to(site.index, z, classes) for site in tiny_generator.sites]
-        return [tiny_generator.under_masks(state)(masks) for state in states]
+        return [tiny_generator.under_masks(state, masks)(slice(None)) for state in states]
 
     monkeypatch.setattr(residual, "CACHED_BYTES", 2**40)
     expected = everything()

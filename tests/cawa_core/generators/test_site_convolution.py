@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from cawa_core.generators.channel_masks import ChannelMasks
 from cawa_core.generators.site_convolution import PlaneConvolution, SiteConvolution, UpsamplingConvolution
 
 
@@ -30,7 +31,7 @@ def test_channels_under_masks_is_convolving_again(kind, masks, factor):
         left = features.clone()
         left[:, list(mask)] *= factor
         expected.append(convolution(left))
-    result = convolution.under_masks(outputs, features, masks, factor)
+    result = convolution.under_masks(outputs, features, ChannelMasks.of(masks, features.device), factor)
     torch.testing.assert_close(result, torch.cat(expected), atol=1e-13, rtol=1e-11)
 
 
@@ -40,7 +41,8 @@ def test_masks_of_a_pointwise_convolution_without_bias():
     features = torch.randn(2, 4, 3, 3, dtype=torch.float64)
     left = features.clone()
     left[:, 2] = 0
-    result = convolution.under_masks(convolution(features), features, [(2,)])
+    masks = ChannelMasks.of([(2,)], features.device)
+    result = convolution.under_masks(convolution(features), features, masks)
     torch.testing.assert_close(result, convolution(left), atol=1e-14, rtol=1e-12)
 
 
