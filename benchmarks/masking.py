@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision import models
 
 from benchmarks.naive_masking import NaiveLoop, biggan_deep_loop, fashion_loop
 from benchmarks.results import Result, seconds_of
@@ -27,6 +26,7 @@ from cawa_core.generators.request import GeneratorRequest
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.weights import WeightStore
 from tests.biggan_deep_models import random_network, save_folder
+from tests.inception_models import random_inception_state
 
 BATCH = 80
 """What an audit takes for the bundled generator on a CPU."""
@@ -151,8 +151,7 @@ def run() -> Iterator[Result]:
 
 def full_size(folder: Path) -> Contest:
     """BigGAN-deep-128 and Inception-v3 with random weights; two sites of the last half, to save time."""
-    torch.manual_seed(0)
-    inception = models.inception_v3(weights=None, transform_input=False, init_weights=False).state_dict()
+    inception = random_inception_state()
     torch.save(inception, folder / "inception.pth")
     save_folder(random_network(128), folder / "weights")
     store = WeightStore({"biggan-deep-128": str(folder / "weights"), "inception-v3": str(folder / "inception.pth")})

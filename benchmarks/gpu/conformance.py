@@ -43,6 +43,8 @@ FLOAT32_FEATURES = 1e-4
 """Largest difference of a feature over the largest feature of its site: some fifty layers of float32 rounding."""
 FLOAT32_IMAGES = 1e-3
 FLOAT32_LOG_SCORES = 1e-3
+MASKS_MOVE = 10.0
+"""Masks must change log-scores by this much more than float32 may be off, or comparing scores shows nothing."""
 LOWER_OVER_BFLOAT16 = 2.0
 """Error of a lower precision on the device over that of bfloat16 on the CPU."""
 PROBABILITY = 1e-4
@@ -125,6 +127,8 @@ def model_conformance(session: Session, name: str) -> Findings:
             exact if precision == "float32" else {key: LOWER_OVER_BFLOAT16 * value for key, value in allowed.items()}
         )
         checks += [Check(f"{precision}: largest difference of {key}", found[key], bounds[key]) for key in found]
+    moved = max(_largest(scores[1:], scores[0]) for scores in reference.log_scores)
+    checks.append(Check("largest change by a mask, over the bound", moved / FLOAT32_LOG_SCORES, MASKS_MOVE, True))
     figures = {f"bfloat16 on the CPU: largest difference of {key}": value for key, value in allowed.items()}
     return Findings((*checks, *exactness(session, name)), figures)
 

@@ -90,6 +90,28 @@ class StepRecord:
         }
 
 
+def as_markdown(content: Mapping[str, Any]) -> str:
+    """The section of docs/benchmarks.md about a recorded run: the machine, the bounds, the figures, what is missing."""
+    machine = ", ".join(f"{name} {value}" for name, value in content["machine"].items())
+    lines = [f"{machine}; {content['sizes']} sizes; {content['started']}.", "", "| step | what | value | bound |"]
+    lines.append("|---|---|---|---|")
+    for step in content["steps"]:
+        for check in step["checks"]:
+            value = "none" if check["value"] is None else f"{check['value']:.3g}"
+            bound = f"{'at least' if check['at_least'] else 'at most'} {check['bound']:.3g}"
+            missed = "" if check["holds"] else ", **missed**"
+            lines.append(f"| {step['name']} | {check['name']} | {value} | {bound}{missed} |")
+        figures = {name: value for name, value in step["figures"].items() if not isinstance(value, list)}
+        lines += [f"| {step['name']} | {name} | {_shown(value)} | |" for name, value in figures.items()]
+    incomplete = [step for step in content["steps"] if step["status"] != "done"]
+    reasons = [f"- {step['name']}: {step['status']}, {step['reason']}" for step in incomplete]
+    return "\n".join([*lines, *(["", *reasons] if reasons else [])]) + "\n"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 class Recorder:
     """Keeps the records of a run in a JSON file that is whole at any moment.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import json
 import tempfile
 import time
 import traceback
@@ -16,9 +17,11 @@ import torch
 
 from benchmarks.gpu import conformance, speed
 from benchmarks.gpu.device import describe, free_gigabytes
-from benchmarks.gpu.results import Findings, Recorder, StepRecord
+from benchmarks.gpu.results import Findings, Recorder, StepRecord, as_markdown
 from benchmarks.gpu.session import BIGGAN, BUNDLED, DEEP_128, DEEP_256, FULL, SMALL, Session
 from cawa_core.arithmetic import use_exact_kernels
+from cawa_core.errors import InputError
+from workflows.workbench import checked_device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +79,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", default="cuda", help="cuda, or cpu for a rehearsal on small sizes (default: cuda)")
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all steps (default: 8)")
     parser.add_argument("--out", type=Path, default=Path("results/gpu.json"), help="results (default: %(default)s)")
+    parser.add_argument("--table", type=Path, metavar="JSON", help="measure nothing: print results as Markdown")
     chosen = parser.parse_args(arguments)
+    if chosen.table:
+        print(as_markdown(json.loads(chosen.table.read_text(encoding="utf-8"))), end="")
+        return 0
     known = {step.name: step for step in STEPS}
     for name in chosen.steps:
         if name not in known:
             parser.error(f"STEP must be among {', '.join(known)}; got {name!r}")
-    if chosen.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda needs a GPU, and PyTorch finds none; rehearse with --device cpu")
+    try:
+        device = checked_device(chosen.device)
+    except InputError as error:
+        parser.error(f"--{error}")
     if chosen.minutes <= 0:
         parser.error(f"--minutes must be above 0; got {chosen.minutes:g}")
-    device = torch.device(chosen.device)
     steps = [known[name] for name in chosen.steps] or list(STEPS)
     with tempfile.TemporaryDirectory(prefix="cawa-gpu-") as folder:
         sizes = FULL if device.type == "cuda" else SMALL

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision import models
 
 from cawa_core.class_tables import imagenet_classes
 from cawa_core.evaluators import EVALUATORS
@@ -21,6 +20,7 @@ from cawa_core.pixels import as_pixels
 from cawa_core.weights import WeightStore
 from tests.biggan_deep_models import random_network, save_folder
 from tests.biggan_models import save_checkpoint
+from tests.inception_models import random_inception_state
 
 BUNDLED, BUNDLED_EVALUATOR, INCEPTION = "fashion-biggan", "fashion-cnn", "inception-v3"
 DEEP_128, DEEP_256, BIGGAN = "biggan-deep-128", "biggan-deep-256", "biggan"
@@ -60,7 +60,7 @@ class Sizes:
 
 
 FULL = Sizes({DEEP_128: 128, DEEP_256: 128, BIGGAN: 96}, 4, 4, 64, 8, 6, 64, (50_000, 50_000), 200, 1000, 3)
-SMALL = Sizes({DEEP_128: 16, DEEP_256: 8, BIGGAN: 8}, 2, 2, 4, 2, 3, 8, (1_000, 40), 12, 20, 1)
+SMALL = Sizes({DEEP_128: 16, DEEP_256: 8, BIGGAN: 8}, 2, 2, 4, 2, 3, 4, (1_000, 40), 12, 20, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +99,7 @@ class Session:
         if name not in self.weights:
             path = self.folder / name
             if name == INCEPTION:
-                torch.manual_seed(0)
-                network = models.inception_v3(weights=None, transform_input=False, init_weights=False)
-                torch.save(network.state_dict(), path)
+                torch.save(random_inception_state(), path)
             elif name == BIGGAN:
                 save_checkpoint(path, self.sizes.widths[name])
             else:
@@ -150,4 +148,5 @@ def evaluator_of(name: str) -> str:
 
 def spread(count: int, of: int) -> list[int]:
     """So many places of 0 to ``of - 1``, evenly spread, both ends included."""
-    return sorted({round(place * (of - 1) / max(1, count - 1)) for place in range(min(count, of))})
+    count = min(count, of)
+    return [round(place * (of - 1) / max(1, count - 1)) for place in range(count)]

@@ -60,8 +60,8 @@ def contest(session: Session, name: str, precision: str) -> Contest:
     """The engine and the loop on one generator, at equal arithmetic and batch."""
     generator, evaluator = session.models(name)
     if name == BUNDLED:
-        loop, batch, masks = fashion_loop(generator), BUNDLED_BATCH[session.device.type], 32  # type: ignore[arg-type]
-        latents = min(batch, 256)
+        loop, batch = fashion_loop(generator), BUNDLED_BATCH[session.device.type]  # type: ignore[arg-type]
+        latents, masks = min(batch, 256), 4 * session.sizes.timed_masks
     else:
         weights = load_tensors(Path(session.weights_of(INCEPTION)))
         loop = biggan_deep_loop(session.generator(name), weights)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ class ChannelMasks:
     def of(cls, masks: Sequence[Sequence[int]], device: torch.device) -> ChannelMasks:
         """Copy sets of channels to a device; an empty set masks nothing."""
         widths = tuple(map(len, masks))
-        padded = np.full((len(masks), max(1, *widths)), PADDING, dtype=np.int64)
+        padded = np.full((len(masks), max((1, *widths))), PADDING, dtype=np.int64)
         for row, mask in zip(padded, masks, strict=True):
             row[: len(mask)] = mask
         return cls(widths, to_device(torch.from_numpy(padded), device))
@@ -41,7 +41,7 @@ class ChannelMasks:
     def __getitem__(self, rows: slice) -> ChannelMasks:
         """Some of the masks, padded to the widest of these."""
         widths = self.widths[rows]
-        return ChannelMasks(widths, self.padded[rows, : max(1, *widths)])
+        return ChannelMasks(widths, self.padded[rows, : max((1, *widths))])
 
     @property
     def index(self) -> Tensor:

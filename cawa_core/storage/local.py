@@ -12,6 +12,7 @@ from pathlib import Path
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file
 from cawa_core.storage.base import Storage, StorageError, StorageRefusedError
+from cawa_core.storage.names import require_inside
 
 LOCK = ".lock"
 PART = "part"
@@ -36,16 +37,16 @@ class LocalStorage(Storage):
     def read(self, name: str) -> bytes:
         """Content of a file."""
         with self._failing(name, missing=True):
-            return (self.folder / name).read_bytes()
+            return self._place(name).read_bytes()
 
     def exists(self, name: str) -> bool:
         """Whether a file is there."""
         with self._failing(name):
-            return (self.folder / name).is_file()
+            return self._place(name).is_file()
 
     def names(self, folder: str = "") -> list[str]:
         """All files below a folder, the lock apart."""
-        found = (path for path in (self.folder / folder).rglob("*") if path.is_file())
+        found = (path for path in self._place(folder).rglob("*") if path.is_file())
         return sorted(path.relative_to(self.folder).as_posix() for path in found if path.name != LOCK)
 
     def is_empty(self) -> bool:
@@ -73,7 +74,7 @@ class LocalStorage(Storage):
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file in place by one rename."""
-        folder, _, last = name.rpartition("/")
+        folder, _, last = require_inside(name).rpartition("/")
         with self.new_file(folder) as sink:
             sink.name = last
             sink.write(content)
@@ -81,13 +82,13 @@ class LocalStorage(Storage):
     @contextmanager
     def new_file(self, folder: str) -> Iterator[HashedWriter]:
         """A file to write piece by piece under a temporary name."""
-        with self._failing(folder), atomic_file(self.folder / folder, PART) as sink:
+        with self._failing(folder), atomic_file(self._place(f"{folder}/{PART}".lstrip("/")).parent, PART) as sink:
             yield sink
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         with self._failing(name):
-            (self.folder / name).unlink(missing_ok=True)
+            self._place(name).unlink(missing_ok=True)
 
     def append(self, name: str, line: bytes) -> None:
         """Add a line at the end of the file, over what a crash or a full disk left of the last one."""
@@ -95,7 +96,7 @@ class LocalStorage(Storage):
             self.lines(name)
         with self._failing(name):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / name).open("ab") as file:
+            with self._place(name).open("ab") as file:
                 file.truncate(self._whole[name])
                 file.write(line + b"\n")
                 file.flush()
@@ -134,6 +135,18 @@ class LocalStorage(Storage):
                     f"another cawa is at work in {self.url}; wait for it, or choose another --output"
                 ) from None
             yield
+
+    def _place(self, name: str) -> Path:
+        """Where a file or folder is.
+
+        Raises:
+            StorageRefusedError: outside of the audit folder, by its name or by a link on the way.
+        """
+        place = self.folder / (require_inside(name) if name else "")
+        home = self.folder.resolve()
+        if name and not (home / name).parent.resolve().is_relative_to(home):
+            raise StorageRefusedError(f"{self.path(name)} is outside of the audit folder: a link leads there")
+        return place
 
     @contextmanager
     def _failing(self, name: str, missing: bool = False) -> Iterator[None]:

@@ -34,6 +34,7 @@ from cawa_core.errors import InputError, first_line
 from cawa_core.storage.atomic import HashedWriter
 from cawa_core.storage.base import Storage, StorageError, StorageRefusedError, Version, WriteConflictError
 from cawa_core.storage.lease import LEASE, SIGN_PATIENCE, Lease
+from cawa_core.storage.names import require_inside
 from cawa_core.storage.stores import opened_store
 
 Given = TypeVar("Given")
@@ -87,7 +88,7 @@ class ObjectStorage(Storage):
         """
 
         def get() -> tuple[bytes, Version]:
-            answer = obstore.get(self._store, name)
+            answer = obstore.get(self._store, require_inside(name))
             return bytes(answer.bytes()), Version(answer.meta["e_tag"], answer.meta["version"])
 
         return self._patiently(f"reading {name}", get)
@@ -135,7 +136,7 @@ class ObjectStorage(Storage):
     def exists(self, name: str) -> bool:
         """Whether an object is there."""
         try:
-            self._patiently(f"looking for {name}", lambda: obstore.head(self._store, name))
+            self._patiently(f"looking for {name}", lambda: obstore.head(self._store, require_inside(name)))
         except FileNotFoundError:
             return False
         return True
@@ -147,7 +148,7 @@ class ObjectStorage(Storage):
             return self._patiently(f"listing {folder or 'the folder'}", lambda: self._listed(folder))
 
     def _listed(self, folder: str) -> list[str]:
-        pages = obstore.list(self._store, prefix=folder or None)
+        pages = obstore.list(self._store, prefix=require_inside(folder) if folder else None)
         try:
             return sorted(str(item["path"]) for page in pages for item in page if item["path"] != LEASE)
         except GenericError as error:
@@ -168,7 +169,9 @@ class ObjectStorage(Storage):
         mode: Any = "create" if over is None else over.as_condition()
         try:
             with self._bucket():
-                put = self._change(f"writing {name}", lambda: obstore.put(self._store, name, content, mode=mode))
+                put = self._change(
+                    f"writing {name}", lambda: obstore.put(self._store, require_inside(name), content, mode=mode)
+                )
         except CONFLICTS:
             found, version = self._found(name)
             if found != content or version is None:  # else an earlier request was done although its answer was lost
@@ -209,7 +212,7 @@ class ObjectStorage(Storage):
 
     def _put(self, name: str, content: bytes | Path) -> None:
         with self._bucket():
-            self._change(f"writing {name}", lambda: obstore.put(self._store, name, content))
+            self._change(f"writing {name}", lambda: obstore.put(self._store, require_inside(name), content))
 
     @contextmanager
     def _bucket(self) -> Iterator[None]:
@@ -222,7 +225,7 @@ class ObjectStorage(Storage):
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
         with suppress(FileNotFoundError):
-            self._change(f"removing {name}", lambda: obstore.delete(self._store, name))
+            self._change(f"removing {name}", lambda: obstore.delete(self._store, require_inside(name)))
 
     def append(self, name: str, line: bytes) -> None:
         """Add an object of the next number."""

@@ -61,7 +61,8 @@ class Manifest:
                 manifest._take(Receipt.of_entry(entry["shard"], entry))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{manifest.storage.path(MANIFEST)} is damaged ({error!r}); restore it, or start in another folder"
+                f"{manifest.storage.path(MANIFEST)} is damaged ({type(error).__name__}: {error}); restore it, or "
+                "start in another folder"
             ) from None
         return manifest
 

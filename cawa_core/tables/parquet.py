@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.schemas import TABLES
 from cawa_core.storage import Folder, Storage, open_storage
+from cawa_core.storage.names import require_inside
 
 Rows = Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array]
 """Columns of a table by name."""
@@ -44,6 +46,23 @@ class PublishedFile:
     file: str
     rows: int
     sha256: str
+
+    @classmethod
+    def of_entry(cls, entry: dict[str, Any]) -> PublishedFile:
+        """Read what a manifest says of a file, which anybody may have written.
+
+        Raises:
+            TypeError: a field is missing, unknown, or of another type.
+            ValueError: the file is not below the folder of tables, or the digest is none: it names a copy on disk.
+        """
+        published = cls(**entry)
+        for name, kind in {"table": str, "file": str, "rows": int, "sha256": str}.items():
+            if not isinstance(getattr(published, name), kind):
+                raise TypeError(f"{name} of a file must be {kind.__name__}; got {getattr(published, name)!r}")
+        require_inside(published.file, TABLES_FOLDER)
+        if not re.fullmatch("[0-9a-f]{64}", published.sha256):
+            raise ValueError(f"sha256 of {published.file} must be 64 hexadecimal digits; got {published.sha256!r}")
+        return published
 
 
 def rows_of(name: str, records: Sequence[Mapping[str, Any]]) -> Rows:

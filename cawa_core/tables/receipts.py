@@ -36,7 +36,13 @@ class Receipt:
 
     @classmethod
     def of_entry(cls, shard: str, entry: dict[str, Any]) -> Receipt:
-        """The reverse of :meth:`as_entry`; raises KeyError or TypeError where it is none."""
-        files = tuple(PublishedFile(**file) for file in entry["files"])
+        """The reverse of :meth:`as_entry`.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something is of another type, or unknown.
+            ValueError: a file is not a plain path below the folder of tables, or a digest is none.
+        """
+        files = tuple(PublishedFile.of_entry(file) for file in entry["files"])
         class_ids, sites = tuple(entry["class_ids"]), tuple(entry["sites"])
         return cls(shard, entry["stage"], class_ids, sites, files, entry["seconds"], entry["device"])
