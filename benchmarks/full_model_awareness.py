@@ -1,9 +1,9 @@
 """Awareness of all 1,000 classes at all 48 sites of a full-size BigGAN-deep-256, through the audit's own executor.
 
 Random weights with settled spectral norms; in this process, or with ``--workers N`` on Ray. Prints the time to
-compute every diagnostic column of 24.2 million rows in closed form, write them as shards and verify every shard by
-digest and rows; the peak memory of all processes; and, with ``--monte-carlo N``, how far 10,000 samples a class
-on N classes in the same tables are from the closed form. Run it on an idle machine:
+compute every diagnostic column of 24.2 million rows in closed form and write them as shards, each of which is then
+verified by digest and rows; the peak memory of all processes; and, with ``--monte-carlo N``, how far 10,000 samples per
+class on N classes in the same tables are from the closed form. Run it on an idle machine:
 ``python -m benchmarks.full_model_awareness`` in the project's folder.
 """
 
@@ -113,7 +113,7 @@ class Measurement:
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} rows: computed, written and verified in {self.seconds:.1f} s\n"
+            f"{self.rows:,} rows: computed and written in {self.seconds:.1f} s, then verified\n"
             f"after {self.start_seconds:.1f} s until the first shard began; peak memory {self.gibibytes:.2f} GiB"
         )
 
@@ -124,14 +124,14 @@ def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int, device: 
     executor = EXECUTORS.make("ray" if workers else "inline")
     bench = Workbench.build(spec, options)
     manifest = Manifest.read(folder)
-    start, first, rows = time.perf_counter(), 0.0, 0
+    start, first = time.perf_counter(), 0.0
     with PeakMemory() as memory:
         for outcome in executor.run(bench, options, manifest.storage, plan(bench, manifest, None)):
             assert isinstance(outcome, Receipt), outcome
             first = first or time.perf_counter() - outcome.seconds - start
             manifest.receipts[outcome.shard] = outcome
-            rows += verified_rows(folder, outcome)
         end = time.perf_counter()
+    rows = sum(verified_rows(folder, receipt) for receipt in manifest.receipts.values())
     seconds, gibibytes = end - start - first, memory.bytes / 2**30
     return Measurement(rows, seconds, first, gibibytes, manifest, bench.spec.monte_carlo_classes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -156,7 +156,7 @@ class AuditIdentity:
         """As ``audit.json`` keeps it."""
         return RecordedIdentity(self.spec.as_data(), dict(self.digests), dict(self.protocols), self.schema_version)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The name of the audit: SHA-256 over everything above."""
         return digest_of_data(self.as_data())
