@@ -157,8 +157,8 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
     """A whole audit folder as its stages leave it; the number of awareness rows."""
     names = imagenet_classes().names
     spec = dataclasses.replace(spec, generator="random", classes=tuple(range(n_classes)))
-    identity = AuditIdentity(spec, {}, {}, 1)
-    open_folder(open_storage(folder), identity, "cpu", names)
+    identity = AuditIdentity(spec, {"generator": ""}, {}, {}, 1)
+    open_folder(open_storage(folder), identity, "cpu", dict(enumerate(names)))
     manifest, factors, random = Manifest.read(folder), class_factors(n_classes), np.random.default_rng(1)
 
     def add(shard: str, stage: str, class_ids: Sequence[int], sites: tuple[int, ...], tables: dict[str, Rows]) -> None:

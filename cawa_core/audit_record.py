@@ -21,12 +21,14 @@ class RecordedIdentity:
         digests: SHA-256 of the weights or data of each model or set, by its role in the spec.
         protocols: preprocessing and feature layer of each network that looks at images, by its role.
         schema_version: version of the tables.
+        class_digests: SHA-256 of the real images of each class that was read.
     """
 
     spec: dict[str, Any]
     digests: dict[str, str]
     protocols: dict[str, str]
     schema_version: int
+    class_digests: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def named(self) -> dict[str, Any]:
         """All of it under one name each, as a message or a page gives it: options under their own."""
@@ -36,15 +38,32 @@ class RecordedIdentity:
 
 
 @dataclasses.dataclass(frozen=True)
+class AnalysisRecord:
+    """One analysis of a folder.
+
+    Attributes:
+        hash: name of its results: of all that changes them.
+        options: that change its results, as plain data.
+        class_ids: classes that it covers, or is to cover, ascending.
+    """
+
+    hash: str
+    options: dict[str, Any]
+    class_ids: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class AuditRecord:
     """The content of ``audit.json``.
 
     Attributes:
-        hash: the name of the audit.
-        identity: what the results belong to.
-        class_names: of the audited classes, by index.
+        hash: the name of the audit: of its subject.
+        identity: what the results belong to; classes and stages are all that the folder holds.
+        class_names: of the audited classes, and of those that they are mixed with, by index.
         versions: of this project, of Python and of libraries.
         device: kind of device that it was begun on.
+        analyses: by name, in the order of the pipeline.
+        replacing: analyses whose results are being replaced: what they will be.
     """
 
     hash: str
@@ -52,6 +71,8 @@ class AuditRecord:
     class_names: dict[int, str]
     versions: dict[str, str]
     device: str
+    analyses: dict[str, AnalysisRecord] = dataclasses.field(default_factory=dict)
+    replacing: dict[str, AnalysisRecord] = dataclasses.field(default_factory=dict)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -79,6 +100,9 @@ class AuditRecord:
         lacking = [name for name in NEEDED if name not in record.spec]
         if lacking:
             raise ValueError(f"its spec has no {lacking[0]}")
+        if not record.analyses:  # as versions wrote it whose folders could not grow
+            analysis = AnalysisRecord(record.hash, {}, tuple(sorted(record.class_ids)))
+            return dataclasses.replace(record, analyses=dict.fromkeys(record.spec["stages"], analysis))
         return record
 
     def as_data(self) -> dict[str, Any]:

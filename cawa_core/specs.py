@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -30,6 +30,34 @@ USES = {"hybrids": ("real_images",)}
 SHOWS = {"class_metrics": ("fid_features", "manifold_features"), "hybrids": ("manifold_features",)}
 """Stage => the networks beside the evaluator that it shows real images to, where there are some."""
 STAGES = tuple(NEEDS)
+SUBJECT = ("generator", "truncation", "truncation_statistics", "dtype", "compile", "seed")
+"""Options that say, with the digest of the weights, what a folder is about: they never change in it."""
+ROLES = ("evaluator", "fid_features", "manifold_features", "real_images")
+"""Options that name networks and real images: each is fixed in a folder once an analysis has used it."""
+COVERAGE = ("classes", "stages")
+"""Options that say which results a folder holds: it grows by them."""
+REPORT = ("overlap_k", "shared_k", "permutations", "bootstraps")
+"""Options of the derived tables and the report, which are computed again whenever something changes."""
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "awareness": ("awareness_estimators", "awareness_samples", "monte_carlo_classes"),
+    "masking": (
+        "masking_latents",
+        "masking_estimator",
+        "exact_latents",
+        "target_stderr",
+        "top",
+        "control_latents",
+        "masking_group_size",
+        "control_fraction",
+        "control_repeats",
+    ),
+    "class_metrics": ("metric_samples", "ms_ssim_samples", "neighbours"),
+    "gallery": ("control_fraction",),
+    "segmentation": ("segment_sites", "segment_clusters", "segment_latents"),
+    "hybrids": ("hybrid_partners", "hybrid_tried_latents", "hybrid_latents", "neighbours"),
+    "edits": ("edit_candidates", "edit_tried_latents", "edit_latents"),
+}
+"""Stage => the options that change its results."""
 ESTIMATORS = ("closed_form", "monte_carlo")
 
 Count = Annotated[int, Field(ge=1)]
@@ -82,7 +110,8 @@ class AuditSpec:
     awareness_estimators: tuple[str, ...] = option(ESTIMATORS, f"Which estimators: {', '.join(ESTIMATORS)}.")
     awareness_samples: Annotated[int, Field(ge=2)] = option(10_000, "Latents a class for Monte Carlo awareness.")
     monte_carlo_classes: Annotated[int, Field(ge=0)] = option(
-        0, "How many classes, evenly spread, Monte Carlo samples beside the closed form; 0: all."
+        0,
+        "How many of the generator's classes, evenly spread, Monte Carlo samples beside the closed form; 0: all.",
     )
     masking_latents: Annotated[int, Field(ge=2)] = option(
         512,
@@ -116,7 +145,9 @@ class AuditSpec:
     segment_sites: tuple[int, ...] = option((), "Sites whose channels are clustered; the last half when left out.")
     segment_clusters: tuple[int, ...] = option((3, 5), "How many clusters pixels are put in, one after another.")
     segment_latents: Count = option(64, "Pictures a class that clusters are fitted to, and scored on.")
-    hybrid_partners: Count = option(1, "Other classes of the audit, drawn at random, that each class is mixed with.")
+    hybrid_partners: Count = option(
+        1, "Other classes of the generator, drawn at random, that each class is mixed with."
+    )
     hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(
         32, "Latents that sites and k of a hybrid are chosen by."
     )
@@ -140,13 +171,74 @@ class AuditIdentity:
         spec: the options, with ``classes`` as indices.
         digests: SHA-256 of the weights or data of each model or set, by its role in the spec.
         protocols: preprocessing and feature layer of each network that looks at images, by its role.
+        class_digests: SHA-256 of the real images of each class that is read; none without real images.
         schema_version: version of the tables.
+        samples_order: whether channels are ordered by sampled awareness, since some site has no closed form.
     """
 
     spec: AuditSpec
     digests: Mapping[str, str]
     protocols: Mapping[str, str]
+    class_digests: Mapping[int, str]
     schema_version: int
+    samples_order: bool = False
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """What a folder is about: plain data."""
+        options = {name: getattr(self.spec, name) for name in SUBJECT}
+        return {"schema_version": self.schema_version, "digest": self.digests["generator"], **options}
+
+    @cached_property
+    def hash(self) -> str:
+        """The name of the audit: SHA-256 of its subject."""
+        return digest_of_data(self.subject)
+
+    @cached_property
+    def roles(self) -> dict[str, dict[str, str]]:
+        """Name, digest and protocol of each network and set in use, by its role.
+
+        The digest of real images is that of their form: their classes have digests of their own.
+        """
+        names = {role: str(getattr(self.spec, role) or self.spec.evaluator) for role in ROLES if role in self.digests}
+        found = {
+            role: {"name": name, "digest": self.digests[role], "protocol": self.protocols.get(role, "")}
+            for role, name in names.items()
+        }
+        if "real_images" in found:
+            found["real_images"]["digest"] = ""
+        return found
+
+    def roles_of(self, stage: str) -> tuple[str, ...]:
+        """Roles that a stage uses, of those that are filled."""
+        shown = SHOWS.get(stage, ()) if "real_images" in self.roles else ()
+        used = (*NEEDS[stage], *USES.get(stage, ()), *shown)
+        return tuple(role for role in ROLES if role in used and role in self.roles)
+
+    def options_of(self, stage: str) -> dict[str, Any]:
+        """Options that change the results of a stage: plain data."""
+        names = OPTIONS[stage]
+        if self.samples_order and "awareness_samples" not in names:
+            names = (*names, "awareness_samples")
+        return {name: self.spec.as_data()[name] for name in names}
+
+    def analysis_hash(self, stage: str) -> str:
+        """The name of a stage's results: SHA-256 of all that changes them, whatever else is in the folder."""
+        return self._analysis_hashes[stage]
+
+    @cached_property
+    def _analysis_hashes(self) -> dict[str, str]:
+        return {
+            stage: digest_of_data(
+                {
+                    "subject": self.subject,
+                    "stage": stage,
+                    "roles": {role: self.roles[role] for role in self.roles_of(stage)},
+                    "options": self.options_of(stage),
+                }
+            )
+            for stage in STAGES
+        }
 
     def as_data(self) -> dict[str, Any]:
         """Plain JSON-able data."""
@@ -154,12 +246,16 @@ class AuditIdentity:
 
     def as_recorded(self) -> RecordedIdentity:
         """As ``audit.json`` keeps it."""
-        return RecordedIdentity(self.spec.as_data(), dict(self.digests), dict(self.protocols), self.schema_version)
+        class_digests = {class_id: self.class_digests[class_id] for class_id in sorted(self.class_digests)}
+        return RecordedIdentity(
+            self.spec.as_data(), dict(self.digests), dict(self.protocols), self.schema_version, class_digests
+        )
 
-    @cached_property
-    def hash(self) -> str:
-        """The name of the audit: SHA-256 over everything above."""
-        return digest_of_data(self.as_data())
+
+def digest_of_classes(class_digests: Mapping[int, str], class_ids: Iterable[int]) -> str:
+    """SHA-256 of the real images of some classes, from that of each that was read."""
+    read = sorted(set(class_ids) & class_digests.keys())
+    return digest_of_data({str(class_id): class_digests[class_id] for class_id in read})
 
 
 @cache

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError, last_line
-from cawa_core.specs import AuditSpec
+from cawa_core.specs import AuditSpec, require_members
 from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest, Receipt, publish
+from cawa_core.tables.receipts import HASH_DIGITS
 from workflows.config import RunOptions
 from workflows.events import EventLog, event_log
 from workflows.execution import Failure, Outcome, Retry
 from workflows.executors import EXECUTORS
-from workflows.folder import AUDIT, open_folder, require_folder_for
+from workflows.folder import AUDIT, open_folder, read_audit, require_folder_for, with_replacement, write_audit
+from workflows.identity import audit_identity, classes_read
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
@@ -60,26 +64,53 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     options = options.with_absolute_paths()
     if spec.real_images and Path(spec.real_images).expanduser().is_dir():
         spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
+    if options.replace:
+        require_members("replace", options.replace, spec.stages)
     bench = driver_bench(spec, options)
     storage = open_storage(options.output or Path("results") / bench.generator.name, options.storage_patience)
+    bench = with_recorded_classes(bench, storage, options.replace)
     if bench.generator.description:
         print(bench.generator.description, file=sys.stderr)
-    if not storage.exists(AUDIT):
+    identity, cost = audit_identity(bench), functools.partial(cost_in_words, bench)
+    recorded = read_audit(storage).identity.class_digests if storage.exists(AUDIT) else {}
+    if not identity.class_digests.keys() <= recorded.keys():
         check_real_images(bench)
-    name = {"audit": bench.identity.hash[:12], "generator": bench.generator.name}
+    name = {"audit": identity.hash[:HASH_DIGITS], "generator": bench.generator.name}
     with event_log(options.log, **name) as log:
-        require_folder_for(storage, bench.identity)  # nothing is written into a folder of others, no lock either
+        require_folder_for(storage, identity, options.replace, cost)  # a folder of others is not even locked
         with storage.locked():
-            open_folder(storage, bench.identity, options.device, bench.generator.class_names)
-            return _done(bench, options, storage, log, start)
+            names = {class_id: bench.generator.class_names[class_id] for class_id in classes_read(bench)}
+            record = open_folder(storage, identity, options.device, names, options.replace, cost)
+            return _done(bench, options, storage, log, start, record)
 
 
-def _done(bench: Workbench, options: RunOptions, storage: Storage, log: EventLog, start: float) -> AuditResult:
+def with_recorded_classes(bench: Workbench, storage: Storage, replace: Collection[str]) -> Workbench:
+    """A workbench that covers the classes whose results are to be replaced, too: the old stay until all are there."""
+    if not replace or not storage.exists(AUDIT):
+        return bench
+    analyses = read_audit(storage).analyses
+    recorded = {class_id for stage in replace if stage in analyses for class_id in analyses[stage].class_ids}
+    classes = tuple(sorted({*bench.class_ids, *recorded}))
+    return dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, classes=classes))
+
+
+def cost_in_words(bench: Workbench, name: str, class_ids: Collection[int]) -> str:
+    """What it takes to compute a stage again for the classes that a folder has of it and those of a workbench."""
+    n_classes, stage = len({*bench.class_ids, *class_ids}), STAGES[name]
+    sites = range(len(bench.generator.sites)) if stage.by_site else range(1)
+    passes = n_classes * sum(stage.passes(bench, site) for site in sites)
+    return f"{n_classes} classes, about {passes:,.0f} generator passes"
+
+
+def _done(
+    bench: Workbench, options: RunOptions, storage: Storage, log: EventLog, start: float, record: AuditRecord
+) -> AuditResult:
     """What is missing of an audit, in a folder that is ours."""
     manifest = Manifest.read(storage)
     manifest.tidy()
     _publish_sites(bench, manifest)
-    reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in STAGES])
+    replaced = _begin_replacements(bench, record, manifest)
+    reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in bench.spec.stages])
     shards = plan(bench, manifest, options.classes_per_shard or None)
     log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
     with contextlib.ExitStack() as started:
@@ -92,10 +123,33 @@ def _done(bench: Workbench, options: RunOptions, storage: Storage, log: EventLog
 
         computed, retried = _record(outcomes, bench.generator.name, shards, manifest, log)
         manifest.settle()
+        _finish_replacements(record, manifest, replaced)
         refreshed = refresh(manifest)
     failed, seconds = tuple(sorted(manifest.quarantined)), time.monotonic() - start
     log.write("done", computed=computed, retried=retried, quarantined=failed, seconds=round(seconds, 3))
     return AuditResult(storage, computed, reused, retried, failed, refreshed, seconds)
+
+
+def _begin_replacements(bench: Workbench, record: AuditRecord, manifest: Manifest) -> dict[str, int]:
+    """Keep new results apart from those that they are to replace; stage => units that must be there first."""
+    wanted = {}
+    for stage in bench.spec.stages:
+        analysis = record.replacing.get(stage)
+        if analysis and analysis.hash == audit_identity(bench).analysis_hash(stage):
+            manifest.drop_replacements(stage, analysis.hash[:HASH_DIGITS])
+            manifest.begin_replacement(analysis.hash[:HASH_DIGITS])
+            wanted[stage] = len(bench.class_ids) * (len(bench.generator.sites) if STAGES[stage].by_site else 1)
+    return wanted
+
+
+def _finish_replacements(record: AuditRecord, manifest: Manifest, wanted: Mapping[str, int]) -> None:
+    """Put complete results in the place of the old ones; what is not complete stays apart for the next run."""
+    for stage, units in wanted.items():
+        analysis = record.replacing[stage].hash[:HASH_DIGITS]
+        if len(manifest.covered(stage, analysis)) >= units:
+            manifest.finish_replacement(stage, analysis)
+            record = with_replacement(record, stage)
+            write_audit(manifest.storage, record)
 
 
 def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
@@ -144,5 +198,7 @@ def _publish_sites(bench: Workbench, manifest: Manifest) -> None:
         "inert_channels": [list(site.inert_channels) for site in sites],
     }
     start = time.perf_counter()
-    files = publish(manifest.storage, "all", {"sites": rows}, bench.identity.hash)
-    manifest.add(Receipt("sites", "sites", (), (), files, round(time.perf_counter() - start, 3), "driver"))
+    subject = audit_identity(bench).hash
+    files = publish(manifest.storage, "all", {"sites": rows}, subject)
+    seconds = round(time.perf_counter() - start, 3)
+    manifest.add(Receipt("sites", "sites", (), (), files, seconds, "driver", subject[:HASH_DIGITS]))

@@ -46,6 +46,9 @@ class RunOptions:
     storage_patience: Annotated[float, Field(gt=0)] = option(
         120.0, "Seconds that an object store which fails is asked again."
     )
+    replace: tuple[str, ...] = option(
+        (), "Stages of an existing folder to compute again with the options given; old results stay until then."
+    )
     log: str = option("", "File to which events are appended, one JSON object a line; -: stderr.")
     start_timeout: Annotated[float, Field(gt=0)] = option(
         300.0, "Seconds without any worker on Ray, after which the audit ends."

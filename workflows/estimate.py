@@ -16,7 +16,8 @@ from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
 from workflows.calibration import OWN_WORK, calibrated
 from workflows.config import RunOptions
-from workflows.folder import AUDIT, require_same
+from workflows.folder import AUDIT, require_folder_for
+from workflows.identity import audit_identity
 from workflows.plan import plan
 from workflows.shards import Shard
 from workflows.stages import STAGES
@@ -128,7 +129,7 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
     manifest, place = Manifest(storage), storage.url
     if storage.exists(AUDIT):
         try:
-            require_same(storage, bench.identity)
+            require_folder_for(storage, audit_identity(bench), options.replace)
             manifest = Manifest.read(storage)
         except InputError:
             if options.output:

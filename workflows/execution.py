@@ -11,6 +11,8 @@ import torch
 
 from cawa_core.storage import Storage
 from cawa_core.tables import Receipt, publish
+from cawa_core.tables.receipts import HASH_DIGITS
+from workflows.identity import audit_identity
 from workflows.shards import Shard
 from workflows.stages import STAGES
 from workflows.workbench import Workbench
@@ -40,9 +42,12 @@ def execute(bench: Workbench, storage: Storage, shard: Shard) -> Receipt:
     """Compute a shard and publish its tables: it is finished by this, and the receipt says so."""
     start = time.perf_counter()
     tables = within_memory(bench, lambda: STAGES[shard.stage].process(bench, shard))
-    files = publish(storage, shard.name, tables, bench.identity.hash)
-    seconds = round(time.perf_counter() - start, 3)
-    return Receipt(shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, str(bench.generator.device))
+    analysis = audit_identity(bench).analysis_hash(shard.stage)
+    files = publish(storage, shard.name, tables, analysis)
+    seconds, device = round(time.perf_counter() - start, 3), str(bench.generator.device)
+    return Receipt(
+        shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, device, analysis[:HASH_DIGITS]
+    )
 
 
 def within_memory(bench: Workbench, work: Callable[[], Result]) -> Result:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from cawa_core.tables import Manifest
+from cawa_core.tables.receipts import HASH_DIGITS
+from workflows.identity import audit_identity
 from workflows.shards import Shard, blocks
 from workflows.stages import STAGES
 from workflows.stages.base import Stage
@@ -14,12 +16,16 @@ from workflows.workbench import Workbench
 def plan(bench: Workbench, manifest: Manifest, classes_per_shard: int | None) -> list[Shard]:
     """Shards of every (stage, class, site) that the manifest does not cover, the longest first.
 
-    What is covered counts whatever the size of the shards that it was computed in.
+    What is covered counts whatever the size of the shards that it was computed in, if it is by the same options.
     """
+
+    def covered(stage: str) -> set[tuple[int, int]]:
+        return manifest.covered(stage, audit_identity(bench).analysis_hash(stage)[:HASH_DIGITS])
+
     shards = [
         shard
         for name in bench.spec.stages
-        for shard in _stage_shards(STAGES[name], bench, manifest.covered(name), classes_per_shard)
+        for shard in _stage_shards(STAGES[name], bench, covered(name), classes_per_shard)
     ]
     return sorted(shards, key=lambda shard: (-shard.cost, shard.name))
 

@@ -72,9 +72,9 @@ def _is_known(bench: Workbench, role: str) -> bool:
 
 def _key(bench: Workbench, class_id: int, role: str) -> dict[str, str | int]:
     """All that enters what one network sees in a class's real images."""
-    identity = bench.identity
+    network = bench.judges[role]
     return {
-        "network": f"{identity.digests[role]} {identity.protocols[role]}",
+        "network": f"{network.digest} {network.protocol}",
         "images": bench.real_images.class_digest(class_id),
         "class_id": class_id,
         "schema_version": SCHEMA_VERSION,

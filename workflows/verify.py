@@ -73,7 +73,7 @@ def verify(folder: Folder) -> Verification:
     faults = [
         fault
         for receipt in manifest.receipts.values()
-        for fault in _of_receipt(manifest, receipt, audit.hash, protocols)
+        for fault in _of_receipt(manifest, receipt, _hash_of(audit, receipt), protocols)
     ]
     faults += _mixed(protocols)
     faults += _unrecorded(manifest, present)
@@ -85,6 +85,11 @@ def verify(folder: Folder) -> Verification:
         faults.append(Fault("stale", "summary and report", f"not of these tables; {mend}"))
     files = [file for receipt in manifest.receipts.values() for file in receipt.files]
     return Verification(len(files), sum(file.rows for file in files), tuple(faults))
+
+
+def _hash_of(audit: AuditRecord, receipt: Receipt) -> str:
+    """What the rows of a shard say they belong to: its analysis, or the audit."""
+    return audit.analyses[receipt.stage].hash if receipt.stage in audit.analyses else audit.hash
 
 
 def _of_receipt(
@@ -162,11 +167,11 @@ def _uncovered(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
         sites = manifest.rows("sites").num_rows
     except InputError:
         sites = None  # its file is named already; how much there is to do by site is not known then
-    for stage in audit.spec["stages"]:
+    for stage, analysis in audit.analyses.items():
         units = sites if STAGES[stage].by_site else 1
         if units is None:
             continue
-        wanted, found = len(audit.class_ids) * units, len(manifest.covered(stage))
+        wanted, found = len(analysis.class_ids) * units, len(manifest.covered(stage))
         if found < wanted:
             unit = "class-site pairs" if STAGES[stage].by_site else "classes"
             yield Fault("incomplete", stage, f"{found} of {wanted} {unit} are done; run the audit again")

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from cawa_core import SCHEMA_VERSION
 from cawa_core.applications.segmentation import check_clusters
 from cawa_core.arithmetic import arithmetic, require_precision, use_exact_kernels
 from cawa_core.batch_size import BatchSize
@@ -26,7 +25,7 @@ from cawa_core.masking.sampling import SMALLEST
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.real_images.feature_cache import FeatureCache
-from cawa_core.specs import ESTIMATORS, NEEDS, SHOWS, STAGES, USES, AuditIdentity, AuditSpec, require_members
+from cawa_core.specs import ESTIMATORS, NEEDS, SHOWS, STAGES, USES, AuditSpec, require_members
 from workflows.config import RunOptions
 
 Kind = TypeVar("Kind")
@@ -137,21 +136,6 @@ class Workbench:
     def batch_size(self) -> int:
         """Images to a forward pass, for now."""
         return self.batch.images
-
-    @cached_property
-    def identity(self) -> AuditIdentity:
-        """The spec with the digests of all that it names; paths do not enter."""
-        spec = dataclasses.replace(self.spec, generator=self.generator.name)
-        digests = {"generator": self.generator.digest} | {role: one.digest for role, one in self.judges.items()}
-        if self.reals is not None:
-            spec = dataclasses.replace(spec, real_images=self.reals.name)
-            digests["real_images"] = self.reals.digest
-        return AuditIdentity(
-            spec=spec,
-            digests=digests,
-            protocols={role: one.protocol for role, one in self.judges.items()},
-            schema_version=SCHEMA_VERSION,
-        )
 
     @property
     def score_protocol(self) -> str:
@@ -306,7 +290,7 @@ def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> 
         generator.classes,
         generator.image_size,
         generator.image_channels,
-        class_ids,
+        tuple(range(generator.n_classes)),  # hybrids mix classes of the audit with others
         options.class_folders,
     )
     reals, least = open_real_images(request), 2 * (spec.neighbours + 1)

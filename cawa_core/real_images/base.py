@@ -20,7 +20,7 @@ class RealImagesRequest:
         name: the registry's name, or a folder of class folders.
         classes: of the generator.
         image_size, image_channels: of the generator's images.
-        class_ids: of the audit; other classes do not enter.
+        class_ids: classes that may be read; other classes do not enter.
         class_folders: file that says which folder holds which class; empty where names say it.
     """
 
@@ -71,6 +71,14 @@ class RealImages(ABC):
     def class_digest(self, class_id: int) -> str:  # noqa: ARG002
         """Changes whenever an image of the class does; for caches on this machine."""
         return self.digest
+
+    def class_contents(self, class_id: int) -> str:  # noqa: ARG002
+        """SHA-256 of what a class's images are, wherever they lie; part of every result's identity."""
+        return self.digest
+
+    def has_class(self, class_id: int) -> bool:
+        """Whether there are images of a class."""
+        return self.count_of(class_id) > 0
 
     def count_of(self, class_id: int) -> int:
         """How many images of a class there are, unreadable files included."""

@@ -73,6 +73,19 @@ class ImageFolder(RealImages):
         files = {class_id: digest_of_data(self._sizes_of(class_id)) for class_id in self.folders}
         return digest_of_data({"classes": classes, "files": files, "preprocessing": self._preprocessing})
 
+    def class_contents(self, class_id: int) -> str:
+        """SHA-256 of the class's folder name, the names and sizes of its files, and the preprocessing.
+
+        The files' contents do not enter, as ImageNet's are 140 GB: an image changed in place to one of the same
+        size goes unnoticed. Where the folder is does not enter either.
+        """
+        name, files = self._folder_of(class_id).name, self._sizes_of(class_id)
+        return digest_of_data({"folder": name, "files": files, "preprocessing": self._preprocessing})
+
+    def has_class(self, class_id: int) -> bool:
+        """Whether the class has a folder with image files."""
+        return class_id in self.folders and bool(self.paths_of(class_id))
+
     def count_of(self, class_id: int) -> int:
         """Image files of a class, readable or not."""
         return len(self.paths_of(class_id))

@@ -32,11 +32,19 @@ class Manifest:
 
     A finished shard is appended to the journal at once, and ``manifest.json`` written anew as the journal grows, when a
     shard is quarantined and at the end: thousands of shards cost no more than so many lines, and a crash loses none.
+
+    Attributes:
+        storage: of the folder.
+        receipts: finished shards by name: the results of the folder.
+        replacements: finished shards of results that are to replace others once they are complete, by name, for each
+            beginning of an analysis's hash. No table shows them until then.
+        quarantined: errors of shards that failed for good, by name.
     """
 
     def __init__(self, folder: Folder) -> None:
         self.storage = open_storage(folder)
         self.receipts: dict[str, Receipt] = {}
+        self.replacements: dict[str, dict[str, Receipt]] = {}
         self.quarantined: dict[str, str] = {}
         self._journalled = 0
         self._audits: dict[str, tuple[str, str]] = {}
@@ -55,7 +63,10 @@ class Manifest:
             finished = [json.loads(line) for line in manifest.storage.lines(JOURNAL)]
             manifest._journalled = len(finished)
             content = manifest._content()
-            manifest.receipts = {shard: Receipt.of_entry(shard, entry) for shard, entry in content["shards"].items()}
+            manifest.receipts = _receipts(content["shards"])
+            manifest.replacements = {
+                analysis: _receipts(shards) for analysis, shards in content.get("replacements", {}).items()
+            }
             manifest.quarantined = dict(content["quarantined"])
             for entry in finished:
                 manifest._take(Receipt.of_entry(entry["shard"], entry))
@@ -75,7 +86,7 @@ class Manifest:
 
     def add(self, receipt: Receipt) -> None:
         """Record a finished shard: on the disk or in the store when this returns; files that it replaces go."""
-        replaced = self.receipts.get(receipt.shard)
+        replaced = self._shards_of(receipt).get(receipt.shard)
         self.storage.append(JOURNAL, json.dumps({"shard": receipt.shard, **receipt.as_entry()}).encode())
         self._journalled += 1
         self._take(receipt)
@@ -86,8 +97,40 @@ class Manifest:
             self.write()
 
     def _take(self, receipt: Receipt) -> None:
-        self.receipts[receipt.shard] = receipt
+        self._shards_of(receipt)[receipt.shard] = receipt
         self.quarantined.pop(receipt.shard, None)
+
+    def _shards_of(self, receipt: Receipt) -> dict[str, Receipt]:
+        """Among which shards a receipt belongs: those of the folder, or those of a replacement that was begun."""
+        return self.replacements.get(receipt.analysis, self.receipts)
+
+    def begin_replacement(self, analysis: str) -> None:
+        """Keep the shards of an analysis, by the beginning of its hash, apart from the folder's results from now on."""
+        if analysis not in self.replacements:
+            self.replacements[analysis] = {}
+            self.write()
+
+    def finish_replacement(self, stage: str, analysis: str) -> None:
+        """Put what was kept apart in the place of a stage's results, by one writing; the files of these go."""
+        before = self.owned
+        others = {shard: receipt for shard, receipt in self.receipts.items() if receipt.stage != stage}
+        self.receipts = others | self.replacements.pop(analysis)
+        self.write()
+        self._remove(before - self.owned)
+
+    def drop_replacements(self, stage: str, wanted: str = "") -> None:
+        """Forget replacements of a stage that were begun and are no longer wanted, and remove their files."""
+        before = self.owned
+        for analysis, shards in list(self.replacements.items()):
+            if analysis != wanted and all(receipt.stage == stage for receipt in shards.values()):
+                del self.replacements[analysis]
+        if self.owned != before:
+            self.write()
+            self._remove(before - self.owned)
+
+    def _remove(self, names: Collection[str]) -> None:
+        for name in sorted(names):
+            self.storage.remove(name)
 
     def quarantine(self, shard: str, error: str) -> None:
         """Record that a shard failed for good, and why, and write the manifest."""
@@ -96,8 +139,9 @@ class Manifest:
 
     def write(self) -> None:
         """Replace ``manifest.json``; the journal is in it then."""
-        shards = {shard: self.receipts[shard].as_entry() for shard in sorted(self.receipts)}
-        content = {"shards": shards, "quarantined": self.quarantined}
+        content: dict[str, Any] = {"shards": _entries(self.receipts), "quarantined": self.quarantined}
+        if self.replacements:
+            content["replacements"] = {name: _entries(shards) for name, shards in self.replacements.items()}
         self.storage.replace(MANIFEST, json.dumps(content, indent=1).encode())
         self.storage.clear(JOURNAL)
         self._journalled = 0
@@ -113,9 +157,10 @@ class Manifest:
         Only the driver that holds the folder may do this, before it plans.
         """
         present = self.storage.names(TABLES_FOLDER)
-        kept = self._whole(present)
-        if kept != self.receipts or self.quarantined or self._journalled:
-            self.receipts, self.quarantined = kept, {}
+        kept = _whole(self.receipts, present)
+        replacements = {name: _whole(shards, present) for name, shards in self.replacements.items()}
+        if (kept, replacements) != (self.receipts, self.replacements) or self.quarantined or self._journalled:
+            self.receipts, self.replacements, self.quarantined = kept, replacements, {}
             self.write()
         for name in self.strays(present):
             self.storage.remove(name)
@@ -130,24 +175,23 @@ class Manifest:
 
     @property
     def owned(self) -> set[str]:
-        """Files that some shard owns."""
-        return {file.file for receipt in self.receipts.values() for file in receipt.files}
+        """Files that some shard owns, those of replacements among them."""
+        every = [self.receipts, *self.replacements.values()]
+        return {file.file for shards in every for receipt in shards.values() for file in receipt.files}
 
-    def _whole(self, present: Collection[str]) -> dict[str, Receipt]:
-        """Receipts whose files are all there."""
-        there = set(present)
-        return {
-            shard: receipt
-            for shard, receipt in self.receipts.items()
-            if all(file.file in there for file in receipt.files)
-        }
+    def covered(self, stage: str, analysis: str = "") -> set[tuple[int, int]]:
+        """(class, site) pairs of a stage whose recorded files are all there; site -1 where it has none.
 
-    def covered(self, stage: str) -> set[tuple[int, int]]:
-        """(class, site) pairs of a stage whose recorded files are all there; site -1 where it has none."""
+        Args:
+            stage: of the shards.
+            analysis: beginning of the hash of the analysis that the rows must belong to, replacements included; the
+                folder's results, whatever they are, when left out.
+        """
+        shards = self.receipts | self.replacements.get(analysis, {})
         return {
             (class_id, site)
-            for receipt in self._whole(self.storage.names(TABLES_FOLDER)).values()
-            if receipt.stage == stage
+            for receipt in _whole(shards, self.storage.names(TABLES_FOLDER)).values()
+            if receipt.stage == stage and (not analysis or receipt.analysis == analysis)
             for class_id in receipt.class_ids
             for site in receipt.sites or (-1,)
         }
@@ -246,3 +290,17 @@ class Manifest:
                 "remove what does not belong, and run the audit again"
             )
         return opened
+
+
+def _receipts(entries: dict[str, dict[str, Any]]) -> dict[str, Receipt]:
+    return {shard: Receipt.of_entry(shard, entry) for shard, entry in entries.items()}
+
+
+def _entries(receipts: dict[str, Receipt]) -> dict[str, dict[str, Any]]:
+    return {shard: receipts[shard].as_entry() for shard in sorted(receipts)}
+
+
+def _whole(receipts: dict[str, Receipt], present: Collection[str]) -> dict[str, Receipt]:
+    """Receipts whose files are all there."""
+    there = set(present)
+    return {shard: receipt for shard, receipt in receipts.items() if all(file.file in there for file in receipt.files)}

@@ -7,6 +7,9 @@ from typing import Any
 
 from cawa_core.tables.parquet import PublishedFile
 
+HASH_DIGITS = 12
+"""Of an analysis's hash, in a receipt and as a message gives it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
@@ -18,6 +21,7 @@ class Receipt:
         class_ids, sites: the block that it covers; no sites where the stage does not go by site.
         files: what was published.
         seconds, device: how long it took, and where.
+        analysis: beginning of the hash of the analysis that its rows belong to.
     """
 
     shard: str
@@ -27,6 +31,7 @@ class Receipt:
     files: tuple[PublishedFile, ...]
     seconds: float
     device: str
+    analysis: str = ""
 
     def as_entry(self) -> dict[str, Any]:
         """Plain JSON-able data, the name left out."""
@@ -45,4 +50,5 @@ class Receipt:
         """
         files = tuple(PublishedFile.of_entry(file) for file in entry["files"])
         class_ids, sites = tuple(entry["class_ids"]), tuple(entry["sites"])
-        return cls(shard, entry["stage"], class_ids, sites, files, entry["seconds"], entry["device"])
+        analysis = entry.get("analysis", "")
+        return cls(shard, entry["stage"], class_ids, sites, files, entry["seconds"], entry["device"], analysis)

@@ -92,13 +92,21 @@ def test_overlaps_are_averaged_over_latents_then_classes(tables, summary):
         assert low <= row["gained"] <= high
 
 
-def test_partners_are_others_of_the_audit_and_repeat(bench):
+def test_partners_are_other_classes_whatever_else_is_audited(bench):
+    alone = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, classes=(3,)))
     for class_id in SMALL.classes:
         (drawn,) = partners(bench, class_id)
-        assert drawn in set(SMALL.classes) - {class_id}
-        assert partners(bench, class_id) == [drawn]
-    many = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, hybrid_partners=9))
-    assert partners(many, 3) == [1, 7, 8]
+        assert drawn in set(range(10)) - {class_id}
+        assert partners(bench, class_id) == partners(alone, class_id) == [drawn]
+    many = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, hybrid_partners=99))
+    assert partners(many, 3) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+
+
+def test_partners_have_enough_real_images(bench, monkeypatch):
+    counts = {class_id: 0 if class_id in (4, 5) else 3 if class_id == 6 else 4 for class_id in range(10)}
+    monkeypatch.setattr(type(bench.reals), "count_of", lambda _, class_id: counts[class_id])
+    many = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, hybrid_partners=99), kept={})
+    assert partners(many, 3) == [0, 1, 2, 7, 8, 9]
 
 
 def test_hybrids_are_those_of_the_command(tables, bench, tmp_path):
@@ -209,11 +217,13 @@ def test_the_report_shows_and_judges_them(audited, summary):
     assert {"Sec. 5.2, Fig. 7", "Sec. 5.3, Fig. 8"} <= set(sources)
 
 
-def test_one_class_alone_has_no_hybrids(tmp_path):
+def test_one_class_alone_has_the_hybrids_of_a_larger_audit(tables, tmp_path):
     small_audit(tmp_path / "one", dataclasses.replace(SMALL, classes=(8,), stages=("hybrids", "edits")))
-    assert Manifest.read(tmp_path / "one").table("hybrids").empty
+    alone, among_others = Manifest.read(tmp_path / "one").table("hybrids"), tables["hybrids"]
+    among_others = among_others[among_others.class_id == 8].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, among_others, check_exact=True)
     assert not verify(tmp_path / "one").faults
-    assert 'id="hybrids"' not in (tmp_path / "one/report.html").read_text()
+    assert 'id="hybrids"' in (tmp_path / "one/report.html").read_text()
 
 
 def test_without_real_images_harmony_is_balance(tmp_path):

@@ -159,7 +159,10 @@ def edited(audited, tmp_path, change=dict):
         (lambda one: one["identity"]["spec"].update(masking_estimator="screening"), "masking_estimator ('exact' in"),
         (lambda one: one["identity"]["spec"].update(masking_group_size=4), "masking_group_size (8 in base, 4 in new)"),
         (lambda one: one["identity"].update(schema_version=2), "schema version ("),
-        (lambda one: one["identity"]["spec"].update(stages=["gallery"]), "must have a stage in common beside gallery"),
+        (
+            lambda one: one["identity"]["spec"].update(stages=["gallery"]),
+            "must both have one of awareness, masking, class_metrics, which are compared",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_name(audited, tmp_path, monkeypatch, capsys, change, message):

@@ -133,7 +133,7 @@ def check_that_evaluators_do_not_mix(monkeypatch, capsys, imagenet, output, argu
     finally:
         shutil.copy(imagenet / "kept.pth", imagenet / "inception-v3.pth")
     assert code == 2
-    assert "holds an audit with another spec: digest of evaluator" in printed.err
+    assert "holds an audit of another subject: " in printed.err
 
 
 def test_a_wrong_mapping_stops_the_audit_before_it_begins(monkeypatch, capsys, imagenet, tmp_path):

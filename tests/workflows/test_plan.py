@@ -142,7 +142,7 @@ def test_without_timing_there_are_no_hours(tmp_path, audited):
     assert not any("device" in line for line in lines)
     (everything,) = [line for line in lines if line.startswith("all ")]
     assert re.fullmatch(r"all +0 +0 +0 +0 *", everything)
-    with pytest.raises(InputError, match=r"another spec: seed 0 there, 5 now"):
+    with pytest.raises(InputError, match=r"another subject: seed 0 there, 5 now"):
         plan_lines(dataclasses.replace(SMALL, seed=5), RunOptions(output=str(audited)), None, False)
 
 

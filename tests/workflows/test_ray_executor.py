@@ -174,7 +174,7 @@ def test_a_worker_that_has_other_files_does_not_start(ray_cluster, tmp_path, tin
     bench, other = opened(tmp_path / "one", tiny_spec), dataclasses.replace(tiny_spec, seed=1)
     shards, options = plan(bench, Manifest.read(tmp_path / "one"), None), RunOptions(workers=1)
     opened(tmp_path / "two", other)
-    with pytest.raises(InputError, match=r"a worker cannot start: on .*another spec: seed 1 there, 0 now"):
+    with pytest.raises(InputError, match=r"a worker cannot start: on .*another subject: seed 1 there, 0 now"):
         list(Dispatch(bench, options, open_storage(tmp_path / "two"), shards).outcomes())
     with pytest.raises(InputError, match=r"no audit folder.*all nodes need the driver's files and folder"):
         list(Dispatch(bench, options, open_storage(tmp_path / "three"), shards).outcomes())

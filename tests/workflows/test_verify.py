@@ -113,12 +113,12 @@ def test_rows_of_another_audit(folder):
 
 
 def test_rows_of_other_classes_and_other_protocols(folder):
-    manifest, audit = Manifest.read(folder), json.loads((folder / "audit.json").read_text())["hash"]
-    receipt = receipt_of(manifest, "masking")
+    manifest, audit = Manifest.read(folder), json.loads((folder / "audit.json").read_text())
+    analysis, receipt = audit["analyses"]["masking"]["hash"], receipt_of(manifest, "masking")
     rows = {file.table: pq.read_table(folder / file.file).to_pydict() for file in receipt.files}
     rows["masking"]["class_id"][0] = 9
     rows["masking"]["protocol"][0] = "another classifier"
-    manifest.add(dataclasses.replace(receipt, files=publish(folder, receipt.shard, rows, audit)))
+    manifest.add(dataclasses.replace(receipt, files=publish(folder, receipt.shard, rows, analysis)))
     faults = {fault.kind: fault for fault in verify(folder).faults}
     assert set(faults) == {"foreign", "mixed", "stale"}
     assert "rows of classes 9," in faults["foreign"].explanation

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from cawa_core import __version__
+from cawa_core.audit_record import AuditRecord
+from cawa_core.digests import digest_of_data
 from cawa_core.specs import AuditSpec, validated
 from cawa_core.tables import Manifest
 from workflows.aggregate.derived_tables import DERIVED, publish_derived_tables
@@ -18,8 +20,14 @@ def aggregate(manifest: Manifest) -> None:
     spec: AuditSpec = validated(AuditSpec, audit.spec)
     publish_derived_tables(manifest, spec, audit.hash)
     manifest.settle()
-    summary = summarise(manifest, audit, spec) | {"cawa": __version__, "tables_digest": manifest.digest(DERIVED)}
+    made_of = {"cawa": __version__, "tables_digest": manifest.digest(DERIVED), "options_digest": _options(audit)}
+    summary = summarise(manifest, audit, spec) | made_of
     manifest.storage.write(SUMMARY, json.dumps(summary, indent=1).encode())
+
+
+def _options(audit: AuditRecord) -> str:
+    """SHA-256 of what enters beside the tables: classes, analyses, options of the report."""
+    return digest_of_data([audit.hash, audit.spec])
 
 
 def is_current(manifest: Manifest) -> bool:
@@ -30,6 +38,7 @@ def is_current(manifest: Manifest) -> bool:
         return False
     return (
         summary.get("tables_digest") == manifest.digest(DERIVED)
+        and summary.get("options_digest") == _options(read_audit(manifest.storage))
         and summary.get("cawa") == __version__
         and summary.get("quarantined") == sorted(manifest.quarantined)
         and DERIVED in manifest.receipts

@@ -18,6 +18,7 @@ from cawa_core.plain_data import plain
 from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.storage import Storage, StorageError, open_storage
 from workflows.execution import within_memory
+from workflows.identity import audit_identity
 from workflows.progress import ProgressReporter
 from workflows.workbench import Workbench
 
@@ -111,7 +112,7 @@ def provenance(bench: Workbench, options: DataclassInstance) -> dict[str, Any]:
         "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
         "seed": bench.spec.seed,
         "cawa": __version__,
-        "identity": bench.identity.as_data(),
+        "identity": audit_identity(bench).as_data(),
         "options": {name: value for name, value in own.items() if name != "output"},
     }
 

@@ -9,12 +9,17 @@ import pandas as pd
 
 from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError
+from cawa_core.specs import OPTIONS
 from cawa_core.storage import Folder
 from cawa_core.tables import Manifest
 from workflows.folder import opened_audit, read_audit
 from workflows.stages import STAGES
 
-MAY_DIFFER = frozenset(
+COMPARED = ("awareness", "masking", "class_metrics")
+"""Stages whose results are compared; pictures and applications are not."""
+OF_OTHERS = frozenset(name for stage in OPTIONS if stage not in COMPARED for name in OPTIONS[stage])
+OF_COMPARED = frozenset(name for stage in COMPARED for name in OPTIONS[stage])
+MAY_DIFFER = (OF_OTHERS - OF_COMPARED) | frozenset(
     (
         "generator",  # its name: whether the architecture is the same, the sites say
         "seed",
@@ -64,6 +69,11 @@ class Audited:
         """Its options as plain data."""
         return self.audit.spec
 
+    @property
+    def audited_names(self) -> dict[int, str]:
+        """Names of the audited classes by index; others may stand beside them, as partners of hybrids."""
+        return {class_id: self.audit.class_names[class_id] for class_id in self.audit.class_ids}
+
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
@@ -86,8 +96,8 @@ class Pair:
 
     @property
     def class_names(self) -> dict[int, str]:
-        """Names of the classes by index."""
-        return self.base.audit.class_names
+        """Names of the audited classes by index."""
+        return self.base.audited_names
 
     def common(self, option: str) -> list[int]:
         """Sizes that an option has in both, ascending."""
@@ -115,10 +125,10 @@ def pair(base: Folder, new: Folder) -> Pair:
     one, other = Audited.open(base), Audited.open(new)
     _require_same(one, other)
     stages = tuple(stage for stage in STAGES if stage in one.spec["stages"] and stage in other.spec["stages"])
-    if not set(stages) - {"gallery"}:
+    if not set(stages) & set(COMPARED):
         raise InputError(
-            f"base and new must have a stage in common beside gallery; {one.url} has {', '.join(one.spec['stages'])}, "
-            f"{other.url} has {', '.join(other.spec['stages'])}"
+            f"base and new must both have one of {', '.join(COMPARED)}, which are compared; {one.url} has "
+            f"{', '.join(one.spec['stages'])}, {other.url} has {', '.join(other.spec['stages'])}"
         )
     sites = _common_sites(one, other)
     for audited in (one, other):
@@ -171,7 +181,7 @@ def _require_same(base: Audited, new: Audited) -> None:
 
 def _fixed(audited: Audited) -> dict[str, Any]:
     """Everything that must be the same, under the name a message gives it."""
-    named = {**audited.audit.identity.named(), "class names": audited.audit.class_names}
+    named = {**audited.audit.identity.named(), "class names": audited.audited_names}
     return {name: value for name, value in named.items() if name not in MAY_DIFFER | {"digest of generator"}}
 
 
@@ -197,7 +207,7 @@ def _common_sites(base: Audited, new: Audited) -> pd.DataFrame:
 
 def _require_finished(audited: Audited, stages: tuple[str, ...], n_sites: int) -> None:
     for stage in stages:
-        wanted = len(audited.spec["classes"]) * (n_sites if STAGES[stage].by_site else 1)
+        wanted = len(audited.audit.analyses[stage].class_ids) * (n_sites if STAGES[stage].by_site else 1)
         found = len(audited.manifest.covered(stage))
         if found < wanted:
             raise InputError(

@@ -16,6 +16,7 @@ from workflows.config import RunOptions
 from workflows.execution import execute
 from workflows.executors.ray_head import CORES
 from workflows.folder import require_same
+from workflows.identity import audit_identity
 from workflows.shards import Shard
 from workflows.workbench import Workbench
 
@@ -38,7 +39,7 @@ class ShardWorker:
         """
         self.bench = Workbench.build(self.spec, self.options)
         try:
-            require_same(self.storage, self.bench.identity)
+            require_same(self.storage, audit_identity(self.bench))
         except InputError as error:
             raise InputError(
                 f"on {platform.node()}, {error}; all nodes need the driver's files and folder: a shared path, or s3://"

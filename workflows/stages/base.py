@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cawa_core.specs import AuditSpec
 from cawa_core.tables import Rows
@@ -26,6 +26,7 @@ class Stage:
         rows_of_shard: of its table for a shard, where classes and sites differ; else those of each class.
         pictures: PNG pictures in these rows.
         seconds: a shard takes; of a stage that has none, what was measured for its classes, else its passes.
+        reads_classes: other classes that are looked at, with their real images, for a class.
         whole_classes: whether, under a spec, all sites of a class go into one shard: they share work.
     """
 
@@ -38,4 +39,5 @@ class Stage:
     rows_of_shard: Callable[[Workbench, Shard], int] | None = None
     pictures: Callable[[Workbench], int] = lambda _: 0
     seconds: Callable[[Workbench, Shard, Calibration], float] | None = None
+    reads_classes: Callable[[Workbench, int], Sequence[int]] = lambda _bench, _class_id: ()
     whole_classes: Callable[[AuditSpec], bool] = lambda _: False

@@ -35,6 +35,8 @@ from workflows.workbench import Workbench
 
 PICTURES = 4
 """Latents whose pictures are kept."""
+CANDIDATES = "hybrid candidates"
+"""Where a workbench remembers which classes may be mixed with others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Hybrid:
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of the ``hybrids`` table; none where the audit has one class, or the generator cannot mix classes."""
+    """Rows of the ``hybrids`` table; none where there is one class, or the generator cannot mix classes."""
     choice = Choice(bench.spec.hybrid_tried_latents, bench.spec.hybrid_latents)
     rows: list[dict[str, Any]] = []
     for class_id in shard.class_ids:
@@ -84,17 +86,33 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 
 def partners(bench: Workbench, class_id: int) -> list[int]:
-    """Other classes of the audit, drawn at random."""
-    others = [one for one in bench.spec.classes if one != class_id]
+    """Other classes, drawn at random of all that the generator knows (and that have real images, if there are any).
+
+    So the partners of a class do not depend on which other classes are in the audit.
+    """
+    others = [other for other in candidates(bench) if other != class_id]
     count = pairs_of_a_class(bench)
     drawn = random_generator(bench.spec.seed, class_id, 0, "hybrid").choice(len(others), count, replace=False)
     return sorted(int(others[place]) for place in drawn)
 
 
+def candidates(bench: Workbench) -> list[int]:
+    """Classes that others may be mixed with: all, or those with enough real images to measure realism by."""
+    if bench.reals is None:
+        return list(range(bench.generator.n_classes))
+    key = (CANDIDATES, bench.spec.neighbours)
+    if key not in bench.kept:
+        least, reals = bench.spec.neighbours + 1, bench.reals
+        every = range(bench.generator.n_classes)
+        bench.kept[key] = [one for one in every if reals.has_class(one) and reals.count_of(one) >= least]
+    classes: list[int] = bench.kept[key]
+    return classes
+
+
 def pairs_of_a_class(bench: Workbench) -> int:
     """With how many other classes each is mixed."""
     can_mix = bench.generator.mixes_classes and len(bench.generator.sites) > 1
-    return min(bench.spec.hybrid_partners, len(bench.spec.classes) - 1) if can_mix else 0
+    return min(bench.spec.hybrid_partners, len(candidates(bench)) - 1) if can_mix else 0
 
 
 @torch.inference_mode()
@@ -204,4 +222,5 @@ HYBRIDS = Stage(
     process=process,
     rows=rows,
     pictures=lambda bench: rows(bench) * PICTURES,
+    reads_classes=partners,
 )
