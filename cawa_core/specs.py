@@ -79,84 +79,99 @@ class AuditSpec:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     generator: str = option(
-        "fashion-biggan", "Which generator to audit: `cawa models` lists them; or package.module:factory."
+        "fashion-biggan", "Generator to audit: one of `cawa models`, or your own as package.module:factory."
     )
-    truncation: Fraction = option(1.0, "Truncation of the latents in (0, 1]; 1: none, as in the paper.")
+    truncation: Fraction = option(1.0, "Truncation of the latents in (0, 1]; 1 means none, as in the paper.")
     truncation_statistics: Literal["interpolated", "package"] = option(
         "interpolated",
-        "BigGAN-deep's statistics between two recorded truncations: interpolated, or package "
-        "(what pytorch-pretrained-biggan does).",
+        "How BigGAN-deep's batch norm statistics are found between two recorded truncations: interpolated, or package, "
+        "as pytorch-pretrained-biggan does it.",
     )
     dtype: Precision = option(
         "float32",
         "Arithmetic of the networks: float32; tf32 (CUDA only), which rounds the factors of products to ten bits; "
         "bfloat16 or float16 by autocast. Use float32 for numbers that you publish.",
     )
-    compile: bool = option(False, "Run the networks through torch.compile: a slow start, then faster on some devices.")
+    compile: bool = option(False, "Compile the networks with torch.compile: a slow start, then faster on some devices.")
     evaluator: str = option(
-        "fashion-cnn",
-        "Classifier that scores images: one of `cawa models`, or package.module:factory.",
+        "fashion-cnn", "Classifier that scores images: one of `cawa models`, or your own as package.module:factory."
     )
-    fid_features: str = option("", "Network whose features FID and KID compare; the evaluator when left out.")
-    manifold_features: str = option("", "The same for precision, recall, density, coverage.")
+    fid_features: str = option("", "Network whose features FID and KID compare; the evaluator if left out.")
+    manifold_features: str = option(
+        "", "Network whose features precision, recall, density and coverage compare; the evaluator if left out."
+    )
     real_images: str = option(
-        "fashion-mnist-test", "Real images that generated ones are compared with: a name, or a folder of class folders."
+        "fashion-mnist-test",
+        "Real images that generated ones are compared with: one of `cawa models`, or a folder with one folder per "
+        "class.",
     )
     classes: tuple[int | str, ...] = option(
-        (), "Classes by index, name or WordNet id, comma-separated; all when left out, or by the word all."
+        (), "Classes to audit, by index, name or WordNet id, separated by commas; all if left out."
     )
-    stages: tuple[str, ...] = option(STAGES, f"Which stages to run: {', '.join(STAGES)}.")
-    seed: Annotated[int, Field(ge=0)] = option(0, "Seed of every latent and every permutation.")
-    awareness_estimators: tuple[str, ...] = option(ESTIMATORS, f"Which estimators: {', '.join(ESTIMATORS)}.")
-    awareness_samples: Annotated[int, Field(ge=2)] = option(10_000, "Latents a class for Monte Carlo awareness.")
+    stages: tuple[str, ...] = option(STAGES, f"Stages to run: {', '.join(STAGES)}.")
+    seed: Annotated[int, Field(ge=0)] = option(0, "Seed of all latents, random masks and permutations.")
+    awareness_estimators: tuple[str, ...] = option(ESTIMATORS, f"Estimators of awareness: {', '.join(ESTIMATORS)}.")
+    awareness_samples: Annotated[int, Field(ge=2)] = option(10_000, "Latents per class for Monte Carlo awareness.")
     monte_carlo_classes: Annotated[int, Field(ge=0)] = option(
         0,
-        "How many of the generator's classes, evenly spread, Monte Carlo samples beside the closed form; 0: all.",
+        "How many of the generator's classes, evenly spread, Monte Carlo samples besides the closed form; 0 means all.",
     )
     masking_latents: Annotated[int, Field(ge=2)] = option(
         512,
-        "Latents a class for masking (the paper: 1000): exact masks them, the other estimators screen them, or mask "
-        "them in bfloat16.",
+        "Latents per class for masking (1000 in the paper). exact masks all of them; the other estimators screen "
+        "them, or mask them in bfloat16.",
     )
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
         "regression",
-        "How masking is measured: exact masks every latent; regression corrects a gradient of all latents by exact "
-        "masks of a few; two_precisions corrects bfloat16 masks of all by exact ones of a few; screening is the "
-        "gradient alone.",
+        "How masking effects are measured. exact: mask every latent. regression: correct a gradient over all latents "
+        "by exact masks of a few. two_precisions: correct bfloat16 masks of all latents by float32 masks of a few. "
+        "screening: the gradient alone.",
     )
     exact_latents: Annotated[int, Field(ge=8)] = option(
-        16, "Latents that regression and two_precisions mask exactly; where there is a target, those to begin with."
+        16,
+        "Latents that regression and two_precisions mask exactly; with --target-stderr, how many each mask starts "
+        "with.",
     )
     target_stderr: Annotated[float, Field(ge=0)] = option(
-        0.0, "Add latents, mask by mask, until the standard error of score_change is this small; 0: the same for all."
+        0.0,
+        "Add latents, mask by mask, until the standard error of score_change is at most this; 0 gives all masks the "
+        "same latents.",
     )
     top: Annotated[int, Field(ge=0)] = option(
-        0, "Mask only so many channel groups of each class, those that screening puts first; 0: all."
+        0, "Mask only this many channel groups per class, those that screening ranks highest; 0 masks all."
     )
-    control_latents: Annotated[int, Field(ge=2)] = option(16, "Latents a class for the control masks.")
-    masking_group_size: Count = option(1, "Channels masked together, neighbours in awareness order.")
-    control_fraction: Fraction = option(0.1, "Share of a site's channels that the control masks hide.")
-    control_repeats: Count = option(8, "Random control masks a class and site.")
-    metric_samples: Annotated[int, Field(ge=20)] = option(1000, "Generated images a class for the class metrics.")
-    ms_ssim_samples: Annotated[int, Field(ge=2)] = option(100, "Generated images a class whose pairs give MS-SSIM.")
-    neighbours: Count = option(3, "k of the nearest neighbours in precision, recall, density, coverage.")
-    overlap_k: tuple[Count, ...] = option((10, 60), "Sizes of the top channel sets in the class overlap.")
-    shared_k: tuple[Count, ...] = option((1, 2, 5, 10, 20, 50), "Sizes of the top sets all classes may share.")
-    segment_sites: tuple[int, ...] = option((), "Sites whose channels are clustered; the last half when left out.")
-    segment_clusters: tuple[int, ...] = option((3, 5), "How many clusters pixels are put in, one after another.")
-    segment_latents: Count = option(64, "Pictures a class that clusters are fitted to, and scored on.")
+    control_latents: Annotated[int, Field(ge=2)] = option(16, "Latents per class for the control masks.")
+    masking_group_size: Count = option(1, "Channels per mask: neighbours in the order of awareness.")
+    control_fraction: Fraction = option(0.1, "Share of a site's channels that a control mask hides.")
+    control_repeats: Count = option(8, "Random control masks per class and site.")
+    metric_samples: Annotated[int, Field(ge=20)] = option(1000, "Generated images per class for the class metrics.")
+    ms_ssim_samples: Annotated[int, Field(ge=2)] = option(
+        100, "Generated images per class whose pairs are compared by MS-SSIM."
+    )
+    neighbours: Count = option(3, "k of the nearest neighbours in precision, recall, density and coverage.")
+    overlap_k: tuple[Count, ...] = option((10, 60), "Sizes of the top channel sets whose overlap is measured.")
+    shared_k: tuple[Count, ...] = option(
+        (1, 2, 5, 10, 20, 50), "Sizes of the top channel sets that all classes may share."
+    )
+    segment_sites: tuple[int, ...] = option(
+        (), "Sites whose channels are clustered; the last half of the sites if left out."
+    )
+    segment_clusters: tuple[int, ...] = option((3, 5), "Numbers of clusters; each is fitted separately.")
+    segment_latents: Count = option(64, "Pictures per class that clusters are fitted to and scored on.")
     hybrid_partners: Count = option(
         1, "Other classes of the generator, drawn at random, that each class is mixed with."
     )
-    hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(
-        32, "Latents that sites and k of a hybrid are chosen by."
+    hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents that choose the sites and k of a hybrid.")
+    hybrid_latents: Annotated[int, Field(ge=2)] = option(200, "Held-out latents that score the chosen hybrids.")
+    edit_candidates: Count = option(
+        256, "Channels per class that are tried as edits: those of highest awareness at each site."
     )
-    hybrid_latents: Annotated[int, Field(ge=2)] = option(200, "Other latents, that the chosen hybrids are scored by.")
-    edit_candidates: Count = option(256, "Channels a class tried as edits: those of highest awareness at each site.")
-    edit_tried_latents: Count = option(4, "Latents that the best edits are chosen by.")
-    edit_latents: Annotated[int, Field(ge=2)] = option(16, "Other latents, that the best edits are scored by.")
-    permutations: Annotated[int, Field(ge=20)] = option(1000, "Random permutations behind each null and p-value.")
-    bootstraps: Annotated[int, Field(ge=20)] = option(2000, "Resamples behind each confidence interval.")
+    edit_tried_latents: Count = option(4, "Latents that choose the best edits.")
+    edit_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents that score the chosen edits.")
+    permutations: Annotated[int, Field(ge=20)] = option(
+        1000, "Random permutations behind each null distribution and p-value."
+    )
+    bootstraps: Annotated[int, Field(ge=20)] = option(2000, "Bootstrap resamples behind each confidence interval.")
 
     def as_data(self) -> dict[str, Any]:
         """Plain JSON-able data, one entry a field."""

@@ -10,13 +10,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from cawa_core.specs import AuditSpec
+from cawa_core.specs import COVERAGE, OPTIONS, REPORT, ROLES, SUBJECT, AuditSpec
 from workflows.applications.options import EditSpec, HybridSpec, MaskSpec, SegmentSpec
 from workflows.compare.options import ComparisonSpec
 from workflows.config import RunOptions
 
 PANELS = {
-    AuditSpec: "What to compute (defaults of fashion-biggan; of others: docs/imagenet.md)",
     RunOptions: "How to run it",
     ComparisonSpec: "What counts as worse",
     EditSpec: "What to change",
@@ -24,6 +23,13 @@ PANELS = {
     HybridSpec: "What to mix",
     SegmentSpec: "What to cluster",
 }
+SPEC_PANELS = {
+    "What to audit (defaults suit fashion-biggan; for others see docs/imagenet.md)": (*COVERAGE, *SUBJECT),
+    "Networks and real images": ROLES,
+    **{stage.replace("_", " ").capitalize(): names for stage, names in OPTIONS.items()},
+    "Derived tables and report": REPORT,
+}
+"""Heading => fields of AuditSpec, those of one analysis together."""
 
 
 def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -42,7 +48,7 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
         added = [
             _parameter(kind, field)
             for kind in kinds
-            for field in dataclasses.fields(kind)
+            for field in _fields(kind)
             if not only or field.name in only or kind not in (AuditSpec, RunOptions)
         ]
 
@@ -58,6 +64,22 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
     return decorate
 
 
+def _fields(kind: type) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a dataclass; of AuditSpec, in the order of the panels."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if kind is not AuditSpec:
+        return list(fields.values())
+    names = dict.fromkeys(name for panel in SPEC_PANELS.values() for name in panel)
+    return [fields[name] for name in names]
+
+
+def _panel(kind: type, name: str) -> str:
+    """Heading under which help shows an option: an option of several analyses stands with the first."""
+    if kind is not AuditSpec:
+        return PANELS[kind]
+    return next(panel for panel, names in SPEC_PANELS.items() if name in names)
+
+
 def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """One field as an optional keyword: lists as text with commas, numbers as numbers."""
     hint = get_type_hints(kind)[field.name]
@@ -68,7 +90,7 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     option = typer.Option(
         f"--{name}/--no-{name}" if hint is bool else f"--{name}",
         help=text,
-        rich_help_panel=PANELS[kind],
+        rich_help_panel=_panel(kind, field.name),
         show_default=False,
         metavar="LIST" if get_origin(hint) is tuple else None,
     )

@@ -24,34 +24,45 @@ class RunOptions:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    output: str = option("", "Audit folder, or s3://, gs://, az:// URL of one; results/GENERATOR when left out.")
-    executor: Literal["ray", "inline"] = option("ray", "Where shards run: ray (all cores, or RAY_ADDRESS) or inline.")
-    workers: Annotated[int, Field(ge=0)] = option(0, "Ray workers; 0: one for each GPU or CPU.")
-    weights: tuple[str, ...] = option(
-        (), "Path of the generator's weights, or NAME=PATH for any model, comma-separated; else cached or fetched."
-    )
-    class_folders: str = option("", "File (CSV or JSON) that says which folder of --real-images holds which class.")
-    minimum_real_accuracy: Annotated[float, Field(ge=0, le=1)] = option(
-        0.2, "Stop where the evaluator gives fewer real images to their folder's class; 0 never stops."
-    )
-    cache: str = option("", "Folder of fetched weights and real images' features; $CAWA_CACHE or ~/.cache/cawa.")
-    offline: bool = option(False, "Never touch the network.")
-    device: str = option(
-        "cpu", "Device of the models: cpu, cuda (under Ray one GPU a worker), or with --executor inline cuda:N."
-    )
-    batch_size: Annotated[int, Field(ge=0)] = option(
-        0, "Images to a forward pass; 0: what fits the cache of a CPU or the memory of a GPU."
-    )
-    classes_per_shard: Annotated[int, Field(ge=0)] = option(0, "Classes to a shard; 0: what suits each stage.")
-    storage_patience: Annotated[float, Field(gt=0)] = option(
-        120.0, "Seconds that an object store which fails is asked again."
+    output: str = option(
+        "", "Audit folder, or its s3://, gs:// or az:// URL; results/GENERATOR if left out. An existing folder grows."
     )
     replace: tuple[str, ...] = option(
-        (), "Stages of an existing folder to compute again with the options given; old results stay until then."
+        (),
+        "Stages of an existing folder to compute again with the given options; the old results stay until the new "
+        "ones are complete.",
     )
-    log: str = option("", "File to which events are appended, one JSON object a line; -: stderr.")
+    executor: Literal["ray", "inline"] = option(
+        "ray", "Where shards run: ray (all cores, or the cluster of RAY_ADDRESS) or inline (this process)."
+    )
+    workers: Annotated[int, Field(ge=0)] = option(0, "Ray workers; 0 starts one for each GPU or CPU core.")
+    weights: tuple[str, ...] = option(
+        (),
+        "Path of the generator's weights, or NAME=PATH for any model, separated by commas; cached or fetched if left "
+        "out.",
+    )
+    class_folders: str = option("", "CSV or JSON file that maps the folders in --real-images to classes.")
+    minimum_real_accuracy: Annotated[float, Field(ge=0, le=1)] = option(
+        0.2,
+        "Stop if the evaluator assigns a smaller share of the real images to the class of their folder; 0 never stops.",
+    )
+    cache: str = option(
+        "", "Folder for fetched weights and features of real images; $CAWA_CACHE or ~/.cache/cawa if left out."
+    )
+    offline: bool = option(False, "Never use the network.")
+    device: str = option(
+        "cpu", "Device of the models: cpu, cuda (one GPU per Ray worker), or cuda:N with --executor inline."
+    )
+    batch_size: Annotated[int, Field(ge=0)] = option(
+        0, "Images per forward pass; 0 takes what fits the cache of a CPU or the memory of a GPU."
+    )
+    classes_per_shard: Annotated[int, Field(ge=0)] = option(0, "Classes per shard; 0 takes what suits each stage.")
+    storage_patience: Annotated[float, Field(gt=0)] = option(
+        120.0, "Seconds for which requests to a failing object store are repeated."
+    )
+    log: str = option("", "File to which events are appended as lines of JSON; - means stderr.")
     start_timeout: Annotated[float, Field(gt=0)] = option(
-        300.0, "Seconds without any worker on Ray, after which the audit ends."
+        300.0, "Seconds after which an audit on Ray ends if no worker has started."
     )
 
     def weight_store(self, generator: str) -> WeightStore:
