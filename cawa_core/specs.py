@@ -114,7 +114,7 @@ class AuditSpec:
     awareness_samples: Annotated[int, Field(ge=2)] = option(10_000, "Latents per class for Monte Carlo awareness.")
     monte_carlo_classes: Annotated[int, Field(ge=0)] = option(
         0,
-        "How many of the generator's classes, evenly spread, Monte Carlo samples besides the closed form; 0 means all.",
+        "How many of the classes of this run, evenly spread, Monte Carlo samples besides the closed form; 0 means all.",
     )
     masking_latents: Annotated[int, Field(ge=2)] = option(
         512,

@@ -34,8 +34,9 @@ def estimated_classes(bench: Workbench, class_ids: tuple[int, ...], site: int, e
         return class_ids if estimator == "monte_carlo" else ()
     if estimator == "closed_form" or not bench.spec.monte_carlo_classes:
         return class_ids
-    every = bench.generator.n_classes  # of the generator, so that other classes of the audit change nothing
-    sampled = set(np.linspace(0, every - 1, min(bench.spec.monte_carlo_classes, every)).round().astype(int).tolist())
+    every = bench.class_ids
+    chosen = np.linspace(0, len(every) - 1, min(bench.spec.monte_carlo_classes, len(every))).round().astype(int)
+    sampled = {every[position] for position in chosen}
     return tuple(class_id for class_id in class_ids if class_id in sampled)
 
 
