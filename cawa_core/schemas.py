@@ -58,7 +58,7 @@ def _with_stderr(name: str, meaning: str) -> dict[str, tuple[pa.DataType, str]]:
 EFFECT = {
     **_with_stderr("score_change", "mean over latents of p(class | unmasked) - p(class | masked); > 0: masking hurts"),
     **_with_stderr("score_change_abs", "mean over latents of the absolute change in probability"),
-    **_with_stderr("log_score_change", "mean over latents of the change in natural log-probability, same sign"),
+    **_with_stderr("log_score_change", "mean over latents of ln p(class | unmasked) - ln p(class | masked)"),
     **_with_stderr("log_score_change_abs", "mean over latents of the absolute change in natural log-probability"),
 }
 
