@@ -145,7 +145,7 @@ def _best_predictor(rows: list[dict[str, Any]]) -> list[Finding]:
         f"The best predictor of how much a channel matters is {PREDICTOR_WORDS[winner]}: "
         f"it ranks first at {best.count(winner)} of {len(sites)} sites."
     )
-    return [Finding(claim, NOTE, evidence, "every predictor, under the same test")]
+    return [Finding(claim, NOTE, evidence, "All predictors, same test")]
 
 
 def _overlap(rows: list[dict[str, Any]]) -> list[Finding]:
@@ -226,8 +226,8 @@ def _segmentation(rows: list[dict[str, Any]]) -> list[Finding]:
         for row in rows
     )
     evidence = (
-        "Mean intersection over union of the foreground with Otsu's over classes, with awareness against without. "
-        f"{parts}."
+        "Intersection over union of the foreground with Otsu's threshold, averaged over classes, with awareness "
+        f"against without: {parts}."
     )
     claim = "Clusters of pixels find objects better with channels weighted by awareness than without."
     return [Finding(claim, _joint_verdict(verdicts), evidence, "Sec. 5.3, Fig. 8")]
@@ -285,4 +285,4 @@ def _heavy_tails(tails: Mapping[str, Any]) -> list[Finding]:
         claim = "Gains change sign, so sampled awareness has heavy tails."
     else:
         claim = "Gains keep their sign." if largest < light else "Gains rarely change sign."
-    return [Finding(claim, NOTE, evidence, "heavy tails of β/γ")]
+    return [Finding(claim, NOTE, evidence, "Heavy tails of β/γ")]
