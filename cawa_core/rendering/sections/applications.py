@@ -57,7 +57,7 @@ def edits(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     named = records(table.assign(**{"class": [names[class_id] for class_id in table.class_id]}))
     lead = (
         "One channel of one site multiplied by 0, 1 (the image unchanged), 2 and 3: the three best edits of each class "
-        "by how much they change its images, how local the change is, and how far the images remain of the class. They "
+        "by how much they change its images, how local the change is, and how well the class is retained. They "
         f"were chosen among the {table.n_candidates.max()} channels most aware of the class or of the latent code, on "
         f"{table.n_tried.max()} latents; images and scores use {table.n_samples.max()} held-out latents. Below each "
         "strip are the site, the channel, and the mean class retention when the channel is multiplied by 3: "
