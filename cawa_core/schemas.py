@@ -1,6 +1,6 @@
-"""Every table of an audit: columns, types, units and meaning; the key comes first.
+"""Every table of an audit: its columns, types, units and meanings, with the key first.
 
-``float32`` unless said. Null means unknown or undefined, never zero.
+Fractions are ``float32`` unless the column says otherwise. Null means unknown or undefined, never zero.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ ALL_SITES = -1
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One table.
+    """One table of an audit folder.
 
     Attributes:
-        name: also the folder under ``tables/``.
-        stage: who writes it: a stage, ``plan`` or ``aggregate``.
+        name: name of the table and of its folder under ``tables/``.
+        stage: what writes it: a stage, ``plan`` or ``aggregate``.
         key: columns that identify a row.
         columns: name => (type, meaning).
     """
@@ -45,8 +45,8 @@ SITE = {"site": (I16, "index of the CCBN + ReLU site in forward order")}
 CRITERION = {
     "criterion": (
         TEXT,
-        "what ranks the channels: category_highest, category_lowest, latent_highest (sampled latent_awareness, or "
-        "the robust one where nothing was sampled), expected_activation_highest or masking_highest (score_change_abs)",
+        "ranking of the channels: category_highest, category_lowest, latent_highest (sampled latent_awareness, or "
+        "the robust one if nothing was sampled), expected_activation_highest or masking_highest (score_change_abs)",
     )
 }
 
@@ -57,27 +57,27 @@ def _with_stderr(name: str, meaning: str) -> dict[str, tuple[pa.DataType, str]]:
 
 EFFECT = {
     **_with_stderr("score_change", "mean over latents of p(class | unmasked) - p(class | masked); > 0: masking hurts"),
-    **_with_stderr("score_change_abs", "mean over latents of the absolute change of the probability"),
-    **_with_stderr("log_score_change", "mean over latents of the change of the natural log-probability"),
-    **_with_stderr("log_score_change_abs", "mean over latents of the absolute change of the log-probability"),
+    **_with_stderr("score_change_abs", "mean over latents of the absolute change in probability"),
+    **_with_stderr("log_score_change", "mean over latents of ln p(class | unmasked) - ln p(class | masked)"),
+    **_with_stderr("log_score_change_abs", "mean over latents of the absolute change in natural log-probability"),
 }
 
-EVALUATOR = "the evaluator, its preprocessing and arithmetic: rows compare only where it is the same"
+EVALUATOR = "evaluator, preprocessing and arithmetic; compare only rows with the same protocol"
 
 METRICS = {
-    "precision": (F32, "share of fakes inside the manifold of the reals, in [0, 1]"),
-    "recall": (F32, "share of reals inside the manifold of the fakes, in [0, 1]"),
-    "density": (F32, "mean number of real balls around a fake, over k; >= 0"),
-    "coverage": (F32, "share of reals with a fake in their ball, in [0, 1]"),
-    "fid": (F32, "Fréchet distance of the features; >= 0, biased upwards for few samples"),
-    "kid": (F32, "unbiased squared maximum mean discrepancy, cubic kernel; of at most 10,000 samples a side"),
-    "ms_ssim": (F32, "mean multi-scale structural similarity over pairs of fakes; high: little diversity"),
-    "classifier_accuracy": (F32, "share of fakes that the evaluator gives to their class"),
+    "precision": (F32, "share of generated images inside the manifold of the real images, in [0, 1]"),
+    "recall": (F32, "share of real images inside the manifold of the generated images, in [0, 1]"),
+    "density": (F32, "mean number of real images' balls that contain a generated image, divided by k; >= 0"),
+    "coverage": (F32, "share of real images whose ball contains a generated image, in [0, 1]"),
+    "fid": (F32, "Fréchet distance between the features; >= 0, biased upwards for few samples"),
+    "kid": (F32, "unbiased squared maximum mean discrepancy, cubic kernel, on at most 10,000 samples per side"),
+    "ms_ssim": (F32, "mean multi-scale structural similarity over pairs of generated images; high: little diversity"),
+    "classifier_accuracy": (F32, "share of generated images that the evaluator assigns to their class, in [0, 1]"),
 }
 COUNTS = {
-    "n_real": (I32, "real images used"),
-    "n_fake": (I32, "generated images used"),
-    "ms_ssim_clamped": (I32, "negative terms of MS-SSIM set to zero, over all pairs and scales"),
+    "n_real": (I32, "number of real images used"),
+    "n_fake": (I32, "number of generated images used"),
+    "ms_ssim_clamped": (I32, "number of negative terms of MS-SSIM that were set to zero, over all pairs and scales"),
     "protocol": (TEXT, "evaluator, feature layer, k, kernel and MS-SSIM scales"),
 }
 
@@ -90,7 +90,7 @@ TABLES = {
             ("site",),
             {
                 **SITE,
-                "name": (TEXT, "the module's name inside the network"),
+                "name": (TEXT, "name of the module in the network"),
                 "channels": (I32, "number of channels"),
                 "resolution": (I32, "side of the feature map in pixels"),
                 "inert_channels": (CHANNELS, "channels that cannot reach the image"),
@@ -104,16 +104,16 @@ TABLES = {
                 **CLASS,
                 **SITE,
                 "channel": (I32, "index of the channel at its site"),
-                "category_awareness": (F32, "A = E_z[offset / gain] (sec. 3.2); principal value in closed form"),
-                "category_awareness_stderr": (F32, "standard error of A; null in closed form, which has none"),
-                "latent_awareness": (F32, "L = Var_z(offset / gain), unbiased; null in closed form: it is infinite"),
+                "category_awareness": (F32, "A = E_z[offset / gain] (sec. 3.2); in closed form a principal value"),
+                "category_awareness_stderr": (F32, "standard error of A; null in closed form, which is not sampled"),
+                "latent_awareness": (F32, "L = Var_z(offset / gain), unbiased; null in closed form (infinite)"),
                 "latent_awareness_robust": (F32, "((q75 - q25) / 1.349)² of offset / gain"),
-                "gain_sign_probability": (F32, "P(gain <= 0); where it is not tiny, A and L have heavy tails"),
+                "gain_sign_probability": (F32, "P(gain <= 0); unless it is tiny, sampled A and L have heavy tails"),
                 "activation_probability": (F32, "E_z[P(output > 0)] for a standard normal input, in [0, 1]"),
                 "expected_activation": (F32, "E_z E_x[ReLU(gain x + offset)] for a standard normal input x"),
-                "inert": (pa.bool_(), "cannot reach the image: left out of every ranking"),
+                "inert": (pa.bool_(), "whether the channel cannot reach the image and is left out of rankings"),
                 "estimator": (TEXT, "closed_form or monte_carlo"),
-                "n_samples": (I32, "latents behind the row; 0 in closed form"),
+                "n_samples": (I32, "number of latents behind the row; 0 in closed form"),
             },
         ),
         Table(
@@ -123,17 +123,17 @@ TABLES = {
             {
                 **CLASS,
                 **SITE,
-                "group": (I32, "position of the group in ascending category awareness"),
+                "group": (I32, "position of the group in ascending order of category awareness"),
                 "channels": (CHANNELS, "channels set to zero together after the ReLU"),
                 **EFFECT,
                 "screened_score_change": (F32, "score_change by screening: a gradient, first order in log-odds"),
                 "screened_score_change_abs": (F32, "score_change_abs by screening"),
                 "method": (
                     TEXT,
-                    "exact, regression (masks correct an estimate of more latents; two_precisions, too), screening",
+                    "exact, screening, or regression (masks correct an estimate on more latents; also two_precisions)",
                 ),
-                "n_samples": (I32, "latents masked, in whichever precision; 0 where the row is screening's alone"),
-                "n_screened": (I32, "latents behind the screened columns, and behind what regression corrects"),
+                "n_samples": (I32, "number of latents masked, in either precision; 0 for screening alone"),
+                "n_screened": (I32, "number of latents behind screening and the estimate that regression corrects"),
                 "protocol": (TEXT, EVALUATOR),
             },
         ),
@@ -144,11 +144,11 @@ TABLES = {
             {
                 **CLASS,
                 "site": (I16, "index of the site; -1: at every site at once"),
-                "control": (TEXT, "no_op, lowest, random or highest in category awareness"),
-                "repeat": (I32, "number of the random draw"),
-                "n_channels": (I32, "channels masked"),
+                "control": (TEXT, "channels masked: no_op (none), or lowest, random or highest category awareness"),
+                "repeat": (I32, "index of the random draw"),
+                "n_channels": (I32, "number of channels masked"),
                 **EFFECT,
-                "n_samples": (I32, "latents behind the row"),
+                "n_samples": (I32, "number of latents behind the row"),
                 "protocol": (TEXT, EVALUATOR),
             },
         ),
@@ -161,12 +161,12 @@ TABLES = {
                 "class_name": (TEXT, "name of the class"),
                 "total_awareness": (
                     F64,
-                    "sum over sites and channels that reach the image of |E_z[offset / gain]|, closed form, sampled at "
-                    "sites that are not affine (sec. 5.4)",
+                    "sum of |E_z[offset / gain]| over all sites and channels that reach the image, in closed form, or "
+                    "sampled at sites that are not affine (sec. 5.4)",
                 ),
                 **METRICS,
                 **COUNTS,
-                "unreadable": (pa.list_(TEXT), "files of the real images that are no whole picture, left out"),
+                "unreadable": (pa.list_(TEXT), "real image files that are incomplete or unreadable, and were left out"),
             },
         ),
         Table(
@@ -175,7 +175,10 @@ TABLES = {
             ("class_id", "comparison"),
             {
                 **CLASS,
-                "comparison": (TEXT, "real_real: one half of the reals against the other; fake_real: as many fakes"),
+                "comparison": (
+                    TEXT,
+                    "real_real: one half of the real images against the other; fake_real: as many generated ones",
+                ),
                 **METRICS,
                 **COUNTS,
             },
@@ -196,10 +199,13 @@ TABLES = {
             ("class_id", "kind", "index"),
             {
                 **CLASS,
-                "kind": (TEXT, "sample, or all-site mask of the control_fraction: lowest, random, highest"),
+                "kind": (
+                    TEXT,
+                    "sample (unmasked), or which control_fraction is masked at all sites: lowest, random, highest",
+                ),
                 "index": (I32, "index of the latent"),
                 "score": (F32, "the evaluator's probability of the class"),
-                "png": (pa.binary(), "the picture"),
+                "png": (pa.binary(), "the image"),
             },
         ),
         Table(
@@ -208,19 +214,19 @@ TABLES = {
             ("class_id", "clusters", "weighted", "index"),
             {
                 **CLASS,
-                "clusters": (I32, "number of clusters K that the pixels of all pictures of the class are put in"),
+                "clusters": (I32, "number of clusters K for the pixels of all images of the class"),
                 "weighted": (pa.bool_(), "whether channels were multiplied by their category awareness"),
                 "index": (I32, "index of the latent"),
-                "iou": (F32, "foreground's intersection over union with Otsu's; null unless objects are on black"),
-                "n_background": (I32, "how many labels, from 0 on, are of the background"),
+                "iou": (F32, "intersection over union of the foreground with Otsu's; null unless objects are on black"),
+                "n_background": (I32, "number of labels, starting at 0, that belong to the background"),
                 "sites": (pa.list_(I16), "sites whose channels were clustered"),
-                "n_fitted": (I32, "pictures that the clusters were fitted to"),
-                "png": (pa.binary(), "the picture, once for each of the first few latents; else null"),
+                "n_fitted": (I32, "number of images that the clusters were fitted to"),
+                "png": (pa.binary(), "the image, once for each of the first few latents; else null"),
                 "labels_png": (
                     pa.binary(),
-                    "labels as palette indices, from the cluster that lies most at the border, so that those below "
-                    "n_background are background; the palette gives parts of a class that share most pixels one "
-                    "colour, whatever their label in each map; null beyond these latents",
+                    "labels as palette indices, in order from the cluster that lies most at the border, so that labels "
+                    "below n_background are background; the palette gives parts that share most pixels the same "
+                    "colour in all maps of a class, whatever their labels; null beyond the first few latents",
                 ),
             },
         ),
@@ -230,19 +236,22 @@ TABLES = {
             ("class_id", "reference_id", "kind"),
             {
                 **CLASS,
-                "reference_id": (I32, "index of the class that it is mixed with"),
-                "kind": (TEXT, "input, reference (their own pictures), style_mixing or channel_mixing, the best found"),
-                "first_site": (I16, "first site with transplants, or the first that is under the reference class"),
+                "reference_id": (I32, "index of the class that the class is mixed with"),
+                "kind": (
+                    TEXT,
+                    "input, reference (images of either class), style_mixing or channel_mixing (the best of each)",
+                ),
+                "first_site": (I16, "first site with transplants, or the first conditioned on the reference class"),
                 "sites": (pa.list_(I16), "sites with transplants"),
-                "k": (I32, "channels transplanted at each: those that the reference class is most aware of"),
+                "k": (I32, "channels transplanted per site: those most aware of the reference class"),
                 **_with_stderr("input_probability", "the evaluator's probability of the class"),
-                **_with_stderr("reference_probability", "of the other class"),
-                **_with_stderr("balance", "4 p q of the two: 1 where the evaluator is torn between the classes"),
-                **_with_stderr("realism", "nearness to real images of either class; null without real images"),
+                **_with_stderr("reference_probability", "the evaluator's probability of the other class"),
+                **_with_stderr("balance", "4 p q of both probabilities: 1 if the evaluator gives each class one half"),
+                **_with_stderr("realism", "closeness to real images of either class; null without real images"),
                 **_with_stderr("harmony", "balance times realism, or balance alone without real images"),
-                "n_tried": (I32, "latents that the mixture was chosen by"),
-                "n_samples": (I32, "other latents, behind the scores"),
-                "pngs": (pa.list_(pa.binary()), "pictures of the first latents"),
+                "n_tried": (I32, "number of latents on which the mixture was chosen"),
+                "n_samples": (I32, "number of held-out latents behind the scores"),
+                "pngs": (pa.list_(pa.binary()), "images of the first latents"),
                 "protocol": (TEXT, EVALUATOR),
             },
         ),
@@ -252,22 +261,22 @@ TABLES = {
             ("class_id", "rank"),
             {
                 **CLASS,
-                "rank": (I32, "0: the best edit of the class by the latents that chose it"),
+                "rank": (I32, "0: the best edit of the class on the latents that chose it"),
                 **SITE,
                 "channel": (I32, "index of the channel that is multiplied"),
-                "factor": (F32, "what it is multiplied by"),
-                **_with_stderr("change", "mean absolute change of a pixel, as a share of black to white"),
+                "factor": (F32, "factor that the channel is multiplied by"),
+                **_with_stderr("change", "mean absolute change of a pixel, as a share of the range black to white"),
                 **_with_stderr(
-                    "locality", "1 - (Σ|d|)² / (P Σd²) over the P pixels' changes d: near 1 where few change"
+                    "locality", "1 - (Σ|d|)² / (P Σd²) over the P pixels' changes d: near 1 if few pixels change"
                 ),
-                **_with_stderr("kept", "probability of the class after over before, at most 1"),
-                **_with_stderr("merit", "change times locality times kept: what edits are ranked by, on other latents"),
-                "n_candidates": (I32, "channels tried"),
-                "n_tried": (I32, "latents that the edit was chosen by"),
-                "n_samples": (I32, "other latents, behind the scores"),
+                **_with_stderr("kept", "class retention: min(1, p_after / p_before) for the probability of the class"),
+                **_with_stderr("merit", "change times locality times kept, by which edits are ranked on other latents"),
+                "n_candidates": (I32, "number of channels tried"),
+                "n_tried": (I32, "number of latents on which the edit was chosen"),
+                "n_samples": (I32, "number of held-out latents behind the scores"),
                 "pngs": (
                     pa.list_(pa.binary()),
-                    "the first latent that did not choose, times 0, 1, 2, 3; null but for the first few ranks",
+                    "the first held-out latent with the channel times 0, 1, 2, 3; null except for the first few ranks",
                 ),
                 "protocol": (TEXT, EVALUATOR),
             },
@@ -281,17 +290,17 @@ TABLES = {
                 **SITE,
                 "predictor": (
                     TEXT,
-                    "category_awareness (closed form where there is one), category_awareness_sampled, "
+                    "category_awareness (in closed form if there is one), category_awareness_sampled, "
                     "activation_probability, expected_activation or screening",
                 ),
-                "target": (TEXT, "column of masking that is predicted"),
-                "n_groups": (I32, "groups behind the correlation"),
-                "pearson_smoothed": (F32, "r with the change smoothed in predictor order (Savitzky-Golay, sec. 4.1)"),
-                "pearson": (F32, "r without smoothing"),
+                "target": (TEXT, "predicted column of masking"),
+                "n_groups": (I32, "number of groups behind the correlation"),
+                "pearson_smoothed": (F32, "Pearson r, change smoothed in predictor order (Savitzky-Golay, sec. 4.1)"),
+                "pearson": (F32, "Pearson r without smoothing"),
                 "spearman": (F32, "rank correlation without smoothing"),
                 "null_mean": (F32, "mean of pearson_smoothed over random permutations of the change"),
-                "null_std": (F32, "its standard deviation"),
-                "p_value": (F32, "two-sided share of permutations at least as far from zero"),
+                "null_std": (F32, "standard deviation of pearson_smoothed over these permutations"),
+                "p_value": (F32, "two-sided p-value: share of permutations at least as far from zero"),
             },
         ),
         Table(
@@ -299,13 +308,13 @@ TABLES = {
             "aggregate",
             ("site", "k", "criterion", "class_a", "class_b"),
             {
-                "site": (I16, "index of the site; -1: channels of all sites together"),
+                "site": (I16, "index of the site; -1: the channels of all sites together"),
                 "k": (I32, "size of the top sets"),
                 **CRITERION,
                 "class_a": (I32, "first class"),
                 "class_b": (I32, "second class, after the first"),
                 "overlap": (F32, "|S_a ∩ S_b| / k"),
-                "overlap_by_chance": (F32, "k / channels"),
+                "overlap_by_chance": (F32, "overlap expected by chance: k / channels"),
             },
         ),
         Table(
@@ -316,9 +325,9 @@ TABLES = {
                 **SITE,
                 "k": (I32, "size of the top sets"),
                 **CRITERION,
-                "shared": (I32, "channels in the top set of every class (Table 1)"),
-                "shared_by_chance": (F32, "expected for independent random sets"),
-                "n_classes": (I32, "classes intersected"),
+                "shared": (I32, "number of channels in the top set of every class (Table 1)"),
+                "shared_by_chance": (F32, "number expected for independent random sets"),
+                "n_classes": (I32, "number of classes intersected"),
             },
         ),
         Table(
@@ -329,7 +338,7 @@ TABLES = {
                 **SITE,
                 "channel": (I32, "index of the channel at its site"),
                 **CRITERION,
-                "n_classes": (I32, "classes that rank this channel first"),
+                "n_classes": (I32, "number of classes that rank this channel first"),
             },
         ),
         Table(
@@ -341,8 +350,8 @@ TABLES = {
                 "pearson": (F32, "Pearson r over classes (Fig. 10)"),
                 "spearman": (F32, "rank correlation over classes"),
                 "ci_low": (F32, "lower end of the bootstrap 95% interval of pearson"),
-                "ci_high": (F32, "upper end"),
-                "n_classes": (I32, "classes with both values"),
+                "ci_high": (F32, "upper end of that interval"),
+                "n_classes": (I32, "number of classes with both values"),
             },
         ),
     )
@@ -350,10 +359,10 @@ TABLES = {
 
 
 def as_markdown() -> str:
-    """All tables as ``docs/tables.md`` shows them."""
+    """Return the content of ``docs/tables.md``: all tables as Markdown."""
     parts = [
-        "# Tables\n\nEvery table of an audit folder, its key first. Null means unknown or undefined, never zero. "
-        "In the examples `folder` is the audit folder and `pd` is pandas.\n"
+        "# Tables\n\nThe tables of an audit folder, each with its key columns first. Null means unknown or undefined, "
+        "never zero. In the examples `folder` is the audit folder and `pd` is pandas.\n"
     ]
     for table in TABLES.values():
         parts.append(f"\n## {table.name}\n\nWritten by: {table.stage}. Key: {', '.join(table.key)}.\n\n")

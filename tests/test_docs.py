@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_tables_are_documented_as_they_are():
-    """`make docs` writes it anew."""
+    """`make docs` regenerates the page."""
     assert (ROOT / "docs/tables.md").read_text() == as_markdown()
 
 

@@ -1,1 +1,1 @@
-"""What a person looks at: findings in words, figures, the report."""
+"""Everything that a person reads or looks at: findings, figures, sheets of images and the report."""

@@ -1,9 +1,10 @@
-"""The paper's claims against the figures of an audit, in plain words.
+"""The claims of the paper, tested on the numbers of an audit and stated in plain words.
 
-A claim *holds* where the 95% interval over classes lies on the claimed side, *does not hold* where it lies on the
-other, and stays *open* where it holds zero or cannot be had. A correlation with masking must also beat its permutation
-null in half of the class-site pairs, and a claim of several parts must hold in each: else it holds *in part*. Overlap
-is judged by a Mantel test at 0.05 (above it *open* where any r is above 0), sharing by its count against chance.
+A claim *holds* if the 95% interval over classes lies on the claimed side, *does not hold* if it lies on the other side,
+and is *open* if the interval contains zero or does not exist. A correlation with masking must also beat its permutation
+null in half of the class-site pairs, and a claim with several parts must hold in each; otherwise it holds *in part*.
+Overlap is judged by a Mantel test at 0.05 (above that, *open* if any r is positive), and sharing by its count against
+chance.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ HOLDS, IN_PART, FAILS, OPEN, NOTE = "holds", "holds in part", "does not hold", "
 
 PREDICTOR_WORDS = {
     "category_awareness": "category awareness",
-    "category_awareness_sampled": "category awareness, sampled",
+    "category_awareness_sampled": "sampled category awareness",
     "activation_probability": "activation probability",
     "expected_activation": "expected activation",
     "screening": "gradient screening",
@@ -29,14 +30,14 @@ CRITERION_WORDS = {
     "masking_highest": "highest masking effect",
 }
 FEW_SHARED = 0.25
-"""Channels shared by category awareness are few where they are at most this share of those by latent awareness."""
+"""Channels shared by category awareness are few if they are at most this share of those by latent awareness."""
 METRIC_SIGNS = {"precision": 1, "recall": -1, "ms_ssim": 1, "fid": -1}
-"""Expected sign of the correlation with total awareness (sec. 5.4): better, less diverse; that of FID is ours."""
+"""Expected signs of the correlation with total awareness (sec. 5.4): better, less diverse; that of FID is ours."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One claim: what it says, how it came out here, on what evidence, and where it was made."""
+    """A claim, its verdict on this model, the evidence, and the part of the paper that makes it."""
 
     claim: str
     verdict: str
@@ -45,34 +46,34 @@ class Finding:
 
 
 def findings(summary: Mapping[str, Any]) -> list[Finding]:
-    """All findings that the sections of a summary allow."""
-    found: list[Finding] = []
+    """Return all findings that the sections of a summary allow."""
+    results: list[Finding] = []
     if summary.get("masking_controls"):
-        found += _controls(summary["masking_controls"])
+        results += _controls(summary["masking_controls"])
     if summary.get("masking_prediction"):
-        found += _prediction(summary["masking_prediction"])
+        results += _prediction(summary["masking_prediction"])
     if summary.get("overlap"):
-        found += _overlap(summary["overlap"])
+        results += _overlap(summary["overlap"])
     if summary.get("sharing"):
-        found += _sharing(summary["sharing"])
+        results += _sharing(summary["sharing"])
     if summary.get("metric_correlation"):
-        found += _quality(summary["metric_correlation"], summary["n_real"])
+        results += _quality(summary["metric_correlation"], summary["n_real"])
     if summary.get("segmentation"):
-        found += _segmentation(summary["segmentation"])
+        results += _segmentation(summary["segmentation"])
     if summary.get("hybrids"):
-        found += _hybrids(summary["hybrids"])
+        results += _hybrids(summary["hybrids"])
     if summary.get("heavy_tails"):
-        found += _heavy_tails(summary["heavy_tails"])
-    return found
+        results += _heavy_tails(summary["heavy_tails"])
+    return results
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """A number with its sign, or a dash where it is unknown."""
+    """Format a number with its sign, or return a dash if it is unknown."""
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
 def interval_words(interval: list[float] | None, digits: int = 2) -> str:
-    """``[low, high]`` in words."""
+    """Put a 95% interval ``[low, high]`` into words."""
     if interval is None:
         return "no interval"
     return f"95% interval {signed(interval[0], digits)} to {signed(interval[1], digits)}"
@@ -86,28 +87,30 @@ def _side(interval: list[float] | None, sign: int) -> str:
 
 
 def _controls(controls: Mapping[str, Any]) -> list[Finding]:
-    over_random, over_lowest = controls["highest_minus_random"], controls["random_minus_lowest"]
+    over_random = controls["highest_minus_random"]
+    over_lowest = controls["random_minus_lowest"]
     if over_random is None:
         return []
     first, second = _side(over_random["ci"], 1), _side(over_lowest["ci"], 1)
-    verdict = _of_all([first, second])
+    verdict = _joint_verdict([first, second])
     means = {row["control"]: row["score_change"] for row in controls["rows"] if row["site"] == -1}
     evidence = (
-        f"Masking the same share of channels at every site lowers the class's score by {signed(means['lowest'])} "
-        f"(lowest), {signed(means['random'])} (random) and {signed(means['highest'])} (highest) in the mean; "
-        f"highest less random: {interval_words(over_random['ci'])}, random less lowest: "
+        f"On average, masking the same share of channels at every site lowers the class's score by "
+        f"{signed(means['lowest'])} (lowest), {signed(means['random'])} (random) and {signed(means['highest'])} "
+        f"(highest). Highest minus random: {interval_words(over_random['ci'])}; random minus lowest: "
         f"{interval_words(over_lowest['ci'])}."
     )
     claim = (
-        "Masking the most aware channels hurts a class more than masking random ones, and those more than the least."
+        "Masking the most aware channels hurts a class more than masking random channels, and masking random channels "
+        "hurts it more than masking the least aware ones."
     )
     return [Finding(claim, verdict, evidence, "Fig. 3")]
 
 
 def _prediction(rows: list[dict[str, Any]]) -> list[Finding]:
     overall = {(row["target"], row["predictor"]): row for row in rows if row["site"] == -1}
-    found = []
-    for target, words in (("score_change", "in which direction, and how much,"), ("score_change_abs", "how much")):
+    results = []
+    for target, aspect in (("score_change", "direction and size"), ("score_change_abs", "size")):
         row = overall.get((target, "category_awareness"))
         if row is None:
             continue
@@ -115,13 +118,14 @@ def _prediction(rows: list[dict[str, Any]]) -> list[Finding]:
         side = _side(row["pearson_smoothed_ci"], 1)
         verdict = side if side != HOLDS or share >= 0.5 else IN_PART
         evidence = (
-            f"Smoothed r = {signed(row['pearson_smoothed'])} in the mean over classes and sites "
-            f"({interval_words(row['pearson_smoothed_ci'])}); unsmoothed rank correlation {signed(row['spearman'])}; "
-            f"{share:.0%} of the class-site pairs have r > 0 beyond their null (p < 0.05)."
+            f"The mean smoothed r over classes and sites is {signed(row['pearson_smoothed'])} "
+            f"({interval_words(row['pearson_smoothed_ci'])}); without smoothing, the rank correlation is "
+            f"{signed(row['spearman'])}. In {share:.0%} of the class-site pairs r is positive and beyond its null "
+            "(p < 0.05)."
         )
-        claim = f"Category awareness foretells {words} masking a channel changes the score."
-        found.append(Finding(claim, verdict, evidence, "Sec. 4.1, Fig. 4"))
-    return found + _best_predictor(rows)
+        claim = f"Category awareness predicts the {aspect} of the score change when a channel is masked."
+        results.append(Finding(claim, verdict, evidence, "Sec. 4.1, Fig. 4"))
+    return results + _best_predictor(rows)
 
 
 def _best_predictor(rows: list[dict[str, Any]]) -> list[Finding]:
@@ -130,15 +134,18 @@ def _best_predictor(rows: list[dict[str, Any]]) -> list[Finding]:
     if not overall:
         return []
     sites = sorted({row["site"] for row in absolute if row["site"] >= 0})
-    best = [max((r for r in absolute if r["site"] == site), key=lambda r: r["spearman"])["predictor"] for site in sites]
+    best = [
+        max((row for row in absolute if row["site"] == site), key=lambda row: row["spearman"])["predictor"]
+        for site in sites
+    ]
     winner = overall[0]["predictor"]
     ranking = ", ".join(f"{PREDICTOR_WORDS[row['predictor']]} {signed(row['spearman'])}" for row in overall)
-    evidence = f"Rank correlation with the absolute change, mean over classes and sites: {ranking}."
+    evidence = f"Mean rank correlation with the absolute change over classes and sites: {ranking}."
     claim = (
         f"The best predictor of how much a channel matters is {PREDICTOR_WORDS[winner]}: "
-        f"first at {best.count(winner)} of {len(sites)} sites."
+        f"it ranks first at {best.count(winner)} of {len(sites)} sites."
     )
-    return [Finding(claim, NOTE, evidence, "every predictor, same test")]
+    return [Finding(claim, NOTE, evidence, "All predictors, same test")]
 
 
 def _overlap(rows: list[dict[str, Any]]) -> list[Finding]:
@@ -155,7 +162,8 @@ def _overlap(rows: list[dict[str, Any]]) -> list[Finding]:
         for row in sorted(tested, key=lambda row: -row["similarity_spearman"])
     )
     evidence = (
-        f"Rank correlation of overlap (top {largest}) with the similarity of the real classes, Mantel test: {parts}."
+        f"Rank correlation of overlap (top {largest}) with the similarity of the classes' real images, tested with a "
+        f"Mantel test: {parts}."
     )
     return [Finding("Similar classes share channels.", verdict, evidence, "Sec. 4.1, Fig. 5a")]
 
@@ -164,27 +172,28 @@ def _sharing(rows: list[dict[str, Any]]) -> list[Finding]:
     at_ten = {row["criterion"]: row for row in rows if row["k"] == 10}
     if not {"latent_highest", "category_highest"} <= set(at_ten):
         return []
-    latent, category = at_ten["latent_highest"], at_ten["category_highest"]
+    latent = at_ten["latent_highest"]
+    category = at_ten["category_highest"]
     if latent["n_classes"] < 2:
         return []
     enough = latent["shared"] > max(1.0, 2 * latent["by_chance"])
     few = category["shared"] <= FEW_SHARED * latent["shared"]
     verdict = HOLDS if enough and few else IN_PART if enough else FAILS
     evidence = (
-        f"In the top 10 of every class, summed over {latent['n_sites']} sites: {latent['shared']} channels by latent "
-        f"awareness, {category['shared']} by category awareness; {latent['by_chance']:.2g} expected by chance."
+        f"Channels in the top 10 of every class, summed over {latent['n_sites']} sites: {latent['shared']} by latent "
+        f"awareness and {category['shared']} by category awareness, with {latent['by_chance']:.2g} expected by chance."
     )
-    claim = "All classes share channels that answer to the latent code, and none or few that answer to the class."
+    claim = "All classes share channels that respond to the latent code, and few or none that respond to the class."
     return [Finding(claim, verdict, evidence, "Sec. 4.2, Table 1")]
 
 
 def real_images_in_words(fewest: int, most: int) -> str:
-    """What unequal numbers of real images do to a comparison of classes; nothing where they are equal."""
+    """Explain how unequal numbers of real images affect comparisons of classes; empty if they are equal."""
     if fewest == most:
         return ""
     return (
-        f" Classes have {fewest:,} to {most:,} real images: of fewer, FID has a larger bias, and precision and kin are "
-        "of fewer samples."
+        f" Classes have {fewest:,} to {most:,} real images; for classes with fewer, FID has a larger bias, and "
+        "precision and similar metrics rest on fewer samples."
     )
 
 
@@ -203,9 +212,9 @@ def _quality(rows: list[dict[str, Any]], n_real: list[int]) -> list[Finding]:
     else:
         verdict = HOLDS if set(verdicts) == {HOLDS} else IN_PART if HOLDS in verdicts else OPEN
     n = max(row["n_classes"] for row in rows)
-    evidence = f"Pearson r with total awareness over {n} classes, bootstrap 95%: {', '.join(parts)}."
+    evidence = f"Pearson r with total awareness over {n} classes, with bootstrap 95% intervals: {', '.join(parts)}."
     evidence += real_images_in_words(*n_real)
-    claim = "Classes of high total awareness look better and vary less."
+    claim = "Classes with high total awareness look better and vary less."
     return [Finding(claim, verdict, evidence, "Sec. 5.4, Fig. 10")]
 
 
@@ -217,32 +226,37 @@ def _segmentation(rows: list[dict[str, Any]]) -> list[Finding]:
         for row in rows
     )
     evidence = (
-        f"Foreground's intersection over union with Otsu's, mean over classes, with and without awareness. {parts}."
+        "Intersection over union of the foreground with Otsu's threshold, averaged over classes, with awareness "
+        f"against without: {parts}."
     )
-    claim = "Weighted by awareness, clusters of pixels find objects better than without."
-    return [Finding(claim, _of_all(verdicts), evidence, "Sec. 5.3, Fig. 8")]
+    claim = "Clusters of pixels find objects better with channels weighted by awareness than without."
+    return [Finding(claim, _joint_verdict(verdicts), evidence, "Sec. 5.3, Fig. 8")]
 
 
 def _hybrids(rows: list[dict[str, Any]]) -> list[Finding]:
     by_measure = {row["measure"]: row for row in rows}
     chosen = by_measure["harmony"]
-    words = "torn between the classes" + ", near real images" * ("realism" in by_measure)
+    words = (
+        "undecided between the classes, and close to real images"
+        if "realism" in by_measure
+        else "undecided between the classes"
+    )
     parts = ", ".join(
         f"{measure} {row['channel_mixing']:.2f} against {row['style_mixing']:.2f}"
         for measure, row in by_measure.items()
         if measure != "harmony"
     )
     evidence = (
-        f"Harmony ({words}) of the best of each kind, {chosen['n_pairs']} pairs: "
-        f"{chosen['channel_mixing']:.3f} by channels, {chosen['style_mixing']:.3f} by style, difference "
+        f"Harmony ({words}) of the best mixture of each kind over {chosen['n_pairs']} pairs: "
+        f"{chosen['channel_mixing']:.3f} for channel mixing, {chosen['style_mixing']:.3f} for style mixing, difference "
         f"{signed(chosen['gained'], 3)} ({interval_words(chosen['gained_ci'], 3)}); {parts}."
     )
-    claim = "Channel mixing makes more harmonious hybrids of two classes than style mixing."
+    claim = "Channel mixing makes more harmonious hybrids of two classes than style mixing does."
     return [Finding(claim, _side(chosen["gained_ci"], 1), evidence, "Sec. 5.2, Fig. 7")]
 
 
-def _of_all(verdicts: list[str]) -> str:
-    """Of a claim of several parts, of which each must hold."""
+def _joint_verdict(verdicts: list[str]) -> str:
+    """Return the verdict of a claim whose parts must all hold."""
     if set(verdicts) == {HOLDS}:
         return HOLDS
     return IN_PART if HOLDS in verdicts else OPEN if OPEN in verdicts else FAILS
@@ -250,24 +264,25 @@ def _of_all(verdicts: list[str]) -> str:
 
 def _heavy_tails(tails: Mapping[str, Any]) -> list[Finding]:
     share = tails["share_of_large_sign_probability"]
-    largest, light = tails["largest_sign_probability"] or 0.0, tails["light_tail"]
+    largest = tails["largest_sign_probability"] or 0.0
+    light = tails["light_tail"]
     evidence = (
-        f"The gain changes sign with a probability above {tails['heavy_tail']:g} for {share:.1%} of the channels and "
-        f"classes (at most {largest:.2g})."
+        f"For {share:.1%} of the channels and classes, the gain changes sign with a probability above "
+        f"{tails['heavy_tail']:g} (at most {largest:.2g})."
     )
     gap = tails["estimator_gap"]
     if gap and gap["light_tails_largest_in_stderr"] is not None:
         evidence += (
-            f" Where it is below {light:g}, both estimators agree within {gap['light_tails_largest_in_stderr']:.1f} "
-            "standard errors."
+            f" Where this probability is below {light:g}, the two estimators agree within "
+            f"{gap['light_tails_largest_in_stderr']:.1f} standard errors."
         )
     if gap and gap["heavy_tails_largest"] is not None:
         evidence += (
             f" Where it is above {tails['heavy_tail']:g}, they differ by up to {gap['heavy_tails_largest']:.2g}: "
-            "prefer the closed form."
+            "use the closed form there."
         )
     if share:
         claim = "Gains change sign, so sampled awareness has heavy tails."
     else:
         claim = "Gains keep their sign." if largest < light else "Gains rarely change sign."
-    return [Finding(claim, NOTE, evidence, "heavy tails of β/γ")]
+    return [Finding(claim, NOTE, evidence, "Heavy tails of β/γ")]

@@ -1,4 +1,4 @@
-"""Generated pictures and label maps as PNG, alone and side by side."""
+"""Generated images and label maps as PNG, single and side by side."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from torch import Tensor
 from cawa_core.pixels import as_pixels
 
 GAP = 1
-"""Pixels between pictures."""
+"""Gap between images in pixels."""
 
 
 COLOURS = (
     *((38, 44, 56), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)),
     (204, 121, 167),
 )
-"""Of labels, the background first: Okabe and Ito's, told apart by the colour-blind too; of more, they repeat."""
+"""Colours of labels, the background first: Okabe and Ito's colour-blind-safe palette, repeated for more labels."""
 
 
 def to_png(image: Tensor) -> bytes:
-    """One image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
+    """Encode one image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
     return _as_png(Image.fromarray(as_pixels(image)))
 
 
 def coloured(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The colour of each label ``[..., 3]``."""
+    """Return the colour of each label, uint8 ``[..., 3]``."""
     colours = np.array(COLOURS, dtype=np.uint8)
     places = np.where(labels == 0, 0, 1 + (labels.astype(int) - 1) % (len(colours) - 1))
     return colours[places]
 
 
 def labels_to_png(labels: NDArray[np.uint8], numbers: NDArray[np.uint8] | None = None) -> bytes:
-    """A map of labels as PNG whose palette indices are the labels.
+    """Encode a label map as PNG whose palette indices are the labels.
 
     Args:
-        labels: ``[H, W]``.
-        numbers: the number of each label's colour ``[256]``, so that parts of other maps can have it too; None: the
-            labels themselves.
+        labels: label of each pixel ``[H, W]``.
+        numbers: colour number of each label ``[256]``, so that matching parts of several maps share a colour; None:
+            the labels themselves.
     """
     picture = Image.fromarray(labels).convert("P")
     picture.putdata(labels.ravel().tolist())
@@ -57,7 +57,7 @@ def _as_png(picture: Image.Image) -> bytes:
 
 
 def strip(pictures: Sequence[bytes], largest_side: int = 128) -> bytes:
-    """PNG pictures in a row, each at most ``largest_side`` pixels, as one PNG."""
+    """Join PNG images in a row, each scaled to at most ``largest_side`` pixels, as one PNG."""
     opened = (Image.open(io.BytesIO(content)) for content in pictures)
     images: list[Image.Image] = [image.convert("RGB") if image.mode == "P" else image for image in opened]
     for image in images:
@@ -70,5 +70,5 @@ def strip(pictures: Sequence[bytes], largest_side: int = 128) -> bytes:
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG for the ``src`` of an image."""
+    """Return a PNG as a data URI for the ``src`` of an image."""
     return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,4 +1,4 @@
-"""Tables of the report: formatted cells that still sort by value."""
+"""Tables of the report, with formatted cells that still sort by value."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, cast
 import pandas as pd
 
 MOST_ROWS = 1000
-"""Rows of one table on the page; of more, an even choice."""
+"""Most rows of one table on the page; of more, evenly spaced ones are chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What is shown, and what is sorted by (empty: last)."""
+    """The text of a cell, and the value that it sorts by (empty sorts last)."""
 
     text: str
     value: str
@@ -31,12 +31,12 @@ class HtmlTable:
     rows: tuple[tuple[Cell, ...], ...]
 
     def is_numeric(self, column: int) -> bool:
-        """Whether a column holds numbers only."""
+        """Return whether a column contains only numbers."""
         return all(row[column].numeric for row in self.rows)
 
 
 def cell(value: Any, digits: int = 3) -> Cell:  # noqa: ANN401
-    """Text as it is, whole numbers whole, others to some digits, a dash for the unknown."""
+    """Format a value: text and whole numbers unchanged, fractions rounded to ``digits``, unknown values as a dash."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return Cell("–", "", numeric=True)
     if isinstance(value, str):
@@ -54,14 +54,14 @@ def _rounded(value: float, digits: int) -> str:
 
 
 def table_of(caption: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], digits: int = 3) -> HtmlTable:
-    """A table of some columns (key => heading) of plain rows; of very many, an even choice, and the caption says so."""
+    """Make a table from some columns (key => heading); of too many rows, evenly spaced ones, which the caption says."""
     if len(rows) > MOST_ROWS:
-        caption = f"{caption} (evenly chosen from {len(rows):,} rows)"
+        caption = f"{caption} (evenly spaced rows out of {len(rows):,})"
         rows = [rows[place * len(rows) // MOST_ROWS] for place in range(MOST_ROWS)]
     body = tuple(tuple(cell(row[key], digits) for key in columns) for row in rows)
     return HtmlTable(caption, tuple(columns.values()), body)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a frame as plain dictionaries."""
+    """Return the rows of a frame as plain dictionaries."""
     return cast(list[dict[str, Any]], frame.to_dict("records"))

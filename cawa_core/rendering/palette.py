@@ -1,4 +1,4 @@
-"""Colours by role, for light and dark; figures are drawn in the light ones and turned into CSS variables."""
+"""Colours by role for both themes; figures are drawn in the light ones, which become CSS variables on a page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Colour:
-    """One role's colour in both themes, as ``#rrggbb``."""
+    """Colour of one role in both themes, as ``#rrggbb``."""
 
     light: str
     dark: str
@@ -28,12 +28,12 @@ PALETTE = {
 
 
 def light(role: str) -> str:
-    """The colour that figures are drawn in."""
+    """Return the light colour of a role, in which figures are drawn."""
     return PALETTE[role].light
 
 
 def css_variables(theme: str) -> str:
-    """``--ink: #...;`` and so on for ``light`` or ``dark``."""
+    """Return CSS variables (``--ink: #...;`` and so on) for the theme ``light`` or ``dark``."""
     return " ".join(f"--{role}: {getattr(colour, theme)};" for role, colour in PALETTE.items())
 
 

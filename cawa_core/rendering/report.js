@@ -15,8 +15,8 @@ function sortBy(heading) {
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const body = heading.closest("table").tBodies[0];
   const rows = Array.from(body.rows);
-  const value = (one) => one.cells[column].dataset.value;
-  rows.sort((one, other) => compareCells(value(one), value(other), descending ? -1 : 1));
+  const value = (bodyRow) => bodyRow.cells[column].dataset.value;
+  rows.sort((a, b) => compareCells(value(a), value(b), descending ? -1 : 1));
   body.append(...rows);
 }
 

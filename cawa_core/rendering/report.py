@@ -1,4 +1,4 @@
-"""One self-contained page: everything inside, nothing from the network."""
+"""The report: one self-contained page that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ FOLDER = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The page and, for use elsewhere, its figures."""
+    """The page, and its figures for use elsewhere."""
 
     html: str
     pictures: tuple[Picture, ...]
 
 
 def build_report(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord) -> Report:
-    """Render an audit.
+    """Render the report of an audit.
 
     Args:
-        tables: every table by name; empty where its stage did not run.
+        tables: all tables by name; a table is empty if its stage did not run.
         summary: content of ``summary.json``.
         audit: content of ``audit.json``.
     """
@@ -51,7 +51,7 @@ def build_report(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord)
 
 
 def page_environment() -> Environment:
-    """For templates of pages; they may take from ``parts.html`` what the pages have in common."""
+    """Return the environment of the page templates, which share macros in ``parts.html``."""
     return Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -62,7 +62,7 @@ def page_environment() -> Environment:
 
 
 def page_style() -> dict[str, str]:
-    """Colours, style and script that ``parts.html`` and the pages put in."""
+    """Return the colours, style and script that ``parts.html`` and the pages insert."""
     return {
         "light": css_variables("light"),
         "dark": css_variables("dark"),
@@ -72,24 +72,30 @@ def page_style() -> dict[str, str]:
 
 
 def summary_digest(summary: Mapping[str, Any]) -> str:
-    """SHA-256 of a summary; the page carries it, so that a stale page is known."""
+    """Return the SHA-256 of a summary; the page contains it, so that a stale page can be recognised."""
     return digest_of_data(summary)
 
 
 def _provenance(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord) -> list[Any]:
     sites = records(tables["sites"].assign(inert=tables["sites"].inert_channels.map(len)))
-    columns = {"site": "site", "name": "module", "channels": "channels", "resolution": "pixels", "inert": "inert"}
+    columns = {
+        "site": "site",
+        "name": "module",
+        "channels": "channels",
+        "resolution": "pixels per side",
+        "inert": "inert channels",
+    }
     facts = {
         **{name: _words(value) for name, value in audit.identity.named().items()},
         **{f"version of {name}": number for name, number in audit.versions.items()},
-        **{f"seconds of work in {stage}": f"{seconds:.1f}" for stage, seconds in summary["seconds"].items()},
+        **{f"worker seconds in {stage}": f"{seconds:.1f}" for stage, seconds in summary["seconds"].items()},
         "device": audit.device,
         "audit": audit.hash,
     }
-    rows = [{"what": key, "value": value} for key, value in facts.items()]
+    rows = [{"setting": name, "value": value} for name, value in facts.items()]
     return [
         table_of("Sites", columns, sites),
-        table_of("What was computed, from what, with what", {"what": "what", "value": "value"}, rows),
+        table_of("Spec, inputs and environment", {"setting": "setting", "value": "value"}, rows),
     ]
 
 

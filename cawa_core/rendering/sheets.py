@@ -1,4 +1,4 @@
-"""Sheets of pictures: rows and columns with headings, a caption under each picture; as PNG, for talks and pages."""
+"""Sheets of images as PNG, for talks and pages: headed rows and columns, with a caption under each image."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from PIL import Image, ImageDraw, ImageFont
 from cawa_core.rendering.palette import light
 
 PICTURE_SIDE = 168
-"""Of a picture on the sheet, in pixels, or the nearest whole multiple of a smaller one's own."""
+"""Side of an image on the sheet in pixels; smaller images are enlarged to the nearest whole multiple."""
 LARGEST_SIDE = 256
+"""Largest side of an image on the sheet in pixels; larger images are shrunk to it."""
 MARGIN, GAP, ROW_GAP, GROUP_GAP, FRAME = 36, 14, 12, 22, 4
+"""Distances and the width of a frame in pixels."""
 TITLE, HEADING, CAPTION = 28, 20, 17
 """Font sizes in pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One picture.
+    """One image and its caption.
 
     Attributes:
-        picture: uint8 ``[H, W]`` or ``[H, W, 3]``; None: a caption alone.
-        caption: under it; may have several lines.
-        framed: outlined, as what the others are compared with.
+        picture: uint8 ``[H, W]`` or ``[H, W, 3]``; None: the cell has only a caption.
+        caption: text under the image; may have several lines.
+        framed: whether the image is outlined, as the one that the rest of the row is compared with.
     """
 
     picture: NDArray[np.uint8] | None
@@ -39,7 +41,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class SheetRow:
-    """A row of pictures, or of captions, with a label on the left; ``begins_group`` sets it apart from those above."""
+    """A row of images or captions with a label on the left; ``begins_group`` sets it apart from the rows above."""
 
     label: str
     cells: tuple[Cell, ...]
@@ -47,13 +49,13 @@ class SheetRow:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether any cell has one."""
+        """Whether any cell has an image."""
         return any(cell.picture is not None for cell in self.cells)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """What is drawn: each row has a cell for each column."""
+    """The content of a sheet: each row has one cell per column."""
 
     title: str
     note: str
@@ -62,19 +64,20 @@ class Sheet:
 
 
 def draw_sheet(sheet: Sheet) -> bytes:
-    """The sheet as PNG on white."""
+    """Draw a sheet as PNG on white."""
     labels = [_wrapped(row.label, HEADING, 10) for row in sheet.rows]
     pictures = [cell.picture for row in sheet.rows for cell in row.cells if cell.picture is not None]
-    side = _shown(pictures[0]).width
+    side = _scaled(pictures[0]).width
     headings = [_fitted(column, HEADING, side) for column in sheet.columns]
     captions = [[_fitted(cell.caption, CAPTION, side + GAP) for cell in row.cells] for row in sheet.rows]
     left = MARGIN + max((_size(label, HEADING)[0] for label in labels), default=0) + GAP
     inner = len(sheet.columns) * (side + GAP) - GAP
     width = left + inner - MARGIN
-    title, note = _fitted(sheet.title, TITLE, width, bold=True), _fitted(sheet.note, CAPTION, width)
+    title = _fitted(sheet.title, TITLE, width, bold=True)
+    note = _fitted(sheet.note, CAPTION, width)
     top = MARGIN + _size(title, TITLE)[1] + 2 * GAP
-    heading_height = max(_size(one, HEADING)[1] for one in headings)
-    caption_heights = [max(_size(one, CAPTION)[1] for one in row) + GAP // 2 for row in captions]
+    heading_height = max(_size(heading, HEADING)[1] for heading in headings)
+    caption_heights = [max(_size(caption, CAPTION)[1] for caption in row) + GAP // 2 for row in captions]
     gaps = [GROUP_GAP * (row.begins_group and index > 0) for index, row in enumerate(sheet.rows)]
     sides = [side if row.has_pictures else 0 for row in sheet.rows]
     body = sum(map(sum, zip(sides, caption_heights, gaps, strict=True))) + ROW_GAP * len(sheet.rows)
@@ -86,16 +89,16 @@ def draw_sheet(sheet: Sheet) -> bytes:
         place = (left + column * (side + GAP) + side / 2, top + heading_height)
         pen.multiline_text(place, heading, light("ink"), _font(HEADING), anchor="md", align="center")
     y = top + heading_height + GAP
-    for row, label, written, high, below, gap in zip(
+    for row, label, row_captions, high, below, gap in zip(
         sheet.rows, labels, captions, sides, caption_heights, gaps, strict=True
     ):
         y += gap
         middle = y + (high / 2 if high else GAP // 2 + CAPTION / 2)
         pen.multiline_text((MARGIN, middle), label, light("ink"), _font(HEADING), anchor="lm")
-        for column, (cell, caption) in enumerate(zip(row.cells, written, strict=True)):
+        for column, (cell, caption) in enumerate(zip(row.cells, row_captions, strict=True)):
             x = left + column * (side + GAP)
             if cell.picture is not None:
-                canvas.paste(_shown(cell.picture).convert("RGB"), (x, y))
+                canvas.paste(_scaled(cell.picture).convert("RGB"), (x, y))
             if cell.framed:
                 box = (x - FRAME, y - FRAME, x + side + FRAME - 1, y + side + FRAME - 1)
                 pen.rectangle(box, outline=light("blue"), width=FRAME)
@@ -108,8 +111,8 @@ def draw_sheet(sheet: Sheet) -> bytes:
     return buffer.getvalue()
 
 
-def _shown(picture: NDArray[np.uint8]) -> Image.Image:
-    """At the sheet's size: small ones by whole multiples, pixels kept square and sharp."""
+def _scaled(picture: NDArray[np.uint8]) -> Image.Image:
+    """Scale an image to the sheet's size: small images by whole multiples, so that pixels stay square and sharp."""
     image = Image.fromarray(picture)
     multiple = round(PICTURE_SIDE / image.width)
     if multiple >= 2:
@@ -135,14 +138,15 @@ def _wrapped(text: str, size: int, columns: int) -> str:
 
 
 def _fitted(text: str, size: int, width: int, bold: bool = False) -> str:
-    """Broken at spaces into lines no wider than ``width`` pixels, where a word allows it."""
+    """Break text at spaces into lines of at most ``width`` pixels, unless a single word is wider."""
     return "\n".join(
         line for paragraph in text.split("\n") for line in _lines(paragraph.split(" "), _font(size, bold), width)
     )
 
 
 def _lines(words: list[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    lines, line = [], words[0]
+    lines = []
+    line = words[0]
     for word in words[1:]:
         if font.getlength(f"{line} {word}") > width:
             lines.append(line)

@@ -1,4 +1,4 @@
-"""The sections of the report; each turns the tables and the summary of an audit into pictures, tables and words."""
+"""The sections of the report; each turns the tables and the summary of an audit into text, figures and tables."""
 
 from cawa_core.rendering.sections.applications import edits, hybrids, segmentation
 from cawa_core.rendering.sections.base import Section, Tables
@@ -11,6 +11,6 @@ ALL_SECTIONS = (
     *(samples, masking_gallery, curves, predictors, overlap, sharing, quality),
     *(edits, hybrids, segmentation, heavy_tails),
 )
-"""In the order of the page."""
+"""All sections in the order of the page."""
 
 __all__ = ["ALL_SECTIONS", "Section", "Tables"]

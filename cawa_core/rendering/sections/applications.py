@@ -1,4 +1,4 @@
-"""What the channels are good for: edits (Fig. 5b), hybrids (Fig. 7), segmentation (Fig. 8)."""
+"""Uses of the channels: edits (Fig. 5b), hybrids (Fig. 7) and segmentation (Fig. 8)."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ KIND_WORDS = {
     "channel_mixing": "channel mixing",
 }
 SEGMENTATION = "Segmentation by channels"
+EDIT_MEASURE_WORDS = {"change": "change", "locality": "locality", "kept": "class retention", "merit": "merit"}
 
 
 def edits(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
-    """The best edits of each class."""
+    """Build the section on the best edits of each class."""
     table = tables["edits"]
     if table.empty:
         return None
-    names, rows = class_names(summary), []
+    names = class_names(summary)
+    rows = []
     pictured = table[table.pngs.notna()]
     for class_id in shown(sorted(pictured.class_id.unique())):
-        own = records(pictured[pictured.class_id == class_id].sort_values("rank"))
+        best = records(pictured[pictured.class_id == class_id].sort_values("rank"))
         photos = (
             _strip(
                 row["pngs"],
                 f"{names[class_id]}, channel {row['channel']} at site {row['site']} times 0, 1, 2 and 3",
                 f"site {row['site']}, channel {row['channel']}: {row['kept']:.2f}",
             )
-            for row in own
+            for row in best
         )
         rows.append(PhotoRow(names[class_id], tuple(photos)))
     columns = {
@@ -48,33 +50,35 @@ def edits(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "channel": "channel",
         **{
             column: heading
-            for measure in ("change", "locality", "kept", "merit")
-            for column, heading in ((measure, measure), (f"{measure}_stderr", "±"))
+            for measure, words in EDIT_MEASURE_WORDS.items()
+            for column, heading in ((measure, words), (f"{measure}_stderr", "±"))
         },
     }
-    named = records(table.assign(**{"class": [names[one] for one in table.class_id]}))
+    named = records(table.assign(**{"class": [names[class_id] for class_id in table.class_id]}))
     lead = (
-        "One channel of one site times 0, 1 (the picture as it is), 2 and 3: the three best edits of each class by how "
-        "much they change its pictures, how locally, and how far these stay pictures of the class. Chosen among "
-        f"{table.n_candidates.max()} channels, those most aware of the class or of the latent code, on "
-        f"{table.n_tried.max()} of its latents; pictures and scores are of {table.n_samples.max()} others, which "
-        "did not choose. Below each strip: where, and the mean share of the class's probability that times 3 keeps."
+        "One channel of one site multiplied by 0, 1 (the image unchanged), 2 and 3: the three best edits of each class "
+        "by how much they change its images, how local the change is, and how well the class is retained. They "
+        f"were chosen among the {table.n_candidates.max()} channels most aware of the class or of the latent code, on "
+        f"{table.n_tried.max()} latents; images and scores use {table.n_samples.max()} held-out latents. Below each "
+        "strip are the site, the channel, and the mean class retention when the channel is multiplied by 3: "
+        "min(1, p after / p before) for the probability of the class."
     )
     headings = ("best", "second", "third")
-    found = (table_of("The best edits of each class, ±: standard errors over latents", columns, named),)
-    return Section("edits", "Edits of one channel", lead, (), found, headings, tuple(rows))
+    best_edits = table_of("The best edits of each class (±: standard errors over latents)", columns, named)
+    return Section("edits", "Single-channel edits", lead, (), (best_edits,), headings, tuple(rows))
 
 
 def hybrids(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
-    """Channel mixing beside style mixing and both classes."""
+    """Build the section on channel mixing beside style mixing and both classes."""
     table = tables["hybrids"]
     if table.empty:
         return None
-    names, rows = class_names(summary), []
+    names = class_names(summary)
+    rows = []
     for class_id in shown(sorted(table.class_id.unique())):
-        own = table[table.class_id == class_id]
-        reference = int(own.reference_id.min())
-        by_kind = own[own.reference_id == reference].set_index("kind")
+        of_class = table[table.class_id == class_id]
+        reference = int(of_class.reference_id.min())
+        by_kind = of_class[of_class.reference_id == reference].set_index("kind")
         photos = (
             _strip(
                 by_kind.pngs[kind],
@@ -86,7 +90,7 @@ def hybrids(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         rows.append(PhotoRow(f"{names[class_id]} × {names[reference]}", tuple(photos)))
     compared = [_compared(row, MIXED) for row in summary["hybrids"]]
     words = {kind: KIND_WORDS[kind] for kind in MIXED}
-    pictures = (figures.compared_bars("hybrids", "The best of each kind", compared, "measure", words, "mean"),)
+    pictures = (figures.compared_bars("hybrids", "The best mixture of each kind", compared, "measure", words, "mean"),)
     columns = {
         "measure": "measure",
         "style_mixing": "style mixing",
@@ -98,17 +102,18 @@ def hybrids(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "n_pairs": "pairs",
     }
     lead = (
-        "The same latents as pictures of a class, of another one drawn at random, and between them. Channel mixing "
-        "transplants the features of the channels that the other class is most aware of at one site; style mixing "
-        "changes the class from a site on. Of each kind, the sites and numbers of channels of the largest harmony are "
-        "shown, on the first latents; scores are of others than those that chose. Below: mean probabilities of the "
-        "class and of the other one. Harmony: 4 p q of the two, times the nearness to real images where there are some."
+        "The same latents as images of a class, of another class drawn at random, and of mixtures of the two. Channel "
+        "mixing transplants, at one site, the features of the channels that are most aware of the other class; style "
+        "mixing switches the class from some site on. For each kind, the mixture with the largest harmony is shown on "
+        "the first latents; scores use held-out latents. Below each strip are the mean probabilities of the class and "
+        "of the other class. Harmony is 4 p q of these two, times the closeness to real images if there are any."
     )
-    found = (
+    comparisons = (
         table_of("Channel mixing against style mixing, means over classes", columns, compared),
-        table_of("Mixtures of the classes shown", MIXTURE_COLUMNS, _mixtures(table, names)),
+        table_of("The best mixtures of each pair of classes", MIXTURE_COLUMNS, _mixtures(table, names)),
     )
-    return Section("hybrids", "Hybrids of two classes", lead, pictures, found, tuple(KIND_WORDS.values()), tuple(rows))
+    headings = tuple(KIND_WORDS.values())
+    return Section("hybrids", "Hybrids of two classes", lead, pictures, comparisons, headings, tuple(rows))
 
 
 MIXTURE_COLUMNS = {
@@ -117,7 +122,7 @@ MIXTURE_COLUMNS = {
     "first_site": "from site",
     "k": "channels",
     "input_probability": "p of the class",
-    "reference_probability": "p of the other",
+    "reference_probability": "p of the other class",
     "realism": "realism",
     "harmony": "harmony",
     "harmony_stderr": "standard error",
@@ -125,7 +130,7 @@ MIXTURE_COLUMNS = {
 
 
 def _mixtures(table: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Mixtures without the classes themselves."""
+    """Return the rows of the mixtures, without those of the unmixed classes."""
     mixed = table[table.kind.isin(MIXED)]
     return [
         {**row, "pair": f"{names[row['class_id']]} × {names[row['reference_id']]}", "words": KIND_WORDS[row["kind"]]}
@@ -134,52 +139,56 @@ def _mixtures(table: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, A
 
 
 def segmentation(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
-    """Label maps with and without awareness, and their overlap with a mask where there is one."""
+    """Build the section on label maps with and without awareness, and on their overlap with a mask if there is one."""
     table = tables["segmentation"]
     if table.empty:
         return None
-    names, shown_clusters = class_names(summary), int(table.clusters.max())
+    names = class_names(summary)
+    clusters = int(table.clusters.max())
     ids = shown(sorted(table.class_id.unique()))
     rows = [
-        PhotoRow(names[class_id], _maps(table[table.class_id == class_id], shown_clusters, names[class_id]))
+        PhotoRow(names[class_id], _maps(table[table.class_id == class_id], clusters, names[class_id]))
         for class_id in ids
     ]
-    headings = ("pictures", f"K = {shown_clusters}, plain", f"K = {shown_clusters}, by awareness")
+    headings = ("images", f"K = {clusters}, unweighted", f"K = {clusters}, weighted by awareness")
     lead = (
         f"Pixels clustered by what the channels of sites {', '.join(map(str, table.sites.iloc[0]))} do there, with and "
-        "without multiplying each channel by its awareness of the class. Clusters are fitted to all pictures of a "
-        "class together, so a colour is the same part in each. By awareness, the darkest lies most at the pictures' "
-        "border; plain parts have the colours of those with which they have most pixels in common."
+        "without weighting each channel by its awareness of the class. Clusters are fitted to all images of a class "
+        "together, so a colour is the same part in each image. In the weighted maps, the darkest part is the one that "
+        "lies most at the image border; unweighted parts take the colours of the parts they share most pixels with."
     )
     compared = [_compared(row, ("plain", "weighted")) for row in summary["segmentation"] or ()]
     if not compared:
         return Section("segmentation", SEGMENTATION, lead, (), (), headings, tuple(rows))
-    lead += " IoU: of the clusters that lie less at the border than most, with what is brighter than Otsu's threshold."
+    lead += (
+        " IoU compares the foreground, the clusters with less of their area at the border than pixels have on average, "
+        "with the pixels brighter than Otsu's threshold."
+    )
     named = [{**row, "clusters": f"K = {row['clusters']}"} for row in compared]
-    ways = {"plain": "plain", "weighted": "by awareness"}
-    bars = figures.compared_bars("segmentation-iou", "Foreground found", named, "clusters", ways, "IoU")
+    methods = {"plain": "unweighted", "weighted": "weighted by awareness"}
+    bars = figures.compared_bars("segmentation-iou", "Foreground by clusters", named, "clusters", methods, "IoU")
     columns = {
         "clusters": "K",
-        "plain": "IoU, plain",
+        "plain": "IoU, unweighted",
         "plain_in": "95% interval",
-        "weighted": "by awareness",
+        "weighted": "IoU, weighted",
         "weighted_in": "95% interval",
         "gained": "difference",
         "gained_in": "95% interval",
         "n_classes": "classes",
     }
-    overlaps = table_of("Foreground by clusters against Otsu's, means over classes", columns, compared)
+    overlaps = table_of("Foreground by clusters against Otsu's threshold, means over classes", columns, compared)
     return Section("segmentation", SEGMENTATION, lead, (bars,), (overlaps,), headings, tuple(rows))
 
 
-def _maps(own: pd.DataFrame, clusters: int, class_name: str) -> tuple[Photo, ...]:
-    """Pictures of a class, and their label maps without and with awareness."""
-    pictures = own[own.png.notna()].sort_values("index")
-    mapped = own[own.labels_png.notna() & (own.clusters == clusters)].sort_values("index")
-    plain, weighted = (mapped[mapped.weighted == way] for way in (False, True))
+def _maps(rows: pd.DataFrame, clusters: int, class_name: str) -> tuple[Photo, ...]:
+    """Return the images of a class, and their label maps without and with awareness."""
+    images = rows[rows.png.notna()].sort_values("index")
+    mapped = rows[rows.labels_png.notna() & (rows.clusters == clusters)].sort_values("index")
+    plain, weighted = (mapped[mapped.weighted == is_weighted] for is_weighted in (False, True))
     parts = ((plain, "without"), (weighted, "with"))
-    maps = (_strip(list(part.labels_png), f"their parts {word} awareness", _overlap(part)) for part, word in parts)
-    return _strip(list(pictures.png), f"{len(pictures)} pictures of the class {class_name}", ""), *maps
+    maps = (_strip(list(part.labels_png), f"their parts, {word} awareness", _overlap(part)) for part, word in parts)
+    return _strip(list(images.png), f"{len(images)} images of the class {class_name}", ""), *maps
 
 
 def _overlap(part: pd.DataFrame) -> str:
@@ -188,7 +197,7 @@ def _overlap(part: pd.DataFrame) -> str:
 
 
 def _compared(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """A row of a comparison with its intervals in words."""
+    """Add the intervals in words to a row of a comparison."""
     spans = {
         f"{name}_in": interval_words(row[f"{name}_ci"], 3).removeprefix("95% interval ")
         for name in (*columns, "gained")

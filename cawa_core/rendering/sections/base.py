@@ -1,4 +1,4 @@
-"""What every section of the report is made of."""
+"""Building blocks of the sections of the report."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cawa_core.rendering.html_tables import HtmlTable
 Tables = Mapping[str, pd.DataFrame]
 
 SHOWN_CLASSES = 20
-"""Classes with pictures in the report; of more, an even choice."""
+"""Most classes with images in the report; of more, evenly spaced ones are chosen."""
 
-TARGET_WORDS = {"score_change": "fall of the score", "score_change_abs": "absolute change of the score"}
+TARGET_WORDS = {"score_change": "drop in score", "score_change_abs": "absolute change in score"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """One strip of generated pictures: a data URI, its alternative text, a line below."""
+    """One strip of generated images: a data URI, its alternative text, and the note below it."""
 
     source: str
     alt: str
@@ -31,7 +31,7 @@ class Photo:
 
 @dataclasses.dataclass(frozen=True)
 class PhotoRow:
-    """Strips of one class side by side."""
+    """Strips of one class, side by side."""
 
     label: str
     photos: tuple[Photo, ...]
@@ -39,7 +39,7 @@ class PhotoRow:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One section: heading, plain words, pictures, tables."""
+    """One section: a heading, an introduction in plain words, figures, photos and tables."""
 
     anchor: str
     title: str
@@ -51,11 +51,11 @@ class Section:
 
 
 def class_names(summary: Mapping[str, Any]) -> dict[int, str]:
-    """Names of the audit's classes by index."""
+    """Return the names of the audit's classes by index."""
     return {int(class_id): name for class_id, name in summary["class_names"].items()}
 
 
 def shown(class_ids: list[int]) -> list[int]:
-    """An even choice of at most ``SHOWN_CLASSES``."""
+    """Choose at most ``SHOWN_CLASSES`` classes, evenly spaced."""
     places = np.linspace(0, len(class_ids) - 1, min(SHOWN_CLASSES, len(class_ids)))
     return [class_ids[int(place)] for place in places.round()]

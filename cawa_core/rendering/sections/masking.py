@@ -1,4 +1,4 @@
-"""Awareness against the effect of masking (Fig. 4), and which predictor foretells it best."""
+"""Awareness against the effect of masking (Fig. 4), and which predictor predicts that effect best."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from cawa_core.statistics.correlation import smoothed
 from cawa_core.statistics.estimates import best_estimates
 
 CURVES = 4
-"""Class-site pairs shown as curves, like the paper's Fig. 4."""
+"""Class-site pairs with the highest r that are drawn as curves, like the paper's Fig. 4."""
 
 
 def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
-    """Fig. 4, signed and absolute, with the permutation null of every class and site."""
+    """Build the section on Fig. 4, signed and absolute, with the permutation null of every class and site."""
     correlations = tables["masking_correlation"]
     if correlations.empty:
         return None
     names = class_names(summary)
     if not curve_pairs(correlations):
-        return None  # one or two groups a site, or no change at all
-    pictures, rows = [], []
+        return None  # one or two groups per site, or no change at all
+    pictures = []
+    rows = []
     for target, words in TARGET_WORDS.items():
-        own = _ranked(correlations, target)
-        named = records(own.assign(words=words, **{"class": [names[one] for one in own.class_id]}))
+        ranked = _ranked(correlations, target)
+        named = records(ranked.assign(words=words, **{"class": [names[class_id] for class_id in ranked.class_id]}))
         pictures.append(figures.null_band(f"null-{target}", f"{words.capitalize()}, all pairs", named))
-        shown = _shown(own)
-        for place, row in enumerate(records(shown)):
-            rank = "median pair" if place == len(shown) - 1 else f"no. {place + 1}"
+        selected = _best_and_median(ranked)
+        for place, row in enumerate(records(selected)):
+            rank = "median pair" if place == len(selected) - 1 else f"no. {place + 1}"
             pictures.append(_curve(tables, row, names[row["class_id"]], words, rank))
         rows += named
     columns = {
@@ -44,41 +45,43 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "words": "effect",
         "pearson_smoothed": "smoothed r",
         "null_mean": "null mean",
-        "null_std": "null sd",
+        "null_std": "null SD",
         "p_value": "p",
         "pearson": "r",
         "spearman": "rank r",
         "n_groups": "channels or groups",
     }
     lead = (
-        "Channels in order of category awareness (blue) against how far masking each lowers the class's probability "
-        "(signed: below 0 it rises): one dot a channel or group, red when smoothed as in the paper. For each kind of "
-        "change the four class-site pairs of highest r, as the paper shows its best, and then the median pair. "
-        "Smoothing raises r by itself: the grey bands hold 95% of the smoothed r of randomly permuted changes."
+        "Channels in order of category awareness (blue), and how much masking each one lowers the probability of the "
+        "class (where the signed drop is below 0, the probability rises). There is one dot per channel or group; the "
+        "red line is smoothed as in the paper. For each kind of change, the figures show the four class-site pairs "
+        "with the highest r, as the paper shows its best pairs, and then the median pair. Smoothing raises r by "
+        "itself: the grey bands contain 95% of the smoothed r of randomly permuted changes."
     )
-    table = table_of("Category awareness against the effect of masking, every class and site", columns, rows)
+    table = table_of("Category awareness against the effect of masking, by class and site", columns, rows)
     return Section("curves", "Awareness and the effect of masking", lead, tuple(pictures), (table,))
 
 
 def curve_pairs(correlations: pd.DataFrame) -> list[tuple[int, int]]:
-    """(class, site) pairs that are shown as curves; of all that was masked, the section needs their rows alone."""
-    shown = pd.concat([_shown(_ranked(correlations, target)) for target in TARGET_WORDS])
-    return sorted(set(zip(shown.class_id.tolist(), shown.site.tolist(), strict=True)))
+    """Return the (class, site) pairs drawn as curves; the section needs no other rows of ``masking``."""
+    selected = pd.concat([_best_and_median(_ranked(correlations, target)) for target in TARGET_WORDS])
+    return sorted(set(zip(selected.class_id.tolist(), selected.site.tolist(), strict=True)))
 
 
 def _ranked(correlations: pd.DataFrame, target: str) -> pd.DataFrame:
-    """Correlations of category awareness with one effect, the highest smoothed r first."""
+    """Return the correlations of category awareness with one effect, the highest smoothed r first."""
     known = correlations[correlations.predictor == "category_awareness"].dropna(subset="pearson_smoothed")
     return known[known.target == target].sort_values("pearson_smoothed", ascending=False)
 
 
-def _shown(ranked: pd.DataFrame) -> pd.DataFrame:
-    """The first few, like the paper, and then the median one."""
+def _best_and_median(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first few pairs, as in the paper, and then of the median pair."""
     return pd.concat([ranked.head(CURVES), ranked.iloc[len(ranked) // 2 : len(ranked) // 2 + 1]])
 
 
 def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, rank: str) -> Picture:
-    masking, awareness = tables["masking"], tables["awareness"]
+    masking = tables["masking"]
+    awareness = tables["awareness"]
     here = (masking.class_id == row["class_id"]) & (masking.site == row["site"])
     groups = masking[here].sort_values("group")
     there = (awareness.class_id == row["class_id"]) & (awareness.site == row["site"])
@@ -89,13 +92,13 @@ def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, 
     null = f"null {signed(row['null_mean'])} ± {row['null_std']:.2f}, p = {row['p_value']:.3f}"
     title = f"{class_name}, site {row['site']} ({rank}): {r}\n{null}"
     name = f"curve-{row['target']}-{rank.replace('no. ', '').replace(' ', '-')}"
-    alt = f"{class_name} at site {row['site']}: {words} by channels in order of awareness; {r}, {null}"
     units = "channels" if groups.channels.str.len().max() == 1 else "groups of channels"
+    alt = f"{class_name} at site {row['site']}: {words} for {units} in order of awareness; {r}, {null}"
     return figures.masking_curve(name, title, mean_awareness, change, smoothed(change), (units, words), alt)
 
 
 def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  # noqa: ARG001
-    """Which predictor foretells masking best, site by site."""
+    """Build the section on which predictor predicts the effect of masking best, site by site."""
     rows = summary["masking_prediction"]
     if all(row["spearman"] is None for row in rows or ()):
         return None
@@ -116,10 +119,10 @@ def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  #
         "interval": "95% interval",
         "pearson_smoothed": "smoothed r",
         "pearson": "r",
-        "null_std": "null sd of smoothed r",
-        "share_significant": "share p < 0.05",
+        "null_std": "null SD of smoothed r",
+        "share_significant": "share with p < 0.05",
     }
-    shown_rows = [
+    described = [
         {
             **row,
             "words": PREDICTOR_WORDS[row["predictor"]],
@@ -129,9 +132,10 @@ def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  #
         for row in rows
     ]
     lead = (
-        "None of these needs a forward pass, but screening, one gradient a latent (shown where masks are exact: "
-        "elsewhere it is part of the estimate). Rank correlation over the channels of a site, mean over classes, with "
-        "95% intervals over classes. Every predictor goes through the same test and the same null."
+        "None of these needs a forward pass except screening, which takes one gradient per latent (it is shown only "
+        "where masks are exact; elsewhere it is part of the estimate). The figures show the rank correlation over the "
+        "channels of a site, averaged over classes, with 95% intervals over classes. Every predictor takes the same "
+        "test against the same null."
     )
-    table = table_of("Every predictor against every effect", columns, shown_rows)
-    return Section("predictors", "What foretells the effect of masking", lead, pictures, (table,))
+    table = table_of("All predictors and effects", columns, described)
+    return Section("predictors", "Predictors of the masking effect", lead, pictures, (table,))

@@ -14,8 +14,9 @@ from cawa_core.statistics.similarity import centroid_distances, common_classes, 
 
 
 def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
-    """Fig. 5a: overlap of top channels, similar classes side by side."""
-    pairs, distances = tables["class_overlap"], centroid_distances(tables["class_centroids"])
+    """Build the section on Fig. 5a: overlap of top channels, with similar classes side by side."""
+    pairs = tables["class_overlap"]
+    distances = centroid_distances(tables["class_centroids"])
     if pairs.empty or not summary["overlap"]:
         return None
     names = class_names(summary)
@@ -27,14 +28,15 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     order = [ids[place] for place in near]
     pictures = []
     for criterion in COMPARED_CRITERIA:
-        own = everywhere[everywhere.criterion == criterion]
-        if own.empty:
+        overlaps = everywhere[everywhere.criterion == criterion]
+        if overlaps.empty:
             continue
-        ranked = set(own.class_a) | set(own.class_b)  # without classes whose shard failed
-        shown = [class_id for class_id in order if class_id in ranked]
-        matrix, labels = pairs_as_matrix(own, shown), [names[class_id] for class_id in shown]
+        ranked = set(overlaps.class_a) | set(overlaps.class_b)  # without classes whose shard failed
+        class_ids = [class_id for class_id in order if class_id in ranked]
+        matrix = pairs_as_matrix(overlaps, class_ids)
+        labels = [names[class_id] for class_id in class_ids]
         title = f"{CRITERION_WORDS[criterion].capitalize()} (%)"
-        chance = float(own.overlap_by_chance.iloc[0])
+        chance = float(overlaps.overlap_by_chance.iloc[0])
         pictures.append(figures.overlap_heatmap(f"overlap-{criterion}", title, matrix, labels, chance))
     rows = [
         {**row, "words": CRITERION_WORDS[row["criterion"]], "where": "all" if row["site"] == -1 else str(row["site"])}
@@ -50,17 +52,16 @@ def overlap(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
         "similarity_p": "Mantel p",
     }
     lead = (
-        f"Percent of each class's top {everywhere.k.max()} channels, over all sites, that two classes share. "
-        "Classes are ordered "
-        "so that those whose real images are alike sit together; colour starts where chance ends. The table asks "
-        "whether overlap follows that similarity."
+        f"Percentage of each class's top {everywhere.k.max()} channels, over all sites, that two classes share. "
+        "Classes with similar real images are placed side by side, and colour starts above the level expected by "
+        "chance. The table tests whether overlap follows the similarity of the classes."
     )
-    table = table_of("Overlap against chance and against the similarity of the real classes", columns, rows)
+    table = table_of("Overlap compared with chance and with the similarity of the classes' real images", columns, rows)
     return Section("overlap", "Which classes share channels", lead, tuple(pictures), (table,))
 
 
 def sharing(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
-    """Table 1 and Appendix C: channels in the top set of every class."""
+    """Build the section on Table 1 and Appendix C: channels in the top set of every class."""
     shared = tables["shared_channels"]
     if shared.empty:
         return None
@@ -68,19 +69,20 @@ def sharing(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
     sites = sorted(shared.site.unique())
     rows = []
     for criterion, words in CRITERION_WORDS.items():
-        own = shared[(shared.criterion == criterion) & (shared.k == k)].set_index("site")
-        if len(own):
-            by_site = {f"s{site}": int(own.shared[site]) if site in own.index else None for site in sites}
-            rows.append(
-                {"words": words, **by_site, "total": int(own.shared.sum()), "chance": own.shared_by_chance.sum()}
-            )
+        counts = shared[(shared.criterion == criterion) & (shared.k == k)].set_index("site")
+        if len(counts):
+            by_site = {f"s{site}": int(counts.shared[site]) if site in counts.index else None for site in sites}
+            total = int(counts.shared.sum())
+            rows.append({"words": words, **by_site, "total": total, "chance": counts.shared_by_chance.sum()})
     columns = {
         "words": "ranked by",
         **{f"s{site}": f"L{site}" for site in sites},
         "total": "all",
         "chance": "by chance",
     }
-    caption = f"Channels in the top {k} of every class, by site (the form of the paper's Table 1)"
-    picture = figures.shared_lines("shared", "Shared by all classes, all sites", summary["sharing"], CRITERION_WORDS)
-    lead = "A channel counts where it is among the top k of its site for every class at once."
+    caption = f"Channels in the top {k} of every class, by site (in the form of the paper's Table 1)"
+    picture = figures.shared_lines(
+        "shared", "Shared by all classes, summed over sites", summary["sharing"], CRITERION_WORDS
+    )
+    lead = "A channel counts if it is among the top k of its site for every class."
     return Section("sharing", "Channels shared by all classes", lead, (picture,), (table_of(caption, columns, rows),))
