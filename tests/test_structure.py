@@ -27,6 +27,19 @@ def test_core_imports_neither_ray_nor_workflows(file):
     assert not tops & {"ray", "workflows", "typer"}
 
 
+def test_only_interventions_change_features():
+    """Nothing else walks the sites to change what a generator computes."""
+    writers = {"with_features", "reconditioned", "under_masks"}
+    users = {
+        file.relative_to(ROOT).as_posix()
+        for folder in ("cawa_core", "workflows")
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in writers
+    }
+    assert {user for user in users if not user.startswith("cawa_core/generators/")} == {"cawa_core/interventions.py"}
+
+
 def test_only_the_ray_executor_imports_ray():
     users = {
         file.relative_to(ROOT).as_posix()

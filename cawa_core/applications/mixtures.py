@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.hybridisation import channel_mixed, finish_mixed, style_mixed
+from cawa_core.applications.hybridisation import channel_mixing, style_mixing
 from cawa_core.class_metrics.realism import RealManifold
 from cawa_core.errors import InputError
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import Channels, Generator, class_ids_of
+from cawa_core.interventions import Change, run, sweep
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Of a site's channels, tried where their number is not given."""
@@ -42,9 +43,13 @@ class Mixture:
 
     def images(self, generator: Generator, z: Tensor, pair: Pair) -> Tensor:
         """Pictures ``[n, C, H, W]`` in [-1, 1] of latents ``[n, z_dim]``."""
+        return run(generator, z, class_ids_of(pair[0], z), self.interventions(pair[1]))
+
+    def interventions(self, reference_class: int) -> list[Change]:
+        """Return what turns images of the input class into the mixture."""
         if self.transplants:
-            return channel_mixed(generator, z, *pair, self.transplants)
-        return style_mixed(generator, z, *pair, self.first_site)
+            return channel_mixing(reference_class, self.transplants)
+        return style_mixing(reference_class, self.first_site)
 
 
 @torch.inference_mode()
@@ -65,28 +70,15 @@ def pictures_of_each(
     Raises:
         InputError: a mixture that is one of the classes alone, or of a site that is not there.
     """
-    for one in mixtures:
-        if not 0 <= _branches_at(one) < len(generator.sites) - (not one.transplants):
+    last = len(generator.sites) - 1
+    for mixture in mixtures:
+        if not (0 if mixture.transplants else 1) <= mixture.first_site <= last:
             raise InputError(
-                f"mixtures must have a first site in 0..{len(generator.sites) - 1}, from 1 on without transplants; "
-                f"got {one.first_site}"
+                f"mixtures must have a first site in 0..{last}, from 1 on without transplants; got {mixture.first_site}"
             )
-    state, donor = (generator.run_to(0, z, class_ids_of(class_id, z)) for class_id in pair)
-    embedding = generator.class_embedding(class_ids_of(pair[1], z))
-    for site in range(len(generator.sites)):
-        here = [(place, one) for place, one in enumerate(mixtures) if _branches_at(one) == site]
-        if here:
-            state, donor = generator.advance(state, site), generator.advance(donor, site)
-        for place, one in here:
-            if one.transplants:
-                yield place, finish_mixed(generator, z, state, donor, pair[1], one.transplants)
-            else:
-                yield place, generator.run_from(site, generator.reconditioned(state, z, embedding))
-
-
-def _branches_at(mixture: Mixture) -> int:
-    """The last site at which it still is the input class."""
-    return mixture.first_site if mixture.transplants else mixture.first_site - 1
+    variants = [mixture.interventions(pair[1]) for mixture in mixtures]
+    for indices, images in sweep(generator, z, class_ids_of(pair[0], z), variants):
+        yield indices[0], images
 
 
 def style_mixtures(generator: Generator, sites: Sequence[int] = ()) -> list[Mixture]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator, class_ids_of
+from cawa_core.interventions import Intervention, Scale, sweep
 from cawa_core.statistics.standard_errors import standard_error
 
 FACTOR = 3.0
@@ -100,13 +102,11 @@ def edit_scores(
     Raises:
         InputError: a site or channel that the generator does not have, or one given twice.
     """
-    by_site: dict[int, list[int]] = {}
-    for site, channel in sorted(channels):
-        by_site.setdefault(site, []).append(channel)
-    for site, own in by_site.items():
-        generator.require_channels(site, own)
-    parts = [_tried(generator, evaluator, rows, class_id, by_site, factor, batch_size) for rows in z.split(batch_size)]
-    values = dict(zip(sorted(channels), torch.cat(parts, dim=1).numpy(), strict=True))
+    ordered = sorted(channels)
+    for site, group in groupby(ordered, key=lambda pair: pair[0]):
+        generator.require_channels(site, [channel for _, channel in group])
+    parts = [_tried(generator, evaluator, rows, class_id, ordered, factor, batch_size) for rows in z.split(batch_size)]
+    values = dict(zip(ordered, torch.cat(parts, dim=1).numpy(), strict=True))
     return [Suggestion.of(*one, values[one]) for one in channels]
 
 
@@ -115,26 +115,22 @@ def _tried(
     evaluator: Evaluator,
     z: Tensor,
     class_id: int,
-    by_site: Mapping[int, Sequence[int]],
+    channels: Sequence[tuple[int, int]],
     factor: float,
     batch_size: int,
 ) -> Tensor:
-    """Change, locality and kept of each channel in order, and each latent: float64 ``[channels, n, 3]`` on the CPU."""
+    """Change, locality and kept of each (site, channel), ascending, and each latent: float64 ``[channels, n, 3]``."""
     class_ids = class_ids_of(class_id, z)
     before = generator(z, class_ids)
     likely = evaluator.log_probabilities(before)[:, class_id]
-    at_once = max(1, batch_size // len(z))
-    state, found = generator.run_to(0, z, class_ids), []
-    for site, channels in by_site.items():
-        state = generator.advance(state, site)
-        images = generator.under_masks(state, [(channel,) for channel in channels], factor)
-        for start in range(0, len(channels), at_once):
-            after = images(slice(start, start + at_once))
-            kept = evaluator.log_probabilities(after)[:, class_id].unflatten(0, (-1, len(z))) - likely
-            pixels = (after.unflatten(0, (-1, len(z))) - before).abs().mean(dim=2).flatten(2) / 2  # [channels, n, P]
-            pixels *= pixels.amax(dim=2, keepdim=True) >= LEAST_CHANGE
-            measures = pixels.mean(dim=2), _locality(pixels), kept.clamp(max=0).exp()
-            found.append(torch.stack([one.double() for one in measures], dim=2).cpu())
+    scaled = [(Intervention(site, (channel,), Scale(factor)),) for site, channel in channels]
+    found = []
+    for _, after in sweep(generator, z, class_ids, scaled, batch_size):
+        kept = evaluator.log_probabilities(after)[:, class_id].unflatten(0, (-1, len(z))) - likely
+        pixels = (after.unflatten(0, (-1, len(z))) - before).abs().mean(dim=2).flatten(2) / 2  # [channels, n, P]
+        pixels *= pixels.amax(dim=2, keepdim=True) >= LEAST_CHANGE
+        measures = pixels.mean(dim=2), _locality(pixels), kept.clamp(max=0).exp()
+        found.append(torch.stack([one.double() for one in measures], dim=2).cpu())
     return torch.cat(found)
 
 

@@ -1,7 +1,7 @@
 """The one place where everything meets a generator: a straight line of class-conditional sites.
 
 A *site* is a class-conditional batch norm (CCBN) followed by a ReLU. Awareness reads the modulation of a
-site; masking, editing, hybridisation and segmentation change or read the features there. A model joins by
+site; segmentation reads the features there, and :mod:`cawa_core.interventions` changes them. A model joins by
 implementing the five small methods at the end of :class:`Generator`.
 """
 
@@ -19,7 +19,6 @@ from cawa_core.class_tables import ClassTable
 from cawa_core.errors import InputError
 from cawa_core.generators.channel_masks import ChannelMasks
 from cawa_core.seeds import standard_normal
-from cawa_core.transfers import to_device
 from cawa_core.truncation import truncated, truncated_deviation
 
 Channels = tuple[int, ...]
@@ -103,20 +102,8 @@ class SiteState:
     features: Tensor
 
     def with_features(self, features: Tensor) -> Self:
-        """The same state with other features at its site: a mask, an edit, a transplant."""
+        """The same state with other features at its site; see :mod:`cawa_core.interventions`."""
         return dataclasses.replace(self, features=features)
-
-    def masked(self, channels: Channels, factor: float = 0) -> Self:
-        """The state with some channels at its site multiplied: by 0, masked (before the ReLU gives the same)."""
-        index = torch.tensor(channels, dtype=torch.int64)
-        return self.multiplied(to_device(index, self.features.device), factor)
-
-    def multiplied(self, index: Tensor, factor: float) -> Self:
-        """Multiply some channels at the state's site: ``index`` int64 ``[c]`` on the device of the features."""
-        if not factor:
-            return self.with_features(self.features.index_fill(1, index, 0))
-        changed = self.features.index_select(1, index) * factor
-        return self.with_features(self.features.index_copy(1, index, changed))
 
 
 def class_ids_of(class_id: int, z: Tensor) -> Tensor:
@@ -238,9 +225,17 @@ class Generator(nn.Module, ABC):
         """
         on_device = ChannelMasks.of(masks, state.features.device)
 
+        def images_under(index: Tensor) -> Tensor:
+            features = state.features
+            if factor:
+                features = features.index_copy(1, index, features.index_select(1, index) * factor)
+            else:
+                features = features.index_fill(1, index, 0)
+            return self.run_from(state.site, state.with_features(features))
+
         def images(places: slice) -> Tensor:
             each = (on_device.channels_of(place) for place in range(len(masks))[places])
-            return torch.cat([self.run_from(state.site, state.multiplied(index, factor)) for index in each])
+            return torch.cat([images_under(index) for index in each])
 
         return images
 

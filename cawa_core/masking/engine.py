@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,22 +18,12 @@ from torch import Tensor
 from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Channels, Generator, class_ids_of
+from cawa_core.interventions import SiteMasks, masks_at, run, sweep
 
-SiteMasks = Mapping[int, Channels]
-"""Site => channels set to zero there."""
 Array = NDArray[np.float64]
 
 MASKS_AT_ONCE = 4
 """At least, where a batch has room: on a CPU a batch runs on in pieces of fewer masks as feature maps grow."""
-
-
-@torch.inference_mode()
-def run_masked(generator: Generator, z: Tensor, class_id: int, masks: SiteMasks) -> Tensor:
-    """Images of one class ``[n, C, H, W]`` with channels masked at any number of sites."""
-    state = generator.run_to(0, z, class_ids_of(class_id, z))
-    for site in sorted(masks):
-        state = generator.advance(state, site).masked(masks[site])
-    return generator.run_from(state.site, state)
 
 
 @torch.inference_mode()
@@ -71,19 +60,18 @@ class MaskingEngine:
             Unmasked ``[n]`` and masked ``[len(masks), n]``, float64.
         """
 
-        def scores(rows: Tensor) -> Tensor:
-            state = self.generator.run_to(site, rows, class_ids_of(class_id, rows))
-            images = self.generator.under_masks(state, [every[place] for place in order])
-            stacked = [
-                log_scores(self.evaluator, images(part), class_id).unflatten(0, (-1, len(rows)))
-                for part in stacks([len(every[place]) for place in order], max(1, self.batch.images // len(rows)))
-            ]
-            return torch.cat(stacked)
+        variants = [masks_at({site: mask}) for mask in ((), *masks)]
 
-        every = [(), *masks]
-        order = sorted(range(len(every)), key=lambda place: len(every[place]))
-        both = np.empty((len(every), len(z)))
-        both[order] = self._by_batch(z, scores, MASKS_AT_ONCE)
+        def scores(rows: Tensor) -> Tensor:
+            found: dict[int, Tensor] = {}
+            swept = sweep(self.generator, rows, class_ids_of(class_id, rows), variants, self.batch.images)
+            for indices, images in swept:
+                each = log_scores(self.evaluator, images, class_id).unflatten(0, (-1, len(rows)))
+                found |= zip(indices, each.unbind(), strict=True)
+                del images  # makes room for the next pass
+            return torch.stack([found[index] for index in range(len(variants))])
+
+        both = self._by_batch(z, scores, MASKS_AT_ONCE)
         return both[0], both[1:]
 
     @torch.inference_mode()
@@ -91,8 +79,9 @@ class MaskingEngine:
         """Like :meth:`site_log_scores` for masks over several sites at once."""
 
         def scores(rows: Tensor) -> Tensor:
-            images = (run_masked(self.generator, rows, class_id, mask) for mask in ({}, *masks))
-            return torch.stack([log_scores(self.evaluator, one, class_id) for one in images])
+            class_ids = class_ids_of(class_id, rows)
+            images = (run(self.generator, rows, class_ids, masks_at(mask)) for mask in ({}, *masks))
+            return torch.stack([log_scores(self.evaluator, masked, class_id) for masked in images])
 
         both = self._by_batch(z, scores, 1)
         return both[0], both[1:]
@@ -116,20 +105,3 @@ class MaskingEngine:
                 continue
             start += len(rows)
         return np.concatenate(parts, axis=1)
-
-
-def stacks(widths: Sequence[int], size: int) -> Iterator[slice]:
-    """Masks that go through the network together: at most ``size``, of one number of channels.
-
-    Those that mask nothing go alone, each in a batch of the same form: on some processors a matrix product rounds a row
-    by its place among the others, and nothing must change nothing.
-
-    Args:
-        widths: number of channels of each mask, ascending.
-        size: masks in a stack.
-    """
-    start = 0
-    for width, same in groupby(widths):
-        end, step = start + len(list(same)), size if width else 1
-        yield from (slice(first, min(first + step, end)) for first in range(start, end, step))
-        start = end

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cawa_core.applications.editing import ChannelEdit, edited_images
+from cawa_core import interventions
 from cawa_core.applications.segmentation import bright_foreground, intersection_over_union
 from cawa_core.applications.suggestions import edit_suggestions
 from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import Intervention, Scale
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
@@ -168,8 +169,9 @@ def test_edits_are_scored_by_latents_that_did_not_choose(tables, bench):
     plain = bench.generator(z, class_ids)
     before = bench.evaluator.log_probabilities(plain)[:, 3].exp()
     for row in own.itertuples():
-        edit = ChannelEdit(row.site, (row.channel,), "multiply", row.factor)
-        images = edited_images(bench.generator, z, class_ids, [edit])
+        images = interventions.run(
+            bench.generator, z, class_ids, [Intervention(row.site, (row.channel,), Scale(row.factor))]
+        )
         change = ((images - plain).abs().flatten(1).mean(dim=1) / 2).detach().numpy()
         kept = (bench.evaluator.log_probabilities(images)[:, 3].exp() / before).clamp(max=1).detach().numpy()
         assert row.n_samples == len(z)

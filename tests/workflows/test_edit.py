@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cawa_core.applications.editing import ChannelEdit, edited_images
+from cawa_core import interventions
 from cawa_core.applications.suggestions import edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import Intervention, Scale, Shift
 from cawa_core.specs import AuditSpec
 from tests.workflows.test_cli import run
 from workflows.applications.edit import run_edit
@@ -46,7 +47,7 @@ def test_adding_is_in_deviations(tmp_path):
     wide = bench.latents(3, 16)
     features = bench.generator.run_to(4, wide, class_ids_of(3, wide)).features[:, 7].detach()
     assert found["deviations"] == [pytest.approx(features.std(correction=0).item(), rel=1e-5)]
-    edit = ChannelEdit(4, (7,), "add", found["deviations"][0])
+    edit = Intervention(4, (7,), Shift(found["deviations"][0]))
     assert found["scores"][1] == pytest.approx(scores_under(bench, 3, bench.latents(3, 3), edit), rel=1e-5)
     assert found["scores"][1] != found["scores"][0]
 
@@ -56,7 +57,7 @@ def built(class_id):
 
 
 def scores_under(bench, class_id, z, edit):
-    images = edited_images(bench.generator, z, class_ids_of(class_id, z), [edit])
+    images = interventions.run(bench.generator, z, class_ids_of(class_id, z), [edit])
     return bench.evaluator.log_probabilities(images)[:, class_id].exp().tolist()
 
 
@@ -75,7 +76,7 @@ def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
     bench = built(8)
     z, (found,) = bench.latents(8, 2), written["edits"]
     part, whole = (
-        scores_under(bench, 8, z, ChannelEdit(4, (17,), "multiply", 3, region))
+        scores_under(bench, 8, z, Intervention(4, (17,), Scale(3), region))
         for region in (torch.from_numpy(weights / 255).float(), None)
     )
     assert found["scores"][1] == pytest.approx(part, rel=1e-5)

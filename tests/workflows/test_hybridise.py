@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cawa_core.applications.hybridisation import channel_mixed, style_mixed
-from cawa_core.applications.mixtures import MEASURES
+from cawa_core.applications.mixtures import MEASURES, Mixture
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
 from cawa_core.generators.fashion import FashionBigGAN
@@ -53,8 +52,8 @@ def test_given_sites_and_k_are_what_is_mixed_and_scored(tmp_path):
     assert (style["first_site"], style["transplants"]) == (2, {})
     z = bench.latents(8, 8)[2:]
     for pictures, kind in (
-        (channel_mixed(bench.generator, z, 8, 5, transplants), channels),
-        (style_mixed(bench.generator, z, 8, 5, 2), style),
+        (Mixture(1, transplants).images(bench.generator, z, (8, 5)), channels),
+        (Mixture(2).images(bench.generator, z, (8, 5)), style),
     ):
         with torch.inference_mode():
             seen = bench.evaluator.log_probabilities(pictures).exp()

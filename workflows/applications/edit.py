@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.editing import ChannelEdit, channel_deviations, edited_images
+from cawa_core.applications.editing import TARGETS, channel_deviations
 from cawa_core.applications.suggestions import Suggestion
 from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import Intervention, run
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.schemas import ALL_SITES
@@ -182,13 +183,13 @@ def _series(bench: Workbench, edit: EditSpec, target: Target, latents: range, re
     deviations = None if edit.operation == "multiply" else _deviations(bench, target)
     weights = region.weights if region else None
 
-    def drawn(rows: Tensor, edits: Sequence[ChannelEdit] = ()) -> Tensor:
-        return edited_images(generator, rows, class_ids_of(class_id, rows), edits)
+    def drawn(rows: Tensor, edits: Sequence[Intervention] = ()) -> Tensor:
+        return run(generator, rows, class_ids_of(class_id, rows), edits)
 
     pictures, scores = [], []
     for strength in edit.strengths:
         edits = [
-            ChannelEdit(site, (channel,), edit.operation, strength * unit, weights)
+            Intervention(site, (channel,), TARGETS[edit.operation](strength * unit), weights)
             for channel, unit in zip(target.channels, deviations or (1.0,) * len(target.channels), strict=True)
         ]
         images, likely = scored_pictures(bench, class_id, z, functools.partial(drawn, edits=edits))

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.errors import InputError
+from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import SiteMasks, masks_at, run
 from cawa_core.masking.effects import changes
-from cawa_core.masking.engine import MaskingEngine, SiteMasks, run_masked
+from cawa_core.masking.engine import MaskingEngine
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.schemas import ALL_SITES
@@ -114,10 +116,13 @@ def _masks(mask: MaskSpec, bench: Workbench, class_id: int) -> dict[str, list[Si
 
 def _masked(mask: MaskSpec, bench: Workbench, class_id: int) -> MaskedClass:
     masks, z = _masks(mask, bench, class_id), bench.latents(class_id, mask.latents)
+
+    def masked(rows: Tensor, shown: SiteMasks) -> Tensor:
+        return run(bench.generator, rows, class_ids_of(class_id, rows), masks_at(shown))
+
     images, scores = [], []
-    for one in ({}, *(draws[0] for draws in masks.values())):
-        masked = functools.partial(run_masked, bench.generator, class_id=class_id, masks=one)
-        drawn, likely = scored_pictures(bench, class_id, z, masked)
+    for shown in ({}, *(draws[0] for draws in masks.values())):
+        drawn, likely = scored_pictures(bench, class_id, z, functools.partial(masked, shown=shown))
         images.append(drawn)
         scores.append(likely)
     by_name = _changes(mask, bench, class_id, masks)

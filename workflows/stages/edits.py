@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cawa_core.applications.editing import ChannelEdit, edited_images
 from cawa_core.applications.suggestions import FACTOR, Suggestion, edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import Intervention, Scale, run
 from cawa_core.rendering.grids import to_png
 from cawa_core.tables import Rows, rows_of
 from workflows.shards import Shard
@@ -97,11 +97,12 @@ def candidates(bench: Workbench, class_id: int, count: int, only: int | None = N
     return found
 
 
+@torch.inference_mode()
 def _pictures(bench: Workbench, class_id: int, one: Suggestion, choice: Choice) -> Tensor:
     """The first latent of a class that did not choose, under an edit of rising strength."""
     z = bench.latents(class_id, choice.tried + 1)[-1:]
-    edits = [ChannelEdit(one.site, (one.channel,), "multiply", factor) for factor in FACTORS]
-    return torch.cat([edited_images(bench.generator, z, class_ids_of(class_id, z), [edit]) for edit in edits])
+    edits = [Intervention(one.site, (one.channel,), Scale(factor)) for factor in FACTORS]
+    return torch.cat([run(bench.generator, z, class_ids_of(class_id, z), [edit]) for edit in edits])
 
 
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001

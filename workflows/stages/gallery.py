@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cawa_core.masking.engine import SiteMasks, run_masked
+from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import SiteMasks, masks_at, run
 from cawa_core.rendering.grids import to_png
 from cawa_core.tables import Rows, rows_of
 from workflows.pictures import scored_pictures
@@ -36,7 +37,7 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 def _picture_rows(bench: Workbench, class_id: int, kind: str, z: Tensor, masks: SiteMasks) -> list[dict[str, Any]]:
     images, scores = scored_pictures(
-        bench, class_id, z, lambda rows: run_masked(bench.generator, rows, class_id, masks)
+        bench, class_id, z, lambda rows: run(bench.generator, rows, class_ids_of(class_id, rows), masks_at(masks))
     )
     return [
         {"class_id": class_id, "kind": kind, "index": index, "score": score, "png": to_png(image)}

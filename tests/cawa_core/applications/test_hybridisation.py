@@ -3,12 +3,22 @@
 import pytest
 import torch
 
-from cawa_core.applications.hybridisation import channel_mixed, style_mixed
+from cawa_core.applications.hybridisation import channel_mixing, style_mixing
 from cawa_core.errors import InputError
+from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import run
 
 
 def pictures(generator, z, class_id):
     return generator(z, torch.full((len(z),), class_id))
+
+
+def channel_mixed(generator, z, input_class, reference_class, transplants):
+    return run(generator, z, class_ids_of(input_class, z), channel_mixing(reference_class, transplants))
+
+
+def style_mixed(generator, z, input_class, reference_class, first_site):
+    return run(generator, z, class_ids_of(input_class, z), style_mixing(reference_class, first_site))
 
 
 def every_channel(generator, sites):
@@ -69,5 +79,5 @@ def test_sites_and_channels_that_are_not_there(tiny_generator):
         channel_mixed(tiny_generator, z, 0, 1, {6: (0,)})
     with pytest.raises(InputError, match=r"channels must be in 0\.\.11 at site 0"):
         channel_mixed(tiny_generator, z, 0, 1, {0: (12,)})
-    with pytest.raises(InputError, match=r"first_site must be in 0\.\.6 .* got 7"):
+    with pytest.raises(InputError, match=r"site must be in 0\.\.5 .* got 6"):
         style_mixed(tiny_generator, z, 0, 1, 7)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cawa_core.applications.hybridisation import channel_mixed, style_mixed
+from cawa_core.applications.hybridisation import channel_mixing, style_mixing
 from cawa_core.applications.mixtures import (
     Mixture,
     MixtureJudge,
@@ -15,8 +15,14 @@ from cawa_core.applications.mixtures import (
 )
 from cawa_core.class_metrics.realism import RealManifold
 from cawa_core.errors import InputError
+from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import run
 
 PAIR = (1, 2)
+
+
+def mixed(generator, z, changes):
+    return run(generator, z, class_ids_of(PAIR[0], z), changes)
 
 
 @pytest.fixture
@@ -31,8 +37,8 @@ def judge_of(generator, evaluator, **fields):
 def test_a_mixture_is_channels_or_else_style(tiny_generator, z):
     transplants = {1: (0, 3), 4: (2,)}
     channels = Mixture(1, transplants).images(tiny_generator, z, PAIR)
-    assert torch.equal(channels, channel_mixed(tiny_generator, z, *PAIR, transplants))
-    assert torch.equal(Mixture(3).images(tiny_generator, z, PAIR), style_mixed(tiny_generator, z, *PAIR, 3))
+    assert torch.equal(channels, mixed(tiny_generator, z, channel_mixing(PAIR[1], transplants)))
+    assert torch.equal(Mixture(3).images(tiny_generator, z, PAIR), mixed(tiny_generator, z, style_mixing(PAIR[1], 3)))
 
 
 def test_many_at_once_are_each_alone(generator):
@@ -54,7 +60,7 @@ def test_many_at_once_are_each_alone(generator):
 def test_probabilities_are_the_evaluator_s(tiny_generator, tiny_evaluator, z):
     found = judge_of(tiny_generator, tiny_evaluator).scores_of(Mixture(3), z)
     with torch.inference_mode():
-        seen = tiny_evaluator.log_probabilities(style_mixed(tiny_generator, z, *PAIR, 3)).exp().numpy()
+        seen = tiny_evaluator.log_probabilities(mixed(tiny_generator, z, style_mixing(PAIR[1], 3))).exp().numpy()
     np.testing.assert_allclose(found.input_probability, seen[:, 1], rtol=1e-5)
     np.testing.assert_allclose(found.reference_probability, seen[:, 2], rtol=1e-5)
     assert found.realism is None
@@ -65,7 +71,7 @@ def test_probabilities_are_the_evaluator_s(tiny_generator, tiny_evaluator, z):
 def test_realism_is_that_of_the_manifold(tiny_generator, tiny_evaluator, z):
     with torch.inference_mode():
         seen = tiny_evaluator.features(tiny_generator(z, torch.ones(5, dtype=torch.int64)))
-        near = tiny_evaluator.features(style_mixed(tiny_generator, z, *PAIR, 2))
+        near = tiny_evaluator.features(mixed(tiny_generator, z, style_mixing(PAIR[1], 2)))
     reals = RealManifold.of(seen, 2)
     found = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, reals=reals).scores_of(Mixture(2), z)
     np.testing.assert_allclose(found.realism, reals.realism(near).numpy(), rtol=1e-4)

@@ -11,13 +11,12 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from cawa_core.applications.hybridisation import channel_mixed
 from cawa_core.awareness import closed_form_awareness
 from cawa_core.errors import InputError
 from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.fashion_network import FashionArchitecture, FashionNetwork
 from cawa_core.generators.modules import ModuleGenerator
-from cawa_core.masking.engine import run_masked
+from cawa_core.interventions import Conditioning, masks_at, run
 
 Z_DIM, N_CLASSES, CHANNELS = 5, 4, 6
 PAGE = Path(__file__).parents[3] / "docs/own_generator.md"
@@ -176,10 +175,10 @@ def test_modulation_and_features_are_those_of_the_own_class(twins, site):
 @pytest.mark.parametrize("masks", [{2: (0, 3)}, {0: (1, 2), 3: (4,), 5: (0, 5)}])
 def test_masked_images_are_those_of_the_own_class(twins, masks):
     direct, hooked = twins
-    z, _ = inputs(direct)
-    expected = run_masked(direct, z, 7, masks)
-    assert (expected - direct(z, torch.full((len(z),), 7))).abs().max() > 1e-3
-    torch.testing.assert_close(run_masked(hooked, z, 7, masks), expected, atol=2e-5, rtol=0)
+    z, class_ids = inputs(direct)
+    expected = run(direct, z, class_ids, masks_at(masks))
+    assert (expected - direct(z, class_ids)).abs().max() > 1e-3
+    torch.testing.assert_close(run(hooked, z, class_ids, masks_at(masks)), expected, atol=2e-5, rtol=0)
 
 
 def test_closed_form_awareness_is_that_of_the_own_class(twins):
@@ -295,7 +294,7 @@ def test_mixed_classes_are_refused():
     with pytest.raises(InputError, match="embedding must be one-hot"):
         generator.begin(torch.zeros(1, Z_DIM), torch.full((1, N_CLASSES), 0.25))
     with pytest.raises(InputError, match="cannot mix classes"):
-        channel_mixed(generator, torch.zeros(1, Z_DIM), 0, 1, {0: (0,)})
+        run(generator, torch.zeros(1, Z_DIM), torch.tensor([0]), [Conditioning(0, 1)])
 
 
 class PlainNorm(nn.BatchNorm2d):

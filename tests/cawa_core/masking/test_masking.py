@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from cawa_core.batch_size import BatchSize
+from cawa_core.interventions import masks_at, run
 from cawa_core.masking.effects import masking_effects
-from cawa_core.masking.engine import MaskingEngine, log_scores, run_masked
+from cawa_core.masking.engine import MaskingEngine, log_scores
 from cawa_core.masking.groups import awareness_order, consecutive_groups, control_masks
 from tests.reference.hooked_masking import hooked_images
 
@@ -60,10 +61,9 @@ def test_a_mask_at_one_site_is_the_same_by_both_roads(tiny_generator, tiny_evalu
 
 
 def test_masks_at_several_sites_act_together(tiny_generator):
-    z = tiny_generator.sample_latents(0, 1, range(2))
+    z, class_ids = tiny_generator.sample_latents(0, 1, range(2)), torch.full((2,), 1)
     first, both = (
-        run_masked(tiny_generator, z, 1, {1: (0, 1, 2)}),
-        run_masked(tiny_generator, z, 1, {4: (0,), 1: (0, 1, 2)}),
+        run(tiny_generator, z, class_ids, masks_at(masks)) for masks in ({1: (0, 1, 2)}, {4: (0,), 1: (0, 1, 2)})
     )
     assert not torch.equal(first, both)
 

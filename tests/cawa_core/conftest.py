@@ -1,4 +1,4 @@
-"""Each application on both kinds of residual generator."""
+"""What interventions and applications do, on both kinds of residual generator."""
 
 import pytest
 
