@@ -1,4 +1,4 @@
-"""Channel awareness (paper sec. 3.2): closed form and Monte Carlo, with the same columns."""
+"""Channel awareness (paper sec. 3.2) in closed form and by Monte Carlo; both return the same columns."""
 
 from cawa_core.awareness.closed_form import closed_form_awareness
 from cawa_core.awareness.monte_carlo import awareness_of_samples, monte_carlo_awareness

@@ -1,7 +1,7 @@
 """Awareness without sampling.
 
-For ``z ~ N(0, I)`` offset β and gain γ of a channel are bivariate normal given the class, so that every
-statistic of the ratio β/γ that exists is an integral over a Gaussian of one dimension or a known function.
+For ``z ~ N(0, I)``, offset β and gain γ of a channel are bivariate normal given the class. Every statistic of the
+ratio β/γ that exists is therefore a known function or a one-dimensional Gaussian integral.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from cawa_core.generators.base import Modulation
 from cawa_core.parallel import map_in_threads
 
 SERIES_BELOW = 1e-4
-"""Below this (s/g0)² the asymptotic series of the Dawson function is used: it has no cancellation."""
+"""Below this (s/g0)², the asymptotic series of the Dawson function is used; it has no cancellation."""
 BLOCK = 65_536
-"""Channels that a thread works on at once: many to an operation, few enough for the cache."""
+"""Channels that a thread processes at once: enough to amortise each call, few enough for the cache."""
 
 
 def closed_form_awareness(modulation: Modulation, embeddings: Tensor, *, diagnostics: bool = True) -> Awareness:
-    """Awareness of every channel of a site for several classes, exactly.
+    """Compute the exact awareness of every channel of a site for several classes.
 
     Args:
         modulation: gain and offset of the site as affine maps.
         embeddings: class embeddings ``[n_classes, embed_dim]``.
-        diagnostics: whether to compute what Appendix A does not; without, only category awareness and robust
-            latent awareness are not NaN.
+        diagnostics: whether to compute the statistics that Appendix A does not define. If False, all columns except
+            category awareness and robust latent awareness are NaN.
 
     Returns:
-        Arrays ``[n_classes, C]``. ``latent_awareness`` is NaN: the variance of a ratio of normals is
-        infinite; its robust form is finite. NaN also where gain and its variance are both zero.
+        Arrays ``[n_classes, C]``. ``latent_awareness`` is NaN, because the variance of a ratio of normals is
+        infinite; its robust form is finite. Values are also NaN where a gain and its variance are both zero.
     """
     joint = joint_normal(modulation, embeddings)
     n_classes, channels = joint.gain_mean.shape
@@ -52,7 +52,7 @@ def closed_form_awareness(modulation: Modulation, embeddings: Tensor, *, diagnos
 
 
 def _columns(joint: JointNormal, *, diagnostics: bool) -> dict[str, Array]:
-    """Columns of some channels, ``[n]`` each."""
+    """Return the awareness columns of a block of channels, ``[n]`` each."""
     distance = interquartile_range(joint)
     columns = {
         "category_awareness": mean_ratio(joint),
@@ -65,19 +65,20 @@ def _columns(joint: JointNormal, *, diagnostics: bool) -> dict[str, Array]:
 
 
 def mean_ratio(joint: JointNormal) -> Array:
-    """``A = E[β/γ] = ρ + (b0 - ρ·g0)·E[1/γ]`` as a principal value (ours)."""
+    """Return ``A = E[β/γ] = ρ + (b0 - ρ·g0)·E[1/γ]`` as a principal value (derived here, not in the paper)."""
     inverse = mean_inverse_gain(joint.gain_mean, joint.gain_variance)
     mean = joint.slope + (joint.offset_mean - joint.slope * joint.gain_mean) * inverse
     steady = _steady(joint.gain_mean, joint.gain_variance)
     if steady.any():
-        some = joint[steady]
-        q, gain_square = some.gain_variance / some.gain_mean**2, some.gain_mean**2
-        mean[steady] = some.offset_mean * inverse[steady] - some.covariance / gain_square * (1 + q * (3 + 15 * q))
+        part = joint[steady]
+        gain_square = part.gain_mean**2
+        q = part.gain_variance / gain_square
+        mean[steady] = part.offset_mean * inverse[steady] - part.covariance / gain_square * (1 + q * (3 + 15 * q))
     return mean
 
 
 def mean_inverse_gain(mean: Array, variance: Array) -> Array:
-    """Principal value of ``E[1/γ]``, ``γ ~ N(g0, s²)``: ``(√2/s)·D(g0/(√2 s))``; ``1/g0`` in the limit s → 0."""
+    """Return the principal value of ``E[1/γ]`` for ``γ ~ N(g0, s²)``: ``(√2/s)·D(g0/(√2 s))``, or ``1/g0`` as s → 0."""
     deviation = np.sqrt(variance / 2)  # s/√2
     with np.errstate(all="ignore"):
         inverse: Array = dawsn(mean / (2 * deviation)) / deviation
@@ -89,12 +90,12 @@ def mean_inverse_gain(mean: Array, variance: Array) -> Array:
 
 
 def _steady(mean: Array, variance: Array) -> NDArray[np.bool_]:
-    """Where the asymptotic series is used."""
+    """Return where the asymptotic series is used."""
     return np.asarray(variance < SERIES_BELOW * mean**2)
 
 
 def negative_gain_probability(joint: JointNormal) -> Array:
-    """``P(γ <= 0) = Φ(-g0/s)``; certain or impossible where the gain does not vary."""
+    """Return ``P(γ <= 0) = Φ(-g0/s)``; exactly 0 or 1 where the gain does not vary."""
     with np.errstate(all="ignore"):
         steadiness = torch.from_numpy(joint.gain_mean / np.sqrt(2 * joint.gain_variance))
     probability = torch.erfc(steadiness).div_(2).numpy()

@@ -1,4 +1,4 @@
-"""Gain and offset of a channel as two normal variables: what ``z ~ N(0, I)`` makes of their affine maps."""
+"""Joint normal distribution of a channel's gain and offset, which are affine in ``z ~ N(0, I)``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cawa_core.generators.base import Modulation
 
 Array = NDArray[np.float64]
 STRIP = 262_144
-"""Weights of a map that are in float64 at once: memory that is used again at once, where more had to be asked for."""
+"""Weights of an affine map converted to float64 at once: few enough that the allocator reuses the same memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +31,16 @@ class JointNormal:
     covariance: Array
 
     def __getitem__(self, index: slice | NDArray[np.intp] | NDArray[np.bool_]) -> JointNormal:
-        """The same moments for a part of the rows."""
+        """Return the moments of the selected rows."""
         return JointNormal(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
     def ravel(self) -> JointNormal:
-        """The same moments in one dimension, in memory of their own."""
+        """Return a copy with every array flattened to one dimension."""
         return JointNormal(*(getattr(self, field.name).flatten() for field in dataclasses.fields(self)))
 
     @functools.cached_property
     def slope(self) -> Array:
-        """Regression ρ of β on γ; 0 where the gain does not vary."""
+        """Regression slope ρ of β on γ; 0 where the gain does not vary."""
         return ratio(self.covariance, self.gain_variance)
 
     @functools.cached_property
@@ -50,26 +50,27 @@ class JointNormal:
 
 
 def joint_normal(modulation: Modulation, embeddings: Tensor) -> JointNormal:
-    """Moments of (γ, β) over ``z ~ N(0, I)`` for class embeddings ``[n_classes, embed_dim]``: ``[n_classes, C]``."""
-    both, channels = (modulation.gain, modulation.offset), len(modulation.gain.constant)
+    """Return the moments ``[n_classes, C]`` of (γ, β) over ``z ~ N(0, I)``; embeddings ``[n_classes, embed_dim]``."""
+    maps = (modulation.gain, modulation.offset)
+    channels = len(modulation.gain.constant)
     codes = embeddings.double()
     columns = modulation.gain.from_class.shape[1] + modulation.gain.from_latent.shape[1]
     means = codes.new_empty(2, len(codes), channels)
-    spreads = codes.new_empty(3, channels)  # of γ, of β, and of both together
+    spreads = codes.new_empty(3, channels)  # Var γ, Var β, Cov(γ, β)
     height = max(1, STRIP // columns)
     for start in range(0, channels, height):
         rows = slice(start, start + height)
-        for affine, mean in zip(both, means, strict=True):
+        for affine, mean in zip(maps, means, strict=True):
             torch.addmm(affine.constant[rows].double(), codes, affine.from_class[rows].double().T, out=mean[:, rows])
-        gain, offset = (affine.from_latent[rows].double() for affine in both)
-        for spread, (one, other) in zip(spreads, ((gain, gain), (offset, offset), (gain, offset)), strict=True):
-            torch.mv(one * other, codes.new_ones(one.shape[1]), out=spread[rows])
+        gain, offset = (affine.from_latent[rows].double() for affine in maps)
+        for spread, (left, right) in zip(spreads, ((gain, gain), (offset, offset), (gain, offset)), strict=True):
+            torch.mv(left * right, codes.new_ones(left.shape[1]), out=spread[rows])
     shape = means.shape[1:]
     return JointNormal(*means.cpu().numpy(), *(np.broadcast_to(spread, shape) for spread in spreads.cpu().numpy()))
 
 
 def ratio(numerator: Array | float, denominator: Array, undefined: Array | float = 0.0) -> Array:
-    """Quotient with a given value where the denominator is zero."""
+    """Divide elementwise; the result is ``undefined`` where the denominator is zero."""
     with np.errstate(all="ignore"):
         quotient = np.asarray(numerator / denominator)
     return np.where(denominator == 0, undefined, quotient)

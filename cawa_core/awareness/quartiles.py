@@ -1,15 +1,15 @@
 """Distance between the quartiles of the ratio of two normal variables.
 
-Divide γ by s, and β - ργ by √r: the ratio becomes the direction in which a standard normal point around
-``(h, p) = (g0 / s, (b0 - ρ·g0) / √r)`` is seen from the origin, up to half a turn (Marsaglia 1965). Turned by
-the direction of (h, p) itself, the density of that angle α depends on the distance ``R = |(h, p)|`` alone:
+Divide γ by s, and β - ργ by √r. The ratio becomes the direction, up to half a turn, in which a standard normal
+point around ``(h, p) = (g0 / s, (b0 - ρ·g0) / √r)`` is seen from the origin (Marsaglia 1965). Measured from the
+direction of (h, p) itself, the density of that angle α depends on the distance ``R = |(h, p)|`` alone:
 
     f(α) = φ(a) · [μ·erf(μ/√2) + 2φ(μ)],   a = R sin α,  μ = R cos α                                        (1)
 
-and its integral from 0 to α is ``W(α) = 1/2 - 2T(a, μ/a)`` with the T function of Owen (1956)                 (2)
+Its integral from 0 to α is ``W(α) = 1/2 - 2T(a, μ/a)`` with the T function of Owen (1956).                     (2)
 
-The axis at which the ratio jumps from ∞ to -∞ cuts off ``ε = 2T(h, p/h) <= P(γ < 0)``, so that the quartiles
-lie at ``W(α) = ±1/4 - ε``. Without ε, and with ``W(α) = Φ(a) - 1/2``, this is Fieller's formula (1954).     (3)
+The axis at which the ratio jumps from ∞ to -∞ cuts off ``ε = 2T(h, p/h) <= P(γ < 0)``, so the quartiles lie at
+``W(α) = ±1/4 - ε``. Without ε, and with ``W(α) = Φ(a) - 1/2``, this is Fieller's formula (1954).             (3)
 """
 
 from __future__ import annotations
@@ -24,39 +24,41 @@ from cawa_core.awareness.joint_normal import Array, JointNormal
 from cawa_core.awareness.result import NORMAL_QUARTILE
 
 SMALLEST_STEADINESS = 1e-9
-"""g0/s is raised to this: the distance is an even function of it, so that the error is of the order of 1e-18."""
+"""Lower bound on g0/s. The distance is an even function of g0/s, so the error is of the order of 1e-18."""
 NORMAL_ABOVE = 6.5
-"""From this R on W is ``Φ(a) - 1/2`` up to ``exp(-R²/2) / (πR)``, 3e-11: a quartile may lie where f is small."""
+"""From this R on, W is ``Φ(a) - 1/2`` up to ``exp(-R²/2) / (πR)``, 3e-11: a quartile may lie where f is small."""
 FAR = 1e10
-"""Bound of h, p and R in place of infinity; everything is constant long before."""
+"""Upper bound on h, p and R in place of infinity; every result is constant far below it."""
 CONVERGED = 1e-4
-"""A last step this small (in units of a standard deviation) leaves its cube, as the iteration is of third order."""
+"""Size of the last step, in standard deviations; the error left is its cube, as the iteration is of third order."""
 MAX_STEPS = 50
 NO_CUT = 1e-10
-"""Below this ε the quartiles lie evenly about the middle, up to a part in 10⁹ of their distance."""
+"""Below this ε, the quartiles are symmetric about the middle, up to a part in 10⁹ of their distance."""
 NO_CUT_ABOVE = 6.4
-"""From this g0/s on ``ε <= Φ(-g0/s)`` is below NO_CUT."""
+"""From this g0/s on, ``ε <= Φ(-g0/s)`` is below NO_CUT."""
 EXACT_SHIFT = 1e-6
-"""Up to this correction of a (eq. 4) its own relative error, 1e-3 at most, does not matter."""
+"""Up to this correction of a (eq. 4), the correction's own relative error, at most 1e-3, does not matter."""
 MODERATE_SHIFT = 0.3
-"""Up to this correction it is a better beginning than none."""
+"""Up to this correction, applying it improves the starting point of the iteration."""
 SMALL_ANGLE = 1e-4
-"""Below it an angle is its sine."""
+"""Below this, an angle equals its sine."""
 SERIES_WITHIN = 3e-3
-"""Distance from a quarter, over the density there, within which a series to third order is exact to 1e-10."""
+"""Distance from 1/4, divided by the density there, within which a third-order series is exact to 1e-10."""
 QUARTILE_DENSITY = math.exp(-(NORMAL_QUARTILE**2) / 2) / math.sqrt(2 * math.pi)
 """Normal density at the quartile."""
 CHUNK = 4096
-"""Points whose quadrature nodes stay in the cache."""
+"""Points processed at once, so that their quadrature nodes stay in the cache."""
 _nodes, _weights = np.polynomial.legendre.leggauss(16)
-NODES, WEIGHTS = torch.from_numpy(_nodes[8:] ** 2)[:, None], torch.from_numpy(_weights[8:] / math.pi)
-"""Half of the 16-point rule, for even functions: squares of the nodes, weights over π."""
+NODES = torch.from_numpy(_nodes[8:] ** 2)[:, None]
+"""Squares of the positive nodes of the 16-point rule: half of the rule is enough for even functions."""
+WEIGHTS = torch.from_numpy(_weights[8:] / math.pi)
+"""Weights of these nodes, divided by π."""
 
 
 def interquartile_range(joint: JointNormal) -> Array:
-    """Upper less lower quartile of ``β/γ``; NaN where gain and its variance are both zero. Arrays ``[n]``."""
-    variance, residual = torch.from_numpy(joint.gain_variance), torch.from_numpy(joint.residual_variance).sqrt()
-    deviation = variance.sqrt()
+    """Return the upper minus the lower quartile of ``β/γ``, ``[n]``; NaN where gain and its variance are both zero."""
+    residual = torch.from_numpy(joint.residual_variance).sqrt()
+    deviation = torch.from_numpy(joint.gain_variance).sqrt()
     gain = torch.maximum(torch.from_numpy(np.abs(joint.gain_mean)), SMALLEST_STEADINESS * deviation)
     excess = deviation * torch.from_numpy(np.abs(joint.offset_mean - joint.slope * joint.gain_mean))  # s|b0 - ρ·g0|
     reach = torch.hypot(residual * gain, excess)  # s√r·R
@@ -70,25 +72,28 @@ def interquartile_range(joint: JointNormal) -> Array:
 
 
 def _quartile_points(steadiness: Tensor, sine: Tensor, radius: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """``(R sin α, cos α)`` of the upper and of the lower quartile (eq. 3)."""
-    cut_off, near = torch.zeros_like(radius), (steadiness < NO_CUT_ABOVE).nonzero().squeeze(1)
+    """Return ``(R sin α, cos α)`` for the upper and for the lower quartile (eq. 3)."""
+    cut_off = torch.zeros_like(radius)
+    near = (steadiness < NO_CUT_ABOVE).nonzero().squeeze(1)
     far_side = (radius * sine).index_select(0, near)
     cut_off.index_copy_(0, near, _owen(steadiness.index_select(0, near), far_side))
     uneven = (cut_off > NO_CUT).nonzero().squeeze(1)
-    # beyond a quarter turn by the mirror image, W(π - α) = 1 - W(α)
-    upper, lower = 0.25 - cut_off, 0.25 + cut_off.index_select(0, uneven)
+    # Angles beyond a quarter turn are solved as their mirror image, W(π - α) = 1 - W(α).
+    upper = 0.25 - cut_off
+    lower = 0.25 + cut_off.index_select(0, uneven)
     target = torch.cat([upper.abs(), torch.minimum(lower, 1 - lower)])
     angles = _angle(target, torch.cat([radius, radius.index_select(0, uneven)]))
-    high, found = angles[: len(radius)].copysign_(upper), angles[len(radius) :]
-    low = (-high).index_copy_(0, uneven, torch.where(lower > 0.5, found - math.pi, -found))
+    high = angles[: len(radius)].copysign_(upper)
+    mirrored = angles[len(radius) :]
+    low = (-high).index_copy_(0, uneven, torch.where(lower > 0.5, mirrored - math.pi, -mirrored))
     return [(radius * angle.sin(), angle.cos()) for angle in (high, low)]
 
 
 def _angle(target: Tensor, radius: Tensor) -> Tensor:
-    """Solve ``W(α) = target`` for a target in [0, 1/2]: α in [0, π/2].
+    """Solve ``W(α) = target`` for a target in [0, 1/2]; α lies in [0, π/2].
 
-    W is concave and lies above both ``α/π`` and ``Φ(a) - 1/2``, so that their solutions bound α from above. Where
-    the second all but solves it, its correction is exact enough; elsewhere it is where the iteration begins.
+    W is concave and lies above both ``α/π`` and ``Φ(a) - 1/2``, so their solutions bound α from above. If the second
+    bound is almost the solution, its first-order correction is exact enough; otherwise the iteration starts there.
     """
     normal = _normal_quantile(target)
     shift = _relative_shift(normal, radius)
@@ -98,15 +103,15 @@ def _angle(target: Tensor, radius: Tensor) -> Tensor:
     for _ in range(MAX_STEPS):
         if not len(active):
             break
-        here, part = angle.index_select(0, active), radius.index_select(0, active)
-        step = _halley_step(here, target.index_select(0, active), part)
-        angle.index_copy_(0, active, (here - step).clamp_(0, math.pi / 2))
-        active = active[step.abs() * part.clamp(min=1) > CONVERGED]
+        active_angle, active_radius = angle.index_select(0, active), radius.index_select(0, active)
+        step = _halley_step(active_angle, target.index_select(0, active), active_radius)
+        angle.index_copy_(0, active, (active_angle - step).clamp_(0, math.pi / 2))
+        active = active[step.abs() * active_radius.clamp(min=1) > CONVERGED]
     return angle
 
 
 def _normal_quantile(target: Tensor) -> Tensor:
-    """``Φ⁻¹(1/2 + target)``: about a target of 1/4, where most are, by its series."""
+    """Return ``Φ⁻¹(1/2 + target)``, by its series for targets near 1/4, as most are."""
     beyond = (target - 0.25) / QUARTILE_DENSITY
     q = NORMAL_QUARTILE
     quantile = (beyond * ((1 + 2 * q**2) / 6)).add_(q / 2).mul_(beyond).add_(1).mul_(beyond).add_(q)
@@ -117,11 +122,10 @@ def _normal_quantile(target: Tensor) -> Tensor:
 
 
 def _relative_shift(normal: Tensor, radius: Tensor) -> Tensor:
-    """By what part of it a is less than the quantile z of the normal distribution, to first order; ∞ for z > R.
+    """Return ``1 - a/z`` to first order for the normal quantile z; ∞ for z > R.
 
-    The derivative of ``W(α) - Φ(a)`` is ``exp(-R²/2)/π · [1 - μ·M(μ)]`` with the ratio M of Mills; it is even in α,
-    so that its integral from 0 on is α times its value at ``α/√3``, but for the fourth order.
-    M by its continued fraction.                                                                           (4)
+    The derivative of ``W(α) - Φ(a)`` is ``exp(-R²/2)/π · [1 - μ·M(μ)]`` with the Mills ratio M. It is even in α, so
+    its integral from 0 is α times its value at ``α/√3``, up to fourth order. M is a continued fraction.        (4)
     """
     square, normal_square = radius.square(), normal.square()
     mu_square = (square - normal_square / 3).clamp_(min=0)
@@ -134,17 +138,17 @@ def _relative_shift(normal: Tensor, radius: Tensor) -> Tensor:
 
 
 def _halley_step(angle: Tensor, target: Tensor, radius: Tensor) -> Tensor:
-    """``F/f / (1 - F·f' / 2f²)`` for ``F = W - target``, with f of eq. 1 and ``f'/f = -a(μ + erf(μ/√2) / [...])``."""
+    """Return ``F/f / (1 - F·f' / 2f²)`` for ``F = W - target``: f is eq. 1, ``f'/f = -a(μ + erf(μ/√2) / [...])``."""
     a, mu = radius * angle.sin(), radius * angle.cos()
     inside = torch.erf(mu / math.sqrt(2))
     bracket = mu * inside + 2 * _density(mu)
     newton = (0.5 - _owen(a, mu) - target) / (_density(a) * bracket)
     bend = newton * a * (mu + inside / bracket) / 2
-    return newton / (1 + bend).clamp(min=0.5)  # at most two Newton steps at once
+    return newton / (1 + bend).clamp(min=0.5)  # at most twice a Newton step
 
 
 def _owen(a: Tensor, b: Tensor) -> Tensor:
-    """``2T(a, b/a)`` for a, b >= 0, by quadrature over the shorter side.
+    """Compute ``2T(a, b/a)`` for a, b >= 0 by quadrature over the shorter side.
 
     ``2T(x, z) = exp(-x²/2) / π · ∫_0^z exp(-x²t²/2) / (1 + t²) dt``, and
     ``2T(a, b/a) + 2T(b, a/b) = (1 - erf(a/√2)·erf(b/√2)) / 2``.
@@ -158,7 +162,7 @@ def _owen(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _heights(near: Tensor, slant: Tensor) -> Tensor:
-    """``∫_0^z exp(-x²t²/2) / (1 + t²) dt / (πz)`` by half of a Gauss-Legendre rule for an even function."""
+    """Compute ``∫_0^z exp(-x²t²/2) / (1 + t²) dt / (πz)`` by half of a Gauss-Legendre rule; the integrand is even."""
     exponent, square = near.square().mul_(-0.5), slant.square()
     return WEIGHTS @ (NODES * exponent).exp_().div_((NODES * square).add_(1))
 

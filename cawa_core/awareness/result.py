@@ -1,4 +1,4 @@
-"""What both estimators of channel awareness return."""
+"""The statistics that both estimators of channel awareness return."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NORMAL_QUARTILE = 0.6744897501960817
 class Awareness:
     """Statistics of the channels of one site for several classes; float64 ``[n_classes, C]`` each.
 
-    NaN stands for what does not exist. The columns are those of the ``awareness`` table.
+    NaN marks a statistic that does not exist. The columns are those of the ``awareness`` table.
     """
 
     category_awareness: NDArray[np.float64]
@@ -28,5 +28,5 @@ class Awareness:
 
 
 def robust_variance(lower_quartile: NDArray[np.float64], upper_quartile: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``((q75 - q25) / 1.349)²``: the variance of the normal distribution with these quartiles."""
+    """Return ``((q75 - q25) / 1.349)²``, the variance of the normal distribution with these quartiles."""
     return np.square((upper_quartile - lower_quartile) / (2 * NORMAL_QUARTILE))

@@ -1,4 +1,4 @@
-"""All metrics of one class from what was kept of its real and generated images."""
+"""All metrics of one class from samples of its real and generated images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from cawa_core.class_metrics.ms_ssim import SIGMA, WINDOW, pairwise_ms_ssim, usa
 
 
 def metrics_of_class(*, real: ClassSample, fake: ClassSample, neighbours: int) -> dict[str, float | int]:
-    """The metric and count columns of the ``class_metrics`` table; in float32 and float64 whatever the networks use."""
+    """Compute the metric and count columns of the ``class_metrics`` table.
+
+    The arithmetic is float32 and float64 (no TF32), whatever precision the networks use.
+    """
     with full_precision(fake.images.device):
         return _metrics(real, fake, neighbours)
 
 
 def _metrics(real: ClassSample, fake: ClassSample, neighbours: int) -> dict[str, float | int]:
     similarity = pairwise_ms_ssim(fake.images)
-    n = min(len(real.manifold_features), len(fake.manifold_features))  # as many fakes as reals (Appendix H)
+    n = min(len(real.manifold_features), len(fake.manifold_features))  # equally many of both (Appendix H)
     manifold = manifold_metrics(real=real.manifold_features[:n], fake=fake.manifold_features[:n], neighbours=neighbours)
     return {
         **dataclasses.asdict(manifold),
@@ -35,12 +38,16 @@ def _metrics(real: ClassSample, fake: ClassSample, neighbours: int) -> dict[str,
     }
 
 
-def protocol(judges: Mapping[str, str], neighbours: int, image_size: int, ms_ssim_samples: int) -> str:
-    """How the metrics were made, in one line; ``judges``: role => protocol of the network in it."""
-    shown = dict.fromkeys(judges.values())
-    roles = {text: [role for role in judges if judges[role] == text] for text in shown}
-    networks = "; ".join(f"{', '.join(roles[text])}: {text}" if len(shown) > 1 else text for text in shown)
+def protocol(networks: Mapping[str, str], neighbours: int, image_size: int, ms_ssim_samples: int) -> str:
+    """Describe in one line how the metrics are computed; ``networks`` maps each role to its network's protocol."""
+    roles: dict[str, list[str]] = {}
+    for role, text in networks.items():
+        roles.setdefault(text, []).append(role)
+    if len(roles) > 1:
+        described = "; ".join(f"{', '.join(names)}: {text}" for text, names in roles.items())
+    else:
+        described = "; ".join(roles)
     return (
-        f"{networks}; k = {neighbours}; FID by covariance, unbiased; KID cubic, up to {KERNEL_SAMPLES} samples; "
+        f"{described}; k = {neighbours}; FID by covariance, unbiased; KID cubic, up to {KERNEL_SAMPLES} samples; "
         f"MS-SSIM of up to {ms_ssim_samples} images, {usable_scales(image_size)} scales, window {WINDOW}, sigma {SIGMA}"
     )

@@ -1,4 +1,4 @@
-"""What the metrics keep of one class's images while these stream by: memory does not grow with their number."""
+"""Samples that the metrics keep from a stream of one class's images; memory does not grow with the stream."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cawa_core.class_metrics.moments import Moments, MomentStream, moments_of
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """How many of the first images are kept whole, by what needs them so.
+    """How many rows to keep, from the first images on, for metrics that need single rows.
 
     Attributes:
-        manifold_features: for precision, recall, density, coverage: as many fakes as reals.
-        images: for MS-SSIM.
-        fid_features: for KID; all later ones enter FID as moments.
+        manifold_features: features for precision, recall, density and coverage; equally many fake as real.
+        images: images for MS-SSIM.
+        fid_features: features for KID; all later ones enter FID as moments.
     """
 
     manifold_features: int
@@ -29,16 +29,16 @@ class Kept:
 
 @dataclasses.dataclass(frozen=True)
 class ClassSample:
-    """Images of one class as the metrics see them; tensors are on the CPU.
+    """The part of one class's images that the metrics need; tensors are on the CPU.
 
     Attributes:
-        n_images: n.
-        classifier_accuracy: share of them that the evaluator gives to their class.
+        n_images: number of images n.
+        classifier_accuracy: share of images that the evaluator assigns to their class.
         centroid: mean of the evaluator's features, float64 ``[d]``.
-        fid_features: what FID and KID compare, of the first images, ``[m <= n, d']``.
-        later_fid_features: moments of those of all other images; None where there are none.
-        manifold_features: what precision, recall, density and coverage compare, of the first images, ``[m', d'']``.
-        images: the first ones, whose pairs give MS-SSIM, ``[m'', C, H, W]`` in [-1, 1].
+        fid_features: features of the first images for FID and KID, ``[m <= n, d']``.
+        later_fid_features: moments of the same features of all later images; None if there are none.
+        manifold_features: features of the first images for precision, recall, density and coverage, ``[m', d'']``.
+        images: the first images, for MS-SSIM, ``[m'', C, H, W]`` in [-1, 1].
     """
 
     n_images: int
@@ -51,49 +51,52 @@ class ClassSample:
 
     @property
     def fid_statistics(self) -> Tensor | Moments:
-        """Of all images: their features, or the moments of these where not all are kept."""
+        """FID features of all images, or their moments if not all features are kept."""
         if self.later_fid_features is None:
             return self.fid_features
-        return moments_of(self.fid_features).merged(self.later_fid_features)
+        return moments_of(self.fid_features).merge(self.later_fid_features)
 
 
 class ClassSampler:
-    """Takes a class's images by the batch, with what the networks see in them, and keeps a :class:`ClassSample`."""
+    """Collect a :class:`ClassSample` from batches of images and the networks' outputs for them."""
 
     def __init__(self, kept: Kept, limit: int | None = None) -> None:
-        """Take the first ``limit`` images alone; None: all."""
+        """Use only the first ``limit`` images; None means all."""
         self._limit = limit
-        self._n_images = self._n_correct = 0
+        self._n_images = 0
+        self._n_correct = 0
         self._feature_sum: Tensor | None = None
-        self._fid, self._later_fid = _FirstRows(kept.fid_features), MomentStream()
-        self._manifold, self._images = _FirstRows(kept.manifold_features), _FirstRows(kept.images)
+        self._fid = _FirstRows(kept.fid_features)
+        self._later_fid = MomentStream()
+        self._manifold = _FirstRows(kept.manifold_features)
+        self._images = _FirstRows(kept.images)
 
-    def add(self, seen: Mapping[str, Tensor], images: Tensor) -> None:
-        """Take a batch.
+    def add(self, outputs: Mapping[str, Tensor], images: Tensor) -> None:
+        """Add a batch.
 
         Args:
-            seen: features by role, ``evaluator``, ``fid_features``, ``manifold_features``, each ``[n, d]``; and
-                ``correct``: whether the evaluator gives each image to its class, bool ``[n]``.
-            images: the batch ``[n, C, H, W]``, or of a class's last batches fewer, once enough are kept.
+            outputs: features ``[n, d]`` under ``evaluator``, ``fid_features`` and ``manifold_features``; and under
+                ``correct`` whether the evaluator assigns each image to its class, bool ``[n]``.
+            images: the batch ``[n, C, H, W]``; may hold fewer images once enough are kept.
         """
-        missing = None if self._limit is None else self._limit - self._n_images
-        part = {role: rows[:missing] for role, rows in seen.items()}
-        self._n_images += len(part["correct"])
-        self._n_correct += int(part["correct"].sum())
-        total = part["evaluator"].sum(dim=0, dtype=torch.float64)
+        room = None if self._limit is None else self._limit - self._n_images
+        outputs = {name: rows[:room] for name, rows in outputs.items()}
+        self._n_images += len(outputs["correct"])
+        self._n_correct += int(outputs["correct"].sum())
+        total = outputs["evaluator"].sum(dim=0, dtype=torch.float64)
         self._feature_sum = total if self._feature_sum is None else self._feature_sum + total
-        self._later_fid.add(self._fid.add(part["fid_features"]))
-        self._manifold.add(part["manifold_features"])
-        self._images.add(images[:missing])
+        self._later_fid.add(self._fid.add(outputs["fid_features"]))
+        self._manifold.add(outputs["manifold_features"])
+        self._images.add(images[:room])
 
     def sample(self) -> ClassSample:
-        """What was kept.
+        """Return the sample of all batches added so far.
 
         Raises:
-            ValueError: no image came.
+            ValueError: no image was added.
         """
         if self._feature_sum is None or not self._n_images:
-            raise ValueError("a class sample must hold images; none came")
+            raise ValueError("a class sample must hold at least 1 image; got none")
         return ClassSample(
             n_images=self._n_images,
             classifier_accuracy=self._n_correct / self._n_images,
@@ -106,15 +109,16 @@ class ClassSampler:
 
 
 class _FirstRows:
-    """The first rows of tensors that arrive one after the other, in one block on the CPU."""
+    """The first rows of a sequence of tensors, in one block on the CPU."""
 
     def __init__(self, count: int) -> None:
-        self._count, self._n = count, 0
+        self._count = count
+        self._n = 0
         self._block: Tensor | None = None
 
     def add(self, rows: Tensor) -> Tensor:
-        """Keep what is still missing; return the others."""
-        if self._block is None:  # pages that stay empty take no memory
+        """Keep rows until the block is full; return the remaining rows."""
+        if self._block is None:  # pages that are never written take no memory
             self._block = torch.empty(self._count, *rows.shape[1:], dtype=rows.dtype)
         first = rows[: self._count - self._n]
         self._block[self._n : self._n + len(first)] = first
@@ -122,6 +126,6 @@ class _FirstRows:
         return rows[len(first) :]
 
     def rows(self) -> Tensor:
-        """What came; of at least one tensor."""
+        """Return the rows kept so far; at least one tensor must have been added."""
         assert self._block is not None
         return self._block[: self._n]

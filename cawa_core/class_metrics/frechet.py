@@ -13,7 +13,7 @@ from cawa_core.class_metrics.moments import Moments, mean_of, moments_of
 
 @dataclasses.dataclass(frozen=True)
 class _Gaussian:
-    """Mean ``[d]`` and covariance: a factor F ``[n, d]`` with ``Fᵀ F = Σ`` where it has fewer rows than Σ, else Σ."""
+    """Mean ``[d]`` and covariance: Σ itself, or a factor F ``[n, d]`` with ``Fᵀ F = Σ`` if that has fewer rows."""
 
     mean: Tensor
     factor: Tensor | None = None
@@ -21,36 +21,41 @@ class _Gaussian:
 
 
 def frechet_distance(*, real: Tensor | Moments, fake: Tensor | Moments) -> float:
-    """``|μ_r - μ_f|² + tr(Σ_r + Σ_f - 2 √(Σ_r Σ_f))`` with unbiased covariances, in float64.
+    """Return ``|μ_r - μ_f|² + tr(Σ_r + Σ_f - 2 √(Σ_r Σ_f))`` with unbiased covariances, in float64.
 
-    For any factors ``Σ = Fᵀ F``, ``tr √(Σ_r Σ_f)`` is the nuclear norm of ``F_r F_fᵀ``, and the sum of the roots
-    of the eigenvalues of the symmetric ``F_r Σ_f F_rᵀ``. Centred features are a factor, so fewer features than
-    dimensions on either side keep the decomposition as small as they are few.
+    For any factors ``Σ = Fᵀ F``, ``tr √(Σ_r Σ_f)`` is the nuclear norm of ``F_r F_fᵀ``. It is also the sum of the
+    square roots of the eigenvalues of the symmetric ``F_r Σ_f F_rᵀ``. Centred features are such a factor, so the
+    decomposition is small if either side has fewer features than dimensions.
 
     Args:
-        real, fake: features ``[n >= 2, d]`` of any float type, or the moments of at least 2.
+        real, fake: features ``[n >= 2, d]`` of any float type, or moments of at least 2 features.
 
     Raises:
         ValueError: too few features, or ``real`` and ``fake`` differ in d.
     """
-    one, other = _gaussian("real", real), _gaussian("fake", fake)
-    if one.mean.shape != other.mean.shape:
-        raise ValueError(f"real and fake must have as many dimensions; got {len(one.mean)} and {len(other.mean)}")
-    mean_term = (one.mean - other.mean).square().sum()
-    return max(0.0, float(mean_term + _trace(one) + _trace(other) - 2 * _trace_of_root(one, other)))
+    real_gaussian, fake_gaussian = _gaussian("real", real), _gaussian("fake", fake)
+    real_mean, fake_mean = real_gaussian.mean, fake_gaussian.mean
+    if real_mean.shape != fake_mean.shape:
+        raise ValueError(
+            f"real and fake must have the same number of dimensions; got {len(real_mean)} and {len(fake_mean)}"
+        )
+    mean_term = (real_mean - fake_mean).square().sum()
+    traces = mean_term + _trace(real_gaussian) + _trace(fake_gaussian)
+    return max(0.0, float(traces - 2 * _trace_of_root(real_gaussian, fake_gaussian)))
 
 
-def _gaussian(name: str, given: Tensor | Moments) -> _Gaussian:
-    if isinstance(given, Tensor):
-        if given.ndim != 2 or len(given) < 2:
-            raise ValueError(f"{name} must be features [n >= 2, d]; got shape {list(given.shape)}")
-        if len(given) <= given.shape[1]:
-            mean = mean_of(given)
-            return _Gaussian(mean, factor=(given - mean) / math.sqrt(len(given) - 1))
-        given = moments_of(given)
-    if given.count < 2:
-        raise ValueError(f"{name} must be moments of at least 2 features; got those of {given.count}")
-    return _Gaussian(given.mean, covariance=given.covariance)
+def _gaussian(name: str, sample: Tensor | Moments) -> _Gaussian:
+    """Fit a Gaussian to features or moments; ``name`` is the argument that an error names."""
+    if isinstance(sample, Tensor):
+        if sample.ndim != 2 or len(sample) < 2:
+            raise ValueError(f"{name} must be features [n >= 2, d]; got shape {list(sample.shape)}")
+        if len(sample) <= sample.shape[1]:
+            mean = mean_of(sample)
+            return _Gaussian(mean, factor=(sample - mean) / math.sqrt(len(sample) - 1))
+        sample = moments_of(sample)
+    if sample.count < 2:
+        raise ValueError(f"{name} must be moments of at least 2 features; got moments of {sample.count}")
+    return _Gaussian(sample.mean, covariance=sample.covariance)
 
 
 def _trace(gaussian: _Gaussian) -> Tensor:
@@ -60,16 +65,16 @@ def _trace(gaussian: _Gaussian) -> Tensor:
     return gaussian.factor.square().sum()
 
 
-def _trace_of_root(one: _Gaussian, other: _Gaussian) -> Tensor:
-    """``tr √(Σ₁ Σ₂)``, the same either way round."""
-    if one.factor is not None and other.factor is not None:
-        nuclear_norm: Tensor = torch.linalg.svdvals(one.factor @ other.factor.T).sum()
+def _trace_of_root(first: _Gaussian, second: _Gaussian) -> Tensor:
+    """Return ``tr √(Σ₁ Σ₂)``, which is symmetric in its arguments."""
+    if first.factor is not None and second.factor is not None:
+        nuclear_norm: Tensor = torch.linalg.svdvals(first.factor @ second.factor.T).sum()
         return nuclear_norm
-    if one.factor is None:
-        one, other = other, one
-    factor = _factor(one)
-    assert other.covariance is not None
-    return _roots(torch.linalg.eigvalsh(factor @ other.covariance @ factor.T)).sum()
+    if first.factor is None:
+        first, second = second, first
+    factor = _factor(first)
+    assert second.covariance is not None
+    return _roots(torch.linalg.eigvalsh(factor @ second.covariance @ factor.T)).sum()
 
 
 def _factor(gaussian: _Gaussian) -> Tensor:
@@ -83,9 +88,9 @@ def _factor(gaussian: _Gaussian) -> Tensor:
 
 
 def _roots(eigenvalues: Tensor) -> Tensor:
-    """Square roots of a positive semidefinite matrix's eigenvalues, those that are rounding errors of zero left out.
+    """Return the square roots of a positive semidefinite matrix's eigenvalues; rounding errors around zero give zero.
 
-    The cut is that of a numerical rank: a root would turn an error of 1e-16 into one of 1e-8, for each of them.
+    The threshold is that of the numerical rank. Without it, each error of 1e-16 would become one of 1e-8.
     """
     smallest = eigenvalues.max() * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
     return torch.where(eigenvalues > smallest, eigenvalues, 0).clamp_min(0).sqrt()

@@ -12,12 +12,12 @@ from cawa_core.class_metrics.moments import CHUNK_ROWS, mean_of
 BLOCK_PAIRS = 2**22
 """Distances held at once."""
 EXACT_VALUES = 2**18
-"""Coordinates of pairs whose distance is taken in float64 at once: 2 MB."""
+"""Coordinates processed at once when distances are computed in float64: 2 MB."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ManifoldMetrics:
-    """Shares in [0, 1], but for ``density``, which is at least 0."""
+    """Precision, recall and coverage in [0, 1]; density is at least 0 and may exceed 1."""
 
     precision: float
     recall: float
@@ -28,9 +28,9 @@ class ManifoldMetrics:
 def manifold_metrics(*, real: Tensor, fake: Tensor, neighbours: int) -> ManifoldMetrics:
     """Compare two sets of features by their k-nearest-neighbour balls; a point on a ball's edge is inside.
 
-    Every decision is that of float64 distances by coordinate differences, so duplicates and ties are right. All
-    pairs get a distance by a float32 matrix product (torch's default precision) with a bound of its error; only
-    where the bound leaves a decision open is the pair's distance taken in float64.
+    Every decision agrees with float64 distances by coordinate differences, so duplicates and ties are exact. A float32
+    matrix product (torch's default precision) gives a distance and an error bound for all pairs. Only pairs that the
+    bound leaves undecided are computed in float64.
 
     Args:
         real: features ``[n_real, d]``, more than ``neighbours``.
@@ -42,21 +42,23 @@ def manifold_metrics(*, real: Tensor, fake: Tensor, neighbours: int) -> Manifold
     """
     _check(real, fake, neighbours)
     centre = mean_of(real)
-    reals, fakes = _Points.of(real, centre), _Points.of(fake, centre)
-    real_radius, fake_radius = _squared_radii(reals, neighbours), _squared_radii(fakes, neighbours)
-    balls_around_fake = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
-    n_recalled = n_covered = 0
+    real_points, fake_points = _Points.of(real, centre), _Points.of(fake, centre)
+    real_radius = _squared_radii(real_points, neighbours)
+    fake_radius = _squared_radii(fake_points, neighbours)
+    n_balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)  # real balls that contain each fake
+    n_recalled = 0
+    n_covered = 0
     for rows in _row_blocks(len(real), len(fake)):
-        bounds = _Bounds.between(reals.rows(rows), fakes)
+        bounds = _Bounds.between(real_points.rows(rows), fake_points)
         in_real_ball = bounds.within(real_radius[rows, None].expand(bounds.low.shape))
         in_fake_ball = bounds.within(fake_radius[None].expand(bounds.low.shape))
-        balls_around_fake += in_real_ball.sum(dim=0)
+        n_balls += in_real_ball.sum(dim=0)
         n_covered += int(in_real_ball.any(dim=1).sum())
         n_recalled += int(in_fake_ball.any(dim=1).sum())
     return ManifoldMetrics(
-        precision=float((balls_around_fake > 0).double().mean()),
+        precision=float((n_balls > 0).double().mean()),
         recall=n_recalled / len(real),
-        density=float(balls_around_fake.double().mean() / neighbours),
+        density=float(n_balls.double().mean() / neighbours),
         coverage=n_covered / len(real),
     )
 
@@ -70,7 +72,9 @@ def _check(real: Tensor, fake: Tensor, neighbours: int) -> None:
         if len(features) <= neighbours:
             raise ValueError(f"{name} must hold more than neighbours={neighbours} features; got {len(features)}")
     if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"real and fake must have as many dimensions; got {real.shape[1]} and {fake.shape[1]}")
+        raise ValueError(
+            f"real and fake must have the same number of dimensions; got {real.shape[1]} and {fake.shape[1]}"
+        )
 
 
 def _row_blocks(n_rows: int, n_columns: int) -> list[slice]:
@@ -80,7 +84,7 @@ def _row_blocks(n_rows: int, n_columns: int) -> list[slice]:
 
 @dataclasses.dataclass(frozen=True)
 class _Points:
-    """Features ``[n, d]`` as given; the same in float32 about a common centre; and squared norms of these ``[n]``."""
+    """Features ``[n, d]``; the same in float32, relative to a common centre; and the squared norms of these ``[n]``."""
 
     features: Tensor
     centred: Tensor
@@ -88,7 +92,7 @@ class _Points:
 
     @classmethod
     def of(cls, features: Tensor, centre: Tensor) -> _Points:
-        """Centring makes the norms, and with them the bound of the error, small."""
+        """Centre the features, which keeps the norms and therefore the error bound small."""
         parts = [(part - centre).float() for part in features.split(CHUNK_ROWS)]
         squares = [part.double().square_().sum(dim=1).float() for part in parts]
         return cls(features, torch.cat(parts), torch.cat(squares))
@@ -99,52 +103,55 @@ class _Points:
 
 @dataclasses.dataclass(frozen=True)
 class _Bounds:
-    """Squared distances between two sets lie in [low, high]: float32 ``[n, m]``; NaN where float32 overflows."""
+    """Bounds on the squared distances between two sets of points: float32 ``[n, m]``; NaN where float32 overflows."""
 
-    one: _Points
-    other: _Points
+    x: _Points
+    y: _Points
     low: Tensor
     high: Tensor
 
     @classmethod
-    def between(cls, one: _Points, other: _Points) -> _Bounds:
-        """The matrix product errs by at most ``d u |x| |y|`` in any order of summation, with ``u = 2⁻²⁴``
-        (Higham 2002, sec. 3.1), so ``|x|² + |y|² - 2 x·y`` by ``d u (|x|² + |y|²)``; rounding of the coordinates,
-        norms and sums adds less than 16 u, and underflow less than the smallest normal number a coordinate.
+    def between(cls, x: _Points, y: _Points) -> _Bounds:
+        """Bound all distances by one matrix product.
+
+        Its error is at most ``d u |x| |y|`` in any order of summation, with ``u = 2⁻²⁴`` (Higham 2002, sec. 3.1), so
+        that of ``|x|² + |y|² - 2 x·y`` is at most ``d u (|x|² + |y|²)``. Rounding of the coordinates, norms and sums
+        adds less than 16 u, and underflow less than the smallest normal number per coordinate.
         """
-        kind, dim = torch.finfo(torch.float32), one.centred.shape[1]
-        squares = one.squares[:, None] + other.squares
-        distance = torch.addmm(squares, one.centred, other.centred.T, alpha=-2)
-        error = squares.mul_((dim + 16) * kind.eps / 2).add_(4 * dim * kind.tiny)
-        return cls(one, other, low=distance - error, high=distance.add_(error))
+        float32 = torch.finfo(torch.float32)
+        dim = x.centred.shape[1]
+        squares = x.squares[:, None] + y.squares
+        distance = torch.addmm(squares, x.centred, y.centred.T, alpha=-2)
+        error = squares.mul_((dim + 16) * float32.eps / 2).add_(4 * dim * float32.tiny)
+        return cls(x, y, low=distance - error, high=distance.add_(error))
 
     def within(self, squared_radius: Tensor) -> Tensor:
-        """Whether each distance is at most a radius ``[n, m]``: bool ``[n, m]``."""
+        """Return whether each squared distance is at most ``squared_radius [n, m]``: bool ``[n, m]``."""
         inside = self.high <= squared_radius
-        is_open = ~(inside | (self.low > squared_radius))  # so that NaN is open
-        inside[is_open] = self.exact(is_open) <= squared_radius[is_open]
+        undecided = ~(inside | (self.low > squared_radius))  # includes NaN
+        inside[undecided] = self.exact(undecided) <= squared_radius[undecided]
         return inside
 
     def exact(self, pairs: Tensor) -> Tensor:
-        """Squared distances float64 of the pairs chosen by a bool ``[n, m]``, in the order of indexing by it."""
+        """Return float64 squared distances of the pairs that a bool ``[n, m]`` selects, in indexing order."""
         rows, columns = pairs.nonzero(as_tuple=True)
-        size = max(1, EXACT_VALUES // self.one.features.shape[1])
+        size = max(1, EXACT_VALUES // self.x.features.shape[1])
         parts = [
-            (self.one.features[i].double() - self.other.features[j].double()).square_().sum(dim=1)
+            (self.x.features[i].double() - self.y.features[j].double()).square_().sum(dim=1)
             for i, j in zip(rows.split(size), columns.split(size), strict=True)
         ]
         return torch.cat(parts)
 
 
 def _squared_radii(points: _Points, neighbours: int) -> Tensor:
-    """Squared distance of each point to its k-th nearest other point: float64 ``[n]``."""
+    """Return the squared distance of each point to its k-th nearest neighbour: float64 ``[n]``."""
     parts = []
     for rows in _row_blocks(len(points.features), len(points.features)):
         bounds = _Bounds.between(points.rows(rows), points)
         for bound in (bounds.low, bounds.high):
-            bound.diagonal(rows.start).fill_(torch.inf)  # not its own neighbour
-        enough = bounds.high.topk(neighbours, largest=False).values[:, -1:]  # k others are at least as near
-        candidates = ~(bounds.low > enough)
+            bound.diagonal(rows.start).fill_(torch.inf)  # a point is not its own neighbour
+        farthest = bounds.high.topk(neighbours, largest=False).values[:, -1:]  # k neighbours are at least as near
+        candidates = ~(bounds.low > farthest)
         candidates.diagonal(rows.start).fill_(False)
         distance = torch.full_like(bounds.low, torch.inf, dtype=torch.float64)
         distance[candidates] = bounds.exact(candidates)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 CHUNK_ROWS = 1024
-"""Features folded in at once: enough for fast matrix products, whatever the batch size of the networks."""
+"""Features per chunk: enough for fast matrix products, and independent of the networks' batch size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Moments:
     """First and second moments of a set of features, in float64.
 
     Attributes:
-        count: n, at least 1.
-        mean: μ, ``[d]``.
+        count: number of features, at least 1.
+        mean: mean μ, ``[d]``.
         scatter: ``Σ (x - μ)(x - μ)ᵀ``, ``[d, d]``.
     """
 
@@ -27,33 +27,37 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """Unbiased, ``[d, d]``; of at least 2 features."""
+        """Unbiased covariance ``[d, d]``; needs at least 2 features."""
         return self.scatter / (self.count - 1)
 
-    def merged(self, other: Moments) -> Moments:
-        """Moments of both sets together."""
-        count, step = self.count + other.count, other.mean - self.mean
+    def merge(self, other: Moments) -> Moments:
+        """Return the moments of the union of both sets."""
+        count = self.count + other.count
+        step = other.mean - self.mean
         scatter = (self.scatter + other.scatter).addr_(step, step, alpha=self.count * other.count / count)
         return Moments(count, self.mean + step * (other.count / count), scatter)
 
 
 def moments_of(features: Tensor) -> Moments:
-    """Moments of features ``[n >= 1, d]``.
+    """Compute the moments of features ``[n >= 1, d]``.
 
     Raises:
         ValueError: ``features`` has another shape.
     """
     if features.ndim != 2 or not len(features):
         raise ValueError(f"features must be [n >= 1, d]; got shape {list(features.shape)}")
-    first, *others = features.split(CHUNK_ROWS)
+    first, *rest = features.split(CHUNK_ROWS)
     moments = _moments_of_chunk(first)
-    for chunk in others:
-        moments = moments.merged(_moments_of_chunk(chunk))
+    for chunk in rest:
+        moments = moments.merge(_moments_of_chunk(chunk))
     return moments
 
 
 def mean_of(features: Tensor) -> Tensor:
-    """Mean of features ``[n >= 1, d]``: float64 ``[d]``, by the chunk, since torch makes a float64 copy of it all."""
+    """Return the mean of features ``[n >= 1, d]``: float64 ``[d]``.
+
+    Summing by the chunk avoids torch's float64 copy of all features.
+    """
     sums = [part.sum(dim=0, dtype=torch.float64) for part in features.split(CHUNK_ROWS)]
     return torch.stack(sums).sum(dim=0) / len(features)
 
@@ -65,30 +69,29 @@ def _moments_of_chunk(features: Tensor) -> Moments:
 
 
 class MomentStream:
-    """Moments of features that arrive by the batch; in what batches they come changes nothing."""
+    """Moments of features that arrive in batches; the batch size does not change the result."""
 
     def __init__(self) -> None:
         self._moments: Moments | None = None
-        self._waiting: list[Tensor] = []
+        self._pending: list[Tensor] = []
 
     def add(self, features: Tensor) -> None:
-        """Take features ``[n >= 0, d]``."""
+        """Add features ``[n >= 0, d]``."""
         if len(features):  # an empty view would keep its whole batch in memory
-            self._waiting.append(features)
-        if sum(map(len, self._waiting)) >= CHUNK_ROWS:
-            *full, rest = torch.cat(self._waiting).tensor_split(self._cuts())
-            for chunk in full:
-                self._moments = _merged(self._moments, moments_of(chunk))
-            self._waiting = [rest.clone()] if len(rest) else []  # a view would hold the chunks before it
+            self._pending.append(features)
+        n = sum(map(len, self._pending))
+        if n >= CHUNK_ROWS:
+            *chunks, rest = torch.cat(self._pending).tensor_split(list(range(CHUNK_ROWS, n + 1, CHUNK_ROWS)))
+            for chunk in chunks:
+                self._moments = _merge(self._moments, moments_of(chunk))
+            self._pending = [rest.clone()] if len(rest) else []  # a view would keep the chunks in memory
 
     def moments(self) -> Moments | None:
-        """Of all that came; None before the first."""
-        return _merged(self._moments, moments_of(torch.cat(self._waiting))) if self._waiting else self._moments
-
-    def _cuts(self) -> list[int]:
-        n = sum(map(len, self._waiting))
-        return list(range(CHUNK_ROWS, n + 1, CHUNK_ROWS))
+        """Return the moments of all features added so far; None if there are none."""
+        if not self._pending:
+            return self._moments
+        return _merge(self._moments, moments_of(torch.cat(self._pending)))
 
 
-def _merged(one: Moments | None, other: Moments) -> Moments:
-    return other if one is None else one.merged(other)
+def _merge(first: Moments | None, second: Moments) -> Moments:
+    return second if first is None else first.merge(second)

@@ -1,4 +1,4 @@
-"""Evaluators by name: the networks that score images and describe them by features."""
+"""Registry of evaluators: networks that score images and extract features from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluator offers: features for the metrics, and, where it is a classifier, class log-probabilities."""
+"""Interface of evaluators: features for the metrics and, for classifiers, class log-probabilities."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from cawa_core.weights import WeightStore
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatorRequest:
-    """One evaluator, by name, and where its weights come from."""
+    """Name of an evaluator and the source of its weights."""
 
     name: str
     weights: WeightStore = dataclasses.field(default_factory=WeightStore)
 
     def require_no_weights(self) -> None:
-        """For models that bring their own.
+        """Check that no weights are given for a model that brings its own.
 
         Raises:
             InputError: weights were given.
         """
         if self.weights.is_given(self.name):
-            raise InputError(f"weights: {self.name} brings its own; leave it out of --weights")
+            raise InputError(f"weights: {self.name} brings its own weights; remove it from --weights")
 
 
 class FeatureExtractor(nn.Module, ABC):
-    """A network with a feature space; it owns its preprocessing.
+    """A network with a feature space, including its preprocessing.
 
     Attributes:
-        name: the registry's name.
+        name: name in the registry.
         digest: SHA-256 of the weights.
         protocol: preprocessing and feature layer in words; part of every result's identity.
     """
@@ -44,10 +44,10 @@ class FeatureExtractor(nn.Module, ABC):
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """Images float32 NCHW in [-1, 1] => features ``[n, d]``."""
+        """Compute features ``[n, d]`` of images, float32 NCHW in [-1, 1]."""
 
     def compile_features(self) -> None:
-        """Send what ``features`` does through torch.compile; it compiles when it is first called."""
+        """Wrap ``features`` in torch.compile; compilation happens on the first call."""
         self.features = torch.compile(self.features)  # type: ignore[method-assign]
 
 
@@ -55,18 +55,18 @@ class Evaluator(FeatureExtractor):
     """A classifier with a feature space.
 
     Attributes:
-        n_classes: how many classes it tells apart.
+        n_classes: number of classes.
     """
 
     n_classes: int
 
     @abstractmethod
     def logits_of_features(self, features: Tensor) -> Tensor:
-        """Features ``[n, d]`` => class logits ``[n, n_classes]``."""
+        """Compute class logits ``[n, n_classes]`` from features ``[n, d]``."""
 
     def log_probabilities(self, images: Tensor) -> Tensor:
-        """Images float32 NCHW in [-1, 1] => float64 log softmax ``[n, n_classes]``.
+        """Compute the log softmax ``[n, n_classes]`` of images, float32 NCHW in [-1, 1].
 
-        In float64 because a masking effect is a small difference of large log-probabilities.
+        The result is float64, because a masking effect is a small difference of large log-probabilities.
         """
         return self.logits_of_features(self.features(images)).double().log_softmax(dim=1)

@@ -15,14 +15,14 @@ FEATURE_DIM = 128
 
 
 def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """3 x 3 convolution, batch norm, ReLU."""
+    """Build a 3 x 3 convolution with batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, stride, padding=1), nn.BatchNorm2d(out_channels), nn.ReLU()
     )
 
 
 class FashionClassifier(nn.Module):
-    """The network as it is trained: 28 -> 14 -> 7 pixels, mean over pixels, 128 features, ten logits."""
+    """The network in its training form: 28 -> 14 -> 7 pixels, mean over pixels, 128 features, ten logits."""
 
     def __init__(self, n_classes: int = 10) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ class FashionClassifier(nn.Module):
         self.head = nn.Linear(FEATURE_DIM, n_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Images ``[n, 1, 28, 28]`` in [-1, 1] => ``[n, 128]``."""
+        """Compute features ``[n, 128]`` of images ``[n, 1, 28, 28]`` in [-1, 1]."""
         return self.body(images).mean(dim=(2, 3))  # type: ignore[no-any-return]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images ``[n, 1, 28, 28]`` in [-1, 1] => logits ``[n, 10]``."""
+        """Compute logits ``[n, 10]`` of images ``[n, 1, 28, 28]`` in [-1, 1]."""
         return self.head(self.features(images))  # type: ignore[no-any-return]
 
 
 class FashionCNN(Evaluator):
-    """Scores by softmax; its 128 penultimate activations are the feature space of the bundled metrics."""
+    """The bundled evaluator: softmax scores, and 128 penultimate activations as the feature space of the metrics."""
 
     name = "fashion-cnn"
     n_classes = 10
@@ -54,34 +54,36 @@ class FashionCNN(Evaluator):
 
     def __init__(self, network: FashionClassifier, digest: str) -> None:
         super().__init__()
-        self.network, self.digest = network.eval().requires_grad_(False), digest
+        self.network = network.eval().requires_grad_(False)
+        self.digest = digest
         _fold_batch_norms(self.network)
 
     @classmethod
     def bundled(cls, request: EvaluatorRequest) -> FashionCNN:
-        """The trained classifier that ships with the package, its weights checked by SHA-256."""
+        """Load the trained classifier that ships with the package; its weights are checked by SHA-256."""
         request.require_no_weights()
         network = FashionClassifier()
         network.load_state_dict(load_file(assets.verified(WEIGHTS)))
         return cls(network.to(memory_format=torch.channels_last), assets.recorded_digest(WEIGHTS))
 
     def features(self, images: Tensor) -> Tensor:
-        """Images float32 ``[n, 1, 28, 28]`` in [-1, 1] => features ``[n, 128]``."""
+        """Compute features ``[n, 128]`` of images, float32 ``[n, 1, 28, 28]`` in [-1, 1]."""
         if images.shape[1:] != (1, 28, 28):
             raise InputError(
-                f"evaluator fashion-cnn must see images [n, 1, 28, 28]; got {list(images.shape)}; "
+                f"evaluator fashion-cnn needs images [n, 1, 28, 28]; got {list(images.shape)}; "
                 "choose another --evaluator"
             )
         return self.network.features(images)
 
     def logits_of_features(self, features: Tensor) -> Tensor:
-        """Features ``[n, 128]`` => logits ``[n, 10]``."""
+        """Compute logits ``[n, 10]`` from features ``[n, 128]``."""
         return self.network.head(features)  # type: ignore[no-any-return]
 
 
 def _fold_batch_norms(network: FashionClassifier) -> None:
-    """Replace each convolution + batch norm by one convolution; exact in eval mode."""
+    """Fuse each batch norm into its convolution, which is equivalent in eval mode."""
     for layer in network.body:
         assert isinstance(layer, nn.Sequential)
         layer[0] = nn.utils.fuse_conv_bn_eval(layer[0], layer[1])  # type: ignore[arg-type, type-var]
-        layer[1], layer[2] = nn.Identity(), nn.ReLU(inplace=True)
+        layer[1] = nn.Identity()
+        layer[2] = nn.ReLU(inplace=True)

@@ -1,4 +1,4 @@
-"""``fid-inception``: the network of the published FID (Heusel et al. 2017), as torch-fidelity has it."""
+"""``fid-inception``: the network of the published FID (Heusel et al. 2017), in torch-fidelity's port."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEATURES = "2048"
 
 
 class FidInception(FeatureExtractor):
-    """Features only: the 2,048 of the last pooling; torch-fidelity resizes as TensorFlow 1 did."""
+    """Feature extractor with the 2,048 features of the last pooling; torch-fidelity resizes as TensorFlow 1 did."""
 
     name = "fid-inception"
     protocol = (
@@ -30,25 +30,30 @@ class FidInception(FeatureExtractor):
 
     def __init__(self, network: FeatureExtractorInceptionV3, digest: str) -> None:
         super().__init__()
-        self.network, self.digest = network, digest
+        self.network = network
+        self.digest = digest
 
     def features(self, images: Tensor) -> Tensor:
-        """Images float32 ``[n, 1 or 3, H, H]`` in [-1, 1] => features float32 ``[n, 2048]``."""
+        """Compute float32 features ``[n, 2048]`` of images, float32 ``[n, 1 or 3, H, H]`` in [-1, 1]."""
         return self.network(as_bytes(as_colour(images)))[0]  # type: ignore[no-any-return]
 
 
 def load_fid_inception(request: EvaluatorRequest) -> FidInception:
-    """The FID weights, from a path, the cache or torch-fidelity's release.
+    """Load the FID network with weights from a path, the cache or torch-fidelity's release.
 
     Raises:
-        InputError: missing, damaged or foreign weights.
+        InputError: the weights are missing, damaged or of another network.
     """
     path = request.weights.file(request.name)
     return FidInception(_network(path), digest_of_file(path))
 
 
 def _network(path: Path) -> FeatureExtractorInceptionV3:
-    """torch-fidelity unpickles whatever it is given; so it is given tensors that were read safely."""
+    """Build the network from a weight file.
+
+    torch-fidelity unpickles any file, which can run code. So the tensors are read safely first, and torch-fidelity
+    gets a pickle of these.
+    """
     buffer = io.BytesIO()
     torch.save(load_tensors(path), buffer)
     buffer.seek(0)
@@ -56,4 +61,6 @@ def _network(path: Path) -> FeatureExtractorInceptionV3:
         return FeatureExtractorInceptionV3("fid-inception", [FEATURES], feature_extractor_weights_path=buffer)
     except RuntimeError as error:
         fault = str(error).strip().splitlines()[-1].strip()
-        raise InputError(f"weights: {path} does not hold the FID network of torch-fidelity: {fault}") from None
+        raise InputError(
+            f"weights: {path} must hold the FID network of torch-fidelity; {fault}; give --weights another PATH"
+        ) from None

@@ -18,55 +18,62 @@ from cawa_core.evaluators.classifier import LinearHeadClassifier
 from cawa_core.evaluators.preprocessing import Preprocessing
 from cawa_core.weights import load_strictly, load_tensors
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 INCEPTION_CONVOLUTIONS = (InceptionConvolution, GoogLeNetConvolution)
 TRAINED_ON_HALF = ("inception_v3", "googlenet")
-"""Torchvision takes ImageNet's normalisation for these and undoes it inside (``transform_input``)."""
-INCEPTION_SIDE, VGG_SIDE = 299, 224
+"""Networks trained with mean and deviation of one half; torchvision expects ImageNet's and converts inside
+(``transform_input``)."""
+INCEPTION_SIDE = 299
+VGG_SIDE = 224
 UNUSED = ("AuxLogits.*", "aux1.*", "aux2.*", "*.num_batches_tracked")
-"""Training's own: checkpoints may have them or lack them."""
+"""Tensors that only training needs; checkpoints may or may not contain them."""
 
 
 def load_inception_v3(request: EvaluatorRequest) -> LinearHeadClassifier:
-    """Inception-v3 with torchvision's weights (Szegedy et al. 2016), without its switch of the normalisation.
+    """Load Inception-v3 (Szegedy et al. 2016) with torchvision's weights, without ``transform_input``.
 
-    The weights were trained on pixels in [-1, 1]: mean and deviation of one half.
+    The weights were trained on pixels in [-1, 1], that is with mean and deviation of one half.
     """
     network = models.inception_v3(weights=None, transform_input=False, aux_logits=True, init_weights=False)
-    return _loaded(network, request, Preprocessing(INCEPTION_SIDE, HALF, HALF))
+    return _load_classifier(network, request, Preprocessing(INCEPTION_SIDE, HALF, HALF))
 
 
 def load_vgg16(request: EvaluatorRequest) -> LinearHeadClassifier:
-    """VGG-16 (Simonyan and Zisserman 2015); features: the 4,096 activations after ``fc2`` and its ReLU."""
-    return _loaded(models.vgg16(weights=None), request, Preprocessing(VGG_SIDE, IMAGENET_MEAN, IMAGENET_STD))
+    """Load VGG-16 (Simonyan and Zisserman 2015); its features are the 4,096 activations after ``fc2`` and ReLU."""
+    preprocessing = Preprocessing(VGG_SIDE, IMAGENET_MEAN, IMAGENET_STD)
+    return _load_classifier(models.vgg16(weights=None), request, preprocessing)
 
 
 def load_torchvision(request: EvaluatorRequest) -> LinearHeadClassifier:
-    """``torchvision/NAME``: any classifier of torchvision that ends in a linear layer, with its default weights.
+    """Load ``torchvision/NAME``, any classifier of torchvision that ends in a linear layer, with its default weights.
 
     Raises:
-        InputError: no such classifier, or its weights are missing or damaged.
+        InputError: torchvision has no such classifier, or its weights are missing or damaged.
     """
     known = models.list_models(module=models)
     name = request.name.split("/", 1)[1]
     if name not in known:
-        raise InputError(f"evaluator torchvision/{name} is no classifier of torchvision{suggestion(name, known)}")
+        raise InputError(f"evaluator torchvision/{name} is not a torchvision classifier{suggestion(name, known)}")
     transform: Any = models.get_model_weights(name).DEFAULT.transforms()
     mean, std = tuple(transform.mean), tuple(transform.std)
     options: dict[str, Any] = {}
     if name in TRAINED_ON_HALF:
-        mean, std, options = HALF, HALF, {"transform_input": False, "init_weights": False}
+        mean, std = HALF, HALF
+        options = {"transform_input": False, "init_weights": False}
     if name.startswith("vit_"):
         options = {"image_size": transform.crop_size[0]}
     network = models.get_model(name, weights=None, **options)
     preprocessing = Preprocessing(transform.crop_size[0], mean, std, transform.interpolation.value)
-    return _loaded(network, request, preprocessing)
+    return _load_classifier(network, request, preprocessing)
 
 
-def _loaded(network: nn.Module, request: EvaluatorRequest, preprocessing: Preprocessing) -> LinearHeadClassifier:
+def _load_classifier(
+    network: nn.Module, request: EvaluatorRequest, preprocessing: Preprocessing
+) -> LinearHeadClassifier:
     path = request.weights.file(request.name)
-    tensors = {_present_name(name): tensor for name, tensor in load_tensors(path).items()}
+    tensors = {_current_name(name): tensor for name, tensor in load_tensors(path).items()}
     load_strictly(network, tensors, str(path), ignorable=UNUSED)
     _fold_batch_norms(network.eval())
     network = network.to(memory_format=torch.channels_last)
@@ -74,13 +81,13 @@ def _loaded(network: nn.Module, request: EvaluatorRequest, preprocessing: Prepro
 
 
 def _fold_batch_norms(network: nn.Module) -> None:
-    """Inception's and GoogLeNet's convolutions take their batch norm in; exact in eval mode but for rounding."""
+    """Fuse the batch norms of Inception and GoogLeNet into their convolutions; exact up to rounding in eval mode."""
     for module in network.modules():
         if isinstance(module, INCEPTION_CONVOLUTIONS):
             module.conv = nn.utils.fuse_conv_bn_eval(module.conv, module.bn)
             module.bn = nn.Identity()
 
 
-def _present_name(name: str) -> str:
-    """Published DenseNet weights have a dot where Python names cannot: ``denselayer1.norm.1.weight``."""
+def _current_name(name: str) -> str:
+    """Drop the dot inside the module names of published DenseNet weights, such as ``denselayer1.norm.1.weight``."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name)

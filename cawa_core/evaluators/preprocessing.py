@@ -1,4 +1,4 @@
-"""From a generator's images to what a network was trained on, with every choice written down."""
+"""Conversion of a generator's images to the input that a network was trained on; every choice is written down."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn import functional
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """Resize the whole square image, then normalise each colour: float32 throughout.
+    """Resize the whole square image, then normalise each colour, in float32 throughout.
 
     Attributes:
-        side: of the network's input in pixels.
-        mean, std: of each colour, for pixels in [0, 1].
-        interpolation: of the antialiased resize; none where the side is right already.
+        side: side of the network's input in pixels.
+        mean, std: mean and deviation of each colour, for pixels in [0, 1].
+        interpolation: interpolation of the antialiased resize; images of the right size are not resized.
     """
 
     side: int
@@ -28,15 +28,15 @@ class Preprocessing:
 
     @property
     def protocol(self) -> str:
-        """Everything above in words."""
-        shown = [",".join(f"{value:g}" for value in values) for values in (self.mean, self.std)]
+        """The preprocessing in words."""
+        mean, std = (",".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         return (
             f"[-1, 1] to [0, 1] float32, grey as three colours, whole image to {self.side} x {self.side} "
-            f"{self.interpolation} antialiased, mean {shown[0]}, std {shown[1]}"
+            f"{self.interpolation} antialiased, mean {mean}, std {std}"
         )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images float32 ``[n, 1 or 3, H, H]`` in [-1, 1] => network input ``[n, 3, side, side]``."""
+        """Convert images, float32 ``[n, 1 or 3, H, H]`` in [-1, 1], to network input ``[n, 3, side, side]``."""
         pixels = as_colour(images).float().add(1).div(2)
         if pixels.shape[2:] != (self.side, self.side):
             size = (self.side, self.side)
@@ -46,16 +46,16 @@ class Preprocessing:
 
 @functools.cache
 def _by_colour(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """One value per colour, ``[1, c, 1, 1]``, copied to the device once: every copy would wait for it."""
-    with torch.inference_mode(False):  # so that passes with gradients can use it, too
+    """Return one value per colour, ``[1, c, 1, 1]``; cached, because every copy to a GPU would wait for it."""
+    with torch.inference_mode(False):  # so that passes with gradients can use it too
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 def as_colour(images: Tensor) -> Tensor:
-    """Grey images as three equal colours; colour images as they are.
+    """Expand grey images to three equal colours; return colour images unchanged.
 
     Raises:
-        ValueError: neither one nor three channels.
+        ValueError: the images have neither one nor three channels.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must be [n, 1 or 3, H, W]; got {list(images.shape)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -18,55 +18,59 @@ from cawa_core.weights import load_strictly, load_tensors
 
 
 def load_timm(request: EvaluatorRequest) -> LinearHeadClassifier:
-    """Weights by path, or by timm's own download and cache.
+    """Load a timm classifier with weights from a path or from timm's own download and cache.
 
     Raises:
-        InputError: no such classifier, offline without a path, or weights that cannot be had.
+        InputError: timm has no such model, it does not end in one linear layer, or its weights are not available.
     """
     name = request.name.split("/", 1)[1]
-    architecture, known = name.split(".")[0], timm.list_models()
+    architecture = name.split(".")[0]
+    known = timm.list_models()
     if architecture not in known:
-        raise InputError(f"evaluator timm/{name} is no model of timm{suggestion(architecture, known)}")
-    network = _given(name, request) if request.weights.is_given(request.name) else _fetched(name, request)
+        raise InputError(f"evaluator timm/{name} is not a timm model{suggestion(architecture, known)}")
+    load = _load_from_path if request.weights.is_given(request.name) else _fetch
+    network = load(name, request)
     digest = _digest(network)
     network = network.to(memory_format=torch.channels_last)
     preprocessing = _preprocessing(network)
-    classifier, side = LinearHeadClassifier(network, preprocessing, request.name, digest), preprocessing.side
-    _require_one_head(classifier, side)
+    classifier = LinearHeadClassifier(network, preprocessing, request.name, digest)
+    _require_one_head(classifier, preprocessing.side)
     return classifier
 
 
 def _require_one_head(classifier: LinearHeadClassifier, side: int) -> None:
-    """Some distilled models add up two heads."""
-    wanted = [1, classifier.head.in_features]
+    """Refuse models with several heads, such as distilled ones that average two."""
+    expected = [1, classifier.head.in_features]
     try:
         with torch.inference_mode():
-            found: object = list(classifier.features(torch.zeros(1, 3, side, side)).shape)
+            outcome: object = list(classifier.features(torch.zeros(1, 3, side, side)).shape)
     except RuntimeError as error:
-        found = first_line(error)
-    if found != wanted:
+        outcome = first_line(error)
+    if outcome != expected:
         raise InputError(
-            f"evaluator {classifier.name} must end in one linear layer; without it, {found} instead of {wanted} "
-            "comes out: choose another"
+            f"evaluator {classifier.name} must end in one linear layer; without it, the output must have shape "
+            f"{expected}, got {outcome}; choose another evaluator"
         )
 
 
 def _digest(network: nn.Module) -> str:
-    """Of what was learned, as timm's own download and a user's file hold it in different formats."""
-    learned = {name: one for name, one in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    return digest_of_tensors(learned)
+    """Return the digest of the weights; a file's digest would differ between timm's format and the user's."""
+    weights = {
+        name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
+    }
+    return digest_of_tensors(weights)
 
 
-def _given(name: str, request: EvaluatorRequest) -> nn.Module:
+def _load_from_path(name: str, request: EvaluatorRequest) -> nn.Module:
     path = request.weights.file(request.name)
     network = timm.create_model(name, pretrained=False)
     load_strictly(network, load_tensors(path), str(path), ignorable=("*.num_batches_tracked",))
     return network
 
 
-def _fetched(name: str, request: EvaluatorRequest) -> nn.Module:
+def _fetch(name: str, request: EvaluatorRequest) -> nn.Module:
     if request.weights.offline:
-        raise InputError(f"weights of timm/{name} may not be fetched (offline); give --weights timm/{name}=PATH")
+        raise InputError(f"weights of timm/{name} cannot be fetched offline; give --weights timm/{name}=PATH")
     try:
         return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
@@ -77,5 +81,6 @@ def _fetched(name: str, request: EvaluatorRequest) -> nn.Module:
 
 def _preprocessing(network: nn.Module) -> Preprocessing:
     config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
-    side, mean, std = config["input_size"][-1], tuple(config["mean"]), tuple(config["std"])
-    return Preprocessing(side, mean, std, "bicubic" if config["interpolation"] == "bicubic" else "bilinear")
+    side = config["input_size"][-1]
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic" if config["interpolation"] == "bicubic" else "bilinear"
+    return Preprocessing(side, tuple(config["mean"]), tuple(config["std"]), interpolation)

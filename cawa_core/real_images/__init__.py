@@ -1,4 +1,4 @@
-"""Real images by name or folder: what generated images are compared with."""
+"""Real images, by name or folder, that generated images are compared with."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ REAL_IMAGES.register("fashion-mnist-test", "cawa_core.real_images.fashion:Fashio
 
 
 def open_real_images(request: RealImagesRequest) -> RealImages:
-    """The registered set of a name, or else the folder of class folders of that path.
+    """Open the registered set of that name, or else the folder of class folders at that path.
 
     Raises:
-        InputError: neither; or the folder's names do not say which classes they hold.
+        InputError: the name is neither, or the names of the class folders match no classes.
     """
     from cawa_core.real_images.folder import ImageFolder
 

@@ -1,4 +1,4 @@
-"""What a set of real images offers."""
+"""Interface of a set of real images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cawa_core.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class RealImagesRequest:
-    """One set of real images, in the form of a generator's images.
+    """Request for a set of real images in the same form as a generator's images.
 
     Attributes:
-        name: the registry's name, or a folder of class folders.
-        classes: of the generator.
-        image_size, image_channels: of the generator's images.
-        class_ids: classes that may be read; other classes do not enter.
-        class_folders: file that says which folder holds which class; empty where names say it.
+        name: name in the registry, or a folder of class folders.
+        classes: classes of the generator.
+        image_size, image_channels: size and channels of the generator's images.
+        class_ids: classes that may be read; other classes are ignored.
+        class_folders: file that maps folders to classes; empty to map them by their names.
     """
 
     name: str
@@ -32,16 +32,16 @@ class RealImagesRequest:
     class_folders: str = ""
 
     def require_form(self, classes: ClassTable, image_size: int, image_channels: int) -> None:
-        """For sets of a fixed form.
+        """Check that the generator's images and classes match those of a set of fixed form.
 
         Raises:
-            InputError: the generator's images or classes are others.
+            InputError: they differ.
         """
-        wanted, given = (classes, image_size, image_channels), (self.classes, self.image_size, self.image_channels)
-        if wanted != given:
+        if (self.classes, self.image_size, self.image_channels) != (classes, image_size, image_channels):
             raise InputError(
-                f"real_images {self.name} are {image_size} pixels, {image_channels} channels, {len(classes)} classes; "
-                f"the generator has {given[1]}, {given[2]}, {len(self.classes)}, or other classes: give --real-images"
+                f"real_images {self.name} has {image_size} pixels, {image_channels} channels, {len(classes)} classes; "
+                f"the generator has {self.image_size}, {self.image_channels}, {len(self.classes)}, or other classes: "
+                "give --real-images"
             )
 
 
@@ -49,8 +49,8 @@ class RealImages(ABC):
     """Real images sorted by class, in the same form as generated ones.
 
     Attributes:
-        name: the registry's name.
-        digest: SHA-256 of all that enters; part of every result's identity.
+        name: name in the registry.
+        digest: SHA-256 of everything that determines the images; part of every result's identity.
     """
 
     name: str
@@ -58,18 +58,18 @@ class RealImages(ABC):
     @property
     @abstractmethod
     def digest(self) -> str:
-        """SHA-256 of all that enters; part of every result's identity."""
+        """SHA-256 of everything that determines the images; part of every result's identity."""
 
     @abstractmethod
     def images_of(self, class_id: int) -> Tensor:
-        """All images of a class: float32 NCHW in [-1, 1], in a fixed order."""
+        """Return all images of a class, float32 NCHW in [-1, 1], in a fixed order."""
 
     def batches_of(self, class_id: int, size: int) -> Iterator[Tensor]:
-        """The same images, at most ``size`` at a time."""
+        """Yield the images of a class, at most ``size`` at a time."""
         yield from self.images_of(class_id).split(size)
 
     def class_digest(self, class_id: int) -> str:  # noqa: ARG002
-        """Changes whenever an image of the class does; for caches on this machine."""
+        """Return a digest that changes whenever an image of the class changes; for caches on this machine."""
         return self.digest
 
     def class_contents(self, class_id: int) -> str:  # noqa: ARG002
@@ -81,19 +81,21 @@ class RealImages(ABC):
         return self.count_of(class_id) > 0
 
     def count_of(self, class_id: int) -> int:
-        """How many images of a class there are, unreadable files included."""
+        """Return the number of images of a class, including unreadable files."""
         return len(self.images_of(class_id))
 
     def unreadable_of(self, class_id: int) -> tuple[str, ...]:  # noqa: ARG002
-        """Names of the class's files that could not be read and are left out."""
+        """Return the names of the class's files that cannot be read and are left out."""
         return ()
 
     def require(self, class_ids: Iterable[int]) -> None:
-        """Check that every class has an image.
+        """Check that every class has at least one image.
 
         Raises:
-            InputError: one has none.
+            InputError: a class has none.
         """
         for class_id in class_ids:
             if not len(self.images_of(class_id)):
-                raise InputError(f"real_images {self.name} must have images of every class; it has none of {class_id}")
+                raise InputError(
+                    f"real_images {self.name} must have images of every class; it has none of class {class_id}"
+                )

@@ -1,4 +1,4 @@
-"""Which class folder belongs to which class index: by name or by a mapping file, never by sort order."""
+"""Mapping of class folders to class indices, by name or by a mapping file, never by sort order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cawa_core.class_tables import ClassTable
 from cawa_core.errors import InputError, suggestion
 
 Pairs = Iterable[tuple[str, Any]]
-"""Folder names with their classes as a mapping file gives them, unchecked."""
+"""Folder names and their classes as read from a mapping file, not yet checked."""
 
 HELP = (
-    "give class_folders: a CSV file with the header folder,class or a JSON object of folder to class, "
-    "a class being its index, WordNet id or name"
+    "give class_folders: a CSV file with the header folder,class or a JSON object that maps folders to classes; "
+    "a class is an index, WordNet id or name"
 )
 
 
@@ -27,15 +27,15 @@ def map_folders(
     wordnet_ids: Sequence[str] | None = None,
     class_folders: Path | None = None,
 ) -> dict[int, Path]:
-    """Class index => the folder of its images, in ascending order of the index.
+    """Map class indices, in ascending order, to the folders of their images.
 
-    Folders are named exactly by WordNet id, or exactly by class name where there are no WordNet ids. A mapping
-    file overrides both and must then list every folder. Not every class needs a folder. Hidden folders and files
-    at the top level are ignored.
+    Folder names must equal the WordNet ids, or the class names if there are no WordNet ids. A mapping file overrides
+    both and must then list every folder. Not every class needs a folder. Hidden folders and files at the top level
+    are ignored.
 
     Raises:
-        InputError: ``folder`` has no class folders; one of them belongs to no class, or two to the same;
-            folders are numbered without a mapping file; the mapping file is bad.
+        InputError: ``folder`` has no class folders; a folder belongs to no class, or two folders to the same class;
+            folders are numbered and there is no mapping file; the mapping file is bad.
     """
     folders = _class_folders(folder)
     if class_folders is None:
@@ -45,15 +45,15 @@ def map_folders(
         advice = f"folders must be named exactly by {kind} ({next(iter(classes))!r} for class 0); rename it, or {HELP}"
     else:
         classes = _classes_by_file(class_folders, ClassTable(tuple(class_names), tuple(wordnet_ids or ())))
-        advice = f"class_folders {class_folders} must list every folder; add it there, or take it out of {folder}"
+        advice = f"class_folders {class_folders} must list every folder; add it there, or remove it from {folder}"
     return _assign(folders, classes, advice)
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
-    """Folder name => class as given, from CSV (header ``folder,class``) or JSON (an object).
+    """Read a map of folder names to unchecked classes from CSV (header ``folder,class``) or JSON (an object).
 
     Raises:
-        InputError: no such file, neither CSV nor JSON, badly formed, or a folder listed twice.
+        InputError: the file does not exist, is neither CSV nor JSON, is malformed, or lists a folder twice.
     """
     readers: dict[str, Callable[[str], Pairs]] = {".csv": _pairs_of_csv, ".json": _pairs_of_json}
     reader = readers.get(file.suffix.lower())
@@ -61,14 +61,14 @@ def read_mapping(file: Path) -> dict[str, Any]:
         raise InputError(f"class_folders must be an existing .csv or .json file; got {file}")
     mapping: dict[str, Any] = {}
     try:
-        for name, given in reader(file.read_text(encoding="utf-8-sig")):
+        for name, value in reader(file.read_text(encoding="utf-8-sig")):
             if name in mapping:
                 raise ValueError(f"folder {name!r} is listed twice")
-            mapping[name] = given
+            mapping[name] = value
     except (ValueError, csv.Error) as error:
         raise InputError(
-            f"class_folders {file} must be CSV with the header folder,class or a JSON object of folder to class, "
-            f"each folder once; {error}"
+            f"class_folders {file} must be CSV with the header folder,class or a JSON object that maps folders to "
+            f"classes, with each folder once; {error}"
         ) from None
     return mapping
 
@@ -76,53 +76,56 @@ def read_mapping(file: Path) -> dict[str, Any]:
 def _class_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "does not exist"
-        raise InputError(f"real_images must be a folder with one folder of images a class; {folder} {state}")
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not found:
-        raise InputError(f"real_images must be a folder with one folder of images a class; {folder} holds no folders")
-    return found
+        raise InputError(f"real_images must be a folder with one folder of images per class; {folder} {state}")
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise InputError(f"real_images must be a folder with one folder of images per class; {folder} has no folders")
+    return folders
 
 
 def _refuse_numbers(folder: Path, folders: list[Path]) -> None:
-    numbered = [path.name for path in folders if path.name.isdecimal()]
-    if numbered:
+    numbers = [path.name for path in folders if path.name.isdecimal()]
+    if numbers:
         raise InputError(
-            f"folder {folder} holds numbered class folders ({', '.join(numbered[:3])}): such numbers often come from "
-            f"sorting names as text, which puts 100 before 2, and need not be class indices; {HELP}"
+            f"folder {folder} holds numbered class folders ({', '.join(numbers[:3])}): such numbers often come from "
+            f"sorting names as text, which puts 100 before 2, and may not be class indices; {HELP}"
         )
 
 
 def _classes_by_name(class_names: Sequence[str], wordnet_ids: Sequence[str] | None) -> dict[str, int]:
     names = wordnet_ids or class_names
     if len(names) != len(class_names):
-        raise ValueError(f"wordnet_ids must be one a class, {len(class_names)}; got {len(names)}")
+        raise ValueError(f"wordnet_ids must be one per class, {len(class_names)}; got {len(names)}")
     classes = {name: class_id for class_id, name in enumerate(names)}
     if len(classes) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"classes must have different names to go by folder name; {twice!r} names several; {HELP}")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise InputError(
+            f"class names must be unique to be used as folder names; {duplicate!r} names several classes; {HELP}"
+        )
     return classes
 
 
 def _classes_by_file(file: Path, table: ClassTable) -> dict[str, int]:
     return {
-        name: table.resolve(given, f"class_folders {file}, folder {name!r}")
-        for name, given in read_mapping(file).items()
+        name: table.resolve(value, f"class_folders {file}, folder {name!r}")
+        for name, value in read_mapping(file).items()
     }
 
 
 def _assign(folders: list[Path], classes: dict[str, int], advice: str) -> dict[int, Path]:
-    assigned: dict[int, Path] = {}
+    """Map class indices to folders, given the class of each name; ``advice`` ends the error for an unknown name."""
+    folder_of_class: dict[int, Path] = {}
     for path in folders:
         if path.name not in classes:
             raise InputError(f"class folder {path} belongs to no class{suggestion(path.name, classes)}; {advice}")
         class_id = classes[path.name]
-        if class_id in assigned:
+        if class_id in folder_of_class:
             raise InputError(
-                f"class {class_id} must have one folder; got {assigned[class_id]} and {path}: merge them, "
-                "or give one of them another class"
+                f"class {class_id} must have one folder; got {folder_of_class[class_id]} and {path}: merge them, "
+                "or assign one of them to another class"
             )
-        assigned[class_id] = path
-    return dict(sorted(assigned.items()))
+        folder_of_class[class_id] = path
+    return dict(sorted(folder_of_class.items()))
 
 
 def _pairs_of_csv(text: str) -> Pairs:
@@ -136,7 +139,7 @@ def _pairs_of_csv(text: str) -> Pairs:
 
 
 def _pairs_of_json(text: str) -> Pairs:
-    # objects as tuples of pairs: they tell themselves from arrays, and keys given twice stay visible
+    # Objects become tuples of pairs, which distinguishes them from arrays and preserves duplicate keys.
     pairs = json.loads(text, object_pairs_hook=tuple)
     if not isinstance(pairs, tuple):
         raise ValueError(f"the file holds a {type(pairs).__name__}")

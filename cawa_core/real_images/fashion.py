@@ -1,4 +1,4 @@
-"""The 10,000 test images of Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 1,000 a class, bundled."""
+"""The bundled 10,000 test images of Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), 1,000 per class."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LABELS = "fashion_mnist/t10k-labels-idx1-ubyte.gz"
 
 
 class FashionMnistTest(RealImages):
-    """Bundled real images, verified at once and read on first use."""
+    """Bundled real images; their digests are checked immediately, the files are read on first use."""
 
     name = "fashion-mnist-test"
 
@@ -44,7 +44,7 @@ class FashionMnistTest(RealImages):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over both files' digests."""
+        """SHA-256 of the digests of both files."""
         return digest_of_data([assets.recorded_digest(IMAGES), assets.recorded_digest(LABELS)])
 
     @cached_property
@@ -53,6 +53,6 @@ class FashionMnistTest(RealImages):
         return read_idx(images), read_idx(labels)
 
     def images_of(self, class_id: int) -> Tensor:
-        """The 1,000 images of a class in file order: float32 ``[1000, 1, 28, 28]`` in [-1, 1]."""
+        """Return the 1,000 images of a class in file order, float32 ``[1000, 1, 28, 28]`` in [-1, 1]."""
         images, labels = self._arrays
         return as_floats(torch.from_numpy(images[labels == class_id])[:, None])

@@ -1,4 +1,4 @@
-"""Features of real images, computed once and kept on disk by everything that enters them."""
+"""Cache of real images' features on disk, keyed by everything that determines them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cawa_core.digests import digest_of_bytes, digest_of_data
 from cawa_core.storage import write_atomically
 
 Key = Mapping[str, str | int]
-"""Everything that enters a computation, by name."""
+"""Everything that determines a computation's result, by name."""
 
 
 class FeatureCache:
-    """One safetensors file a key; processes may share the folder, as files are replaced whole.
+    """One safetensors file per key; processes may share the folder, because files are replaced atomically.
 
     Attributes:
-        folder: made on first use. Where it cannot be written to, nothing is kept, and one warning says so.
+        folder: created on first use. If it cannot be written to, nothing is cached and there is one warning.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,26 +30,26 @@ class FeatureCache:
         self._has_warned = False
 
     def features(self, key: Key, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """What ``compute`` returns, on the CPU; read back where it was kept under the same key.
+        """Return the tensors cached under a key, on the CPU; else call ``compute`` and cache its result.
 
-        A file that is damaged, or was written under another key, is computed anew and replaced.
+        A file that is damaged, or was written under another key, is computed again and replaced.
         """
-        kept = self.kept(key)
-        return self.keep(key, compute()) if kept is None else kept
+        tensors = self.kept(key)
+        return self.keep(key, compute()) if tensors is None else tensors
 
     def kept(self, key: Key) -> dict[str, Tensor] | None:
-        """What was kept under a key, on the CPU; None where there is nothing, or nothing sound."""
+        """Return the tensors cached under a key, on the CPU; None if there is no intact file."""
         return _read(self.path_of(key), key)
 
     def keep(self, key: Key, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Keep tensors under a key; gives them as :meth:`kept` will."""
-        # copies, because safetensors refuses tensors that share memory
+        """Cache tensors under a key; return them as :meth:`kept` will."""
+        # Copy, because safetensors refuses tensors that share memory.
         tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in computed.items()}
         self._write(self.path_of(key), key, tensors)
         return tensors
 
     def path_of(self, key: Key) -> Path:
-        """The file of a key."""
+        """Return the file of a key."""
         return self.folder / f"{digest_of_data(dict(key))}.safetensors"
 
     def _write(self, path: Path, key: Key, tensors: dict[str, Tensor]) -> None:
@@ -58,7 +58,7 @@ class FeatureCache:
             write_atomically(path, save(tensors, metadata=metadata))
         except OSError as error:
             if not self._has_warned:
-                warnings.warn(f"features are not kept, {self.folder} cannot be written to: {error}", stacklevel=3)
+                warnings.warn(f"features are not cached: {self.folder} cannot be written to: {error}", stacklevel=3)
             self._has_warned = True
 
 
@@ -73,6 +73,6 @@ def _read(path: Path, key: Key) -> dict[str, Tensor] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
-    # the format itself has no checksum
-    is_sound = metadata == {"key": _text_of(key), "sha256": digest_of_bytes(save(tensors))}
-    return tensors if is_sound else None
+    # The format itself has no checksum.
+    is_intact = metadata == {"key": _text_of(key), "sha256": digest_of_bytes(save(tensors))}
+    return tensors if is_intact else None

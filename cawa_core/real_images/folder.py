@@ -1,4 +1,4 @@
-"""Real images in one folder a class, ImageNet's layout."""
+"""Real images in one folder per class, the layout of ImageNet."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from cawa_core.real_images.class_mapping import map_folders
 from cawa_core.real_images.preprocessing import MODES, PROTOCOL, UnreadableImageError, decode, to_square
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Endings of image files, in lower case; any case is taken, other files are ignored."""
+"""Suffixes of image files, compared without regard to case; other files are ignored."""
 
 
 class ImageFolder(RealImages):
-    """Images directly inside class folders, preprocessed as BigGAN's (:data:`preprocessing.PROTOCOL`).
+    """Images directly inside class folders, preprocessed as for BigGAN (:data:`preprocessing.PROTOCOL`).
 
-    A class's files are listed once, on first use, in bytewise order of their names; they are decoded anew on
-    every pass. A file whose content is no whole image is left out and named by :meth:`unreadable_of`; a file that
-    the machine cannot read raises ``OSError``, since a failing disk must not change results.
+    The files of a class are listed once, on first use, in bytewise order of their names, and decoded on every pass.
+    A file that does not hold a complete image is left out and named by :meth:`unreadable_of`. A file that the machine
+    cannot read raises ``OSError``, because a failing disk must not change results.
 
     Attributes:
         folder: the folder of class folders.
-        folders: class index => its folder.
+        folders: maps each class index to its folder.
         image_size: side of the square images in pixels.
         channels: 3 for colour, 1 for grey.
     """
@@ -46,28 +46,32 @@ class ImageFolder(RealImages):
         name: str = "image-folder",
         class_ids: Sequence[int] | None = None,
     ) -> None:
-        """Find the class folders (of ``class_ids`` alone, where given); no image is listed or read yet.
+        """Find the class folders, only those of ``class_ids`` unless it is None; no image is listed or read yet.
 
         Raises:
-            InputError: as :func:`class_mapping.map_folders`.
+            InputError: see :func:`class_mapping.map_folders`.
             ValueError: ``channels`` is not 1 or 3, or ``image_size`` is not positive.
         """
         if channels not in MODES or image_size < 1:
             raise ValueError(f"channels must be 1 or 3 and image_size positive; got {channels} and {image_size}")
         self.name = name
-        self.folder, self.image_size, self.channels = folder, image_size, channels
+        self.folder = folder
+        self.image_size = image_size
+        self.channels = channels
         self.class_names = tuple(class_names)
         folders = map_folders(folder, class_names, wordnet_ids, class_folders)
-        self.folders = {one: path for one, path in folders.items() if class_ids is None or one in class_ids}
+        self.folders = {
+            class_id: path for class_id, path in folders.items() if class_ids is None or class_id in class_ids
+        }
         self._paths: dict[int, tuple[Path, ...]] = {}
         self._unreadable: dict[int, tuple[str, ...]] = {}
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of relative path and size of every mapped class's files, the mapping and the preprocessing.
+        """SHA-256 of the names and sizes of all mapped classes' files, the mapping and the preprocessing.
 
-        The files' contents do not enter, as ImageNet's are 140 GB: an image changed in place to one of the same
-        size goes unnoticed. Where the folder is does not enter either.
+        The files' contents are not hashed, as ImageNet has 140 GB: an image replaced by one of the same size goes
+        unnoticed. The location of the folder is not hashed either.
         """
         classes = {class_id: folder.name for class_id, folder in self.folders.items()}
         files = {class_id: digest_of_data(self._sizes_of(class_id)) for class_id in self.folders}
@@ -87,11 +91,11 @@ class ImageFolder(RealImages):
         return class_id in self.folders and bool(self.paths_of(class_id))
 
     def count_of(self, class_id: int) -> int:
-        """Image files of a class, readable or not."""
+        """Return the number of image files of a class, readable or not."""
         return len(self.paths_of(class_id))
 
     def paths_of(self, class_id: int) -> tuple[Path, ...]:
-        """Image files of a class in the order of its images, unreadable ones among them.
+        """Return the image files of a class, including unreadable ones, in the order of its images.
 
         Raises:
             InputError: the class has no folder.
@@ -101,9 +105,9 @@ class ImageFolder(RealImages):
         return self._paths[class_id]
 
     def class_digest(self, class_id: int) -> str:
-        """SHA-256 of name, size and time of change of a class's files and the preprocessing.
+        """Return the SHA-256 of name, size and modification time of a class's files, and the preprocessing.
 
-        For cache keys on one machine: copying the files changes it.
+        It is a cache key for one machine only, as copying the files changes it.
         """
         stats = [(path.name, path.stat()) for path in self.paths_of(class_id)]
         files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -111,21 +115,21 @@ class ImageFolder(RealImages):
         return digest_of_data({"folder": folder, "files": files, "preprocessing": self._preprocessing})
 
     def require(self, class_ids: Iterable[int]) -> None:
-        """Check that every class has a folder and at least one image that decodes, before any work.
+        """Check, before any work starts, that every class has a folder and at least one image that decodes.
 
         Raises:
-            InputError: the first class that has not.
+            InputError: a class has not; the error names the first one.
         """
-        listed = list(class_ids)
-        for class_id in listed:
+        class_ids = list(class_ids)
+        for class_id in class_ids:
             self._require_files(class_id)
-        for class_id in listed:
+        for class_id in class_ids:
             next(self._squares_of(class_id))
 
     def images_of(self, class_id: int) -> Tensor:
-        """All readable images of a class: float32 ``[n, channels, image_size, image_size]`` in [-1, 1].
+        """Return all readable images of a class, float32 ``[n, channels, image_size, image_size]`` in [-1, 1].
 
-        1,300 images of 256 pixels take 1 GB: :meth:`batches_of` gives the same rows in pieces.
+        1,300 images of 256 pixels take 1 GB; :meth:`batches_of` yields the same rows in batches.
 
         Raises:
             InputError: the class has no folder, no images, or none that can be read.
@@ -139,22 +143,24 @@ class ImageFolder(RealImages):
         return images[:n_readable]
 
     def batches_of(self, class_id: int, size: int) -> Iterator[Tensor]:
-        """The rows of :meth:`images_of` in pieces of ``size``, the last one maybe smaller, decoded on the way.
+        """Yield the rows of :meth:`images_of` in batches of ``size``, decoded on demand; the last may be smaller.
 
         Raises:
-            InputError: as :meth:`images_of`.
+            InputError: see :meth:`images_of`.
             ValueError: ``size`` is not positive.
         """
         if size < 1:
             raise ValueError(f"size must be positive; got {size}")
         self._require_files(class_id)
-        return _stacked(self._squares_of(class_id), size)
+        return _stack(self._squares_of(class_id), size)
 
     def unreadable_of(self, class_id: int) -> tuple[str, ...]:
-        """Names of a class's files that are no whole images, in order; decodes the class if no pass has ended yet.
+        """Return the names of a class's files that hold no complete image, in order.
+
+        This decodes the whole class unless an earlier pass did.
 
         Raises:
-            InputError: as :meth:`images_of`.
+            InputError: see :meth:`images_of`.
         """
         if class_id not in self._unreadable:
             self._require_files(class_id)
@@ -169,13 +175,15 @@ class ImageFolder(RealImages):
     def _folder_of(self, class_id: int) -> Path:
         if class_id not in self.folders:
             raise InputError(
-                f"class {class_id}{self._named(class_id)} has no folder of real images in {self.folder}, "
+                f"class {self._label(class_id)} has no folder of real images in {self.folder}, "
                 f"which has {len(self.folders)} of {len(self.class_names)} classes; add its folder or leave it out"
             )
         return self.folders[class_id]
 
-    def _named(self, class_id: int) -> str:
-        return f" ({self.class_names[class_id]})" if 0 <= class_id < len(self.class_names) else ""
+    def _label(self, class_id: int) -> str:
+        """Return a class's index and, if it has one, its name."""
+        has_name = 0 <= class_id < len(self.class_names)
+        return f"{class_id} ({self.class_names[class_id]})" if has_name else str(class_id)
 
     def _sizes_of(self, class_id: int) -> list[tuple[str, int]]:
         return [(path.name, path.stat().st_size) for path in self.paths_of(class_id)]
@@ -183,11 +191,12 @@ class ImageFolder(RealImages):
     def _require_files(self, class_id: int) -> None:
         if not self.paths_of(class_id):
             raise InputError(
-                f"folder {self._folder_of(class_id)} of class {class_id}{self._named(class_id)} must hold image files "
-                f"({' '.join(SUFFIXES)}) directly, not in further folders; it holds none: add some or leave it out"
+                f"folder {self._folder_of(class_id)} of class {self._label(class_id)} must hold image files "
+                f"({' '.join(SUFFIXES)}) directly, not in subfolders; it holds none: add some or leave it out"
             )
 
     def _squares_of(self, class_id: int) -> Iterator[Tensor]:
+        """Yield the readable images of a class one by one, and record the unreadable files at the end."""
         unreadable: list[str] = []
         paths = self.paths_of(class_id)
         for path in paths:
@@ -197,19 +206,19 @@ class ImageFolder(RealImages):
                 unreadable.append(path.name)
         if len(unreadable) == len(paths):
             raise InputError(
-                f"folder {self._folder_of(class_id)} of class {class_id}{self._named(class_id)} must hold an image "
+                f"folder {self._folder_of(class_id)} of class {self._label(class_id)} must hold an image "
                 f"that decodes; none of {len(paths)} does, the first being {paths[0].name}: restore it or leave it out"
             )
         self._unreadable[class_id] = tuple(unreadable)
 
 
-def _stacked(squares: Iterator[Tensor], size: int) -> Iterator[Tensor]:
-    while pieces := list(itertools.islice(squares, size)):
-        yield torch.stack(pieces)
+def _stack(squares: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    while batch := list(itertools.islice(squares, size)):
+        yield torch.stack(batch)
 
 
 def _image_files(folder: Path) -> tuple[Path, ...]:
-    """Image files directly inside a folder, hidden ones left out, sorted bytewise whatever the locale."""
+    """List the image files directly inside a folder, except hidden ones, sorted bytewise whatever the locale."""
     with os.scandir(folder) as entries:
         files = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
     images = [name for name in files if name.lower().endswith(SUFFIXES)]

@@ -1,1 +1,1 @@
-"""Correlations with their nulls, overlaps with their chance level, intervals."""
+"""Correlations and their nulls, overlaps and their chance level, intervals and standard errors."""

@@ -1,4 +1,4 @@
-"""Correlations along the last axis, and the smoothing that the paper puts before one (sec. 4.1)."""
+"""Correlations along the last axis, and the smoothing that the paper applies first (sec. 4.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMOOTHING_ORDER = 3
 
 
 def pearson(x: Array, y: Array) -> Array:
-    """Pearson r of ``x [..., n]`` with ``y [..., n]``, shapes broadcast; NaN where either does not vary."""
+    """Return Pearson r of ``x [..., n]`` and ``y [..., n]``, broadcast; NaN where either is constant."""
     x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
     norms = np.sqrt(np.square(x).sum(axis=-1) * np.square(y).sum(axis=-1))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -25,30 +25,30 @@ def pearson(x: Array, y: Array) -> Array:
 
 
 def spearman(x: Array, y: Array) -> Array:
-    """Rank correlation, ties at their mean rank."""
+    """Return the rank correlation; ties get their mean rank."""
     return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
 def smoothing_window(n_groups: int) -> int:
-    """The paper's 51, or the largest odd number of groups below it; 0 where a cubic does not fit (ours)."""
+    """Return the paper's window, 51, or the largest odd one up to ``n_groups``; 0 if a cubic does not fit (ours)."""
     window = min(SMOOTHING_WINDOW, n_groups - 1 + n_groups % 2)
     return window if window > SMOOTHING_ORDER else 0
 
 
 def smoothed(values: Array) -> Array:
-    """Savitzky-Golay along the last axis; unchanged where there are too few values."""
+    """Apply the Savitzky-Golay filter along the last axis; too few values are returned unchanged."""
     window = smoothing_window(values.shape[-1])
     return savgol_filter(values, window, SMOOTHING_ORDER, axis=-1) if window else values
 
 
 @lru_cache(maxsize=16)
 def smoothing_matrix(n: int) -> Array:
-    """:func:`smoothed` of n values as a matrix ``[n, n]``, not to be written to: it is linear."""
+    """Return the linear map :func:`smoothed` of n values as a matrix ``[n, n]``; it is cached, do not write to it."""
     return smoothed(np.eye(n)).T
 
 
 def normalised(values: Array) -> Array:
-    """Centred and of norm 1 along the last axis; zero where the values do not vary."""
+    """Centre the values along the last axis and scale them to norm 1; constant values become zero."""
     centred = values - values.mean(axis=-1, keepdims=True)
     norms = np.linalg.norm(centred, axis=-1, keepdims=True)
     return np.asarray(np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0))

@@ -1,4 +1,4 @@
-"""Which estimator's row stands for a channel."""
+"""Choice of the estimator that represents a channel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ CHANNEL = ["class_id", "site", "channel"]
 
 
 def best_estimates(awareness: pd.DataFrame) -> pd.DataFrame:
-    """One row a (class, site, channel) of the ``awareness`` table: the closed form where there is one, else sampled."""
+    """Select one row of the ``awareness`` table per class, site and channel: the closed form, or else Monte Carlo."""
     exact, sampled = (awareness[awareness.estimator == name] for name in ("closed_form", "monte_carlo"))
     if not len(exact) or not len(sampled):
         return sampled if len(sampled) else exact

@@ -1,4 +1,4 @@
-"""Uncertainty of a statistic over classes."""
+"""Intervals and permutation tests of a statistic over classes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """Ends of a 95% interval; NaN where undefined."""
+    """Ends of a 95% interval; NaN if undefined."""
 
     low: float
     high: float
 
 
 def bootstrap_pearson(x: Array, y: Array, resamples: int, random: np.random.Generator) -> Interval:
-    """95% percentile interval of Pearson r over resampled pairs ``x [n]``, ``y [n]``."""
+    """Return the 95% percentile interval of Pearson r over resampled pairs ``x [n]``, ``y [n]``."""
     rows = random.integers(len(x), size=(resamples, len(x)))
     return percentile_interval(pearson(x[rows], y[rows]))
 
 
 def percentile_interval(values: Array) -> Interval:
-    """Middle 95% of the finite values."""
+    """Return the interval that holds the middle 95% of the finite values."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return Interval(float("nan"), float("nan"))
@@ -44,83 +44,88 @@ def percentile_interval(values: Array) -> Interval:
 
 
 def bootstrap_weights(n: int, resamples: int, random: np.random.Generator) -> Array:
-    """How often each of n values is drawn, over n: ``[resamples, n]``; times the values, the resampled means."""
-    drawn = random.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
-    return np.bincount(drawn.reshape(-1), minlength=resamples * n).reshape(resamples, n) / n
+    """Return how often each resample draws each of n values, divided by n: ``[resamples, n]``.
+
+    The product with the values gives the resampled means.
+    """
+    draws = random.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
+    return np.bincount(draws.reshape(-1), minlength=resamples * n).reshape(resamples, n) / n
 
 
 def bootstrap_mean(values: Array, weights: Array) -> Interval:
-    """95% percentile interval of the mean of ``values [n]`` under :func:`bootstrap_weights`."""
+    """Return the 95% percentile interval of the mean of ``values [n]``, given :func:`bootstrap_weights`."""
     return percentile_interval(weights @ values)
 
 
 ROUNDING = 1e-5
-"""Null values this much below the observed one still count as equal: sums are of float32 products, and a permutation
-that changes nothing must not fall on the wrong side."""
+"""Null values this much below the observed one still count as equal. The sums are of float32 products, and a
+permutation that changes nothing must not fall on the wrong side."""
 PAIRS_AT_ONCE = 16_384
 
 
 def mantel_tests(
-    one: Array, others: NDArray[np.unsignedinteger[Any]], permutations: int, random: np.random.Generator
+    matrix: Array, pair_counts: NDArray[np.unsignedinteger[Any]], permutations: int, random: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Spearman r of one symmetric matrix with others, over pairs, and their one-sided permutation p-values.
+    """Return Spearman r of a symmetric matrix with each set of pair counts, and one-sided permutation p-values.
 
-    Rows and columns of the one are permuted together (Mantel 1967), so that pairs that share a class do not count as
-    independent; all tests share the permutations. All permutations are used where there are no more than asked for.
-    A permutation changes no rank: they are taken once, and the null of all tests is one matrix product.
+    Rows and columns of the matrix are permuted together (Mantel 1967), so that pairs that share a class do not count
+    as independent. All tests share the permutations. If there are no more than ``permutations``, all of them are
+    used. A permutation changes no rank, so ranks are computed once and the null of all tests is one matrix product.
 
     Args:
-        one: ``[n, n]``.
-        others: small whole numbers for the pairs (i, j), i < j, in ascending order ``[tests, n (n - 1) / 2]``.
+        matrix: ``[n, n]``.
+        pair_counts: small whole numbers for the pairs (i, j), i < j, in ascending order, ``[tests, n (n - 1) / 2]``.
+        permutations: how many to draw at most.
+        random: source of the drawn permutations.
 
     Returns:
-        r and p ``[tests]``; NaN where either does not vary.
+        r and p ``[tests]``; NaN where the matrix or the counts are constant.
     """
-    n = len(one)
+    n = len(matrix)
     a, b = np.triu_indices(n, 1)
     ranks = np.zeros((n, n))
-    ranks[a, b] = normalised(rankdata(one[a, b]))
-    scores = [_normalised_ranks(counts) for counts in others]
-    observed = np.array([ranks[a, b] @ of_count[counts] for of_count, counts in zip(scores, others, strict=True)])
-    every = factorial(n) <= permutations
-    orders = np.array(list(all_permutations(range(n)))) if every else _random_orders(n, permutations, random)
-    single = [of_count.astype(np.float32) for of_count in scores]
-    null = _mantel_null(torch.from_numpy(ranks + ranks.T).float(), orders, others, single)
-    reached = (null >= observed[:, None] - ROUNDING).sum(axis=1)
-    p_value = reached / len(orders) if every else (1 + reached) / (1 + len(orders))
-    varies = (np.ptp(others, axis=1) > 0) & bool(np.ptp(one[a, b]) > 0)
+    ranks[a, b] = normalised(rankdata(matrix[a, b]))
+    scores = [_normalised_ranks(counts) for counts in pair_counts]
+    observed = np.array([ranks[a, b] @ score[counts] for score, counts in zip(scores, pair_counts, strict=True)])
+    exhaustive = factorial(n) <= permutations
+    if exhaustive:
+        orders = np.array(list(all_permutations(range(n))))
+    else:
+        orders = random.permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
+    float32_scores = [score.astype(np.float32) for score in scores]
+    null = _mantel_null(torch.from_numpy(ranks + ranks.T).float(), orders, pair_counts, float32_scores)
+    n_reached = (null >= observed[:, None] - ROUNDING).sum(axis=1)
+    p_value = n_reached / len(orders) if exhaustive else (1 + n_reached) / (1 + len(orders))
+    varies = (np.ptp(pair_counts, axis=1) > 0) & bool(np.ptp(matrix[a, b]) > 0)
     return np.where(varies, observed, np.nan), np.where(varies, p_value, np.nan)
 
 
-def _random_orders(n: int, permutations: int, random: np.random.Generator) -> NDArray[np.int64]:
-    return random.permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
-
-
 def _normalised_ranks(counts: NDArray[np.unsignedinteger[Any]]) -> Array:
-    """Count => its mean rank among the counts, centred and scaled so that all of them together have norm 1."""
-    times = np.bincount(counts)
-    ranks = np.cumsum(times) - (times - 1) / 2 - (len(counts) + 1) / 2
-    norm = np.sqrt(times @ np.square(ranks))
-    return ranks / norm if norm > 0 else np.zeros(len(times))
+    """Map each count value to its mean rank, centred and scaled so that the ranks of all ``counts`` have norm 1."""
+    frequency = np.bincount(counts)
+    ranks = np.cumsum(frequency) - (frequency - 1) / 2 - (len(counts) + 1) / 2
+    norm = np.sqrt(frequency @ np.square(ranks))
+    return ranks / norm if norm > 0 else np.zeros(len(frequency))
 
 
 def _mantel_null(
     ranks: Tensor,
     orders: NDArray[np.int64],
-    others: NDArray[np.unsignedinteger[Any]],
+    pair_counts: NDArray[np.unsignedinteger[Any]],
     scores: Sequence[NDArray[np.float32]],
 ) -> Array:
-    """Spearman r of every test under every order ``[tests, orders]``, summed over blocks of pairs."""
+    """Return Spearman r of every test under every order ``[tests, orders]``, summed over blocks of pairs."""
     a, b = np.triu_indices(len(ranks), 1)
-    places, flat = orders.astype(np.int32), ranks.view(-1)
+    orders_int32 = orders.astype(np.int32)
+    flat_ranks = ranks.view(-1)
 
-    def of_block(start: int) -> Array:
-        some = slice(start, start + PAIRS_AT_ONCE)
-        cells = places[:, a[some]]
+    def block_sum(start: int) -> Array:
+        block = slice(start, start + PAIRS_AT_ONCE)
+        cells = orders_int32[:, a[block]]
         cells *= np.int32(len(ranks))
-        cells += places[:, b[some]]
-        permuted = flat.index_select(0, torch.from_numpy(cells.reshape(-1))).view(cells.shape)
-        own = np.stack([of_count[counts[some]] for of_count, counts in zip(scores, others, strict=True)])
-        return np.asarray((torch.from_numpy(own) @ permuted.T).double())
+        cells += orders_int32[:, b[block]]
+        permuted = flat_ranks.index_select(0, torch.from_numpy(cells.reshape(-1))).view(cells.shape)
+        pair_scores = np.stack([score[counts[block]] for score, counts in zip(scores, pair_counts, strict=True)])
+        return np.asarray((torch.from_numpy(pair_scores) @ permuted.T).double())
 
-    return np.asarray(np.sum(map_in_threads(of_block, range(0, len(a), PAIRS_AT_ONCE)), axis=0))
+    return np.asarray(np.sum(map_in_threads(block_sum, range(0, len(a), PAIRS_AT_ONCE)), axis=0))

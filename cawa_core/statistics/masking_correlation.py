@@ -1,4 +1,4 @@
-"""How well predictors foretell the effects of masking (paper sec. 4.1), against a permutation null."""
+"""Correlation of predictors with masking effects (paper sec. 4.1), tested against a permutation null."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cawa_core.statistics.permutation_null import permutation_null
 Array = NDArray[np.float64]
 
 FEWEST_GROUPS = 3
-"""Below this a correlation says nothing."""
+"""With fewer groups, a correlation is meaningless."""
 CLASSES_AT_ONCE = 64
-"""Classes to a thread at a time."""
+"""Classes that a thread processes at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,9 @@ class MaskingCorrelations:
     """Correlations over the groups of a class and site: ``[predictors, effects, classes]``, NaN where undefined.
 
     Attributes:
-        n_groups: groups behind each.
-        pearson_smoothed: r with the effect smoothed in the order of the predictor.
-        pearson, spearman: without smoothing.
+        n_groups: number of groups in each correlation.
+        pearson_smoothed: Pearson r with the effect smoothed in the order of the predictor.
+        pearson, spearman: correlations without smoothing.
         null_mean, null_std, p_value: see :class:`~cawa_core.statistics.permutation_null.PermutationNull`.
     """
 
@@ -44,24 +44,22 @@ class MaskingCorrelations:
 def masking_correlations(predictors: Array, effects: Array, orders: NDArray[np.int64]) -> MaskingCorrelations:
     """Correlate every predictor with every effect, class by class.
 
-    Smoothing raises r by itself, so the null smooths a permuted effect in the same way.
+    Smoothing alone raises r, so the null smooths the permuted effect in the same way.
 
     Args:
         predictors: ``[predictors, classes, n]``, finite.
-        effects: change under masking ``[effects, classes, n]``, finite.
-        orders: random orders of the n groups ``[n, permutations]``.
+        effects: changes under masking, ``[effects, classes, n]``, finite.
+        orders: random orders of the n groups, ``[n, permutations]``.
     """
 
-    def of_classes(start: int) -> MaskingCorrelations:
-        some = slice(start, start + CLASSES_AT_ONCE)
-        return _correlations(predictors[:, some], effects[:, some], orders)
+    def block_correlations(start: int) -> MaskingCorrelations:
+        classes = slice(start, start + CLASSES_AT_ONCE)
+        return _correlations(predictors[:, classes], effects[:, classes], orders)
 
-    parts = map_in_threads(of_classes, range(0, predictors.shape[1], CLASSES_AT_ONCE))
-    return MaskingCorrelations(*(np.concatenate(one, axis=-1) for one in zip(*map(_values, parts), strict=True)))
-
-
-def _values(correlations: MaskingCorrelations) -> list[Array]:
-    return [getattr(correlations, field.name) for field in dataclasses.fields(correlations)]
+    blocks = map_in_threads(block_correlations, range(0, predictors.shape[1], CLASSES_AT_ONCE))
+    names = [field.name for field in dataclasses.fields(MaskingCorrelations)]
+    columns = {name: np.concatenate([getattr(block, name) for block in blocks], axis=-1) for name in names}
+    return MaskingCorrelations(**columns)
 
 
 def _correlations(predictors: Array, effects: Array, orders: NDArray[np.int64]) -> MaskingCorrelations:
@@ -72,17 +70,21 @@ def _correlations(predictors: Array, effects: Array, orders: NDArray[np.int64]) 
     smoothing = torch.from_numpy(smoothing_matrix(n).T.copy())
     order = np.argsort(predictors, axis=-1, kind="stable")
     x = np.take_along_axis(predictors, order, axis=-1)
-    in_order = (np.take_along_axis(effects, one[None], axis=-1) for one in order)
-    observed = np.stack(
-        [
-            pearson(values, np.asarray(torch.from_numpy(own) @ smoothing))
-            for values, own in zip(x, in_order, strict=True)
-        ]
-    )
+    smoothed_r = []
+    for sorted_predictor, predictor_order in zip(x, order, strict=True):
+        sorted_effects = np.take_along_axis(effects, predictor_order[None], axis=-1)
+        smoothed_effects = np.asarray(torch.from_numpy(sorted_effects) @ smoothing)
+        smoothed_r.append(pearson(sorted_predictor, smoothed_effects))
     varies = (np.ptp(predictors, axis=-1) > 0)[:, None] & (np.ptp(effects, axis=-1) > 0)
-    observed = np.where(varies, observed, np.nan)
+    observed = np.where(varies, np.stack(smoothed_r), np.nan)
     null = permutation_null(x, effects, observed, orders)
-    ranks = rankdata(predictors, axis=-1), rankdata(effects, axis=-1)
-    unsmoothed = pearson(predictors[:, None], effects), pearson(ranks[0][:, None], ranks[1])
-    rest = (np.where(varies, values, np.nan) for values in (*unsmoothed, null.mean, null.std, null.p_value))
-    return MaskingCorrelations(np.full(shape, n), observed, *rest)
+    predictor_ranks, effect_ranks = rankdata(predictors, axis=-1), rankdata(effects, axis=-1)
+    return MaskingCorrelations(
+        n_groups=np.full(shape, n),
+        pearson_smoothed=observed,
+        pearson=np.where(varies, pearson(predictors[:, None], effects), np.nan),
+        spearman=np.where(varies, pearson(predictor_ranks[:, None], effect_ranks), np.nan),
+        null_mean=np.where(varies, null.mean, np.nan),
+        null_std=np.where(varies, null.std, np.nan),
+        p_value=np.where(varies, null.p_value, np.nan),
+    )

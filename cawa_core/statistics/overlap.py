@@ -1,6 +1,6 @@
-"""Which channels classes have in common (paper sec. 4.1 and 4.2, Table 1, Appendix C).
+"""Overlap of the classes' top channels (paper sec. 4.1 and 4.2, Table 1, Appendix C).
 
-The top set of a class is a row of channel indices, best first: the k highest are its first k, whatever k.
+The top set of a class is a row of channel indices, best first, so its k highest channels are the first k.
 """
 
 from __future__ import annotations
@@ -14,59 +14,60 @@ from scipy.sparse import csr_array
 
 TopSets = NDArray[np.int64]
 COMPARED_CRITERIA = ("category_highest", "expected_activation_highest", "masking_highest")
-"""Criteria of the ``class_overlap`` table whose top sets are shown, and compared between checkpoints."""
+"""Criteria of the ``class_overlap`` table whose top sets the report shows and checkpoints are compared by."""
 
 
 def top_channels(ranking: NDArray[np.floating[Any]], k: int) -> TopSets:
-    """The k highest of each class, best first: values ``[n_classes, C]`` => indices ``[n_classes, k]``.
+    """Return the k highest channels of each class, best first: values ``[n_classes, C]`` => indices ``[n_classes, k]``.
 
-    NaN ranks below everything; ties fall to the lower channel index.
+    NaN ranks below everything; of tied channels, the one with the lower index ranks first.
 
     Raises:
-        ValueError: there are fewer than k channels.
+        ValueError: k is not in 1..C.
     """
     n_channels = ranking.shape[1]
     if not 1 <= k <= n_channels:
         raise ValueError(f"k must be in 1..{n_channels}, the number of channels; got {k}")
     values = -np.nan_to_num(ranking, nan=-np.inf)
-    some = np.sort(np.argpartition(values, k - 1, axis=1)[:, :k], axis=1)
-    own = np.take_along_axis(values, some, axis=1)
-    top = np.take_along_axis(some, np.argsort(own, axis=1, kind="stable"), axis=1)
-    tied = np.flatnonzero((values <= own.max(axis=1, keepdims=True)).sum(axis=1) > k)
-    top[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :k]  # the partition may take any of the tied
+    selected = np.sort(np.argpartition(values, k - 1, axis=1)[:, :k], axis=1)
+    selected_values = np.take_along_axis(values, selected, axis=1)
+    top = np.take_along_axis(selected, np.argsort(selected_values, axis=1, kind="stable"), axis=1)
+    # A partition may select any of the channels that tie for place k; these classes are sorted in full.
+    tied = np.flatnonzero((values <= selected_values.max(axis=1, keepdims=True)).sum(axis=1) > k)
+    top[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :k]
     return top
 
 
 SPARSE_COST = 50
-"""How much longer one multiplication takes in a sparse product than in a dense one, roughly."""
+"""Approximate cost of a multiplication in a sparse product, relative to a dense one."""
 
 
 def overlap_counts(top: TopSets) -> NDArray[np.int32]:
-    """``|S_i ∩ S_j|`` for all pairs of classes: ``[n_classes, k]`` => ``[n_classes, n_classes]``."""
+    """Return ``|S_i ∩ S_j|`` for all pairs of classes: ``[n_classes, k]`` => ``[n_classes, n_classes]``."""
     n_classes, k = top.shape
-    used, column, classes = np.unique(top, return_inverse=True, return_counts=True)
-    if SPARSE_COST * np.square(classes, dtype=np.int64).sum() < n_classes**2 * len(used):
+    channels, column, class_counts = np.unique(top, return_inverse=True, return_counts=True)
+    if SPARSE_COST * np.square(class_counts, dtype=np.int64).sum() < n_classes**2 * len(channels):
         starts = np.arange(n_classes + 1) * k
-        shape = n_classes, len(used)
+        shape = n_classes, len(channels)
         sparse = csr_array((np.ones(top.size, np.int32), column.reshape(-1), starts), shape=shape)
         return np.asarray((sparse @ sparse.T).toarray(), np.int32)
-    members = torch.zeros(n_classes, len(used))
-    members.scatter_(1, torch.from_numpy(column.reshape(top.shape)), 1.0)
-    return np.asarray((members @ members.T).int())  # exact: counts are far below float32's 2**24
+    membership = torch.zeros(n_classes, len(channels))
+    membership.scatter_(1, torch.from_numpy(column.reshape(top.shape)), 1.0)
+    return np.asarray((membership @ membership.T).int())  # exact: counts are far below float32's 2**24
 
 
 def shared_by_all(top: TopSets) -> int:
-    """How many channels are in the set of every class."""
+    """Return the number of channels that are in every class's set."""
     _, counts = np.unique(top, return_counts=True)
     return int((counts == len(top)).sum())
 
 
 def shared_by_chance(n_channels: int, k: int, n_classes: int) -> float:
-    """Expected number of channels that independent random sets of k have all in common."""
+    """Return the expected number of channels common to ``n_classes`` independent random sets of k."""
     return float(n_channels * (k / n_channels) ** n_classes)
 
 
 def first_choices(top: TopSets) -> dict[int, int]:
-    """Channel => how many classes rank it first."""
+    """Map each channel to the number of classes that rank it first; channels that none ranks first are left out."""
     channels, counts = np.unique(top[:, 0], return_counts=True)
     return dict(zip(channels.tolist(), counts.tolist(), strict=True))

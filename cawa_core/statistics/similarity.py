@@ -1,4 +1,4 @@
-"""Which classes are alike, in the real images and in their channels."""
+"""Similarity of classes, in their real images and in their channels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scipy.spatial.distance import pdist, squareform
 Array = NDArray[np.float64]
 
 MOST_ORDERED = 200
-"""Classes whose leaf order is optimal: it takes their number cubed, and more are too small on the page to tell."""
+"""Maximum number of classes for an optimal leaf order: its cost is cubic, and more classes are too small to see."""
 
 
 def centroid_distances(centroids: pd.DataFrame) -> pd.DataFrame | None:
-    """Distances between the real classes' mean features, labelled by class; None where there are none."""
+    """Return the distances between the mean features of the real classes, labelled by class; None if there are none."""
     if not len(centroids):
         return None
     points = np.stack(centroids.real_centroid.to_list()).astype(np.float64)
@@ -27,25 +27,26 @@ def centroid_distances(centroids: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def pairs_as_matrix(pairs: pd.DataFrame, class_ids: Iterable[int]) -> Array:
-    """Overlaps of one criterion, site and k as a symmetric matrix with ones on its diagonal."""
+    """Return the overlaps of one criterion, site and k as a symmetric matrix with ones on its diagonal."""
     ids = list(class_ids)
     pairs = pairs[pairs.class_a.isin(ids) & pairs.class_b.isin(ids)]
-    place = {class_id: index for index, class_id in enumerate(ids)}
+    positions = {class_id: index for index, class_id in enumerate(ids)}
     matrix = np.eye(len(ids))
-    a, b = pairs.class_a.map(place).to_numpy(), pairs.class_b.map(place).to_numpy()
+    a, b = pairs.class_a.map(positions).to_numpy(), pairs.class_b.map(positions).to_numpy()
     matrix[a, b] = matrix[b, a] = pairs.overlap.to_numpy(dtype=np.float64)
     return matrix
 
 
 def common_classes(pairs: pd.DataFrame, distances: pd.DataFrame | None) -> list[int]:
-    """Classes that have overlaps and, where distances are known, a place among them too; ascending."""
+    """Return the classes that have overlaps and, unless ``distances`` is None, distances too; ascending."""
     ids = np.union1d(pairs.class_a, pairs.class_b)
-    known = ids if distances is None else np.intersect1d(ids, distances.index)
-    return [int(class_id) for class_id in known]
+    if distances is not None:
+        ids = np.intersect1d(ids, distances.index)
+    return [int(class_id) for class_id in ids]
 
 
 def similar_together(distances: Array) -> list[int]:
-    """An order of the classes that puts similar ones side by side: average linkage, optimal leaf order for a few."""
+    """Order the classes so that similar ones are adjacent: average linkage, with optimal leaf order for few classes."""
     if len(distances) < 3:
         return list(range(len(distances)))
     condensed = squareform(distances, checks=False)

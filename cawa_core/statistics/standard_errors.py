@@ -9,21 +9,24 @@ Array = NDArray[np.float64]
 
 
 def standard_error(values: Array) -> float:
-    """Of the mean of independent values ``[n]``; NaN of one alone."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    """Return the standard error of the mean of independent values ``[n]``; NaN for a single value."""
+    if len(values) < 2:
+        return float("nan")
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def crossed_standard_error(values: Array) -> float:
-    """Of the mean of ``values [m, n]``, one for each of m random draws with each of n latents; NaN of one of either.
+    """Return the standard error of the mean of ``values [m, n]``: m random draws crossed with n latents.
 
-    Both are random (two-way random effects): the draws' means vary by the draws and by what is left, the latents'
-    means by the latents and by what is left, which counts once.
+    Both factors are random (two-way random effects). The variance of the draws' means includes the residual variance,
+    and so does that of the latents' means, so the residual is subtracted once. NaN if m or n is 1.
     """
     m, n = values.shape
     if min(m, n) < 2:
         return float("nan")
-    by_draw, by_latent = values.mean(axis=1), values.mean(axis=0)
-    left = values - by_draw[:, None] - by_latent + values.mean()
-    of_draws, of_latents = by_draw.var(ddof=1) / m, by_latent.var(ddof=1) / n
-    of_what_is_left = np.square(left).sum() / ((m - 1) * (n - 1)) / (m * n)
-    return float(np.sqrt(max(of_draws + of_latents - of_what_is_left, of_draws, of_latents)))
+    draw_means, latent_means = values.mean(axis=1), values.mean(axis=0)
+    residuals = values - draw_means[:, None] - latent_means + values.mean()
+    draw_variance = draw_means.var(ddof=1) / m
+    latent_variance = latent_means.var(ddof=1) / n
+    residual_variance = np.square(residuals).sum() / ((m - 1) * (n - 1)) / (m * n)
+    return float(np.sqrt(max(draw_variance + latent_variance - residual_variance, draw_variance, latent_variance)))

@@ -1,4 +1,4 @@
-"""Where an audit folder is: on a file system, or in an object store (``s3://``, ``gs://``, ``az://``)."""
+"""Storage of audit folders on a file system or in an object store (``s3://``, ``gs://``, ``az://``)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = [
 ]
 
 Folder = Storage | Path | str
-"""An audit folder: opened, or where it is."""
+"""An audit folder: its open storage, its path or its URL."""
 
 SCHEMES = ("s3", "gs", "az")
 PATIENCE = 120.0
-"""Seconds that a failing store is asked again before one gives up."""
+"""Seconds for which requests to a failing store are retried."""
 
 
 def is_remote(folder: str) -> bool:
-    """Whether a folder is in an object store.
+    """Return whether a folder is in an object store.
 
     Raises:
-        InputError: a URL of another kind.
+        InputError: ``folder`` is a URL of another scheme.
     """
     scheme, mark, _ = folder.partition("://")
     if mark and scheme not in SCHEMES:
@@ -43,14 +43,14 @@ def is_remote(folder: str) -> bool:
 
 
 def open_storage(folder: Folder, patience: float = PATIENCE) -> Storage:
-    """The storage of an audit folder; one that is open already is given back.
+    """Open the storage of an audit folder; an open storage is returned unchanged.
 
     Args:
         folder: path, or URL ``s3://bucket/prefix``, ``gs://…``, ``az://…``.
-        patience: seconds that a failing object store is asked again.
+        patience: seconds for which requests to a failing object store are retried.
 
     Raises:
-        InputError: a URL of another kind, or one without a prefix.
+        InputError: the URL has another scheme or no prefix.
     """
     if isinstance(folder, Storage):
         return folder

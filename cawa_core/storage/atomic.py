@@ -1,4 +1,4 @@
-"""Local files that are whole or not there."""
+"""Atomic writes of local files: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from typing import BinaryIO
 
 
 class HashedWriter(io.RawIOBase):
-    """Passes on what is written and keeps its SHA-256.
+    """Writes to a file and computes the SHA-256 of what is written.
 
     Attributes:
-        name: of the finished file; it may be chosen when all is written.
+        name: name of the finished file; it may be set after everything is written.
     """
 
     def __init__(self, file: BinaryIO, name: str = "") -> None:
-        self.file, self.name, self._digest = file, name, hashlib.sha256()
+        self.file = file
+        self.name = name
+        self._digest = hashlib.sha256()
 
     @property
     def sha256(self) -> str:
-        """Of everything written so far."""
+        """SHA-256 of everything written so far."""
         return self._digest.hexdigest()
 
     def writable(self) -> bool:
-        """Yes, and nothing else."""
+        """Return True; the stream is write-only."""
         return True
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
-        """Write bytes, or whatever holds them."""
+        """Write bytes or any bytes-like object."""
         self._digest.update(content)
         return self.file.write(content)
 
 
 @contextmanager
 def atomic_file(folder: Path, name: str = "") -> Iterator[HashedWriter]:
-    """A file to write, put in its place at the end: readers see the old content or the new, never a part.
+    """Open a file that is moved into place at the end, so that readers see the old or the new content, never a part.
 
     Args:
-        folder: where; made where it is not there.
-        name: of the file; the writer's ``name`` counts when all is written.
+        folder: folder of the file; created if it does not exist.
+        name: name of the file; the writer's ``name`` at the end of the block takes precedence.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
@@ -61,6 +63,6 @@ def atomic_file(folder: Path, name: str = "") -> Iterator[HashedWriter]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file so that readers see the old content or the new, never a part."""
+    """Write a file so that readers see the old or the new content, never a part."""
     with atomic_file(path.parent, path.name) as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""What an audit asks of the place where its folder is."""
+"""Interface between an audit and the place where its folder is stored."""
 
 from __future__ import annotations
 
@@ -10,158 +10,158 @@ from contextlib import AbstractContextManager
 from cawa_core.storage.atomic import HashedWriter
 
 PROBE = ".cawa-probe"
-"""File that is written and removed again, to see whether any can be."""
+"""File that is written and removed to check that the folder is writable."""
 
 
 class StorageError(Exception):
-    """A store is full, or failed for longer than one waits: one line, of what happened.
+    """A store is full or has failed for too long; the message is one line about what happened.
 
-    What was published before is still there; whether that helps is for whoever asked to say.
+    Files published before are intact. The caller adds what the user can do.
     """
 
 
 class StorageRefusedError(StorageError):
-    """A store that will not do it, however often it is asked: no such bucket, no permission."""
+    """A store refuses a request, and retrying cannot help: no such bucket, no permission."""
 
 
 class WriteConflictError(Exception):
-    """A conditional writing met somebody else's."""
+    """A conditional write failed because another process wrote first."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """Which writing of an object it is. Stores go by one or by the other, so both are kept.
+    """Identifies one write of an object; stores compare one field or the other.
 
     Attributes:
-        e_tag: what S3 and Azure compare.
-        version: what Google Cloud Storage compares, its generation.
+        e_tag: compared by S3 and Azure.
+        version: generation, compared by Google Cloud Storage.
     """
 
     e_tag: str | None
     version: str | None
 
     def as_condition(self) -> dict[str, str]:
-        """What a store is to compare, as its client takes it."""
+        """Return the fields that the store has, in the form that its client takes as a condition."""
         return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
 
 class Storage(ABC):
-    """An audit folder, wherever it is: files by their names inside it, ``/`` between folders.
+    """An audit folder, wherever it is stored. Files are named relative to it, with ``/`` between folders.
 
-    A file is there whole or not at all, whatever happens while it is written.
+    A file is complete or absent, whatever happens while it is written.
 
     Attributes:
-        url: of the folder, as a user writes it and as :func:`cawa_core.storage.open_storage` takes it.
+        url: path or URL of the folder, as the user wrote it and as :func:`cawa_core.storage.open_storage` takes it.
     """
 
     url: str
 
     @property
     def everywhere(self) -> str:
-        """The URL for a process that works elsewhere."""
+        """A path or URL that is valid in other processes, too."""
         return self.url
 
     def path(self, name: str) -> str:
-        """Where a file is, for a message."""
+        """Return the full path or URL of a file, for messages."""
         return f"{self.url}/{name}" if name else self.url
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """Content of a file.
+        """Read a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
             StorageError: the store fails.
         """
 
     def read_recorded(self, name: str, sha256: str) -> bytes:  # noqa: ARG002
-        """Content of a file whose digest is known, so that a copy nearby may do; the caller compares the digest."""
+        """Read a file with a known digest, possibly from a local copy; the caller must verify the digest."""
         return self.read(name)
 
     def bring_near(self, recorded: Iterable[tuple[str, str]]) -> None:  # noqa: B027
-        """Announce which files, by name and digest, are about to be read."""
+        """Prefetch files, given by name and digest, that are about to be read."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Whether a file is there."""
+        """Return whether a file exists."""
 
     @abstractmethod
     def names(self, folder: str = "") -> list[str]:
-        """All files below a folder inside this one, in order, left-overs of interrupted writes included."""
+        """List all files below a folder inside this one, in order, including leftovers of interrupted writes."""
 
     def is_empty(self) -> bool:
-        """Whether the folder holds no file, what interrupted writings left apart."""
+        """Return whether the folder holds no file except leftovers of interrupted writes."""
         return not self.names()
 
     def leftovers(self) -> list[str]:
-        """What interrupted writings left, anywhere in the folder, in order."""
+        """List the leftovers of interrupted writes anywhere in the folder, in order."""
         return []
 
     def require_folder(self) -> None:  # noqa: B027
-        """Check that nothing but a folder is in the folder's place.
+        """Check that the folder's path is free or a folder.
 
         Raises:
-            InputError: something else is.
+            InputError: there is something else.
         """
 
     def probe(self) -> None:
-        """Make sure that files can be written, and leave nothing behind.
+        """Check that files can be written, and leave nothing behind.
 
         Raises:
-            StorageError: as :meth:`write`.
+            StorageError: see :meth:`write`.
         """
         self.write(PROBE, b"")
         self.remove(PROBE)
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Put a file in place, over the old one if there is one.
+        """Write a file, replacing an existing one.
 
         Raises:
-            StorageError: the store fails or is full; the old content is still there.
+            StorageError: the store fails or is full; the old content is intact.
         """
 
     def replace(self, name: str, content: bytes) -> None:
-        """Put a file in place, only over the content that was read or written here last, where a store can tell.
+        """Write a file only if, as far as the store can tell, it is unchanged since it was last read or written here.
 
         Raises:
-            StorageError: as :meth:`write`, or another driver has written the file meanwhile.
+            StorageError: see :meth:`write`; or another driver has written the file meanwhile.
         """
         self.write(name, content)
 
     @abstractmethod
     def new_file(self, folder: str) -> AbstractContextManager[HashedWriter]:
-        """A file to write piece by piece, put in place under the writer's ``name`` when the block ends well.
+        """Open a file to write piece by piece; it gets the writer's ``name`` if the block ends without an error.
 
         Raises:
-            StorageError: as :meth:`write`.
+            StorageError: see :meth:`write`.
         """
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
 
     @abstractmethod
     def append(self, name: str, line: bytes) -> None:
-        """Add a line to a journal: on the disk or in the store when this returns.
+        """Append a line to a journal; it is on the disk or in the store when this returns.
 
         Raises:
-            StorageError: as :meth:`write`, or another driver is writing the same journal.
+            StorageError: see :meth:`write`; or another driver is writing the same journal.
         """
 
     @abstractmethod
     def lines(self, name: str) -> list[bytes]:
-        """All whole lines of a journal; what a crash left of the last one is none."""
+        """Read all complete lines of a journal; a partial last line, left by a crash, is ignored."""
 
     @abstractmethod
     def clear(self, name: str) -> None:
-        """Forget a journal."""
+        """Remove all lines of a journal."""
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the folder against other drivers, making it where it is new; released when the process ends or dies.
+        """Lock the folder against other drivers, creating it if new; the lock ends with the process at the latest.
 
         Raises:
-            InputError: another driver holds it, or it cannot be written.
+            InputError: another driver holds the lock, or the folder cannot be written.
             StorageError: the store fails.
         """

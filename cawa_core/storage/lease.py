@@ -1,7 +1,7 @@
 """A lock in an object store: an object that its holder rewrites every few seconds.
 
-Every writing of it is conditional on the one before, so that of two who reach for it one finds out. Clocks of two
-machines are never compared: who waits watches whether the object changes.
+Every write is conditional on the previous one, so if two processes try to take the lease, one of them fails. Clocks
+of different machines are never compared: a waiting process watches whether the object changes.
 """
 
 from __future__ import annotations
@@ -24,56 +24,60 @@ if TYPE_CHECKING:
 
 LEASE = "lock.json"
 BEAT_SECONDS = 5.0
-"""How often a holder shows that it lives."""
+"""Time between two renewals by the holder."""
 DEAD_AFTER_SECONDS = 30.0
-"""After so long without a sign a holder counts as dead, and its lease may be taken."""
+"""Time without a renewal after which the holder counts as dead and its lease may be taken."""
 SIGN_PATIENCE = 5.0
-"""Seconds that a sign of life is tried for: the next one is as good."""
+"""Seconds for which a renewal is retried; the next renewal is as good."""
 
 
 class Lease:
-    """One driver's hold on an audit folder.
+    """A driver's lock on an audit folder.
 
     Args:
-        storage: the folder.
-        quick: the same, not asked for long: by it the holder shows that it lives, and gives up the lease.
+        storage: storage of the folder.
+        quick: storage of the same folder with a short patience, used to renew and to release the lease.
 
     Attributes:
-        lost: another driver has taken it, while this one showed no life.
+        lost: whether another driver has taken the lease because this one failed to renew it.
     """
 
     def __init__(self, storage: ObjectStorage, quick: ObjectStorage) -> None:
-        self.lost, self._storage, self._quick = False, storage, quick
+        self.lost = False
+        self._storage = storage
+        self._quick = quick
         self._token = uuid.uuid4().hex
-        self._beats, self._renewed = 0, _clock()
+        self._beats = 0
+        self._renewal_time = _clock()
         self._version: Version | None = None
-        self._renewing, self._stop = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
+        self._renewal_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew_regularly, daemon=True)
 
     def take(self) -> None:
-        """Take the lease, at once where nobody holds it or its holder died on this machine, else after a wait.
+        """Take the lease, immediately if it is free or its holder died on this machine, else after a wait.
 
         Raises:
-            InputError: its holder lives.
+            InputError: the holder is alive.
             StorageError: the store fails.
         """
-        over: Version | None = None
+        dead_version: Version | None = None
         while self._version is None:
-            self._renewed = _clock()
+            self._renewal_time = _clock()
             try:
-                self._version = self._storage.write_if(LEASE, self._content(), over)
+                self._version = self._storage.write_if(LEASE, self._content(), dead_version)
             except WriteConflictError:
-                over = self._version_of_dead_holder()
+                dead_version = self._version_of_dead_holder()
         self._thread.start()
 
     def check(self) -> None:
-        """Make sure that it is held, by a new sign of life where the last one is old: this process may have slept.
+        """Check that this driver holds the lease; renew it first if that is overdue, as after the machine slept.
 
         Raises:
             StorageError: another driver has taken it.
-            TimeoutError: the store does not say.
+            TimeoutError: the store does not answer.
         """
-        if not self.lost and _clock() - self._renewed > DEAD_AFTER_SECONDS / 2:
+        if not self.lost and _clock() - self._renewal_time > DEAD_AFTER_SECONDS / 2:
             try:
                 self._renew()
             except StorageError as error:
@@ -82,12 +86,12 @@ class Lease:
             raise StorageError(f"{self._storage.url}: another cawa has taken this audit over; this one stops")
 
     def release(self) -> None:
-        """Give it up, so that the next driver need not wait; where the store is away, it waits."""
+        """Release the lease, so that the next driver need not wait; if the store fails, only warn."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
         try:
-            if not self.lost and self._own_version() is not None:
+            if not self.lost and self._current_version() is not None:
                 self._quick.remove(LEASE)
         except StorageError as error:
             warnings.warn(f"the next audit waits for the lease of this one, which stays: {error}", stacklevel=2)
@@ -96,8 +100,8 @@ class Lease:
         holder = {"host": socket.gethostname(), "process": os.getpid(), "token": self._token}
         return json.dumps({**holder, "beats": self._beats}).encode()
 
-    def _own_version(self) -> Version | None:
-        """The version of the lease where it is still this driver's."""
+    def _current_version(self) -> Version | None:
+        """Return the version of the lease if this driver still holds it, else None."""
         try:
             content, version = self._quick.read_versioned(LEASE)
         except FileNotFoundError:
@@ -105,14 +109,15 @@ class Lease:
         return version if self._token.encode() in content else None
 
     def _version_of_dead_holder(self) -> Version | None:
-        """The version of a lease that nobody renews; none where it was given up meanwhile."""
-        deadline, first = time.monotonic() + DEAD_AFTER_SECONDS, None
+        """Wait until the lease has not been renewed for long enough; return its version, or None if it was released."""
+        deadline = time.monotonic() + DEAD_AFTER_SECONDS
+        first = None
         while True:
             try:
                 content, version = self._storage.read_versioned(LEASE)
             except FileNotFoundError:
                 return None
-            holder = _holder_of(content)
+            holder = _parse_holder(content)
             if first is not None and version != first:
                 raise InputError(
                     f"another cawa is at work in {self._storage.url}, process {holder['process']} on "
@@ -124,40 +129,40 @@ class Lease:
             time.sleep(1.0)
 
     def _renew(self) -> None:
-        """Show that this driver lives, or find out that the lease is another's.
+        """Renew the lease, or set ``lost`` if another driver has taken it.
 
         Raises:
             StorageError: the store fails.
         """
-        with self._renewing:
+        with self._renewal_lock:
             for _ in range(2):
-                began = _clock()
+                start = _clock()
                 self._beats += 1
                 try:
                     self._version = self._quick.write_if(LEASE, self._content(), self._version)
-                    self._renewed = began
+                    self._renewal_time = start
                     return
                 except WriteConflictError:
-                    # An earlier sign may have been written although its answer was lost.
-                    self._version = self._own_version()
+                    # An earlier renewal may have been written although its response was lost.
+                    self._version = self._current_version()
                 if self._version is None:
                     self.lost = True
                     return
             raise StorageError(f"{self._storage.url}: {LEASE} changes on its own")
 
-    def _keep_beating(self) -> None:
+    def _renew_regularly(self) -> None:
         while not self.lost and not self._stop.wait(BEAT_SECONDS):
-            with suppress(StorageError):  # the driver's own writing will fail and say so
+            with suppress(StorageError):  # the driver's next write will fail and report the reason
                 self._renew()
 
 
 def _clock() -> float:
-    """Seconds that pass while a machine sleeps, too, where the system counts them."""
+    """Return a time in seconds that also advances while the machine sleeps, if the system provides one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _holder_of(content: bytes) -> dict[str, Any]:
-    """Who holds a lease; of one that is damaged nobody knows, and it is watched as any other."""
+def _parse_holder(content: bytes) -> dict[str, Any]:
+    """Return the holder of a lease; a damaged lease gets a placeholder that never counts as dead on this machine."""
     with suppress(ValueError):
         holder = json.loads(content)
         if isinstance(holder, dict) and isinstance(holder.get("host"), str) and isinstance(holder.get("process"), int):
@@ -166,7 +171,7 @@ def _holder_of(content: bytes) -> dict[str, Any]:
 
 
 def _died_here(holder: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that is gone."""
+    """Return whether the holder was a process on this machine and no longer runs."""
     if holder["host"] != socket.gethostname():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Names of files inside an audit folder: whatever a document says, nothing outside the folder is touched."""
+"""Check of file names, so that no document can make cawa touch files outside an audit folder."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ def require_inside(name: str, below: str = "") -> str:
     """Check that a file's name stays inside the folder, and return it.
 
     Args:
-        name: relative to the audit folder, ``/`` between folders.
-        below: a folder that the file must be in; the audit folder itself when left out.
+        name: name relative to the audit folder, with ``/`` between folders.
+        below: folder that the file must be in; the audit folder itself if empty.
 
     Raises:
         ValueError: the name is empty, absolute, not normalised (``..``, ``.``, ``//``), has a character that no store
-            takes (backslash, control character), or is not below the folder.
+            accepts (backslash, control character), or is not below the folder.
     """
     path = PurePosixPath(name)
     is_plain = name.isprintable() and "\\" not in name and str(path) == name

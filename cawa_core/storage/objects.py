@@ -1,8 +1,8 @@
 """An audit folder in an object store: S3, Google Cloud Storage, Azure.
 
-A file is put by one request (or one multipart upload, completed by one), so that it is there whole or not at all.
-Objects cannot grow: a journal is a folder of one object a line, each created only where there is none of its number,
-so that of two drivers one finds out.
+A file is written by one request (or by a multipart upload that one request completes), so it is complete or absent.
+Objects cannot grow, so a journal is a folder with one object per line. Each object is created only if its number is
+free, so if two drivers write the same journal, one of them fails.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ from cawa_core.storage.atomic import HashedWriter
 from cawa_core.storage.base import Storage, StorageError, StorageRefusedError, Version, WriteConflictError
 from cawa_core.storage.lease import LEASE, SIGN_PATIENCE, Lease
 from cawa_core.storage.names import require_inside
-from cawa_core.storage.stores import opened_store
+from cawa_core.storage.stores import open_store
 
-Given = TypeVar("Given")
+Response = TypeVar("Response")
 
-AT_ONCE = 16
-"""Requests side by side where many small files are asked for."""
+CONCURRENT_REQUESTS = 16
+"""Concurrent requests when many small files are read."""
 SLOWEST_REQUEST = 30.0
-"""Seconds until a request without an answer counts as failed."""
+"""Maximum seconds until a request without a response counts as failed."""
 LONGEST_PAUSE = 10.0
+"""Maximum seconds between two attempts."""
 REFUSED = (PermissionDeniedError, UnauthenticatedError, InvalidPathError, NotSupportedError)
 CONFLICTS = (AlreadyExistsError, PreconditionError)
 
@@ -52,143 +53,146 @@ class ObjectStorage(Storage):
     """Objects under one prefix.
 
     Args:
-        url: ``s3://bucket/prefix`` and kin; endpoint, region and credentials come from the environment, as the
-            store's own tools read them.
-        patience: seconds that a request that fails is repeated, ever more slowly.
-        timeout: seconds until a request without an answer counts as failed; of the patience, if left out.
+        url: ``s3://bucket/prefix`` or similar; endpoint, region and credentials come from the environment, as for the
+            store's own tools.
+        patience: seconds for which a failing request is retried, with growing pauses.
+        timeout: seconds until a request without a response counts as failed; by default a part of the patience.
 
     Raises:
-        InputError: no prefix, or a store that cannot be opened.
+        InputError: the URL has no prefix, or the store cannot be opened.
     """
 
     def __init__(self, url: str, patience: float, timeout: float | None = None) -> None:
-        self.url, self.patience = url.rstrip("/"), patience
+        self.url = url.rstrip("/")
+        self.patience = patience
         if not self.url.partition("://")[2].partition("/")[2]:
             raise InputError(f"an audit folder must have a bucket and a folder, as s3://bucket/folder; got {url}")
-        self._store = opened_store(self.url, timeout or max(1.0, min(SLOWEST_REQUEST, patience / 4)))
-        self._next: dict[str, int] = {}  # journal => number of its next line
-        self._seen: dict[str, Version | None] = {}  # file => its version when it was read or replaced last
+        self._store = open_store(self.url, timeout or max(1.0, min(SLOWEST_REQUEST, patience / 4)))
+        self._next_line: dict[str, int] = {}  # number of each journal's next line
+        self._versions: dict[str, Version | None] = {}  # version of each file when it was last read or replaced
         self._lease: Lease | None = None
 
     def read(self, name: str) -> bytes:
-        """Content of an object."""
+        """Read an object."""
         try:
-            content, self._seen[name] = self.read_versioned(name)
+            content, self._versions[name] = self.read_versioned(name)
         except FileNotFoundError:
-            self._seen[name] = None
+            self._versions[name] = None
             raise
         return content
 
     def read_versioned(self, name: str) -> tuple[bytes, Version]:
-        """Content of an object, and which writing of it this is.
+        """Read an object and its version.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the object does not exist.
             StorageError: the store fails.
         """
 
         def get() -> tuple[bytes, Version]:
-            answer = obstore.get(self._store, require_inside(name))
-            return bytes(answer.bytes()), Version(answer.meta["e_tag"], answer.meta["version"])
+            response = obstore.get(self._store, require_inside(name))
+            return bytes(response.bytes()), Version(response.meta["e_tag"], response.meta["version"])
 
-        return self._patiently(f"reading {name}", get)
+        return self._retry(f"reading {name}", get)
 
     @cached_property
     def _copies(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="cawa-")
 
-    def _copy(self, sha256: str) -> Path:
+    def _copy_path(self, sha256: str) -> Path:
         return Path(self._copies.name) / sha256
 
     def read_recorded(self, name: str, sha256: str) -> bytes:
-        """Content of a file with a known digest, from this process's copy once it was read; without room, no copy."""
+        """Read a file with a known digest, from this process's local copy if there is one; else try to make one."""
         with suppress(OSError):
-            return self._copy(sha256).read_bytes()
+            return self._copy_path(sha256).read_bytes()
         content, _ = self.read_versioned(name)
         with suppress(OSError):
-            self._keep(self._copy(sha256), content)
+            self._save_copy(self._copy_path(sha256), content)
         return content
 
     @staticmethod
-    def _keep(copy: Path, content: bytes) -> None:
-        part = copy.with_suffix(f".{random.randrange(2**32):08x}")
+    def _save_copy(path: Path, content: bytes) -> None:
+        """Write a local copy under a temporary name and rename it, as several threads may make the same copy."""
+        part = path.with_suffix(f".{random.randrange(2**32):08x}")
         try:
             part.write_bytes(content)
-            part.replace(copy)
+            part.replace(path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
 
     def bring_near(self, recorded: Iterable[tuple[str, str]]) -> None:
-        """Copy files side by side: one after another, thousands of small ones take minutes."""
+        """Copy files concurrently; one after another, thousands of small files take minutes."""
         try:
-            missing = [(name, sha256) for name, sha256 in recorded if not self._copy(sha256).exists()]
+            missing = [(name, sha256) for name, sha256 in recorded if not self._copy_path(sha256).exists()]
         except OSError:
-            return  # nowhere to copy to
+            return  # there is nowhere to copy to
         if len(missing) > 1:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                list(pool.map(self._copied, missing))
+            with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+                list(pool.map(self._make_copy, missing))
 
-    def _copied(self, recorded: tuple[str, str]) -> None:
-        with suppress(FileNotFoundError):  # said when it is read
+    def _make_copy(self, recorded: tuple[str, str]) -> None:
+        with suppress(FileNotFoundError):  # reported when the file is read
             self.read_recorded(*recorded)
 
     def exists(self, name: str) -> bool:
-        """Whether an object is there."""
+        """Return whether an object exists."""
         try:
-            self._patiently(f"looking for {name}", lambda: obstore.head(self._store, require_inside(name)))
+            self._retry(f"looking for {name}", lambda: obstore.head(self._store, require_inside(name)))
         except FileNotFoundError:
             return False
         return True
 
     def names(self, folder: str = "") -> list[str]:
-        """All objects below a folder, the lease apart."""
+        """List all objects below a folder, except the lease."""
 
-        with self._bucket():
-            return self._patiently(f"listing {folder or 'the folder'}", lambda: self._listed(folder))
+        with self._missing_bucket_error():
+            return self._retry(f"listing {folder or 'the folder'}", lambda: self._list(folder))
 
-    def _listed(self, folder: str) -> list[str]:
+    def _list(self, folder: str) -> list[str]:
         pages = obstore.list(self._store, prefix=require_inside(folder) if folder else None)
         try:
             return sorted(str(item["path"]) for page in pages for item in page if item["path"] != LEASE)
         except GenericError as error:
-            if "404 Not Found" in first_line(error):  # of a listing the client has no exception for it
+            if "404 Not Found" in first_line(error):  # the client has no exception of its own for listings
                 raise FileNotFoundError(first_line(error)) from None
             raise
 
     def write(self, name: str, content: bytes) -> None:
-        """Put an object by one request, over the old one if there is one."""
+        """Write an object by one request, replacing an existing one."""
         self._put(name, content)
 
     def write_if(self, name: str, content: bytes, over: Version | None) -> Version:
-        """Put an object only where there is none, or only over one writing of it; gives the new one.
+        """Write an object only over the version ``over``, or only if it does not exist (None); return its new version.
 
         Raises:
-            WriteConflictError: somebody else was there first.
+            WriteConflictError: another process wrote first.
         """
         mode: Any = "create" if over is None else over.as_condition()
         try:
-            with self._bucket():
-                put = self._change(
+            with self._missing_bucket_error():
+                response = self._change(
                     f"writing {name}", lambda: obstore.put(self._store, require_inside(name), content, mode=mode)
                 )
         except CONFLICTS:
-            found, version = self._found(name)
-            if found != content or version is None:  # else an earlier request was done although its answer was lost
+            current_content, version = self._read_if_present(name)
+            # The same content means that an earlier request succeeded although its response was lost.
+            if current_content != content or version is None:
                 raise WriteConflictError(name) from None
             return version
-        return Version(put["e_tag"], put["version"])
+        return Version(response["e_tag"], response["version"])
 
     def replace(self, name: str, content: bytes) -> None:
-        """Put an object, only over the writing of it that was read or written here last."""
-        if name not in self._seen:
-            self._seen[name] = self._found(name)[1]
+        """Write an object only over the version that was last read or written here."""
+        if name not in self._versions:
+            self._versions[name] = self._read_if_present(name)[1]
         try:
-            self._seen[name] = self.write_if(name, content, self._seen[name])
+            self._versions[name] = self.write_if(name, content, self._versions[name])
         except WriteConflictError:
-            raise StorageError(f"{self.url}: another cawa has written {name}; run the same command to go on") from None
+            raise StorageError(f"{self.url}: another cawa has written {name}; run the same command to resume") from None
 
-    def _found(self, name: str) -> tuple[bytes | None, Version | None]:
+    def _read_if_present(self, name: str) -> tuple[bytes | None, Version | None]:
         try:
             return self.read_versioned(name)
         except FileNotFoundError:
@@ -196,70 +200,71 @@ class ObjectStorage(Storage):
 
     @contextmanager
     def new_file(self, folder: str) -> Iterator[HashedWriter]:
-        """A local file to write piece by piece, uploaded at the end."""
+        """Open a local file to write piece by piece; it is uploaded at the end."""
         try:
-            with tempfile.TemporaryDirectory(prefix="cawa-") as here:
-                path = Path(here) / "part"
+            with tempfile.TemporaryDirectory(prefix="cawa-") as temporary:
+                path = Path(temporary) / "part"
                 with path.open("wb") as file:
-                    sink = HashedWriter(file)
-                    yield sink
-                self._put(f"{folder}/{sink.name}".lstrip("/"), path)
+                    writer = HashedWriter(file)
+                    yield writer
+                self._put(f"{folder}/{writer.name}".lstrip("/"), path)
         except OSError as error:
             raise StorageError(
-                f"{self.path(folder)}: its next file cannot be made on this machine: {error.strerror or error}; make "
-                "room or set TMPDIR to another folder"
+                f"{self.path(folder)}: its next file cannot be written on this machine: {error.strerror or error}; "
+                "free space or set TMPDIR to another folder"
             ) from error
 
     def _put(self, name: str, content: bytes | Path) -> None:
-        with self._bucket():
+        with self._missing_bucket_error():
             self._change(f"writing {name}", lambda: obstore.put(self._store, require_inside(name), content))
 
     @contextmanager
-    def _bucket(self) -> Iterator[None]:
-        """Nothing found where nothing need be there: there is no bucket."""
+    def _missing_bucket_error(self) -> Iterator[None]:
+        """Report a FileNotFoundError, from a request that needs no existing object, as a missing bucket."""
         try:
             yield
         except FileNotFoundError as error:
             raise StorageRefusedError(f"{self.url}: no such bucket ({first_line(error)})") from None
 
     def remove(self, name: str) -> None:
-        """Remove an object, if it is there."""
+        """Remove an object if it exists."""
         with suppress(FileNotFoundError):
             self._change(f"removing {name}", lambda: obstore.delete(self._store, require_inside(name)))
 
     def append(self, name: str, line: bytes) -> None:
-        """Add an object of the next number."""
-        if name not in self._next:
+        """Create the object with the next number."""
+        if name not in self._next_line:
             self.lines(name)
         try:
-            self.write_if(_line_name(name, self._next[name]), line, None)
+            self.write_if(f"{name}/{self._next_line[name]:08d}", line, None)
         except WriteConflictError:
             raise StorageError(f"{self.url}: another cawa is writing {name}; let one of them finish") from None
-        self._next[name] += 1
+        self._next_line[name] += 1
 
     def lines(self, name: str) -> list[bytes]:
-        """The objects in the order of their numbers."""
+        """Read the journal's objects in the order of their numbers."""
         parts = self.names(name)
-        self._next[name] = 1 + max((int(part.rpartition("/")[2]) for part in parts), default=-1)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = list(pool.map(self._found, parts))
-        return [content for content, _ in found if content is not None]
+        self._next_line[name] = 1 + max((int(part.rpartition("/")[2]) for part in parts), default=-1)
+        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+            contents = [content for content, _ in pool.map(self._read_if_present, parts)]
+        return [content for content in contents if content is not None]
 
     def clear(self, name: str) -> None:
-        """Remove the objects."""
+        """Remove the journal's objects."""
 
         def clear() -> None:
-            while parts := self._listed(name):
-                with suppress(NotFoundError, FileNotFoundError):  # an earlier request whose answer was lost took some
+            while parts := self._list(name):
+                # Some may be gone already, through an earlier request whose response was lost.
+                with suppress(NotFoundError, FileNotFoundError):
                     obstore.delete(self._store, parts)
                     return
 
         self._change(f"clearing {name}", clear)
-        self._next[name] = 0
+        self._next_line[name] = 0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder by a lease, renewed while this process lives."""
+        """Lock the folder by a lease, renewed while this process lives."""
         lease = Lease(self, ObjectStorage(self.url, min(self.patience, SIGN_PATIENCE), SIGN_PATIENCE))
         try:
             lease.take()
@@ -272,41 +277,38 @@ class ObjectStorage(Storage):
             self._lease = None
             lease.release()
 
-    def _change(self, doing: str, request: Callable[[], Given]) -> Given:
-        """As :meth:`_patiently`, for what only the holder of the lease may do: it may be lost while one waits."""
+    def _change(self, activity: str, request: Callable[[], Response]) -> Response:
+        """Retry a request that only the lease's holder may make; every attempt checks the lease first."""
 
-        def checked() -> Given:
+        def checked_request() -> Response:
             if self._lease is not None:
                 self._lease.check()
             return request()
 
-        return self._patiently(doing, checked)
+        return self._retry(activity, checked_request)
 
-    def _patiently(self, doing: str, request: Callable[[], Given]) -> Given:
-        """The answer to a request, repeated while the store fails.
+    def _retry(self, activity: str, request: Callable[[], Response]) -> Response:
+        """Make a request, and retry it while the store fails.
 
         Raises:
-            FileNotFoundError: there is no such object (or bucket).
-            StorageError: refused, or failing for longer than the patience.
+            FileNotFoundError: the object (or bucket) does not exist.
+            StorageError: the store refuses, or has failed for longer than the patience.
         """
-        deadline, pause = time.monotonic() + self.patience, 0.1
+        deadline = time.monotonic() + self.patience
+        pause = 0.1
         while True:
             try:
                 return request()
             except (NotFoundError, FileNotFoundError) as error:
                 raise FileNotFoundError(first_line(error)) from None
             except REFUSED as error:
-                raise StorageRefusedError(f"{self.url}: {doing} is refused: {first_line(error)}") from None
+                raise StorageRefusedError(f"{self.url}: {activity} is refused: {first_line(error)}") from None
             except CONFLICTS:
                 raise
             except (BaseError, OSError) as error:
                 if time.monotonic() + pause > deadline:
                     raise StorageError(
-                        f"{self.url}: {doing} has failed for {self.patience:.0f} s: {first_line(error)}"
+                        f"{self.url}: {activity} has failed for {self.patience:.0f} s: {first_line(error)}"
                     ) from None
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def _line_name(journal: str, number: int) -> str:
-    return f"{journal}/{number:08d}"

@@ -1,4 +1,4 @@
-"""Clients of object stores; endpoint, region and credentials come from the environment, as the stores' own tools do."""
+"""Clients of object stores; endpoint, region and credentials come from the environment, as for the stores' tools."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from obstore.store import from_url
 
 from cawa_core.errors import InputError, first_line
 
-REPEATED_FOR = 5.0
-"""Seconds in which a client repeats a failed request by itself; after that its caller looks at its lease again."""
+CLIENT_RETRY_SECONDS = 5.0
+"""Time for which a client retries a failed request by itself, before its caller checks the lease again."""
 
 
-def opened_store(url: str, timeout: float) -> Any:  # noqa: ANN401
-    """The client of the store and prefix that a URL names.
+def open_store(url: str, timeout: float) -> Any:  # noqa: ANN401
+    """Open a client for the store and prefix of a URL.
 
     Args:
-        timeout: seconds until a request without an answer counts as failed.
+        url: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
+        timeout: seconds until a request without a response counts as failed.
 
     Raises:
         InputError: the store cannot be opened.
     """
     options: dict[str, Any] = {
         "client_options": {"timeout": timedelta(seconds=timeout), "connect_timeout": timedelta(seconds=5)},
-        "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=REPEATED_FOR)},
+        "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=CLIENT_RETRY_SECONDS)},
     }
     endpoint = ""
     if url.startswith("s3://"):
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
         options |= _s3_options(endpoint)
     elif url.startswith("gs://"):
-        endpoint = os.environ.get("GOOGLE_BASE_URL") or ""  # which the client reads by itself
+        endpoint = os.environ.get("GOOGLE_BASE_URL") or ""  # the client reads it by itself
     options["client_options"]["allow_http"] = endpoint.startswith("http://")
     try:
         return from_url(url, **options)
@@ -42,7 +43,7 @@ def opened_store(url: str, timeout: float) -> Any:  # noqa: ANN401
 
 
 def _s3_options(endpoint: str) -> dict[str, Any]:
-    """What the AWS command line would find: credentials of the environment, a profile, or the machine's role."""
+    """Return the client's options as the AWS command line finds them: environment, profile, or the machine's role."""
     from boto3.session import Session
     from obstore.auth.boto3 import Boto3CredentialProvider
 
@@ -50,7 +51,7 @@ def _s3_options(endpoint: str) -> dict[str, Any]:
     options: dict[str, Any] = {"region": session.region_name or "us-east-1"}
     if endpoint:
         options |= {"endpoint": endpoint}
-    found: dict[str, Any] = {"config": options}
+    arguments: dict[str, Any] = {"config": options}
     if session.get_credentials() is not None:
-        found["credential_provider"] = Boto3CredentialProvider(session)
-    return found
+        arguments["credential_provider"] = Boto3CredentialProvider(session)
+    return arguments

@@ -1,4 +1,4 @@
-"""Weights of published models: from a path that the user gives, a cache or the network, loaded without running code."""
+"""Weights of published models, from the user's path, a cache or the network; loading them runs no code."""
 
 from cawa_core.weights.loading import load_strictly, load_tensors
 from cawa_core.weights.store import WeightStore, default_cache

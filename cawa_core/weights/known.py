@@ -1,4 +1,4 @@
-"""The files that can be fetched, by model."""
+"""Downloadable files by model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cawa_core.errors import InputError, suggestion
 
 @dataclasses.dataclass(frozen=True)
 class KnownFile:
-    """One file of a model on the network.
+    """A downloadable file of a model.
 
     Attributes:
-        filename: its name in the cache.
-        url: where it comes from.
-        sha256_prefix: the first digits of its SHA-256 in hexadecimal; None where none were published.
+        filename: name in the cache.
+        url: location of the file.
+        sha256_prefix: first digits of its SHA-256 in hexadecimal; None if none were published.
     """
 
     filename: str
@@ -30,22 +30,22 @@ def _biggan_deep(resolution: int) -> tuple[KnownFile, ...]:
 
 
 def _torchvision(filename: str) -> tuple[KnownFile, ...]:
-    """Torch hub writes the first eight digits of the SHA-256 at the end of the name."""
+    """Describe a file of torchvision, whose name ends with the first eight digits of its SHA-256."""
     prefix = filename.removesuffix(".pth").rsplit("-", 1)[1]
     return (KnownFile(filename, f"https://download.pytorch.org/models/{filename}", sha256_prefix=prefix),)
 
 
 TORCHVISION = "torchvision/"
-"""Names of torchvision's classifiers begin so."""
+"""Prefix of the names of torchvision's classifiers."""
 
 
-def _default_of_torchvision(name: str) -> tuple[KnownFile, ...]:
-    """The weights that torchvision itself uses by default."""
-    models = import_module("torchvision.models")  # two seconds: only where asked for
+def _torchvision_default(name: str) -> tuple[KnownFile, ...]:
+    """Describe the weights that torchvision itself uses by default."""
+    models = import_module("torchvision.models")  # takes two seconds, so import it only when needed
     architecture = name.removeprefix(TORCHVISION)
     known = models.list_models(module=models)
     if architecture not in known:
-        raise InputError(f"weights: {architecture} is no classifier of torchvision{suggestion(architecture, known)}")
+        raise InputError(f"weights: {architecture} is not a torchvision classifier{suggestion(architecture, known)}")
     return _torchvision(models.get_model_weights(architecture).DEFAULT.url.rsplit("/", 1)[1])
 
 
@@ -67,12 +67,12 @@ KNOWN: dict[str, tuple[KnownFile, ...]] = {
 
 
 def is_known(name: str) -> bool:
-    """Whether a model's files can be fetched."""
+    """Return whether a model's files can be fetched."""
     return name.startswith(TORCHVISION) or name in KNOWN
 
 
 def known_file(name: str, filename: str) -> KnownFile:
-    """The file of that name of a model.
+    """Return a model's file by its name.
 
     Raises:
         InputError: the model is not known, or has no such file.
@@ -87,13 +87,13 @@ def known_file(name: str, filename: str) -> KnownFile:
 
 
 def known_files(name: str) -> tuple[KnownFile, ...]:
-    """All files of a model.
+    """Return all files of a model.
 
     Raises:
         InputError: the model is not known.
     """
     if name.startswith(TORCHVISION):
-        return _default_of_torchvision(name)
+        return _torchvision_default(name)
     if name not in KNOWN:
         raise InputError(
             f"weights of {name} are not known to be downloadable; give --weights PATH{suggestion(name, KNOWN)}"

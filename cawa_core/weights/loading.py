@@ -1,4 +1,4 @@
-"""Tensors from files without running code, and into a module only if they fit it exactly."""
+"""Loading of tensors from files without running code, and into modules that they fit exactly."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from torch import Tensor, nn
 from cawa_core.errors import InputError
 
 NESTING_KEY = "state_dict"
-"""Training loops save the weights under this key, among counters and optimiser state."""
+"""Key under which training loops save the weights, among counters and optimiser state."""
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file or of a PyTorch checkpoint, by name, on the CPU.
+    """Load the tensors of a ``.safetensors`` file or a PyTorch checkpoint, by name, on the CPU.
 
-    A checkpoint must map names to tensors, at the top or under ``state_dict`` when no other key holds any.
-    Nothing in the file is run. Tensors may be backed by the file: copy what is to outlive it.
+    A checkpoint must map names to tensors, at the top level or under ``state_dict`` if no other key holds any.
+    Nothing in the file is run. Tensors may be backed by the file, so copy those that must outlive it.
 
     Raises:
         InputError: the file cannot be read, is damaged, or holds something else.
     """
     if not path.is_file():
-        raise InputError(f"weights {path} must be a file, and it is none; give --weights another PATH")
-    tensors = _unwrapped(path, _content(path))
-    odd = [name for name, value in tensors.items() if not isinstance(name, str) or not _is_plain(value)]
-    if odd:
+        raise InputError(f"weights: {path} is not a file; pass another --weights PATH")
+    tensors = _unwrap(path, _content(path))
+    unsupported = [name for name, value in tensors.items() if not isinstance(name, str) or not _is_plain(value)]
+    if unsupported:
         raise InputError(
-            f"{path} must map names to dense tensors; {odd[0]!r} is {_kind(tensors[odd[0]])}: "
-            f"save the weights alone, torch.save(module.state_dict(), …)"
+            f"{path} must map names to dense tensors; {unsupported[0]!r} is {_kind(tensors[unsupported[0]])}: "
+            f"save only the weights, torch.save(module.state_dict(), …)"
         )
     if not tensors:
-        raise InputError(f"{path} must map names to tensors; it is empty: give --weights another PATH")
+        raise InputError(f"{path} must map names to tensors; it is empty: pass another --weights PATH")
     return tensors
 
 
@@ -48,8 +48,8 @@ def _content(path: Path) -> Any:  # noqa: ANN401
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except PermissionError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; mend that, or give --weights PATH") from None
-    except Exception as error:  # an unpickler fed with arbitrary bytes raises anything
+        raise InputError(f"{path} cannot be read: {error.strerror}; fix that, or give --weights PATH") from None
+    except Exception as error:  # an unpickler can raise anything when given arbitrary bytes
         raise InputError(f"{path} {_refusal(error)}") from None
 
 
@@ -57,21 +57,22 @@ def _refusal(error: Exception) -> str:
     code = re.search(r"GLOBAL (\S+)", str(error))
     if code:
         return (
-            f"holds more than tensors ({code[1]}) and was refused, since reading that could run code; "
-            f"convert it to .safetensors where you trust it, or give --weights another PATH"
+            f"holds more than tensors ({code[1]}) and was refused, because reading it could run code; "
+            f"if you trust it, convert it to .safetensors, or pass another --weights PATH"
         )
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
     return (
-        f"is truncated, damaged or no checkpoint ({reason}); "
-        f"remove it to have it fetched again, or give --weights another PATH"
+        f"is truncated, damaged or not a checkpoint ({reason}); "
+        f"remove it to have it fetched again, or pass another --weights PATH"
     )
 
 
-def _unwrapped(path: Path, content: Any) -> dict[Any, Any]:  # noqa: ANN401
+def _unwrap(path: Path, content: Any) -> dict[Any, Any]:  # noqa: ANN401
+    """Return the map of names to tensors, which may be nested under ``state_dict``."""
     if not isinstance(content, Mapping):
         raise InputError(
             f"{path} must map names to tensors; it holds {_kind(content)}: "
-            f"save the weights alone, torch.save(module.state_dict(), …)"
+            f"save only the weights, torch.save(module.state_dict(), …)"
         )
     holders = [key for key, value in content.items() if isinstance(value, Tensor) or _holds_tensors(value)]
     if holders == [NESTING_KEY] and isinstance(content[NESTING_KEY], Mapping):
@@ -80,8 +81,8 @@ def _unwrapped(path: Path, content: Any) -> dict[Any, Any]:  # noqa: ANN401
     if nested:
         names = ", ".join(map(repr, nested))
         raise InputError(
-            f"{path} must map names to tensors; it holds them one level down, under {names}: save the ones "
-            f"that are meant alone, torch.save(torch.load(…)[{nested[0]!r}], …)"
+            f"{path} must map names to tensors; it holds them one level down, under {names}: save only "
+            f"the right ones, torch.save(torch.load(…)[{nested[0]!r}], …)"
         )
     return dict(content)
 
@@ -110,63 +111,66 @@ def load_strictly(
     ignorable: Sequence[str] = (),
     assign: bool = False,
 ) -> None:
-    """Copy tensors into a module's parameters and buffers of the same names; all of them, or none.
+    """Copy tensors into a module's parameters and buffers of the same names: all of them or, on an error, none.
 
     Floating tensors are converted to the module's dtype; others must have it.
 
     Args:
-        module: what to load into.
-        tensors: name => values.
-        source: where they come from, for errors.
+        module: module to load into.
+        tensors: values by name.
+        source: source of the tensors, for errors.
         ignorable: patterns (``*.num_batches_tracked``) of names that may be missing or left over.
-        assign: take the tensors themselves instead of copies, for a module built on the ``meta`` device.
+        assign: use the tensors themselves instead of copies, for a module built on the ``meta`` device.
 
     Raises:
         InputError: a tensor is missing, left over, of another shape or type, or not finite; the module is
-            then as before.
+            unchanged.
     """
     expected = module.state_dict()
-    faults = _misfits(expected, tensors, ignorable) or _not_finite(expected, tensors)
+    faults = _misfits(expected, tensors, ignorable) or _non_finite_values(expected, tensors)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise InputError(
             f"{source} does not fit {type(module).__name__}: {faults[0]}{more}; "
-            f"give --weights the undamaged weights of this very model"
+            f"pass undamaged --weights of exactly this model"
         )
-    # Allowed gaps keep the module's own values: the strict load then still vouches for every name.
-    given = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items() if name in expected}
-    module.load_state_dict({**expected, **given}, strict=True, assign=assign)
+    # Ignorable names that are missing keep the module's values, so that the load can be strict.
+    converted = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items() if name in expected}
+    module.load_state_dict({**expected, **converted}, strict=True, assign=assign)
 
 
 def _misfits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], ignorable: Sequence[str]) -> list[str]:
-    def may_differ(name: str) -> bool:
+    """Describe every missing or extra tensor and every wrong shape or type."""
+
+    def is_ignorable(name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in ignorable)
 
     missing = [
         f"tensor {name!r} {list(expected[name].shape)} is missing"
         for name in expected
-        if name not in tensors and not may_differ(name)
+        if name not in tensors and not is_ignorable(name)
     ]
     extra = [
         f"tensor {name!r} {list(tensors[name].shape)} has no place in the model"
         for name in tensors
-        if name not in expected and not may_differ(name)
+        if name not in expected and not is_ignorable(name)
     ]
     common = [name for name in expected if name in tensors]
-    return missing + extra + [fault for name in common for fault in _misshapen(name, expected[name], tensors[name])]
+    return missing + extra + [fault for name in common for fault in _form_faults(name, expected[name], tensors[name])]
 
 
-def _misshapen(name: str, own: Tensor, given: Tensor) -> list[str]:
-    if own.shape != given.shape:
-        return [f"tensor {name!r} must have the shape {list(own.shape)}, got {list(given.shape)}"]
-    both_floating = own.is_floating_point() and given.is_floating_point()
-    if own.dtype != given.dtype and not both_floating:
-        return [f"tensor {name!r} must be {own.dtype}, got {given.dtype}"]
+def _form_faults(name: str, expected: Tensor, tensor: Tensor) -> list[str]:
+    """Describe a wrong shape or type; empty if both are right."""
+    if expected.shape != tensor.shape:
+        return [f"tensor {name!r} must have the shape {list(expected.shape)}, got {list(tensor.shape)}"]
+    both_floating = expected.is_floating_point() and tensor.is_floating_point()
+    if expected.dtype != tensor.dtype and not both_floating:
+        return [f"tensor {name!r} must be {expected.dtype}, got {tensor.dtype}"]
     return []
 
 
-def _not_finite(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Looked for after conversion, which may overflow."""
+def _non_finite_values(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Describe every tensor with non-finite values after conversion, which may overflow."""
     faults = []
     for name, tensor in tensors.items():
         dtype = expected[name].dtype if name in expected else tensor.dtype

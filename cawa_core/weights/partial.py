@@ -1,4 +1,4 @@
-"""A download in progress: ``NAME.part``, and ``NAME.part.json`` that says what it is the beginning of."""
+"""A download in progress: ``NAME.part`` with the bytes so far, and ``NAME.part.json`` with their origin."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from cawa_core.storage import write_atomically
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there, and the bytes of the whole file where they are known."""
+"""Called with the bytes received so far and the bytes of the whole file, or None if unknown."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """The remote file that a partial file is the beginning of.
+    """The remote file that a partial file comes from.
 
     Attributes:
-        url: where it is.
-        validator: its strong ETag, else its Last-Modified; None where the server gave neither.
-        size: bytes of the whole; None where the server did not say.
+        url: location of the file.
+        validator: strong ETag, else Last-Modified; None if the server sent neither.
+        size: bytes of the whole file; None if the server did not say.
     """
 
     url: str
@@ -30,7 +30,7 @@ class Origin:
 
 
 class PartialFile:
-    """What has arrived of a file, in the folder where the whole will be."""
+    """The bytes of a file received so far, in the target's folder."""
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.part")
@@ -38,7 +38,7 @@ class PartialFile:
 
     @property
     def origin(self) -> Origin | None:
-        """What the bytes came from; None where that is not known."""
+        """Origin of the bytes; None if it is not known."""
         try:
             return Origin(**json.loads(self._note.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -46,29 +46,29 @@ class PartialFile:
 
     @property
     def size(self) -> int:
-        """Bytes that are there."""
+        """Bytes received so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether as many bytes are there as the server announced."""
+        """Whether as many bytes have arrived as the server announced."""
         origin = self.origin
         return origin is not None and 0 < self.size == origin.size
 
-    def keep_only_from(self, url: str, can_be_checked: bool) -> None:
-        """Remove the bytes if they came from elsewhere, or might be mixed with those of a changed file unnoticed."""
+    def discard_unless_from(self, url: str, can_be_checked: bool) -> None:
+        """Remove the bytes if they come from another URL, or if a change of the remote file would go unnoticed."""
         origin = self.origin
         is_safe = origin is not None and origin.url == url and bool(origin.validator or can_be_checked)
         if not is_safe or (origin and origin.size is not None and self.size > origin.size):
             self.remove()
 
     def start(self, origin: Origin) -> None:
-        """Empty the file, and note what is to come."""
+        """Empty the file and record the origin of the bytes to come."""
         self.remove()
         write_atomically(self._note, json.dumps(dataclasses.asdict(origin)).encode())
 
     def append(self, pieces: Iterable[bytes], progress: Progress | None) -> None:
-        """Write what arrives behind what is there."""
+        """Append the pieces as they arrive."""
         origin, size = self.origin, self.size
         with self.path.open("ab") as file:
             for piece in pieces:
@@ -80,11 +80,11 @@ class PartialFile:
             os.fsync(file.fileno())
 
     def finish(self, target: Path) -> None:
-        """Put the whole file in place."""
+        """Move the complete file to its target."""
         self.path.replace(target)
         self._note.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Forget what has arrived."""
+        """Remove the bytes and the record of their origin."""
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)

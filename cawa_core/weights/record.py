@@ -1,4 +1,4 @@
-"""Digests of cached files: as published, and as recorded in ``SHA256.json`` beside them on first use."""
+"""Digests of cached files: published ones, and those recorded in ``SHA256.json`` beside the files on first use."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ HEX_DIGITS = 64
 
 
 def lock(folder: Path) -> FileLock:
-    """A lock on a cache folder across processes, to be entered once by each."""
+    """Return a lock on a cache folder across processes; it is not reentrant."""
     return FileLock(folder / ".lock")
 
 
 def verified(path: Path, published: str | None) -> Path:
-    """A cached file whose content has the published digest and the recorded one.
+    """Check a cached file against its published and its recorded digest, and return its path.
 
-    Where the whole digest was not published, it is recorded on first use; a folder that cannot be written
-    is used as it is.
+    If the full digest was not published, it is recorded on first use, unless the folder cannot be written.
 
     Args:
-        path: the file.
-        published: its SHA-256, or the first digits of it, or None.
+        path: the cached file.
+        published: its published SHA-256, or the first digits of it, or None.
 
     Raises:
         InputError: a digest differs, or the file or the record cannot be read.
@@ -37,11 +36,11 @@ def verified(path: Path, published: str | None) -> Path:
     try:
         digest = digest_of_file(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; mend that, or give --weights PATH") from None
-    found = mismatch(path, digest, published)
-    if found:
+        raise InputError(f"{path} cannot be read: {error.strerror}; fix that, or give --weights PATH") from None
+    difference = mismatch(path, digest, published)
+    if difference:
         raise InputError(
-            f"{path} {found}: it was changed or damaged; remove it to have it fetched again, "
+            f"{path} {difference}: it was changed or damaged; remove it to have it fetched again, "
             f"and {RECORD} beside it to accept another content"
         )
     if len(published or "") < HEX_DIGITS and path.name not in recorded_digests(path.parent):
@@ -50,7 +49,7 @@ def verified(path: Path, published: str | None) -> Path:
 
 
 def mismatch(path: Path, digest: str, published: str | None) -> str:
-    """In words, how the digest of a file differs from the published or the recorded one; empty where it does not.
+    """Describe how a file's digest differs from the published or the recorded one; empty if it does not.
 
     Raises:
         InputError: the record is damaged.
@@ -62,7 +61,7 @@ def mismatch(path: Path, digest: str, published: str | None) -> str:
 
 
 def recorded_digests(folder: Path) -> dict[str, str]:
-    """File name => SHA-256, as recorded in a cache folder; empty where nothing is.
+    """Read the recorded SHA-256 of each file name in a cache folder; empty if there is no record.
 
     Raises:
         InputError: the record is damaged.
@@ -73,9 +72,9 @@ def recorded_digests(folder: Path) -> dict[str, str]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); remove it to have digests recorded anew") from None
+        raise InputError(f"{path} cannot be read ({error}); remove it to have digests recorded again") from None
     if not isinstance(content, dict) or not all(isinstance(digest, str) for digest in content.values()):
-        raise InputError(f"{path} must map file names to SHA-256; remove it to have digests recorded anew")
+        raise InputError(f"{path} must map file names to SHA-256; remove it to have digests recorded again")
     return content
 
 
@@ -89,5 +88,5 @@ def _record(path: Path, digest: str) -> None:
             write_atomically(folder / RECORD, json.dumps(content, indent=1, sort_keys=True).encode())
     except OSError as error:
         raise InputError(
-            f"{folder / RECORD} cannot be written: {error.strerror}; mend that, or set CAWA_CACHE to another folder"
+            f"{folder / RECORD} cannot be written: {error.strerror}; fix that, or set CAWA_CACHE to another folder"
         ) from None

@@ -1,4 +1,4 @@
-"""Where the files of a model are: at a given path, else in the cache, else on the network."""
+"""Location of a model's files: at the user's path, else in the cache, else on the network."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from cawa_core.weights.partial import Progress
 from cawa_core.weights.record import verified
 
 LINE_EVERY_SECONDS = 5.0
-"""Between two lines about a download."""
+"""Time between two progress lines of a download."""
 
 
 def default_cache() -> Path:
-    """``$CAWA_CACHE``, else ``$XDG_CACHE_HOME/cawa``, else ``~/.cache/cawa``."""
-    chosen = os.environ.get("CAWA_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+    """Return ``$CAWA_CACHE``, else ``$XDG_CACHE_HOME/cawa``, else ``~/.cache/cawa``."""
+    folder = os.environ.get("CAWA_CACHE")
+    if folder:
+        return Path(folder).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cawa"
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightStore:
-    """Finds the files of models; travels to other processes.
+    """Finds the files of models; it can be sent to other processes.
 
     Attributes:
-        given: model name => the file or folder that the user gave, used as it is.
-        cache: folder of what was fetched, ``cache/<model>/<filename>``; empty for :func:`default_cache`.
-        offline: never touch the network.
+        given: the user's file or folder by model name, used unchecked.
+        cache: folder of fetched files, ``cache/<model>/<filename>``; empty for :func:`default_cache`.
+        offline: whether to avoid the network.
     """
 
     given: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -42,36 +42,36 @@ class WeightStore:
     offline: bool = False
 
     def is_given(self, name: str) -> bool:
-        """Whether the user gave a path for this model."""
+        """Return whether the user gave a path for this model."""
         return name in self.given
 
     def files(self, name: str, filenames: Sequence[str]) -> dict[str, Path]:
-        """Filename => path of each of these files of a model, fetched where needed and allowed.
+        """Find these files of a model by filename, and fetch them if needed and allowed.
 
-        A given file serves when one filename is asked for, whatever it is called; files of the cache are
-        verified by digest, given ones are not.
+        If only one filename is requested, the user's file may have any name. Digests of cached files are verified,
+        those of the user's files are not.
 
         Raises:
             InputError: a file is missing, damaged or cannot be fetched.
         """
         if self.is_given(name):
-            return _given_files(name, Path(self.given[name]).expanduser(), filenames)
+            return _files_at(Path(self.given[name]).expanduser(), name, filenames)
         return {filename: self._cached(name, filename) for filename in filenames}
 
     def file(self, name: str) -> Path:
-        """The one file of a model that is known by one file, or the file that was given for it.
+        """Find the single file of a model: the user's, or the one that is downloadable.
 
         Raises:
-            InputError: as for :meth:`files`.
+            InputError: see :meth:`files`; or the model has several files.
         """
-        given = Path(self.given.get(name, "")).expanduser()
+        path = Path(self.given.get(name, "")).expanduser()
         if self.is_given(name):
-            if given.is_file():
-                return given
-            if not given.exists():
-                raise InputError(f"weights of {name} must be a file; {given} does not exist: give --weights its path")
+            if path.is_file():
+                return path
+            if not path.exists():
+                raise InputError(f"weights of {name} must be a file; {path} does not exist: pass its --weights PATH")
             if not is_known(name):
-                raise InputError(f"weights of {name} must be a file; {given} is a folder: give the file in it")
+                raise InputError(f"weights of {name} must be a file; {path} is a folder: pass the file in it")
         filename = _only_filename(name)
         return self.files(name, [filename])[filename]
 
@@ -89,39 +89,38 @@ class WeightStore:
 
 
 def progress_lines(filename: str) -> Progress:
-    """Says on stderr every few seconds how much of a file is there; short downloads are silent."""
+    """Return a callback that prints a download's progress to stderr every few seconds; short downloads are silent."""
     last = time.monotonic()
 
-    def progress(there: int, total: int | None) -> None:
+    def progress(received: int, total: int | None) -> None:
         nonlocal last
         if time.monotonic() - last > LINE_EVERY_SECONDS:
             last = time.monotonic()
             whole = f" of {total / 1e6:.0f}" if total else ""
-            print(f"fetching {filename}: {there / 1e6:.0f}{whole} MB", file=sys.stderr, flush=True)
+            print(f"fetching {filename}: {received / 1e6:.0f}{whole} MB", file=sys.stderr, flush=True)
 
     return progress
 
 
-def _given_files(name: str, given: Path, filenames: Sequence[str]) -> dict[str, Path]:
-    wanted = ", ".join(filenames)
-    if given.is_file():
+def _files_at(path: Path, name: str, filenames: Sequence[str]) -> dict[str, Path]:
+    """Find the files of a model at the user's path, a file or a folder."""
+    listing = ", ".join(filenames)
+    if path.is_file():
         if len(filenames) != 1:
-            raise InputError(
-                f"weights of {name} must be a folder with {wanted}; got the file {given}: give --weights the folder"
-            )
-        return {filenames[0]: given}
-    if not given.is_dir():
+            raise InputError(f"weights of {name} must be a folder with {listing}; got the file {path}: pass the folder")
+        return {filenames[0]: path}
+    if not path.is_dir():
         raise InputError(
-            f"weights of {name} must be a file or folder with {wanted}; {given} does not exist: "
-            f"give --weights another PATH"
+            f"weights of {name} must be a file or folder with {listing}; {path} does not exist: "
+            f"pass another --weights PATH"
         )
-    missing = [filename for filename in filenames if not (given / filename).is_file()]
+    missing = [filename for filename in filenames if not (path / filename).is_file()]
     if missing:
         raise InputError(
-            f"weights of {name} must be a folder with {wanted}; {given} lacks {missing[0]}: "
-            f"add it, or give --weights another PATH"
+            f"weights of {name} must be a folder with {listing}; {path} lacks {missing[0]}: "
+            f"add it, or pass another --weights PATH"
         )
-    return {filename: given / filename for filename in filenames}
+    return {filename: path / filename for filename in filenames}
 
 
 def _only_filename(name: str) -> str:

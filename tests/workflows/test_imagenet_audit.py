@@ -167,7 +167,7 @@ def few_pictures(folder):
     ("make", "message"),
     [
         (lambda folder: folder, "is neither"),
-        (lambda folder: folder.mkdir() or folder, "holds no folders"),
+        (lambda folder: folder.mkdir() or folder, "has no folders"),
         (lambda folder: (folder / "0").mkdir(parents=True) or folder, "give class_folders"),
         (no_pictures, "n02099601"),
         (none_readable, "a.jpg"),
@@ -200,7 +200,7 @@ def cut(folder):
 @pytest.mark.parametrize(
     ("damage", "arguments", "message"),
     [
-        (cut, (), "truncated, damaged or no checkpoint"),
+        (cut, (), "truncated, damaged or not a checkpoint"),
         (lambda folder: torch.save({"weight": Trap()}, folder / "pytorch_model.bin"), (), "was refused"),
         (lambda folder: (folder / "config.json").unlink(), (), "lacks config.json"),
         (unharmed, ("--device", "cuda"), "device 'cuda' is not on this machine"),

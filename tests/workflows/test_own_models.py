@@ -130,7 +130,7 @@ def test_a_site_that_is_not_affine_is_sampled(models, monkeypatch, capsys):
         ),
         (
             ("--generator", "my_generator:factory", "--weights", "step9.pt", *SMALL),
-            "brings its own; leave",
+            "brings its own",
         ),
         (("--generator", "my_models:missing", *SMALL), "must be an importable package.module:factory"),
         (("--generator", "my_generator:factory", "--truncation", 0.5, *SMALL), "was built for 1; got 0.5"),

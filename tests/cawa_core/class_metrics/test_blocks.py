@@ -98,7 +98,7 @@ def test_manifold_metrics_say_what_they_cannot_take():
     rows = features(10, 4, 0)
     with pytest.raises(ValueError, match="neighbours must be at least 1; got 0"):
         manifold_metrics(real=rows, fake=rows, neighbours=0)
-    with pytest.raises(ValueError, match="as many dimensions; got 4 and 3"):
+    with pytest.raises(ValueError, match="the same number of dimensions; got 4 and 3"):
         manifold_metrics(real=rows, fake=rows[:, :3], neighbours=3)
     with pytest.raises(ValueError, match=r"fake must be features \[n, d\]; got shape \[4\]"):
         manifold_metrics(real=rows, fake=rows[0], neighbours=3)
@@ -133,7 +133,7 @@ def test_kid_says_what_it_cannot_take():
     rows = features(10, 4, 0)
     with pytest.raises(ValueError, match=r"fake must be features \[n >= 2, d\]; got shape \[1, 4\]"):
         kernel_distance(real=rows, fake=rows[:1])
-    with pytest.raises(ValueError, match="as many dimensions; got 4 and 3"):
+    with pytest.raises(ValueError, match="the same number of dimensions; got 4 and 3"):
         kernel_distance(real=rows, fake=rows[:, :3])
 
 

@@ -84,7 +84,7 @@ def test_fewer_images_than_are_kept_are_all_there():
 
 
 def test_a_sample_of_nothing():
-    with pytest.raises(ValueError, match="a class sample must hold images; none came"):
+    with pytest.raises(ValueError, match="a class sample must hold at least 1 image; got none"):
         ClassSampler(KEPT).sample()
 
 

@@ -27,7 +27,7 @@ def test_merging_is_symmetric_and_takes_unequal_parts():
     rows = features(500, 7, 0, shift=5)
     whole, parts = moments_of(rows), [moments_of(part) for part in (rows[:3], rows[3:])]
     for one, other in (parts, parts[::-1]):
-        merged = one.merged(other)
+        merged = one.merge(other)
         assert merged.count == 500
         np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-13)
         np.testing.assert_allclose(merged.scatter, whole.scatter, rtol=1e-10, atol=1e-9)
@@ -52,7 +52,7 @@ def test_a_stream_holds_a_chunk_at_most():
     for _ in range(50):
         stream.add(torch.ones(100, 3))
         stream.add(torch.ones(100, 3)[:0])
-        held = sum(part.untyped_storage().nbytes() for part in stream._waiting)
+        held = sum(part.untyped_storage().nbytes() for part in stream._pending)
         assert held < (CHUNK_ROWS + 100) * 3 * 4
 
 
@@ -126,7 +126,7 @@ def test_features_that_are_always_zero_count_for_nothing():
 
 def test_a_distance_says_what_it_cannot_take():
     rows = features(10, 4, 0)
-    with pytest.raises(ValueError, match="real must be moments of at least 2 features; got those of 1"):
+    with pytest.raises(ValueError, match="real must be moments of at least 2 features; got moments of 1"):
         frechet_distance(real=moments_of(rows[:1]), fake=rows)
-    with pytest.raises(ValueError, match="as many dimensions; got 4 and 3"):
+    with pytest.raises(ValueError, match="the same number of dimensions; got 4 and 3"):
         frechet_distance(real=rows, fake=rows[:, :3])

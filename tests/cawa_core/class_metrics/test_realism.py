@@ -40,5 +40,5 @@ def test_it_lives_beside_the_networks_where_there_is_room(monkeypatch):
 
 @pytest.mark.parametrize("neighbours", [0, 5])
 def test_too_few_reals(neighbours):
-    with pytest.raises(ValueError, match=r"neighbours must be in 1\.\.4 for 5 reals"):
+    with pytest.raises(ValueError, match=r"neighbours must be in 1\.\.4 for 5 real images"):
         RealManifold.of(torch.zeros(5, 2), neighbours)

@@ -27,7 +27,7 @@ def test_probabilities_sum_to_one_in_float64(tiny_evaluator):
 
 
 def test_images_of_another_size_are_refused(tiny_evaluator):
-    with pytest.raises(InputError, match=r"fashion-cnn must see images \[n, 1, 28, 28\]; got \[2, 3, 28, 28\]"):
+    with pytest.raises(InputError, match=r"fashion-cnn needs images \[n, 1, 28, 28\]; got \[2, 3, 28, 28\]"):
         tiny_evaluator.features(torch.zeros(2, 3, 28, 28))
 
 

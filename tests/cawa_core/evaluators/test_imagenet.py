@@ -132,9 +132,9 @@ def test_preprocessing_is_torchvisions_antialiased_resize():
     ("name", "message"),
     [
         ("inception-v4", "did you mean 'inception-v3'"),
-        ("torchvision/resnet81", "is no classifier of torchvision; did you mean 'resnet18'"),
-        ("timm/resnet81", "is no model of timm; did you mean"),
-        ("timm/resnet18", r"may not be fetched \(offline\); give --weights timm/resnet18=PATH"),
+        ("torchvision/resnet81", "is not a torchvision classifier; did you mean 'resnet18'"),
+        ("timm/resnet81", "is not a timm model; did you mean"),
+        ("timm/resnet18", r"cannot be fetched offline; give --weights timm/resnet18=PATH"),
         (
             "inception-v3",
             r"inception_v3_google-0cc3c7bd.pth of inception-v3 is not at .*may not be fetched \(offline\)",
@@ -167,7 +167,7 @@ def test_weights_of_another_network_are_refused_by_tensor(tmp_path):
     path = saved(models.resnet18(weights=None), tmp_path)
     with pytest.raises(InputError, match=r"Conv2d_1a_3x3"):
         load("inception-v3", path)
-    with pytest.raises(InputError, match="does not hold the FID network"):
+    with pytest.raises(InputError, match="must hold the FID network"):
         load("fid-inception", path)
 
 

@@ -115,14 +115,14 @@ def test_an_unknown_class_in_the_class_folders_is_refused(tmp_path, given):
 
 def test_a_folder_without_class_folders_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    for path, complaint in (("absent", "does not exist"), ("file", "is not a folder"), (".", "holds no folders")):
+    for path, complaint in (("absent", "does not exist"), ("file", "is not a folder"), (".", "has no folders")):
         with pytest.raises(InputError, match=complaint):
             mapped(tmp_path / path)
 
 
 def test_names_that_several_classes_share_cannot_name_folders(tmp_path):
     folders(tmp_path, "crane")
-    with pytest.raises(InputError, match="'crane' names several"):
+    with pytest.raises(InputError, match="'crane' names several classes"):
         map_folders(tmp_path, ("crane", "crane"))
-    with pytest.raises(ValueError, match="one a class, 3; got 1"):
+    with pytest.raises(ValueError, match="one per class, 3; got 1"):
         mapped(tmp_path, wordnet_ids=("n01440764",))

@@ -90,7 +90,7 @@ def test_a_damaged_or_foreign_file_is_computed_anew_and_replaced(tmp_path, compu
 def test_without_a_folder_to_write_to_it_computes_and_warns_once(tmp_path, compute):
     (tmp_path / "file").write_text("")
     cache = FeatureCache(tmp_path / "file" / "cache")
-    with pytest.warns(UserWarning, match="features are not kept"):
+    with pytest.warns(UserWarning, match="features are not cached"):
         assert torch.equal(cache.features(KEY, compute)["features"], compute()["features"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

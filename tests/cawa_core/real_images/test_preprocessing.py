@@ -70,7 +70,7 @@ def test_orientation_in_the_metadata_is_ignored():
 def test_more_than_8_bits_are_refused_rather_than_clipped():
     deep = Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16))
     for image in (deep, decode(encoded(deep, "PNG")), deep.convert("I"), deep.convert("F")):
-        with pytest.raises(UnreadableImageError, match="8 bits a channel"):
+        with pytest.raises(UnreadableImageError, match="8 bits per channel"):
             to_square(image, 4)
 
 

@@ -178,7 +178,7 @@ def naive_mantel(one, other, orders):
     return np.array(ranked)
 
 
-def test_mantel_tests_equal_ranking_anew_for_every_permutation():
+def test_mantel_tests_equal_ranking_again_for_every_permutation():
     random = np.random.default_rng(0)
     points = random.normal(size=(9, 2))
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)

@@ -111,7 +111,7 @@ def test_no_room_for_temporary_files(away, monkeypatch, tmp_path):
     """A file to upload cannot be made, which is said in a line; a copy of one that is read can be done without."""
     _, storage = away
     storage.write("a", b"content")
-    message = r"cannot be made on this machine: .*; make room or set TMPDIR"
+    message = r"cannot be written on this machine: .*; free space or set TMPDIR"
     with (
         pytest.raises(StorageError, match=message.replace(".*", "No space left on device")),
         Path("/dev/full").open("wb", buffering=0) as full,

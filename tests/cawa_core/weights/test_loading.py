@@ -69,7 +69,7 @@ def test_truncated_files_are_named(tmp_path, save, share):
     save({"weight": torch.randn(50, 50)}, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=rf"{path} is truncated, damaged or no checkpoint .*remove it") as caught:
+    with pytest.raises(InputError, match=rf"{path} is truncated, damaged or not a checkpoint .*remove it") as caught:
         load_tensors(path)
     assert "\n" not in str(caught.value)
 
@@ -79,12 +79,12 @@ def test_truncated_files_are_named(tmp_path, save, share):
 def test_other_files_are_no_checkpoints(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"{path} is truncated, damaged or no checkpoint"):
+    with pytest.raises(InputError, match=rf"{path} is truncated, damaged or not a checkpoint"):
         load_tensors(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=rf"{tmp_path / 'none.pth'} must be a file"):
+    with pytest.raises(InputError, match=rf"weights: {tmp_path / 'none.pth'} is not a file"):
         load_tensors(tmp_path / "none.pth")
 
 

@@ -64,7 +64,7 @@ def test_a_damaged_record_is_an_error(known, store):
     record = store.file("single").with_name("SHA256.json")
     for content in ("{", "[]", '{"weights.bin": 1}'):
         record.write_text(content)
-        with pytest.raises(InputError, match=rf"{record} .*; remove it to have digests recorded anew"):
+        with pytest.raises(InputError, match=rf"{record} .*; remove it to have digests recorded again"):
             store.file("single")
 
 
@@ -144,6 +144,6 @@ def test_long_downloads_say_how_far_they_are(monkeypatch, capsys):
 
 def test_a_given_path_that_is_no_file_is_said_to_be_none(tmp_path):
     """Of models that cannot be fetched, too: the path is what is wrong."""
-    for given, message in ((tmp_path / "no.pth", "does not exist"), (tmp_path, "is a folder: give the file in it")):
+    for given, message in ((tmp_path / "no.pth", "does not exist"), (tmp_path, "is a folder: pass the file in it")):
         with pytest.raises(InputError, match=f"weights of biggan must be a file; .*{message}"):
             WeightStore({"biggan": str(given)}).file("biggan")
