@@ -7,6 +7,8 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -23,12 +25,16 @@ POSITIONAL = (
 class Registry(Generic[Made]):
     """Maps a name to ``"module:attribute"``, imported on first use.
 
-    Beside its own names it knows families, whose names go on after a slash (``timm/resnet50``), and any
-    ``package.module:factory`` of the user's.
+    Besides its own names it knows families, whose names continue after a slash (``timm/resnet50``), names that
+    installed packages register by an entry point, and any ``package.module:factory`` of the user's.
+
+    Args:
+        kind: what the names stand for, for messages.
+        group: entry point group, such as ``cawa.generators``; packages cannot register names if it is left out.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, group: str = "") -> None:
+        self.kind, self.group = kind, group
         self._targets: dict[str, str] = {}
         self._defaults: dict[str, Mapping[str, Any]] = {}
         self._families: dict[str, str] = {}
@@ -49,11 +55,35 @@ class Registry(Generic[Made]):
 
     def names(self) -> list[str]:
         """All names in alphabetical order, families last."""
-        return sorted(self._targets) + [f"{prefix}/NAME" for prefix in sorted(self._families)]
+        return sorted([*self._targets, *self.installed]) + [f"{prefix}/NAME" for prefix in sorted(self._families)]
 
     def knows(self, name: str) -> bool:
-        """Whether a name is registered or of a family."""
-        return name in self._targets or (name.partition("/")[0] in self._families and "/" in name)
+        """Whether a name is registered, here or by an installed package, or belongs to a family."""
+        in_family = name.partition("/")[0] in self._families and "/" in name
+        return name in self._targets or in_family or name in self.installed
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether a name stands for a factory outside this project: the user's, or an installed package's."""
+        return ":" in name or (name not in self._targets and name in self.installed)
+
+    @cached_property
+    def installed(self) -> dict[str, str]:
+        """Factories of installed packages as ``"module:attribute"``, by name.
+
+        Raises:
+            InputError: a package registers a name that is taken.
+        """
+        targets: dict[str, str] = {}
+        for point in entry_points(group=self.group) if self.group else ():
+            taken = self._targets.get(point.name) or targets.get(point.name)
+            if taken not in (None, point.value):
+                package = point.dist.name if point.dist else "an installed package"
+                raise InputError(
+                    f"{self.kind} name {point.name!r}, which {package} registers in {self.group}, is taken by {taken}; "
+                    "rename it there, or uninstall the package"
+                )
+            targets[point.name] = point.value
+        return targets
 
     def defaults(self, name: str) -> Mapping[str, Any]:
         """Options that suit a name; none for one that is not registered."""
@@ -67,10 +97,10 @@ class Registry(Generic[Made]):
         """
         if name in self._targets:
             return cast(Callable[..., Made], _imported(self._targets[name]))
-        if self.knows(name):
+        if "/" in name and name.partition("/")[0] in self._families:
             return cast(Callable[..., Made], _imported(self._families[name.partition("/")[0]]))
-        if ":" in name:
-            return self._users_factory(name)
+        if ":" in name or name in self.installed:
+            return self._users_factory(self.installed.get(name, name))
         known = self.names()
         raise InputError(
             f"{self.kind} must be one of {', '.join(known)} or package.module:factory; got {name!r}"
@@ -95,8 +125,8 @@ class Registry(Generic[Made]):
         if not callable(factory):
             raise InputError(f"{self.kind} {target!r} must be a callable; got {type(factory).__name__}")
         takes_request = any(
-            one.name == "request" or (one.kind in POSITIONAL and one.default is one.empty)
-            for one in inspect.signature(factory).parameters.values()
+            parameter.name == "request" or (parameter.kind in POSITIONAL and parameter.default is parameter.empty)
+            for parameter in inspect.signature(factory).parameters.values()
         )
 
         def made(request: Any) -> Made:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""What to compute: one frozen description, and the hash that names its result."""
+"""The description of what to compute, and the hashes that name its results."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NEEDS = {
     "hybrids": ("evaluator",),
     "edits": ("evaluator",),
 }
-"""Stage => which options must name something, beside the generator."""
+"""Stage => options that must name something, besides the generator."""
 USES = {"hybrids": ("real_images",)}
-"""Stage => which options it heeds where they name something, and can do without."""
+"""Stage => options that it uses if they name something, and can do without."""
 SHOWS = {"class_metrics": ("fid_features", "manifold_features"), "hybrids": ("manifold_features",)}
-"""Stage => the networks beside the evaluator that it shows real images to, where there are some."""
+"""Stage => networks besides the evaluator that it shows real images to, if real images are given."""
 STAGES = tuple(NEEDS)
 SUBJECT = ("generator", "truncation", "truncation_statistics", "dtype", "compile", "seed")
 """Options that say, with the digest of the weights, what a folder is about: they never change in it."""
@@ -200,7 +200,7 @@ class AuditIdentity:
 
     @property
     def subject(self) -> dict[str, Any]:
-        """What a folder is about: plain data."""
+        """The subject of a folder, as plain data."""
         options = {name: getattr(self.spec, name) for name in SUBJECT}
         return {"schema_version": self.schema_version, "digest": self.digests["generator"], **options}
 
@@ -216,18 +216,18 @@ class AuditIdentity:
         The digest of real images is that of their form: their classes have digests of their own.
         """
         names = {role: str(getattr(self.spec, role) or self.spec.evaluator) for role in ROLES if role in self.digests}
-        found = {
+        roles = {
             role: {"name": name, "digest": self.digests[role], "protocol": self.protocols.get(role, "")}
             for role, name in names.items()
         }
-        if "real_images" in found:
-            found["real_images"]["digest"] = ""
-        return found
+        if "real_images" in roles:
+            roles["real_images"]["digest"] = ""
+        return roles
 
     def roles_of(self, stage: str) -> tuple[str, ...]:
         """Roles that a stage uses, of those that are filled."""
-        shown = SHOWS.get(stage, ()) if "real_images" in self.roles else ()
-        used = (*NEEDS[stage], *USES.get(stage, ()), *shown)
+        networks = SHOWS.get(stage, ()) if "real_images" in self.roles else ()
+        used = (*NEEDS[stage], *USES.get(stage, ()), *networks)
         return tuple(role for role in ROLES if role in used and role in self.roles)
 
     def options_of(self, stage: str) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class AuditIdentity:
         return dataclasses.asdict(self.as_recorded())
 
     def as_recorded(self) -> RecordedIdentity:
-        """As ``audit.json`` keeps it."""
+        """Return the form that ``audit.json`` keeps."""
         class_digests = {class_id: self.class_digests[class_id] for class_id in sorted(self.class_digests)}
         return RecordedIdentity(
             self.spec.as_data(), dict(self.digests), dict(self.protocols), self.schema_version, class_digests

@@ -33,7 +33,7 @@ SPEC_PANELS = {
 
 
 def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each field of some dataclasses, passed on as ``flags``; None: not given.
+    """Give a command one option for each field of some dataclasses, passed on as ``flags``; None means not given.
 
     Args:
         kinds: the dataclasses.
@@ -44,7 +44,7 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
         hints = get_type_hints(command, include_extras=True)
         del hints["flags"]
         parameters = inspect.signature(command).parameters
-        own = [parameters[name].replace(annotation=hint) for name, hint in hints.items() if name != "return"]
+        declared = [parameters[name].replace(annotation=hint) for name, hint in hints.items() if name != "return"]
         added = [
             _parameter(kind, field)
             for kind in kinds
@@ -54,11 +54,11 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401
-            flags = {one.name: _from_text(one.annotation, values.pop(one.name)) for one in added}
+            flags = {option.name: _from_text(option.annotation, values.pop(option.name)) for option in added}
             command(**values, flags=flags)
 
-        wrapper.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        wrapper.__annotations__ = hints | {one.name: one.annotation for one in added}
+        wrapper.__signature__ = inspect.Signature([*declared, *added])  # type: ignore[attr-defined]
+        wrapper.__annotations__ = hints | {option.name: option.annotation for option in added}
         return wrapper
 
     return decorate
@@ -84,8 +84,8 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """One field as an optional keyword: lists as text with commas, numbers as numbers."""
     hint = get_type_hints(kind)[field.name]
     taken = hint if hint in (int, float, bool) else str
-    shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
-    text = field.metadata["help"] + (f" [dim]\\[default: {shown}][/dim]" if shown else "")
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+    text = field.metadata["help"] + (f" [dim]\\[default: {default}][/dim]" if default else "")
     name = field.name.replace("_", "-")
     option = typer.Option(
         f"--{name}/--no-{name}" if hint is bool else f"--{name}",

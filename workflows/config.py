@@ -66,7 +66,7 @@ class RunOptions:
     )
 
     def weight_store(self, generator: str) -> WeightStore:
-        """Where each model's weights come from; a path without a name belongs to the generator.
+        """Return where each model's weights come from; a path without a name belongs to the generator.
 
         Raises:
             InputError: two paths for one model.
@@ -93,7 +93,7 @@ class RunOptions:
 
     @property
     def cache_folder(self) -> Path:
-        """Where caches are."""
+        """Folder of the caches."""
         from cawa_core.weights import default_cache
 
         return Path(self.cache).expanduser() if self.cache else default_cache()
@@ -153,8 +153,8 @@ def recommended_spec(values: Mapping[str, Any]) -> AuditSpec:
     Raises:
         InputError: as :func:`cawa_core.specs.validated`.
     """
-    generator = values.get("generator", AuditSpec.generator)
-    users = {"evaluator": "", "real_images": ""} if ":" in str(generator) else {}
+    generator = str(values.get("generator", AuditSpec.generator))
+    users = {"evaluator": "", "real_images": ""} if GENERATORS.is_foreign(generator) else {}
     spec: AuditSpec = validated(AuditSpec, {**users, **GENERATORS.defaults(generator), **values})
     return spec
 

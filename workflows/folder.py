@@ -25,7 +25,7 @@ Cost = Callable[[str, Collection[int]], str]
 
 
 def no_cost(name: str, class_ids: Collection[int]) -> str:  # noqa: ARG001
-    """Where nobody is there to estimate it."""
+    """Name the number of classes, if there is nobody to estimate more."""
     return f"{len(class_ids)} classes"
 
 
@@ -36,7 +36,7 @@ def require_folder_for(
 
     Args:
         storage: of the folder.
-        identity: of the results that are to be added.
+        identity: of the results that will be added.
         replace: analyses whose results may be replaced.
         cost: what it takes to compute an analysis again, in words.
 
@@ -131,7 +131,7 @@ def grown(
 
 
 def with_replacement(record: AuditRecord, stage: str) -> AuditRecord:
-    """The record of a folder in which the results of a stage have been replaced."""
+    """Return the record of a folder after the results of a stage have been replaced."""
     analyses = record.analyses | {stage: record.replacing[stage]}
     replacing = {name: analysis for name, analysis in record.replacing.items() if name != stage}
     identity = dataclasses.replace(record.identity, spec=_spec_of(record.identity.spec, analyses))
@@ -143,7 +143,7 @@ def _class_ids(identity: AuditIdentity) -> tuple[int, ...]:
 
 
 def _merged(before: RecordedIdentity, now: RecordedIdentity) -> RecordedIdentity:
-    """Networks and real images of both."""
+    """Join the networks and real images of both."""
     class_digests = before.class_digests | now.class_digests
     class_digests = {class_id: class_digests[class_id] for class_id in sorted(class_digests)}
     digests = before.digests | now.digests
@@ -152,7 +152,7 @@ def _merged(before: RecordedIdentity, now: RecordedIdentity) -> RecordedIdentity
 
 
 def _spec_of(spec: dict[str, Any], analyses: dict[str, AnalysisRecord]) -> dict[str, Any]:
-    """Options with those of each analysis as its results have them, and all classes and analyses."""
+    """Return the options with those that each analysis was computed with, and all classes and analyses."""
     classes = sorted({class_id for analysis in analyses.values() for class_id in analysis.class_ids})
     options = {name: value for analysis in analyses.values() for name, value in analysis.options.items()}
     return spec | options | {"classes": classes, "stages": list(analyses)}
@@ -227,18 +227,18 @@ def require_same_subject(storage: Storage, record: AuditRecord, identity: AuditI
 
 
 def _named_subject(identity: AuditIdentity) -> dict[str, Any]:
-    """What a folder fixes, under the name a message gives it."""
+    """Return what a folder fixes, under the names that a message gives it."""
     named = {"schema version": identity.schema_version, "digest of generator": identity.digests["generator"]}
     named |= {name: getattr(identity.spec, name) for name in SUBJECT}
     for role, parts in identity.roles.items():
         named |= {role: getattr(identity.spec, role), f"protocol of {role}": parts["protocol"]}
         if parts["digest"]:
             named[f"digest of {role}"] = parts["digest"]
-    return named | {f"real images of class {one}": digest for one, digest in identity.class_digests.items()}
+    return named | {f"real images of class {class_id}": digest for class_id, digest in identity.class_digests.items()}
 
 
 def _subject_of(record: AuditRecord, identity: AuditIdentity) -> dict[str, Any]:
-    """The same of a folder; what it has not needed yet is as the identity has it."""
+    """Return the same for a folder; what it has not needed yet is taken from the identity."""
     recorded, wanted = record.identity, _named_subject(identity)
     named = {"schema version": recorded.schema_version, "digest of generator": recorded.digests.get("generator")}
     named |= {name: recorded.spec.get(name) for name in SUBJECT}

@@ -1,4 +1,4 @@
-"""What the results of an audit belong to: its spec with the digests of everything that it names."""
+"""The identity of an audit: its spec with the digests of everything that it names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workflows.stages import STAGES
 from workflows.workbench import Workbench
 
 IDENTITY = "identity"
-"""Where a workbench remembers it, beside the spec that it is of."""
+"""Key under which a workbench remembers it, with the spec that it belongs to."""
 
 
 def audit_identity(bench: Workbench) -> AuditIdentity:
@@ -42,7 +42,7 @@ def _identity(bench: Workbench) -> AuditIdentity:
 
 
 def classes_read(bench: Workbench) -> list[int]:
-    """Classes of the audit and those that its stages read beside them, ascending."""
+    """Return the classes of the audit and those that its stages read besides them, ascending."""
     stages = [STAGES[name] for name in bench.spec.stages]
     beside = {
         other for stage in stages for class_id in bench.class_ids for other in stage.reads_classes(bench, class_id)

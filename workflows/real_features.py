@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cawa_core import SCHEMA_VERSION
+from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import FeatureExtractor
 from cawa_core.transfers import Download, in_order, to_device
 from workflows.workbench import Workbench
@@ -67,7 +68,7 @@ def _seen(
 
 def _is_known(bench: Workbench, role: str) -> bool:
     """Whether a digest tells the network of a role from others; of a user's own code none does."""
-    return ":" not in (getattr(bench.spec, role) or bench.spec.evaluator)
+    return not EVALUATORS.is_foreign(getattr(bench.spec, role) or bench.spec.evaluator)
 
 
 def _key(bench: Workbench, class_id: int, role: str) -> dict[str, str | int]:

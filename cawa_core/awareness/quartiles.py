@@ -26,7 +26,7 @@ from cawa_core.awareness.result import NORMAL_QUARTILE
 SMALLEST_STEADINESS = 1e-9
 """Lower bound on g0/s. The distance is an even function of g0/s, so the error is of the order of 1e-18."""
 NORMAL_ABOVE = 6.5
-"""From this R on, W is ``Φ(a) - 1/2`` up to ``exp(-R²/2) / (πR)``, 3e-11: a quartile may lie where f is small."""
+"""Value of R above which W is ``Φ(a) - 1/2`` up to ``exp(-R²/2) / (πR)``, 3e-11. There, f may be small at a quartile."""
 FAR = 1e10
 """Upper bound on h, p and R in place of infinity; every result is constant far below it."""
 CONVERGED = 1e-4
@@ -35,7 +35,7 @@ MAX_STEPS = 50
 NO_CUT = 1e-10
 """Below this ε, the quartiles are symmetric about the middle, up to a part in 10⁹ of their distance."""
 NO_CUT_ABOVE = 6.4
-"""From this g0/s on, ``ε <= Φ(-g0/s)`` is below NO_CUT."""
+"""Value of g0/s above which ``ε <= Φ(-g0/s)`` is below NO_CUT."""
 EXACT_SHIFT = 1e-6
 """Up to this correction of a (eq. 4), the correction's own relative error, at most 1e-3, does not matter."""
 MODERATE_SHIFT = 0.3

@@ -60,16 +60,16 @@ class ClassSample:
 class ClassSampler:
     """Collect a :class:`ClassSample` from batches of images and the networks' outputs for them."""
 
-    def __init__(self, kept: Kept, limit: int | None = None) -> None:
+    def __init__(self, sizes: Kept, limit: int | None = None) -> None:
         """Use only the first ``limit`` images; None means all."""
         self._limit = limit
         self._n_images = 0
         self._n_correct = 0
         self._feature_sum: Tensor | None = None
-        self._fid = _FirstRows(kept.fid_features)
+        self._fid = _FirstRows(sizes.fid_features)
         self._later_fid = MomentStream()
-        self._manifold = _FirstRows(kept.manifold_features)
-        self._images = _FirstRows(kept.images)
+        self._manifold = _FirstRows(sizes.manifold_features)
+        self._images = _FirstRows(sizes.images)
 
     def add(self, outputs: Mapping[str, Tensor], images: Tensor) -> None:
         """Add a batch.

@@ -9,7 +9,7 @@ from cawa_core.registry import Registry
 if TYPE_CHECKING:
     from cawa_core.evaluators.base import FeatureExtractor
 
-EVALUATORS: Registry[FeatureExtractor] = Registry("evaluator")
+EVALUATORS: Registry[FeatureExtractor] = Registry("evaluator", group="cawa.evaluators")
 EVALUATORS.register("fashion-cnn", "cawa_core.evaluators.fashion:FashionCNN.bundled")
 EVALUATORS.register("inception-v3", "cawa_core.evaluators.imagenet:load_inception_v3")
 EVALUATORS.register("vgg16", "cawa_core.evaluators.imagenet:load_vgg16")

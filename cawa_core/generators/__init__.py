@@ -24,7 +24,7 @@ user's to give.
 Ten classes of samples check the closed form of all: sampling a thousand takes hours.
 """
 
-GENERATORS: Registry[Generator] = Registry("generator")
+GENERATORS: Registry[Generator] = Registry("generator", group="cawa.generators")
 GENERATORS.register("fashion-biggan", "cawa_core.generators.fashion:FashionBigGAN.bundled")
 GENERATORS.register("biggan", "cawa_core.generators.biggan:load_biggan", **IMAGENET_AUDIT)
 for _size in (128, 256, 512):

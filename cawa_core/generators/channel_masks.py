@@ -45,12 +45,12 @@ class ChannelMasks:
 
     @property
     def index(self) -> Tensor:
-        """Channels, int64 ``[m, widest]``; channel 0 where there is padding."""
+        """Channels, int64 ``[m, widest]``; channel 0 in place of padding."""
         return self.padded.clamp(min=0)
 
     @property
     def present(self) -> Tensor:
-        """Where there is a channel rather than padding, bool ``[m, widest]``."""
+        """Mask of the places that hold a channel rather than padding, bool ``[m, widest]``."""
         return self.padded != PADDING
 
     def channels_of(self, mask: int) -> Tensor:

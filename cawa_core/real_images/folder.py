@@ -46,7 +46,7 @@ class ImageFolder(RealImages):
         name: str = "image-folder",
         class_ids: Sequence[int] | None = None,
     ) -> None:
-        """Find the class folders, only those of ``class_ids`` unless it is None; no image is listed or read yet.
+        """Find the class folders, all of them if ``class_ids`` is None; no image is listed or read yet.
 
         Raises:
             InputError: see :func:`class_mapping.map_folders`.

@@ -16,7 +16,7 @@ from cawa_core.statistics.permutation_null import permutation_null
 Array = NDArray[np.float64]
 
 FEWEST_GROUPS = 3
-"""With fewer groups, a correlation is meaningless."""
+"""Number of groups below which a correlation is meaningless."""
 CLASSES_AT_ONCE = 64
 """Classes that a thread processes at once."""
 

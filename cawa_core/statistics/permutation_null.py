@@ -30,7 +30,7 @@ ELEMENTS_AT_ONCE = 400_000
 ROWS_AT_ONCE = 16
 """Rows of S in one dense block."""
 ROUNDING = 1e-5
-"""Null values this much nearer to zero than the observed one still count as equal. The arithmetic is float32, and a
+"""Null values closer to zero by this much than the observed one still count as equal. The arithmetic is float32, and a
 permutation that changes nothing must not fall on the wrong side."""
 
 
@@ -83,7 +83,7 @@ class _Kernel:
 
     Attributes:
         orders: ``[n, permutations]``.
-        mean: weights ``[n]`` of the values in the mean of the smoothed values.
+        mean: weights ``[n]`` of the values in the average of the smoothed values.
         blocks: rows, columns and content of dense blocks of S that together hold all its nonzero entries.
     """
 
