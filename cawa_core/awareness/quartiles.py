@@ -26,7 +26,7 @@ from cawa_core.awareness.result import NORMAL_QUARTILE
 SMALLEST_STEADINESS = 1e-9
 """Lower bound on g0/s. The distance is an even function of g0/s, so the error is of the order of 1e-18."""
 NORMAL_ABOVE = 6.5
-"""Value of R above which W is ``Φ(a) - 1/2`` up to ``exp(-R²/2) / (πR)``, 3e-11. There, f may be small at a quartile."""
+"""Value of R above which W is ``Φ(a) - 1/2`` up to ``exp(-R²/2) / (πR)``, 3e-11; there, f may be small."""
 FAR = 1e10
 """Upper bound on h, p and R in place of infinity; every result is constant far below it."""
 CONVERGED = 1e-4

@@ -213,7 +213,8 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
 def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str], chance: float) -> Picture:
     """Draw the overlap of the classes' top channels (Fig. 5a); colour starts at chance, many classes are not named."""
     cells = averaged_neighbours(np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), MOST_CELLS)
-    top = max(float(np.nanmax(cells)), chance + 1e-9)
+    known = cells[np.isfinite(cells)]
+    top = max(float(known.max(initial=chance)), chance + 1e-9)
     shares = np.nan_to_num(np.clip((cells - chance) / (top - chance), 0, 1))
     named = len(matrix) <= MOST_NAMED
 
