@@ -1,4 +1,4 @@
-"""What ``audit.json`` says: which audit a folder holds, and what made it."""
+"""Content of ``audit.json``: which audit a folder holds, and the software that computed it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-NEEDED = ("generator", "classes", "stages")
+REQUIRED_OPTIONS = ("generator", "classes", "stages")
 """Options that audits of every version have."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordedIdentity:
-    """An :class:`~cawa_core.specs.AuditIdentity` as it was written, by whichever version.
+    """An :class:`~cawa_core.specs.AuditIdentity` as recorded by any version.
 
     Attributes:
-        spec: options as plain data, classes as indices.
+        spec: options as plain data, with classes as indices.
         digests: SHA-256 of the weights or data of each model or set, by its role in the spec.
-        protocols: preprocessing and feature layer of each network that looks at images, by its role.
+        protocols: preprocessing and feature layer of each network that processes images, by its role.
         schema_version: version of the tables.
         class_digests: SHA-256 of the real images of each class that was read.
     """
@@ -31,7 +31,7 @@ class RecordedIdentity:
     class_digests: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def named(self) -> dict[str, Any]:
-        """All of it under one name each, as a message or a page gives it: options under their own."""
+        """Return all parts in one flat mapping, with names for messages and pages."""
         digests = {f"digest of {role}": digest for role, digest in self.digests.items()}
         protocols = {f"protocol of {role}": protocol for role, protocol in self.protocols.items()}
         return {"schema version": self.schema_version, **self.spec, **digests, **protocols}
@@ -57,13 +57,13 @@ class AuditRecord:
     """The content of ``audit.json``.
 
     Attributes:
-        hash: the name of the audit: of its subject.
-        identity: what the results belong to; classes and stages are all that the folder holds.
-        class_names: of the audited classes, and of those that they are mixed with, by index.
-        versions: of this project, of Python and of libraries.
-        device: kind of device that it was begun on.
-        analyses: by name, in the order of the pipeline.
-        replacing: analyses whose results are being replaced: what they will be.
+        hash: name of the audit: SHA-256 of its subject.
+        identity: everything that determines the results; classes and stages are all that the folder holds.
+        class_names: names of the audited classes, and of those that they are mixed with, by index.
+        versions: versions of this project, of Python and of libraries.
+        device: kind of device that the audit was started on.
+        analyses: analyses by name, in the order of the pipeline.
+        replacing: analyses whose results are being replaced, as they will be.
     """
 
     hash: str
@@ -76,20 +76,20 @@ class AuditRecord:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Its options as plain data."""
+        """Options of the audit as plain data."""
         return self.identity.spec
 
     @property
     def class_ids(self) -> list[int]:
-        """The audited classes, in the order of the spec."""
+        """Audited classes, in the order of the spec."""
         return list(self.spec["classes"])
 
     @classmethod
     def from_json(cls, content: bytes) -> AuditRecord:
-        """The record that a file holds.
+        """Parse the content of ``audit.json``.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the content is not an audit record.
         """
         try:
             record: AuditRecord = _adapter().validate_json(content)
@@ -97,16 +97,16 @@ class AuditRecord:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))
             raise ValueError(f"{where}: {fault['msg']}" if where else fault["msg"]) from None
-        lacking = [name for name in NEEDED if name not in record.spec]
-        if lacking:
-            raise ValueError(f"its spec has no {lacking[0]}")
-        if not record.analyses:  # as versions wrote it whose folders could not grow
+        missing = [name for name in REQUIRED_OPTIONS if name not in record.spec]
+        if missing:
+            raise ValueError(f"its spec has no {missing[0]}")
+        if not record.analyses:  # written by a version whose folders could not grow
             analysis = AnalysisRecord(record.hash, {}, tuple(sorted(record.class_ids)))
             return dataclasses.replace(record, analyses=dict.fromkeys(record.spec["stages"], analysis))
         return record
 
     def as_data(self) -> dict[str, Any]:
-        """Plain JSON-able data."""
+        """Return the record as JSON-serialisable data."""
         return dataclasses.asdict(self)
 
 

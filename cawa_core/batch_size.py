@@ -1,4 +1,4 @@
-"""How many images go through the networks together."""
+"""Number of images that go through the networks together."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 
 @dataclasses.dataclass
 class BatchSize:
-    """Images to a forward pass; changes no number beyond rounding.
+    """Images per forward pass; it changes results by rounding only.
 
     Attributes:
-        images: at least 1; fewer from the moment on that a device has no memory for them.
+        images: at least 1; it shrinks when a device runs out of memory.
     """
 
     images: int
 
     def halve(self) -> bool:
-        """From now on half as many, where memory ran out; False: it is one already."""
+        """Halve the batch size after an out-of-memory error; return False if it is already 1."""
         if self.images == 1:
             return False
         self.images = (self.images + 1) // 2

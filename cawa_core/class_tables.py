@@ -1,4 +1,4 @@
-"""Classes by index, name or WordNet id: exactly, with a suggestion where nothing matches."""
+"""Lookup of classes by index, exact name or WordNet id, with a suggestion if nothing matches."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ClassTable:
     """The classes of a model in the order of their indices.
 
     Attributes:
-        names: one a class, all different.
-        wordnet_ids: one a class, or none at all.
-        synonyms: further names a class, or none at all; one may belong to several classes.
+        names: one unique name per class.
+        wordnet_ids: one per class, or none at all.
+        synonyms: further names per class, or none at all; a synonym may belong to several classes.
     """
 
     names: tuple[str, ...]
@@ -28,78 +28,85 @@ class ClassTable:
 
     @classmethod
     def numbered(cls, count: int) -> ClassTable:
-        """For a model that brings no names."""
+        """Return a table of numbered classes, for a model without class names."""
         return cls(tuple(f"class {index}" for index in range(count)))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def resolve(self, given: int | str, argument: str = "classes") -> int:
-        """Index of a class: a number is an index, text a name, a WordNet id, or else an index.
+        """Return the index of a class, given as an index, a name or a WordNet id.
+
+        Text that is neither a name nor a WordNet id may be an index, too.
 
         Raises:
-            InputError: unknown, ambiguous or out of range; names the argument.
+            InputError: the class is unknown, ambiguous or out of range; the message names ``argument``.
         """
         text = str(given).strip()
-        found = self._indices.get(text, []) if isinstance(given, str) else []
-        if len(found) == 1:
-            return found[0]
-        if found:
-            choices = " and ".join(f"{one} ({self._describe(one)})" for one in found)
+        matches = self._indices.get(text, []) if isinstance(given, str) else []
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            choices = " and ".join(f"{index} ({self._describe(index)})" for index in matches)
             raise InputError(f"{argument}: {text!r} names classes {choices}; give the index or WordNet id")
         if not text.removeprefix("-").isdecimal():
-            raise InputError(f"{argument}: no class is named {text!r}{suggestion(text, self._indices)}{self._listed()}")
+            hint = suggestion(text, self._indices) + self._listing()
+            raise InputError(f"{argument}: no class is named {text!r}{hint}")
         if not 0 <= int(text) < len(self):
             raise InputError(f"{argument} must be in 0..{len(self) - 1} or names; got {text}")
         return int(text)
 
     def resolve_all(self, given: tuple[int | str, ...], *, once: bool = True) -> tuple[int, ...]:
-        """Indices in ascending order; all classes where none is given, and for the word ``all``.
+        """Return the indices of classes in ascending order; for no class or the word ``all``, those of all classes.
 
         Args:
-            given: classes as :meth:`resolve` takes them.
-            once: refuse one that is given twice, by whatever words; else it counts once.
+            given: classes as for :meth:`resolve`.
+            once: whether to refuse duplicates, in whatever form; otherwise a duplicate counts once.
 
         Raises:
-            InputError: a class that :meth:`resolve` refuses, or one given twice.
+            InputError: :meth:`resolve` refuses a class, or a class is given twice.
         """
         if given in ((), ("all",)):
             return tuple(range(len(self)))
-        found = [self.resolve(one) for one in given]
-        if once and len(set(found)) < len(found):
+        indices = [self.resolve(name) for name in given]
+        if once and len(set(indices)) < len(indices):
             raise InputError(f"classes must each be given once; got {', '.join(map(str, given))}")
-        return tuple(sorted(set(found)))
+        return tuple(sorted(set(indices)))
 
     def lines(self) -> list[str]:
-        """One a class for people to read: index, WordNet id, name, further names."""
-        wordnet_ids, synonyms = self.wordnet_ids or ("",) * len(self), self.synonyms or ((),) * len(self)
-        shown = []
+        """Return one line per class for display: index, WordNet id, name, synonyms."""
+        wordnet_ids = self.wordnet_ids or ("",) * len(self)
+        synonyms = self.synonyms or ((),) * len(self)
+        lines = []
         for index, name in enumerate(self.names):
-            others = ", ".join(one for one in synonyms[index] if one != name)
+            others = ", ".join(synonym for synonym in synonyms[index] if synonym != name)
             words = (str(index), wordnet_ids[index], name, f"({others})" if others else "")
-            shown.append(" ".join(word for word in words if word))
-        return shown
+            lines.append(" ".join(word for word in words if word))
+        return lines
 
     @cached_property
     def _indices(self) -> dict[str, list[int]]:
-        """Every name, synonym and WordNet id => the classes it stands for."""
-        found: dict[str, dict[int, None]] = {}
-        for column in (self.synonyms, ((name,) for name in self.names), ((one,) for one in self.wordnet_ids)):
+        """Classes that each name, synonym or WordNet id stands for."""
+        indices_of: dict[str, dict[int, None]] = {}
+        single_names = [(name,) for name in self.names]
+        single_ids = [(wordnet_id,) for wordnet_id in self.wordnet_ids]
+        for column in (self.synonyms, single_names, single_ids):
             for index, names in enumerate(column):
                 for name in names:
-                    found.setdefault(name, {})[index] = None
-        return {name: sorted(indices) for name, indices in found.items()}
+                    indices_of.setdefault(name, {})[index] = None
+        return {name: sorted(indices) for name, indices in indices_of.items()}
 
     def _describe(self, index: int) -> str:
         return self.wordnet_ids[index] if self.wordnet_ids else self.names[index]
 
-    def _listed(self) -> str:
+    def _listing(self) -> str:
+        """Return the end of an error: the names, or how to list them."""
         return f"; names: {', '.join(self.names)}" if len(self) <= 20 else "; `cawa classes GENERATOR` lists them"
 
 
 @cache
 def imagenet_classes() -> ClassTable:
-    """The 1,000 classes of ImageNet (ILSVRC 2012) in BigGAN's order, that of their sorted WordNet ids."""
+    """Load the 1,000 classes of ImageNet (ILSVRC 2012) in BigGAN's order, that of their sorted WordNet ids."""
     with assets.verified(IMAGENET).open(newline="") as file:
         rows = list(csv.DictReader(file))
     synonyms = tuple(tuple(row["synonyms"].split("; ")) for row in rows)
@@ -107,5 +114,5 @@ def imagenet_classes() -> ClassTable:
 
 
 def classes_of_model(count: int) -> ClassTable:
-    """ImageNet's for a checkpoint of 1,000 classes, numbers for any other: checkpoints bring no names."""
+    """Return ImageNet's classes for a checkpoint of 1,000 classes, else numbered ones; checkpoints hold no names."""
     return imagenet_classes() if count == len(imagenet_classes()) else ClassTable.numbered(count)

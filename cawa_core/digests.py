@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def digest_of_bytes(content: bytes) -> str:
-    """Hexadecimal SHA-256."""
+    """Return the hexadecimal SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_of_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content, read in pieces."""
+    """Return the hexadecimal SHA-256 of a file's content, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Hexadecimal SHA-256 of named tensors: names, shapes, types and values, in the order of the names."""
-    import torch  # seconds, and few need it
+    """Return the hexadecimal SHA-256 of named tensors: names, shapes, types and values, in the order of the names."""
+    import torch  # takes seconds, and few callers need it
 
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -35,5 +35,5 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
 
 
 def digest_of_data(data: Any) -> str:  # noqa: ANN401
-    """Hexadecimal SHA-256 of JSON-able data, whatever the order of its keys."""
+    """Return the hexadecimal SHA-256 of JSON-serialisable data, independent of the order of its keys."""
     return digest_of_bytes(json.dumps(data, sort_keys=True, separators=(",", ":")).encode())

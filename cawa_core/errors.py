@@ -1,4 +1,4 @@
-"""Errors that a user can mend."""
+"""Errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Bad input: one line that says which argument, what is allowed, what came and what to do."""
+    """Bad input; the message is one line: which argument, what is allowed, what came, and what to do."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the details that follow on further lines; its kind where it says nothing."""
+    """Return the first line of an error's message, or the error's type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def last_line(error: str) -> str:
-    """What a traceback ends with: the error itself."""
+    """Return the last line of a traceback, which is the error itself."""
     return (error.strip().splitlines() or ["no reason given"])[-1]
 
 
 def suggestion(given: str, allowed: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the nearest allowed word, or nothing."""
+    """Return ``"; did you mean 'x'?"`` with the most similar allowed word, or an empty string."""
     nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""

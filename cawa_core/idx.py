@@ -13,10 +13,10 @@ UNSIGNED_BYTE = 0x08
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read a gzipped IDX file of unsigned bytes into an array of the shape that its header gives.
+    """Read a gzipped IDX file of unsigned bytes into an array with the shape in its header.
 
     Raises:
-        ValueError: the header names another type, or the length differs from the header's.
+        ValueError: the header states another type, or another length than the file has.
     """
     content = gzip.decompress(path.read_bytes())
     zero, kind, n_dims = struct.unpack(">HBB", content[:4])

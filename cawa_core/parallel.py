@@ -1,4 +1,4 @@
-"""Independent pieces of numerical work on all cores of this machine."""
+"""Parallel numerical work on all cores of this machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import TypeVar
 import torch
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def map_in_threads(work: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
-    """``[work(item) for item in items]``, one thread a core; NumPy and PyTorch let go of Python's lock in their loops.
+def map_in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return ``[work(item) for item in items]``, computed in one thread per core.
 
-    One core an item instead of all cores for each: threads that each keep to a piece in their own cache wait for
-    nobody, those that share an operation do. As many threads as PyTorch was told to use (``OMP_NUM_THREADS``); a single
-    item gets them all, to start others would take longer.
+    NumPy and PyTorch release Python's lock in their loops. Each item gets one core: threads that work on separate
+    pieces, each in its own cache, need not wait for each other, unlike threads that share an operation. The number of
+    threads is PyTorch's (``OMP_NUM_THREADS``). A single item is computed in this thread and may use all cores.
     """
-    threads, items = torch.get_num_threads(), list(items)
+    threads = torch.get_num_threads()
+    items = list(items)
     if threads == 1 or len(items) == 1:
         return [work(item) for item in items]
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Pixels as files hold them, uint8 in [0, 255], and as models take them, float32 in [-1, 1]."""
+"""Conversion between the pixels of files, uint8 in [0, 255], and of models, float32 in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from torch import Tensor
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1] => uint8, rounded: what a picture file would hold."""
+    """Convert images in [-1, 1] to uint8 by rounding, as an image file stores them."""
     return images.float().add(1).mul(127.5).round().clamp(0, 255).byte()
 
 
 def as_floats(pixels: Tensor) -> Tensor:
-    """Images in uint8 => float32 in [-1, 1]."""
+    """Convert uint8 images to float32 in [-1, 1]."""
     return pixels.float() / 127.5 - 1
 
 
 def as_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """One image ``[1 or 3, H, W]`` in [-1, 1] as pixels ``[H, W]`` or ``[H, W, 3]``."""
-    pixels: NDArray[np.uint8] = as_bytes(image).cpu().numpy()
-    return np.moveaxis(pixels, 0, -1).squeeze(-1) if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+    """Convert an image ``[1 or 3, H, W]`` in [-1, 1] to pixels ``[H, W]`` or ``[H, W, 3]``."""
+    channels: NDArray[np.uint8] = as_bytes(image).cpu().numpy()
+    pixels = np.moveaxis(channels, 0, -1)
+    return pixels.squeeze(-1) if len(channels) == 1 else pixels

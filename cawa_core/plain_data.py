@@ -1,4 +1,4 @@
-"""Data that JSON can hold."""
+"""Conversion to data that JSON can represent."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
-    """Python's numbers for NumPy's, and null for what is not finite: JSON has neither."""
+    """Convert data for JSON: NumPy numbers become Python's, and non-finite numbers become None."""
     if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Names to factories: lazy, without duplicates, and helpful where a name is unknown."""
+"""Registry of factories by name: imports are lazy, duplicates are refused, and unknown names get a suggestion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from cawa_core.errors import InputError, suggestion
 
-Made = TypeVar("Made")
+Product = TypeVar("Product")
 POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -22,11 +22,11 @@ POSITIONAL = (
 )
 
 
-class Registry(Generic[Made]):
-    """Maps a name to ``"module:attribute"``, imported on first use.
+class Registry(Generic[Product]):
+    """Maps names to ``"module:attribute"``, which is imported on first use.
 
-    Besides its own names it knows families, whose names continue after a slash (``timm/resnet50``), names that
-    installed packages register by an entry point, and any ``package.module:factory`` of the user's.
+    Besides its own names, it accepts names of families, which continue after a slash (``timm/resnet50``), names that
+    installed packages register by an entry point, and any ``package.module:factory`` of the user.
 
     Args:
         kind: what the names stand for, for messages.
@@ -40,30 +40,36 @@ class Registry(Generic[Made]):
         self._families: dict[str, str] = {}
 
     def register(self, name: str, target: str, **defaults: Any) -> None:  # noqa: ANN401
-        """Add a factory; a name can be given once. ``defaults``: options that suit it better than the general ones.
+        """Add a factory under a new name.
+
+        Args:
+            name: name of the factory.
+            target: ``"module:attribute"``.
+            defaults: options that suit this factory better than the general defaults.
 
         Raises:
             ValueError: the name is taken.
         """
         if name in self._targets:
             raise ValueError(f"{self.kind} name {name!r} is taken by {self._targets[name]}; choose another")
-        self._targets[name], self._defaults[name] = target, defaults
+        self._targets[name] = target
+        self._defaults[name] = defaults
 
     def register_family(self, prefix: str, target: str) -> None:
         """Add a factory for all names ``prefix/...``."""
         self._families[prefix] = target
 
     def names(self) -> list[str]:
-        """All names in alphabetical order, families last."""
+        """Return all names in alphabetical order, families last."""
         return sorted([*self._targets, *self.installed]) + [f"{prefix}/NAME" for prefix in sorted(self._families)]
 
     def knows(self, name: str) -> bool:
-        """Whether a name is registered, here or by an installed package, or belongs to a family."""
+        """Return whether a name is registered, here or by an installed package, or belongs to a family."""
         in_family = name.partition("/")[0] in self._families and "/" in name
         return name in self._targets or in_family or name in self.installed
 
     def is_foreign(self, name: str) -> bool:
-        """Whether a name stands for a factory outside this project: the user's, or an installed package's."""
+        """Return whether a name stands for a factory outside this project: the user's, or an installed package's."""
         return ":" in name or (name not in self._targets and name in self.installed)
 
     @cached_property
@@ -86,37 +92,37 @@ class Registry(Generic[Made]):
         return targets
 
     def defaults(self, name: str) -> Mapping[str, Any]:
-        """Options that suit a name; none for one that is not registered."""
+        """Return the default options of a name; empty if it is not registered."""
         return self._defaults.get(name, {})
 
-    def factory(self, name: str) -> Callable[..., Made]:
-        """The callable behind a name.
+    def factory(self, name: str) -> Callable[..., Product]:
+        """Return the factory of a name.
 
         Raises:
             InputError: the name is unknown, or the user's factory cannot be imported.
         """
         if name in self._targets:
-            return cast(Callable[..., Made], _imported(self._targets[name]))
+            return cast(Callable[..., Product], _import(self._targets[name]))
         if "/" in name and name.partition("/")[0] in self._families:
-            return cast(Callable[..., Made], _imported(self._families[name.partition("/")[0]]))
+            return cast(Callable[..., Product], _import(self._families[name.partition("/")[0]]))
         if ":" in name or name in self.installed:
-            return self._users_factory(self.installed.get(name, name))
+            return self._user_factory(self.installed.get(name, name))
         known = self.names()
         raise InputError(
             f"{self.kind} must be one of {', '.join(known)} or package.module:factory; got {name!r}"
             f"{suggestion(name, known)}"
         )
 
-    def make(self, name: str, *arguments: Any) -> Made:  # noqa: ANN401
-        """Build what the name stands for."""
+    def make(self, name: str, *arguments: Any) -> Product:  # noqa: ANN401
+        """Call the factory of a name."""
         return self.factory(name)(*arguments)
 
-    def _users_factory(self, target: str) -> Callable[..., Made]:
-        """A factory of the user's, who need not care for what it is asked for."""
+    def _user_factory(self, target: str) -> Callable[..., Product]:
+        """Import the user's factory, which may take no argument instead of a request."""
         if "" not in sys.path and str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
         try:
-            factory = _imported(target)
+            factory = _import(target)
         except (ImportError, AttributeError, ValueError) as error:
             raise InputError(
                 f"{self.kind} {target!r} must be an importable package.module:factory; {error}; modules of the "
@@ -129,16 +135,16 @@ class Registry(Generic[Made]):
             for parameter in inspect.signature(factory).parameters.values()
         )
 
-        def made(request: Any) -> Made:  # noqa: ANN401
+        def make(request: Any) -> Product:  # noqa: ANN401
             if takes_request:
-                return cast(Made, factory(request))
+                return cast(Product, factory(request))
             if hasattr(request, "require_no_weights"):
                 request.require_no_weights()
-            return cast(Made, factory())
+            return cast(Product, factory())
 
-        return made
+        return make
 
 
-def _imported(target: str) -> Any:  # noqa: ANN401
+def _import(target: str) -> Any:  # noqa: ANN401
     module, attribute = target.split(":", 1)
     return operator.attrgetter(attribute)(importlib.import_module(module))

@@ -1,4 +1,4 @@
-"""Truncated latents (Brock et al. 2019, sec. 3.1): deviates beyond 2 drawn anew, all scaled by the truncation."""
+"""Truncated latents (Brock et al. 2019, sec. 3.1): a normal distribution cut off at ±2, scaled by the truncation."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 BOUND = 2.0
-"""Beyond this many standard deviations latents are cut, as in BigGAN's released samplers."""
+"""Standard deviations at which latents are cut off, as in BigGAN's released samplers."""
 
 
 def truncated(z: Tensor, truncation: float) -> Tensor:
-    """Standard normal latents => truncated ones of the same shape, by the quantile transform; unchanged at 1.
+    """Transform standard normal latents to truncated ones of the same shape by quantiles; unchanged at truncation 1.
 
-    Each value depends on its own normal deviate alone, so that seeds keep their meaning.
+    Each value depends only on its own normal deviate, so seeds keep their meaning.
     """
     if truncation == 1:
         return z
@@ -25,7 +25,7 @@ def truncated(z: Tensor, truncation: float) -> Tensor:
 
 
 def truncated_deviation(truncation: float) -> float:
-    """Standard deviation of one truncated coordinate; 1 at truncation 1, which truncates nothing."""
+    """Return the standard deviation of a truncated coordinate; 1 at truncation 1, which truncates nothing."""
     if truncation == 1:
         return 1.0
     density = math.exp(-(BOUND**2) / 2) / math.sqrt(2 * math.pi)

@@ -1,4 +1,4 @@
-"""Generators by name."""
+"""Registry of generators."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ IMAGENET_AUDIT = {
     "masking_latents": 1000,
     "monte_carlo_classes": 10,
 }
-"""The paper's evaluators (Appendix H) and exact masks of a fixed number of latents (sec. 4.1); real images are the
-user's to give.
+"""Defaults for ImageNet models: the paper's evaluators (Appendix H) and exact masks with a fixed number of latents
+(sec. 4.1). The user must give the real images.
 
-Ten classes of samples check the closed form of all: sampling a thousand takes hours.
+Monte Carlo awareness of ten classes checks the closed form; sampling all thousand takes hours.
 """
 
 GENERATORS: Registry[Generator] = Registry("generator", group="cawa.generators")

@@ -1,4 +1,4 @@
-"""Self-attention over the pixels of a feature map, as the BigGAN family has it."""
+"""Self-attention over the pixels of a feature map, as in the BigGAN family."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def attended(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Each pixel's mean of values, weighted by the softmax of query · key over pixels, unscaled.
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Return each pixel's mean of the values, weighted by the softmax of query · key over pixels, without scaling.
 
     Args:
         queries: ``[n, d, H, W]``.
-        keys: ``[n, d, H, W]``; pooled 2 x 2 by their maximum before use.
-        values: ``[n, v, H, W]``; the same.
+        keys: ``[n, d, H, W]``; max-pooled 2 x 2 before use.
+        values: ``[n, v, H, W]``; max-pooled in the same way.
 
     Returns:
         ``[n, v, H, W]``, in the memory format of the queries.

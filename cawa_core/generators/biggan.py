@@ -1,4 +1,4 @@
-"""``biggan``: the original BigGAN, from a checkpoint of https://github.com/ajbrock/BigGAN-PyTorch (commit 9845943)."""
+"""``biggan``: the original BigGAN from a checkpoint of https://github.com/ajbrock/BigGAN-PyTorch (commit 9845943)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cawa_core.generators.site_convolution import PlaneConvolution
 from cawa_core.weights import load_tensors
 
 OUTPUT_EPS = 1e-5
-"""Of the last batch norm: the repository passes ``--BN_eps`` to the sites alone."""
+"""ε of the last batch norm; the repository applies ``--BN_eps`` only to the sites."""
 
 HALVES = ("bn1", "bn2")
 
@@ -36,15 +36,15 @@ __all__ = ["BigGAN", "TrainingFlags", "biggan_from_tensors", "load_biggan"]
 
 
 class BigGAN(ResidualGenerator):
-    """Two sites a block; the first layer sees the first chunk of the latents, each block the next one.
+    """The original BigGAN, with two sites per block; each layer gets its own chunk of the latents.
 
     Args:
         checkpoint: the tensors.
-        digest: of the weights and of what was said about them.
-        truncation: in (0, 1].
+        digest: digest of the weights and of the flags that the user set.
+        truncation: truncation in (0, 1].
 
     Attributes:
-        architecture: as inferred from the tensors.
+        architecture: architecture inferred from the tensors.
         description: architecture and flags in one line.
     """
 
@@ -57,10 +57,14 @@ class BigGAN(ResidualGenerator):
 
     def __init__(self, checkpoint: BigGANCheckpoint, digest: str, truncation: float = 1.0) -> None:
         super().__init__()
-        shape = self.architecture = checkpoint.architecture
-        self.digest, self.truncation = digest, truncation
+        shape = checkpoint.architecture
+        self.architecture = shape
+        self.digest = digest
+        self.truncation = truncation
         self.description = f"{shape.describe()}, {checkpoint.flags.describe()}"
-        self.z_dim, self.embed_dim, self.image_size = shape.z_dim, shape.embed_dim, shape.image_size
+        self.z_dim = shape.z_dim
+        self.embed_dim = shape.embed_dim
+        self.image_size = shape.image_size
         self.classes = classes_of_model(shape.n_classes)
         self.sites = describe_sites(checkpoint)
         self.register_buffer("class_vectors", class_vectors(checkpoint))
@@ -70,7 +74,7 @@ class BigGAN(ResidualGenerator):
         )
         self.blocks = nn.ModuleList(BigGANBlock(checkpoint, block) for block in range(shape.n_blocks))
         self.convolutions = nn.ModuleList(
-            made for block in range(shape.n_blocks) for made in (self._block(block).conv1, self._block(block).conv2)
+            conv for block in range(shape.n_blocks) for conv in (self._block(block).conv1, self._block(block).conv2)
         )
         scale, shift = output_scale_and_shift(checkpoint)
         self.register_buffer("output_scale", scale)
@@ -79,25 +83,25 @@ class BigGAN(ResidualGenerator):
         self.eval().to(memory_format=torch.channels_last)
 
     def class_embedding(self, class_ids: Tensor) -> Tensor:
-        """Class embeddings: int64 ``[n]`` => ``[n, embed_dim]``, one-hot where the model shares none."""
+        """Return class embeddings, int64 ``[n]`` => ``[n, embed_dim]``; one-hot without a shared embedding."""
         return self.class_vectors[class_ids]
 
     def stem(self, z: Tensor, embedding: Tensor) -> Tensor:  # noqa: ARG002
-        """First feature map ``[n, C, side, side]`` from the first chunk of the latents."""
+        """Compute the first feature map ``[n, C, side, side]`` from the first chunk of the latents."""
         side = self.architecture.bottom_width
         x: Tensor = self.linear(z[:, : self.architecture.chunk_size]).unflatten(1, (-1, side, side))
         return x.contiguous(memory_format=torch.channels_last)
 
     def shortcut(self, block: int, x: Tensor) -> Tensor:
-        """The block's 1 x 1 convolution."""
+        """Apply the block's 1 x 1 convolution."""
         return self._block(block).skip(x)  # type: ignore[no-any-return]
 
     def after_block(self, block: int, x: Tensor) -> Tensor:
-        """The attention after a block, where there is one."""
+        """Apply the attention after a block, if there is one."""
         return self._block(block).attention(x)  # type: ignore[no-any-return]
 
     def head(self, x: Tensor) -> Tensor:
-        """Images ``[n, 3, H, W]`` in [-1, 1]."""
+        """Compute images ``[n, 3, H, W]`` in [-1, 1] from the last feature map."""
         return torch.tanh(self.to_image(self.activate(x, self.output_scale, self.output_shift, owned=True)))
 
     def _block(self, number: int) -> BigGANBlock:
@@ -105,19 +109,19 @@ class BigGAN(ResidualGenerator):
 
 
 def load_biggan(request: GeneratorRequest) -> BigGAN:
-    """The original BigGAN in the file that the user gave.
+    """Load the original BigGAN from the user's file.
 
     Raises:
-        InputError: no file was given, or it does not hold such a model, or leaves open what it is.
+        InputError: no file was given, it does not hold such a model, or it does not tell all that is needed.
     """
     if not request.weights.is_given(BigGAN.name):
         raise InputError("weights of biggan must be given; give --weights PATH, the G_ema or G file of a training run")
     path = request.weights.file(BigGAN.name)
-    made = biggan_from_tensors(
+    generator = biggan_from_tensors(
         load_tensors(path), digest_of_file(path), truncation=request.truncation, source=str(path)
     )
-    made.description = f"{made.description}; {describe_file(path)}"
-    return made
+    generator.description = f"{generator.description}; {describe_file(path)}"
+    return generator
 
 
 def biggan_from_tensors(
@@ -128,17 +132,17 @@ def biggan_from_tensors(
     truncation: float = 1.0,
     source: str = "tensors",
 ) -> BigGAN:
-    """The original BigGAN of these tensors.
+    """Build the original BigGAN from tensors.
 
     Args:
-        tensors: name => values; all names may begin with ``module.``.
-        digest: SHA-256 of the file; flags that are given enter the generator's digest, too.
-        flags: what the file does not tell.
-        truncation: in (0, 1].
-        source: where the tensors come from, for errors.
+        tensors: values by name; all names may begin with ``module.``.
+        digest: SHA-256 of the file; flags that are set enter the generator's digest, too.
+        flags: settings that the file does not record.
+        truncation: truncation in (0, 1].
+        source: source of the tensors, for errors.
 
     Raises:
-        InputError: they are not those of such a model, or leave something open that the flags do not settle.
+        InputError: the tensors are not those of such a model, or the flags lack a setting that the file does not tell.
     """
     flags = flags or TrainingFlags()
     if flags.given():
@@ -147,14 +151,15 @@ def biggan_from_tensors(
 
 
 def describe_file(path: Path) -> str:
-    """What the name of a checkpoint says; the tensors of a moving average look like any others."""
-    averaged = path.name.startswith("G_ema")
-    return f"{path.name} is {'an average over training steps by its name' if averaged else 'not named G_ema'}"
+    """Say whether a checkpoint's name indicates a moving average, as its tensors do not tell."""
+    if path.name.startswith("G_ema"):
+        return f"{path.name} is an average over training steps by its name"
+    return f"{path.name} is not named G_ema"
 
 
 def describe_sites(checkpoint: BigGANCheckpoint) -> tuple[Site, ...]:
-    """The sites in forward order, with the channels that cannot reach the image."""
-    shape, reached = checkpoint.architecture, reaching_at_sites(checkpoint)
+    """Describe the sites in forward order, with the channels that cannot reach the image."""
+    shape = checkpoint.architecture
     return tuple(
         Site(
             index,
@@ -163,18 +168,18 @@ def describe_sites(checkpoint: BigGANCheckpoint) -> tuple[Site, ...]:
             resolution=shape.resolution_after(index // 2 - 1 + index % 2),
             inert_channels=inert_channels(channels),
         )
-        for index, channels in enumerate(reached)
+        for index, channels in enumerate(reaching_at_sites(checkpoint))
     )
 
 
 def class_vectors(checkpoint: BigGANCheckpoint) -> Tensor:
-    """What stands for each class at the sites: ``[n_classes, embed_dim]``."""
+    """Return each class's vector at the sites, ``[n_classes, embed_dim]``: its shared embedding or a one-hot vector."""
     shape = checkpoint.architecture
     return torch.eye(shape.n_classes) if shape.shared_dim is None else checkpoint.tensor("shared.weight")
 
 
 def output_scale_and_shift(checkpoint: BigGANCheckpoint) -> tuple[Tensor, Tensor]:
-    """The last batch norm as one multiply-add: ``[1, C]`` each."""
+    """Return scale and shift of the last batch norm, ``[1, C]`` each."""
     gain, offset = checkpoint.output_gain_and_offset()
     mean, variance = checkpoint.statistics("output_layer.0")
     scale = gain * torch.rsqrt(variance + OUTPUT_EPS)
@@ -190,13 +195,14 @@ def _site_norm(checkpoint: BigGANCheckpoint, block: int, half: str) -> SiteNorm:
     latent = slice(shape.embed_dim, shape.embed_dim + shape.z_dim)
     modulation = modulation_of_condition(gain, offset, latent, slice(0, shape.embed_dim), shape.z_dim)
     if checkpoint.flags.gains_are_added:
-        modulation = _with_offset_raised(modulation)
+        modulation = _add_one_to_offset(modulation)
     return SiteNorm(modulation, *checkpoint.statistics(name), checkpoint.flags.batch_norm_eps)
 
 
 def _condition_weight(checkpoint: BigGANCheckpoint, layer: str, block: int) -> Tensor:
-    """Weight of a gain or offset over e and all of z, 0 where the block does not see it: ``[C, embed_dim + z_dim]``."""
-    shape, weight = checkpoint.architecture, checkpoint.weight(layer)
+    """Return the weights of a gain or offset, ``[C, embed_dim + z_dim]``; they are 0 for latents of other blocks."""
+    shape = checkpoint.architecture
+    weight = checkpoint.weight(layer)
     if shape.shared_dim is None:
         weight = weight.T
     latent = weight.new_zeros(len(weight), shape.z_dim)
@@ -204,7 +210,7 @@ def _condition_weight(checkpoint: BigGANCheckpoint, layer: str, block: int) -> T
     return torch.cat([weight[:, : shape.embed_dim], latent], dim=1)
 
 
-def _with_offset_raised(modulation: Modulation) -> Modulation:
-    """Added gains are ``1 + W_γ c`` like multiplied ones, so the 1 is added, too."""
+def _add_one_to_offset(modulation: Modulation) -> Modulation:
+    """Add the 1 of a gain ``1 + W_γ c`` that is added instead of multiplied."""
     offset = modulation.offset
     return Modulation(modulation.gain, dataclasses.replace(offset, constant=offset.constant + 1))

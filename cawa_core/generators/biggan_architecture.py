@@ -1,4 +1,4 @@
-"""The shape of an original BigGAN, read off the tensors of its checkpoint.
+"""Architecture of an original BigGAN, inferred from the tensors of its checkpoint.
 
 Checkpoints are those of https://github.com/ajbrock/BigGAN-PyTorch at commit 9845943; the architecture is
 that of Brock et al. 2019 (arXiv 1809.11096, Appendix B).
@@ -23,32 +23,32 @@ WIDTHS = {
     6: (16, 16, 8, 8, 4, 2, 1),
     7: (16, 16, 8, 8, 4, 2, 1, 1),
 }
-"""Number of blocks => channels before, between and after them, in units of ch."""
+"""Channels before, between and after the blocks, in units of ch, by the number of blocks."""
 
 BATCH_NORMS = {
     "plain": ("stored_mean", "stored_var"),
     "mybn": ("bn.stored_mean", "bn.stored_var"),
     "cross-replica": ("bn.running_mean", "bn.running_var"),
 }
-"""Kind of batch norm => where it keeps mean and variance."""
+"""Names of mean and variance by the kind of batch norm."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BigGANArchitecture:
-    """Everything about the network that the tensors of a checkpoint tell.
+    """Everything about the network that the tensors of a checkpoint determine.
 
     Attributes:
         ch: width multiplier.
-        n_blocks: residual blocks, each doubling the resolution.
+        n_blocks: number of residual blocks, each doubling the resolution.
         bottom_width: side of the first feature map.
-        n_classes: classes the model was trained on.
-        shared_dim: size of the shared class embedding; None where each site has its own gains and offsets
-            for each class, which then see no latents.
+        n_classes: number of classes.
+        shared_dim: size of the shared class embedding; None if each site has its own gains and offsets per class,
+            which then do not depend on the latents.
         z_dim: size of the latent code.
-        hierarchical: each block sees its own chunk of the latents; otherwise only the first layer sees any.
+        hierarchical: whether each block gets its own chunk of the latents; otherwise only the first layer gets any.
         attention_blocks: blocks followed by self-attention.
-        batch_norm: a key of :data:`BATCH_NORMS`.
-        n_singular_values: tracked by each spectral norm; 0 where weights are used as they are.
+        batch_norm: kind of batch norm, a key of :data:`BATCH_NORMS`.
+        n_singular_values: singular values tracked by each spectral norm; 0 if there is no spectral norm.
     """
 
     ch: int
@@ -74,30 +74,30 @@ class BigGANArchitecture:
 
     @property
     def chunk_size(self) -> int:
-        """Latents that the first layer sees."""
+        """Number of latents that the first layer gets."""
         return self.z_dim // (self.n_blocks + 1) if self.hierarchical else self.z_dim
 
     @property
     def embed_dim(self) -> int:
-        """Size of a class's vector: its shared embedding, or its place among all classes."""
+        """Size of a class's vector: its shared embedding or a one-hot vector."""
         return self.n_classes if self.shared_dim is None else self.shared_dim
 
     @property
     def condition_dim(self) -> int:
-        """What the gains and offsets of a site see."""
+        """Size of the condition that determines a site's gains and offsets."""
         return self.embed_dim + (self.chunk_size if self.hierarchical else 0)
 
     def resolution_after(self, block: int) -> int:
-        """Side of the feature map after a block; -1 for the first map."""
+        """Return the side of the feature map after a block; block -1 means the first map."""
         return int(self.bottom_width * 2 ** (block + 1))
 
     def latents_of(self, block: int) -> slice:
-        """The latents that the sites of a block see; the first chunk belongs to the first layer."""
+        """Return the latents that a block's sites get; the first chunk belongs to the first layer."""
         start = (block + 1) * self.chunk_size
         return slice(start, start + self.chunk_size) if self.hierarchical else slice(0, 0)
 
     def describe(self) -> str:
-        """The architecture in one line."""
+        """Describe the architecture in one line."""
         chunks = f" in {self.n_blocks + 1} chunks of {self.chunk_size}" if self.hierarchical else " at the first layer"
         embedding = "no shared embedding" if self.shared_dim is None else f"shared embedding {self.shared_dim}"
         sides = " and ".join(str(self.resolution_after(block)) for block in self.attention_blocks)
@@ -117,14 +117,14 @@ class BigGANArchitecture:
 
 
 def infer_architecture(tensors: Mapping[str, Tensor], source: str) -> BigGANArchitecture:
-    """The architecture of a checkpoint; only the few tensors that tell it are looked at.
+    """Infer the architecture of a checkpoint from the few tensors that determine it.
 
     Args:
-        tensors: name => values, without a common prefix.
-        source: where they come from, for errors.
+        tensors: values by name, without a common prefix.
+        source: source of the tensors, for errors.
 
     Raises:
-        InputError: a tensor that tells the architecture is missing or misshapen, or it is another model's.
+        InputError: a tensor that determines the architecture is missing or misshapen, or belongs to another model.
     """
     if "blocks.0.0.conv3.weight" in tensors:
         raise InputError(
@@ -137,7 +137,7 @@ def infer_architecture(tensors: Mapping[str, Tensor], source: str) -> BigGANArch
         raise InputError(
             f"{source} must have {n_blocks} blocks of {WIDTHS[n_blocks]} times ch channels; "
             f"'linear.weight' {list(tensors['linear.weight'].shape)} and "
-            f"'output_layer.2.weight' {list(tensors['output_layer.2.weight'].shape)} fit no ch"
+            f"'output_layer.2.weight' {list(tensors['output_layer.2.weight'].shape)} do not fit any ch"
         )
     return BigGANArchitecture(
         ch=ch,

@@ -1,11 +1,11 @@
-"""The layers of an original BigGAN between its sites, with the weights that act in evaluation."""
+"""Layers of an original BigGAN between its sites, with the weights as used in evaluation."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from cawa_core.generators.attention import attended
+from cawa_core.generators.attention import attend
 from cawa_core.generators.biggan_checkpoint import BigGANCheckpoint
 from cawa_core.generators.site_convolution import SiteConvolution, UpsamplingConvolution
 
@@ -13,11 +13,11 @@ ATTENTION_LAYERS = ("theta", "phi", "g", "o")
 
 
 class SelfAttention(nn.Module):
-    """``x + γ · o(attention of θ(x) to φ(x), g(x))`` (Zhang et al. 2019, arXiv 1805.08318).
+    """Self-attention ``x + γ · o(attend(θ(x), φ(x), g(x)))`` (Zhang et al. 2019, arXiv 1805.08318).
 
     Args:
-        checkpoint: where the weights are.
-        name: of the block in it.
+        checkpoint: source of the weights.
+        name: name of the attention block in the checkpoint.
     """
 
     gamma: Tensor
@@ -30,16 +30,16 @@ class SelfAttention(nn.Module):
         self.register_buffer("gamma", checkpoint.tensor(f"{name}.gamma"))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x ``[n, C, H, W]`` => the same shape."""
-        mixed = attended(self.theta(x), self.phi(x), self.g(x))
+        """Apply the attention: ``[n, C, H, W]`` => ``[n, C, H, W]``."""
+        mixed = attend(self.theta(x), self.phi(x), self.g(x))
         return x + self.gamma * self.o(mixed)  # type: ignore[no-any-return]
 
 
 class BigGANBlock(nn.Module):
-    """What follows each of the two sites of a block; the skip path is made narrow before it is enlarged.
+    """Layers that follow the two sites of a block; the skip path is narrowed before it is upsampled.
 
     Args:
-        checkpoint: where the weights are.
+        checkpoint: source of the weights.
         block: number of the block.
     """
 
@@ -48,27 +48,28 @@ class BigGANBlock(nn.Module):
         self.conv1 = UpsamplingConvolution(convolution(checkpoint, f"blocks.{block}.0.conv1"))
         self.conv2 = SiteConvolution(convolution(checkpoint, f"blocks.{block}.0.conv2"))
         self.skip = convolution(checkpoint, f"blocks.{block}.0.conv_sc")
-        attends = block in checkpoint.architecture.attention_blocks
-        self.attention = SelfAttention(checkpoint, f"blocks.{block}.1") if attends else nn.Identity()
+        has_attention = block in checkpoint.architecture.attention_blocks
+        self.attention = SelfAttention(checkpoint, f"blocks.{block}.1") if has_attention else nn.Identity()
 
 
 def convolution(checkpoint: BigGANCheckpoint, layer: str) -> nn.Conv2d:
-    """A convolution of the checkpoint that keeps the resolution."""
-    weight, bias = checkpoint.weight(layer), _bias(checkpoint, layer)
+    """Build a convolution from the checkpoint; it keeps the resolution."""
+    weight = checkpoint.weight(layer)
+    bias = _bias(checkpoint, layer)
     c_out, c_in, _, side = weight.shape
-    made: nn.Conv2d = skip_init(nn.Conv2d, c_in, c_out, side, padding=side // 2, bias=bias is not None)
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    made.register_parameter("bias", bias)
-    return made
+    module: nn.Conv2d = skip_init(nn.Conv2d, c_in, c_out, side, padding=side // 2, bias=bias is not None)
+    module.weight = nn.Parameter(weight, requires_grad=False)
+    module.register_parameter("bias", bias)
+    return module
 
 
 def linear(checkpoint: BigGANCheckpoint, layer: str) -> nn.Linear:
-    """A linear layer of the checkpoint."""
+    """Build a linear layer from the checkpoint."""
     weight = checkpoint.weight(layer)
-    made: nn.Linear = skip_init(nn.Linear, weight.shape[1], weight.shape[0])
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    made.register_parameter("bias", _bias(checkpoint, layer))
-    return made
+    module: nn.Linear = skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    module.weight = nn.Parameter(weight, requires_grad=False)
+    module.register_parameter("bias", _bias(checkpoint, layer))
+    return module
 
 
 def _bias(checkpoint: BigGANCheckpoint, layer: str) -> nn.Parameter | None:

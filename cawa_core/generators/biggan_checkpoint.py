@@ -1,4 +1,4 @@
-"""The tensors of an original BigGAN's checkpoint: their names and shapes, and the values as they act in evaluation."""
+"""Tensors of an original BigGAN's checkpoint: names, shapes, and the values as used in evaluation."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from cawa_core.generators.biggan_flags import SettledFlags, TrainingFlags, settl
 from cawa_core.weights import load_strictly
 
 PARALLEL_PREFIX = "module."
-"""Put before every name by ``torch.nn.DataParallel``."""
+"""Prefix that ``torch.nn.DataParallel`` adds to every name."""
 
 LOGGED_ONLY = ("*.sv[0-9]*", "*.u[1-9]*", "*.num_batches_tracked")
-"""Names that the forward pass does not depend on: only the first singular value divides a weight."""
+"""Tensors that the forward pass does not use; only the first singular value divides a weight."""
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 class BigGANCheckpoint(nn.Module):
-    """A checkpoint that was found complete, each tensor under the name it has in the file.
+    """A complete checkpoint; every tensor has the same name as in the file.
 
     Args:
-        tensors: name => values.
-        flags: what the file does not tell.
-        source: where the tensors come from, for errors.
+        tensors: values by name.
+        flags: settings that the file does not record.
+        source: source of the tensors, for errors.
 
     Attributes:
-        architecture: of the network.
-        flags: with nothing open.
-        names: of the tensors.
+        architecture: architecture of the network.
+        flags: settings with all values known.
+        names: names of the tensors.
 
     Raises:
-        InputError: a tensor is missing, left over or misshapen, or the file leaves something open.
+        InputError: a tensor is missing, left over or misshapen, or a setting is unknown.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], flags: TrainingFlags, source: str) -> None:
@@ -49,17 +49,18 @@ class BigGANCheckpoint(nn.Module):
             _register(self, name, torch.empty(shape))
         load_strictly(self, tensors, source, LOGGED_ONLY)
         self.flags: SettledFlags = settle(flags, self.architecture, tensors, source)
-        self.names, self.source = frozenset(shapes), source
+        self.names = frozenset(shapes)
+        self.source = source
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor as it is in the file, in float32."""
+        """Return a tensor as stored in the file, in float32."""
         return self.get_buffer(name)
 
     def weight(self, layer: str) -> Tensor:
-        """The weight of a layer as its forward pass uses it.
+        """Return the weight of a layer as its forward pass uses it, after spectral normalisation.
 
         Raises:
-            InputError: its spectral norm is 0.
+            InputError: the spectral norm is 0.
         """
         weight = self.tensor(f"{layer}.weight")
         if f"{layer}.u0" not in self.names:
@@ -70,34 +71,36 @@ class BigGANCheckpoint(nn.Module):
         return (weight / norm).float()
 
     def statistics(self, norm: str) -> tuple[Tensor, Tensor]:
-        """Mean and variance ``[C]`` of a batch norm."""
+        """Return mean and variance ``[C]`` of a batch norm."""
         mean, variance = (self.tensor(f"{norm}.{name}") for name in BATCH_NORMS[self.architecture.batch_norm])
         count = self.tensor(f"{norm}.bn.accumulation_counter") if self.flags.statistics_are_sums else 1
         return mean / count, variance / count
 
     def output_gain_and_offset(self) -> tuple[Tensor, Tensor]:
-        """What multiplies, and what is added to, the normalised output of the last block: ``[C]`` each."""
+        """Return the effective gain and offset of the last batch norm, ``[C]`` each."""
         gain, offset = self.tensor("output_layer.0.gain"), self.tensor("output_layer.0.bias")
-        return (torch.ones_like(gain), gain + offset) if self.flags.gains_are_added else (gain, offset)
+        if self.flags.gains_are_added:
+            return torch.ones_like(gain), gain + offset
+        return gain, offset
 
 
 def without_parallel_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The same tensors without the prefix ``module.``, where all of them have it."""
+    """Remove the prefix ``module.`` if all tensors have it."""
     if not all(name.startswith(PARALLEL_PREFIX) for name in tensors):
         return tensors
     return {name.removeprefix(PARALLEL_PREFIX): values for name, values in tensors.items()}
 
 
 def spectral_norm(weight: Tensor, u: Tensor, eps: float) -> Tensor:
-    """Largest singular value of a weight by one power iteration, in float64.
+    """Estimate the largest singular value of a weight by one power iteration, in float64.
 
-    An evaluation always makes exactly one from the stored vector, which it does not update. That vector is far from
-    converged where it was averaged along with the weights, so neither more iterations nor the logged
-    value would do.
+    Evaluation always runs exactly one iteration from the stored vector, which it does not update. That vector is far
+    from converged if it was averaged along with the weights, so more iterations or the logged value would give
+    another result.
 
     Args:
         weight: ``[C_out, ...]``.
-        u: left vector ``[1, C_out]``; need not have length 1.
+        u: left vector ``[1, C_out]`` of any length.
         eps: smallest norm to divide by.
     """
     matrix = weight.flatten(1).double()
@@ -107,13 +110,13 @@ def spectral_norm(weight: Tensor, u: Tensor, eps: float) -> Tensor:
 
 
 def tensor_shapes(architecture: BigGANArchitecture) -> Shapes:
-    """Name => shape of all tensors that the forward pass depends on."""
-    widths, spectral = architecture.widths, architecture.n_singular_values > 0
-    first = widths[0] * architecture.bottom_width**2
+    """Return the shapes, by name, of all tensors that the forward pass uses."""
+    widths = architecture.widths
+    spectral = architecture.n_singular_values > 0
     shapes: Shapes = {}
     if architecture.shared_dim is not None:
         shapes["shared.weight"] = (architecture.n_classes, architecture.shared_dim)
-    shapes |= _layer("linear", (first, architecture.chunk_size), spectral)
+    shapes |= _layer("linear", (widths[0] * architecture.bottom_width**2, architecture.chunk_size), spectral)
     for block, (c_in, c_out) in enumerate(pairwise(widths)):
         shapes |= _block(f"blocks.{block}.0", c_in, c_out, architecture)
         if block in architecture.attention_blocks:
@@ -157,20 +160,26 @@ def _site(name: str, channels: int, architecture: BigGANArchitecture) -> Shapes:
 
 
 def _statistics(name: str, channels: int, architecture: BigGANArchitecture) -> Shapes:
-    shapes: Shapes = {f"{name}.{one}": (channels,) for one in BATCH_NORMS[architecture.batch_norm]}
-    return shapes | ({f"{name}.bn.accumulation_counter": (1,)} if architecture.batch_norm == "mybn" else {})
+    shapes: Shapes = {f"{name}.{statistic}": (channels,) for statistic in BATCH_NORMS[architecture.batch_norm]}
+    if architecture.batch_norm == "mybn":
+        shapes[f"{name}.bn.accumulation_counter"] = (1,)
+    return shapes
 
 
 def _layer(name: str, weight: tuple[int, ...], spectral: bool, *, bias: bool = True) -> Shapes:
     shapes: Shapes = {f"{name}.weight": weight}
-    shapes |= {f"{name}.bias": weight[:1]} if bias else {}
-    return shapes | ({f"{name}.u0": (1, weight[0])} if spectral else {})
+    if bias:
+        shapes[f"{name}.bias"] = weight[:1]
+    if spectral:
+        shapes[f"{name}.u0"] = (1, weight[0])
+    return shapes
 
 
-def _register(root: nn.Module, name: str, tensor: Tensor) -> None:
-    *path, last = name.split(".")
-    for step in path:
-        if step not in root._modules:
-            root.add_module(step, nn.Module())
-        root = root.get_submodule(step)
-    root.register_buffer(last, tensor)
+def _register(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Register a buffer under a dotted name, creating the submodules on its path."""
+    *path, attribute = name.split(".")
+    for part in path:
+        if part not in module._modules:
+            module.add_module(part, nn.Module())
+        module = module.get_submodule(part)
+    module.register_buffer(attribute, tensor)

@@ -1,7 +1,7 @@
-"""``biggan-deep-128``, ``-256``, ``-512``: the module of pytorch-pretrained-biggan, seen as a line of sites.
+"""``biggan-deep-128``, ``-256``, ``-512``: the network of pytorch-pretrained-biggan as a sequence of sites.
 
-Four sites a block (Brock et al. 2019, Appendix B); every site and the first linear layer see the whole of
-``[z, e]``. Batch norm statistics were recorded by the authors for 51 truncations.
+Each block has four sites (Brock et al. 2019, Appendix B); every site and the first linear layer get the whole
+``[z, e]``. The authors recorded batch norm statistics for 51 truncations.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cawa_core.class_tables import classes_of_model
 from cawa_core.digests import digest_of_data, digest_of_file
 from cawa_core.errors import InputError
-from cawa_core.generators.attention import attended
+from cawa_core.generators.attention import attend
 from cawa_core.generators.base import Site
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.generators.residual import (
@@ -36,13 +36,14 @@ from cawa_core.generators.residual import (
 from cawa_core.generators.site_convolution import PlaneConvolution, SiteConvolution, UpsamplingConvolution
 from cawa_core.weights import load_strictly, load_tensors
 
-WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
+WEIGHTS = "pytorch_model.bin"
+CONFIG = "config.json"
 ON_GRID = 1e-6
-"""A truncation this near to a recorded one, in units of the step, is that one."""
+"""Largest distance, in steps, at which a truncation counts as a recorded one."""
 
 
 class BigGANDeep(ResidualGenerator):
-    """Sites ``bn_0`` to ``bn_3`` of each block; self-attention belongs to the step into its following block."""
+    """BigGAN-deep with sites ``bn_0`` to ``bn_3`` in each block; self-attention belongs to the block before it."""
 
     sites_per_block = 4
     output_scale: Tensor
@@ -51,9 +52,12 @@ class BigGANDeep(ResidualGenerator):
     def __init__(self, network: PackageBigGAN, name: str, digest: str, request: GeneratorRequest) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.name, self.digest, self.truncation = name, digest, request.truncation
+        self.name = name
+        self.digest = digest
+        self.truncation = request.truncation
         config = network.config
-        self.z_dim = self.embed_dim = config.z_dim
+        self.z_dim = config.z_dim
+        self.embed_dim = config.z_dim
         self.image_size = config.output_dim
         self.classes = classes_of_model(config.num_classes)
         self.statistics = functools.partial(
@@ -61,39 +65,41 @@ class BigGANDeep(ResidualGenerator):
         )
         layers = list(network.generator.layers)
         self.blocks = [layer for layer in layers if isinstance(layer, GenBlock)]
-        self.attention_after = {one: two for one, two in pairwise(layers) if isinstance(two, SelfAttn)}
+        self.attention_after = {
+            layer: following for layer, following in pairwise(layers) if isinstance(following, SelfAttn)
+        }
         self.norms = nn.ModuleList(self._site_norm(norm) for block in self.blocks for norm in _conditional_norms(block))
-        self.convolutions = nn.ModuleList(made for block in self.blocks for made in _convolutions(block))
+        self.convolutions = nn.ModuleList(conv for block in self.blocks for conv in _convolutions(block))
         scale, shift = self._output_scale_and_shift()
         self.register_buffer("output_scale", scale)
         self.register_buffer("output_shift", shift)
-        self.to_image = PlaneConvolution(_three_planes(network.generator.conv_to_rgb))
+        self.to_image = PlaneConvolution(_rgb_convolution(network.generator.conv_to_rgb))
         self.sites = _describe_sites(network)
 
     def class_embedding(self, class_ids: Tensor) -> Tensor:
-        """Class embeddings: int64 ``[n]`` => ``[n, 128]``."""
+        """Return class embeddings: int64 ``[n]`` => ``[n, 128]``."""
         return self.network.embeddings.weight.T[class_ids]  # type: ignore[no-any-return]
 
     def stem(self, z: Tensor, embedding: Tensor) -> Tensor:
-        """First feature map ``[n, 16 · ch, 4, 4]``; its linear layer writes channels last."""
+        """Compute the first feature map ``[n, 16 · ch, 4, 4]``; the linear layer's output has channels last."""
         flat = self.network.generator.gen_z(torch.cat([z, embedding], dim=1))
         return flat.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
     def shortcut(self, block: int, x: Tensor) -> Tensor:
-        """The first half of the channels where the block narrows."""
+        """Return the first half of the channels if the block narrows, else all."""
         return x[:, : x.shape[1] // 2] if self.blocks[block].drop_channels else x
 
     def after_block(self, block: int, x: Tensor) -> Tensor:
-        """The attention after a block, where there is one."""
+        """Apply the attention after a block, if there is one."""
         layer = self.attention_after.get(self.blocks[block])
         return x if layer is None else _attend(layer, x)
 
     def head(self, x: Tensor) -> Tensor:
-        """Images ``[n, 3, side, side]`` in [-1, 1]: batch norm, ReLU and the three planes of ``conv_to_rgb`` in use."""
+        """Compute images ``[n, 3, side, side]`` in [-1, 1]: batch norm, ReLU and three planes of ``conv_to_rgb``."""
         return self.to_image(self.activate(x, self.output_scale, self.output_shift, owned=True)).tanh_()  # type: ignore[no-any-return]
 
     def _output_scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """The last batch norm as one multiply-add: ``[1, C]`` each."""
+        """Return scale and shift of the last batch norm, ``[1, C]`` each."""
         norm = self.network.generator.bn
         scale = torch.rsqrt(self.statistics(norm.running_vars) + norm.eps) * norm.weight.detach()
         return scale[None], (norm.bias.detach() - scale * self.statistics(norm.running_means))[None]
@@ -105,10 +111,10 @@ class BigGANDeep(ResidualGenerator):
 
 
 def load_biggan_deep(request: GeneratorRequest) -> BigGANDeep:
-    """Published or own weights: a folder with ``pytorch_model.bin`` and ``config.json``, or the cache.
+    """Load BigGAN-deep from a folder with ``pytorch_model.bin`` and ``config.json``, or from the cache.
 
     Raises:
-        InputError: missing, damaged or foreign files, or a configuration of another model.
+        InputError: files are missing, damaged or of another model.
     """
     files = request.weights.files(request.name, (WEIGHTS, CONFIG))
     config = read_config(files[CONFIG])
@@ -128,15 +134,15 @@ def load_biggan_deep(request: GeneratorRequest) -> BigGANDeep:
 
 
 def read_config(path: Path) -> BigGANConfig:
-    """``config.json`` of a model.
+    """Read the ``config.json`` of a model.
 
     Raises:
-        InputError: it is no JSON object, or has keys that no BigGAN-deep knows, or lacks some.
+        InputError: the file is not a JSON object, has keys that BigGAN-deep does not know, or lacks some.
     """
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
-        raise InputError(f"weights: {path} is no JSON: {error}; fetch it again") from None
+        raise InputError(f"weights: {path} is not JSON: {error}; fetch it again") from None
     known = set(BigGANConfig().__dict__)
     if not isinstance(values, dict) or not {"output_dim", "layers", "channel_width"} <= set(values) <= known:
         raise InputError(f"weights: {path} must hold the keys {', '.join(sorted(known))}; it is of another model")
@@ -145,14 +151,17 @@ def read_config(path: Path) -> BigGANConfig:
 
 
 def statistics_at(table: Tensor, truncation: float, method: str = "interpolated") -> Tensor:
-    """Batch norm statistics for a truncation, from those recorded at equal steps from 0 to 1.
+    """Return the batch norm statistics for a truncation, given those recorded at equal steps from 0 to 1.
 
     Args:
-        table: one row a recorded truncation ``[n_stats, C]``.
-        truncation: in (0, 1].
-        method: ``interpolated`` (linear, recorded ones within 1e-6 taken as they are), or ``package``: what
-            pytorch-pretrained-biggan 0.1.1 computes, whose weights of the two neighbours are swapped and whose
-            rounding sends some recorded truncations one step off.
+        table: one row per recorded truncation ``[n_stats, C]``.
+        truncation: truncation in (0, 1].
+        method: ``interpolated`` is linear, and returns recorded statistics within 1e-6 of their truncation.
+            ``package`` reproduces pytorch-pretrained-biggan 0.1.1, which swaps the weights of the two neighbours and,
+            by rounding, is one step off for some recorded truncations.
+
+    Raises:
+        InputError: ``truncation`` is out of range.
     """
     if not 0 < truncation <= 1:
         raise InputError(f"truncation must be in (0, 1]; got {truncation}")
@@ -169,108 +178,113 @@ def statistics_at(table: Tensor, truncation: float, method: str = "interpolated"
 
 
 def remove_spectral_norms(network: nn.Module) -> None:
-    """Make every spectrally normalised weight a plain one."""
+    """Replace every spectrally normalised weight by a plain parameter."""
     for module in network.modules():
         if hasattr(module, "weight_orig"):
             nn.utils.remove_spectral_norm(module)
-            module._load_state_dict_pre_hooks.clear()  # torch leaves its own there, which asks for weight_orig
+            module._load_state_dict_pre_hooks.clear()  # torch leaves a hook there that requires weight_orig
 
 
 def effective_tensors(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
-    """Tensors of a checkpoint with each spectrally normalised weight divided by its norm, ``W / (uᵀ W v)``.
+    """Divide each spectrally normalised weight of a checkpoint by its norm, ``W / (uᵀ W v)``.
 
-    Exact in eval mode, and done once instead of at every call. Checkpoints of torch before 1.0.1 have no v: the
-    ``weight`` beside ``weight_orig`` is the one in use there, and stale elsewhere. All are copies, none backed by the
-    file.
+    This is exact in eval mode, and is done once instead of at every call. Checkpoints of torch before 1.0.1 have no
+    v: in these, the ``weight`` beside ``weight_orig`` is the one in use; in others it is stale. All returned tensors
+    are copies that do not depend on the file.
 
     Raises:
-        InputError: a raw weight comes without its singular vectors.
+        InputError: a raw weight has no singular vectors.
     """
-    found = {name: tensor if name.endswith("_orig") else tensor.clone() for name, tensor in tensors.items()}
+    result = {name: tensor if name.endswith("_orig") else tensor.clone() for name, tensor in tensors.items()}
     for name in [key.removesuffix("_orig") for key in tensors if key.endswith(".weight_orig")]:
-        if f"{name}_v" not in found and name in found:
-            del found[f"{name}_orig"], found[f"{name}_u"]
+        if f"{name}_v" not in result and name in result:
+            del result[f"{name}_orig"]
+            del result[f"{name}_u"]
             continue
         for part in (f"{name}_u", f"{name}_v"):
-            if part not in found:
+            if part not in result:
                 raise InputError(f"weights: {source} must hold {part} beside {name}_orig; save the model again")
-        raw, u, v = (found.pop(f"{name}{suffix}") for suffix in ("_orig", "_u", "_v"))
-        found[name] = raw / torch.dot(u, raw.flatten(1) @ v)
-    return found
+        raw, u, v = (result.pop(f"{name}{suffix}") for suffix in ("_orig", "_u", "_v"))
+        result[name] = raw / torch.dot(u, raw.flatten(1) @ v)
+    return result
 
 
 def _conditional_norms(block: GenBlock) -> tuple[BigGANBatchNorm, ...]:
     return block.bn_0, block.bn_1, block.bn_2, block.bn_3
 
 
-def _three_planes(convolution: nn.Conv2d) -> nn.Conv2d:
-    """The part of ``conv_to_rgb`` that the images see."""
-    made: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, convolution.in_channels, 3, 3, padding=1)
+def _rgb_convolution(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Return the three planes of ``conv_to_rgb`` that make the images."""
+    module: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, convolution.in_channels, 3, 3, padding=1)
     assert convolution.bias is not None
-    made.weight = nn.Parameter(convolution.weight[:3].detach(), requires_grad=False)
-    made.bias = nn.Parameter(convolution.bias[:3].detach(), requires_grad=False)
-    return made
+    module.weight = nn.Parameter(convolution.weight[:3].detach(), requires_grad=False)
+    module.bias = nn.Parameter(convolution.bias[:3].detach(), requires_grad=False)
+    return module
 
 
 def _convolutions(block: GenBlock) -> tuple[SiteConvolution, ...]:
-    """The one after each site; the block doubles between its second site and its second convolution."""
-    second = UpsamplingConvolution if block.up_sample else SiteConvolution
+    """Return the convolution after each site; the block upsamples between its second site and second convolution."""
+    second_type = UpsamplingConvolution if block.up_sample else SiteConvolution
     return (
         SiteConvolution(block.conv_0),
-        second(block.conv_1),
+        second_type(block.conv_1),
         SiteConvolution(block.conv_2),
         SiteConvolution(block.conv_3),
     )
 
 
 def _attend(layer: SelfAttn, x: Tensor) -> Tensor:
-    mixed = attended(layer.snconv1x1_theta(x), layer.snconv1x1_phi(x), layer.snconv1x1_g(x))
+    mixed = attend(layer.snconv1x1_theta(x), layer.snconv1x1_phi(x), layer.snconv1x1_g(x))
     result: Tensor = x + layer.gamma * layer.snconv1x1_o_conv(mixed)
     return result
 
 
 def _describe_sites(network: PackageBigGAN) -> tuple[Site, ...]:
-    layers, reached = list(network.generator.layers), _reaching_channels(network)
+    reaching_channels = _reaching_channels(network)
     sites: list[Site] = []
     resolution = 4
-    for number, block in enumerate(layers):
+    for number, block in enumerate(network.generator.layers):
         if not isinstance(block, GenBlock):
             continue
-        for half, norm in enumerate(_conditional_norms(block)):
-            resolution *= 2 if block.up_sample and half == 2 else 1
-            inert = inert_channels(reached[len(sites)])
-            name = f"generator.layers.{number}.bn_{half}"
+        for index, norm in enumerate(_conditional_norms(block)):
+            if block.up_sample and index == 2:
+                resolution *= 2
+            inert = inert_channels(reaching_channels[len(sites)])
+            name = f"generator.layers.{number}.bn_{index}"
             sites.append(Site(len(sites), name, norm.num_features, resolution, inert))
     return tuple(sites)
 
 
 def _reaching_channels(network: PackageBigGAN) -> list[Tensor]:
-    """For each site which of its channels can reach the three image planes: walked backwards from them."""
+    """Return for each site which channels can reach the three image planes, by walking back from them."""
     generator = network.generator
     planes = torch.zeros(generator.conv_to_rgb.out_channels, dtype=torch.bool)
     planes[:3] = True
-    reached = reaching(generator.conv_to_rgb.weight, planes) & (generator.bn.weight != 0)
-    found: list[Tensor] = []
+    output = reaching(generator.conv_to_rgb.weight, planes) & (generator.bn.weight != 0)
+    sites: list[Tensor] = []
     for layer in reversed(list(generator.layers)):
         if isinstance(layer, SelfAttn):
-            reached = _through_attention(layer, reached)
+            output = _before_attention(layer, output)
             continue
-        after = reached
+        channels = output
         for convolution in (layer.conv_3, layer.conv_2, layer.conv_1, layer.conv_0):
-            after = reaching(convolution.weight, after)
-            found.append(after)
-        skipped = torch.zeros(layer.conv_0.in_channels, dtype=torch.bool)
-        skipped[: len(reached)] = reached
-        reached = after | skipped
-    return found[::-1]
+            channels = reaching(convolution.weight, channels)
+            sites.append(channels)
+        shortcut = torch.zeros(layer.conv_0.in_channels, dtype=torch.bool)
+        shortcut[: len(output)] = output
+        output = channels | shortcut
+    return sites[::-1]
 
 
-def _through_attention(layer: Any, reached: Tensor) -> Tensor:  # noqa: ANN401
-    """``x + γ · o(attention)``: with γ = 0 nothing else gets through; otherwise what any of the three maps reads."""
-    if layer.gamma.item() == 0 or not reaching(layer.snconv1x1_o_conv.weight, reached).any():
-        return reached
-    values = reaching(layer.snconv1x1_g.weight, reaching(layer.snconv1x1_o_conv.weight, reached))
-    read: Tensor = reached | values
-    for one in (layer.snconv1x1_theta, layer.snconv1x1_phi):
-        read = read | (one.weight != 0).flatten(1).any(dim=0)
-    return read
+def _before_attention(layer: Any, output: Tensor) -> Tensor:  # noqa: ANN401
+    """Return which input channels of ``x + γ · o(attention)`` reach the image, given the output channels that do.
+
+    If γ is 0, these are the same channels; otherwise, channels that any of the three maps reads reach it, too.
+    """
+    if layer.gamma.item() == 0 or not reaching(layer.snconv1x1_o_conv.weight, output).any():
+        return output
+    values = reaching(layer.snconv1x1_g.weight, reaching(layer.snconv1x1_o_conv.weight, output))
+    channels: Tensor = output | values
+    for convolution in (layer.snconv1x1_theta, layer.snconv1x1_phi):
+        channels = channels | (convolution.weight != 0).flatten(1).any(dim=0)
+    return channels

@@ -1,4 +1,4 @@
-"""``fashion-biggan``: the bundled generator, trained on Fashion-MNIST, seen as a line of sites."""
+"""``fashion-biggan``: the bundled generator, trained on Fashion-MNIST, as a sequence of sites."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WEIGHTS = "fashion_biggan.safetensors"
 
 
 class FashionBigGAN(ResidualGenerator):
-    """Two sites a block; what follows the second site of the last block is the image head."""
+    """The bundled generator, with two sites per block and an image head after the last block."""
 
     name = "fashion-biggan"
     sites_per_block = 2
@@ -45,18 +45,16 @@ class FashionBigGAN(ResidualGenerator):
 
     def __init__(self, network: FashionNetwork, digest: str, truncation: float = 1.0) -> None:
         super().__init__()
-        self.network, self.digest, self.truncation = network.eval().requires_grad_(False), digest, truncation
-        shape = network.architecture
-        self.z_dim, self.embed_dim = shape.z_dim, shape.embed_dim
+        self.network = network.eval().requires_grad_(False)
+        self.digest = digest
+        self.truncation = truncation
+        self.z_dim = network.architecture.z_dim
+        self.embed_dim = network.architecture.embed_dim
         self.norms = nn.ModuleList(self._site_norm(norm) for norm in conditional_norms(network))
-        self.convolutions = nn.ModuleList(
-            made
-            for block in _blocks(network)
-            for made in (
-                (UpsamplingConvolution if block.upsample else SiteConvolution)(block.conv1),
-                SiteConvolution(block.conv2),
-            )
-        )
+        self.convolutions = nn.ModuleList()
+        for block in _blocks(network):
+            first_type = UpsamplingConvolution if block.upsample else SiteConvolution
+            self.convolutions.extend([first_type(block.conv1), SiteConvolution(block.conv2)])
         scale, shift = scale_and_shift_of(network.norm)
         self.register_buffer("output_scale", scale)
         self.register_buffer("output_shift", shift)
@@ -65,7 +63,7 @@ class FashionBigGAN(ResidualGenerator):
 
     @classmethod
     def bundled(cls, request: GeneratorRequest) -> FashionBigGAN:
-        """The trained model that ships with the package, its weights checked by SHA-256."""
+        """Load the trained model that ships with the package; its weights are checked by SHA-256."""
         request.require_no_weights()
         path = assets.verified(WEIGHTS)
         with safe_open(path, framework="pt") as file:
@@ -78,26 +76,26 @@ class FashionBigGAN(ResidualGenerator):
         return cls(network.to(memory_format=torch.channels_last), digest, request.truncation)
 
     def class_embedding(self, class_ids: Tensor) -> Tensor:
-        """Class embeddings: int64 ``[n]`` => ``[n, embed_dim]``."""
+        """Return class embeddings: int64 ``[n]`` => ``[n, embed_dim]``."""
         return self.network.embedding(class_ids)  # type: ignore[no-any-return]
 
     def stem(self, z: Tensor, embedding: Tensor) -> Tensor:  # noqa: ARG002
-        """First feature map from the latents alone."""
+        """Compute the first feature map, which depends only on the latents."""
         return self.network.stem(z).contiguous(memory_format=torch.channels_last)
 
     def shortcut(self, block: int, x: Tensor) -> Tensor:
-        """The block's 1 x 1 convolution."""
+        """Apply the block's 1 x 1 convolution."""
         return _blocks(self.network)[block].skip(x)  # type: ignore[no-any-return]
 
     def head(self, x: Tensor) -> Tensor:
-        """Images ``[n, 1, 28, 28]`` in [-1, 1]."""
+        """Compute images ``[n, 1, 28, 28]`` in [-1, 1] from the last feature map."""
         return torch.tanh(self.to_image(self.activate(x, self.output_scale, self.output_shift, owned=True)))
 
     def _site_norm(self, norm: ClassConditionalBatchNorm) -> SiteNorm:
-        statistics, z_dim = norm.normalise, self.z_dim
+        statistics = norm.normalise
         assert statistics.running_mean is not None and statistics.running_var is not None
-        embedding = slice(z_dim, z_dim + self.embed_dim)
-        modulation = modulation_of_condition(norm.gain.weight, norm.offset.weight, slice(0, z_dim), embedding, z_dim)
+        latent, embedding = slice(0, self.z_dim), slice(self.z_dim, self.z_dim + self.embed_dim)
+        modulation = modulation_of_condition(norm.gain.weight, norm.offset.weight, latent, embedding, self.z_dim)
         return SiteNorm(modulation, statistics.running_mean, statistics.running_var, statistics.eps)
 
 
@@ -106,7 +104,7 @@ def _blocks(network: FashionNetwork) -> list[GeneratorBlock]:
 
 
 def conditional_norms(network: FashionNetwork) -> list[ClassConditionalBatchNorm]:
-    """The class-conditional batch norms in forward order."""
+    """Return the class-conditional batch norms in forward order."""
     return [norm for block in _blocks(network) for norm in (block.norm1, block.norm2)]
 
 
@@ -114,17 +112,10 @@ def _describe_sites(network: FashionNetwork) -> tuple[Site, ...]:
     sites: list[Site] = []
     resolution = network.architecture.base_resolution
     for number, block in enumerate(_blocks(network)):
-        for half, convolution in (("norm1", block.conv1), ("norm2", block.conv2)):
-            sites.append(
-                Site(
-                    len(sites),
-                    f"blocks.{number}.{half}",
-                    convolution.in_channels,
-                    resolution,
-                    inert_channels(
-                        reaching(convolution.weight, torch.ones(convolution.out_channels, dtype=torch.bool))
-                    ),
-                )
-            )
-            resolution *= 2 if block.upsample and half == "norm1" else 1
+        for norm, convolution in (("norm1", block.conv1), ("norm2", block.conv2)):
+            every_output = torch.ones(convolution.out_channels, dtype=torch.bool)
+            inert = inert_channels(reaching(convolution.weight, every_output))
+            sites.append(Site(len(sites), f"blocks.{number}.{norm}", convolution.in_channels, resolution, inert))
+            if block.upsample and norm == "norm1":
+                resolution *= 2
     return tuple(sites)

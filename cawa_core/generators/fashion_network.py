@@ -1,9 +1,9 @@
-"""The network of the bundled generator: a small BigGAN whose every site sees the whole latent.
+"""Network of the bundled generator: a small BigGAN in which every site gets the whole latent.
 
-Architecture after Brock et al. 2019 (arXiv 1809.11096, Appendix B): residual blocks with two
-class-conditional batch norms each, a shared class embedding, and, as in BigGAN-deep, the whole of
-``[z, e]`` at every site. The first linear layer sees ``z`` alone, so that class information enters
-through the sites and nowhere else.
+The architecture follows Brock et al. 2019 (arXiv 1809.11096, Appendix B): residual blocks with two
+class-conditional batch norms each, a shared class embedding, and, as in BigGAN-deep, the whole
+``[z, e]`` at every site. The first linear layer gets only ``z``, so class information enters only
+through the sites.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FashionArchitecture:
         n_classes: rows of the shared embedding.
         base_resolution: side of the first feature map.
         widths: channels before, between and after the blocks.
-        upsample: one a block: does it double the resolution.
+        upsample: for each block, whether it doubles the resolution.
     """
 
     z_dim: int = 64
@@ -37,7 +37,7 @@ class FashionArchitecture:
 
 
 class ClassConditionalBatchNorm(nn.Module):
-    """``y = (1 + W_γ[z, e]) · (x - μ) / σ + W_β[z, e]`` (paper eq. 1)."""
+    """Class-conditional batch norm ``y = (1 + W_γ[z, e]) · (x - μ) / σ + W_β[z, e]`` (paper eq. 1)."""
 
     def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ class ClassConditionalBatchNorm(nn.Module):
         self.offset = nn.Linear(condition_dim, channels, bias=False)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x ``[n, C, H, W]``, condition ``[n, z_dim + embed_dim]`` => ``[n, C, H, W]``."""
+        """Normalise and modulate x ``[n, C, H, W]`` by the condition ``[n, z_dim + embed_dim]``."""
         gain = 1 + self.gain(condition)[:, :, None, None]
         return gain * self.normalise(x) + self.offset(condition)[:, :, None, None]  # type: ignore[no-any-return]
 
 
 class GeneratorBlock(nn.Module):
-    """Site, (upsample), convolution, site, convolution, beside a 1 x 1 skip."""
+    """Residual block: site, optional upsampling, convolution, site, convolution; and a 1 x 1 skip path."""
 
     def __init__(self, in_channels: int, out_channels: int, condition_dim: int, upsample: bool) -> None:
         super().__init__()
@@ -64,50 +64,51 @@ class GeneratorBlock(nn.Module):
         self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def first_half(self, features: Tensor) -> Tensor:
-        """Features after the first ReLU => raw input of the second site."""
+        """Compute the input of the second site from the features after the first ReLU."""
         return self.conv1(self.enlarge(features))  # type: ignore[no-any-return]
 
     def second_half(self, features: Tensor, block_input: Tensor) -> Tensor:
-        """Features after the second ReLU, and the block's input => output of the block."""
+        """Compute the block's output from the features after the second ReLU and the block's input."""
         return self.conv2(features) + self.enlarge(self.skip(block_input))  # type: ignore[no-any-return]
 
     def enlarge(self, x: Tensor) -> Tensor:
-        """Nearest-neighbour doubling where this block upsamples."""
+        """Double the resolution by nearest neighbours if this block upsamples."""
         return functional.interpolate(x, scale_factor=2.0, mode="nearest") if self.upsample else x
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x ``[n, C_in, H, W]`` => ``[n, C_out, H', W']``."""
+        """Compute the block's output: ``[n, C_in, H, W]`` => ``[n, C_out, H', W']``."""
         hidden = self.first_half(functional.relu(self.norm1(x, condition)))
         return self.second_half(functional.relu(self.norm2(hidden, condition)), x)
 
 
 class FashionNetwork(nn.Module):
-    """The whole generator as it is trained: latents and classes to images."""
+    """The whole generator in its training form, from latents and classes to images."""
 
     def __init__(self, architecture: FashionArchitecture | None = None) -> None:
         super().__init__()
-        self.architecture = shape = architecture or FashionArchitecture()
+        shape = architecture or FashionArchitecture()
+        self.architecture = shape
         condition_dim = shape.z_dim + shape.embed_dim
         self.embedding = nn.Embedding(shape.n_classes, shape.embed_dim)
         self.linear = nn.Linear(shape.z_dim, shape.widths[0] * shape.base_resolution**2)
         self.blocks = nn.ModuleList(
-            GeneratorBlock(c_in, c_out, condition_dim, up)
-            for (c_in, c_out), up in zip(pairwise(shape.widths), shape.upsample, strict=True)
+            GeneratorBlock(c_in, c_out, condition_dim, upsample)
+            for (c_in, c_out), upsample in zip(pairwise(shape.widths), shape.upsample, strict=True)
         )
         self.norm = nn.BatchNorm2d(shape.widths[-1])
         self.to_image = nn.Conv2d(shape.widths[-1], 1, 3, padding=1)
 
     def stem(self, z: Tensor) -> Tensor:
-        """Latents ``[n, z_dim]`` => first feature map ``[n, C, 7, 7]``."""
+        """Compute the first feature map ``[n, C, 7, 7]`` from latents ``[n, z_dim]``."""
         side = self.architecture.base_resolution
         return self.linear(z).unflatten(1, (-1, side, side))  # type: ignore[no-any-return]
 
     def head(self, x: Tensor) -> Tensor:
-        """Output of the last block => images in [-1, 1], ``[n, 1, 28, 28]``."""
+        """Compute images ``[n, 1, 28, 28]`` in [-1, 1] from the output of the last block."""
         return torch.tanh(self.to_image(functional.relu(self.norm(x))))
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
-        """z ``[n, z_dim]``, class_ids int64 ``[n]`` => images in [-1, 1], ``[n, 1, 28, 28]``."""
+        """Compute images ``[n, 1, 28, 28]`` in [-1, 1] from z ``[n, z_dim]`` and class_ids int64 ``[n]``."""
         condition = torch.cat([z, self.embedding(class_ids)], dim=1)
         x = self.stem(z)
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""Forward passes watched and changed by hooks, and single modules called again as they were called there."""
+"""Hooks that observe or change a forward pass, and replay of a single module's call."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
-"""Module, positional and keyword arguments, output => another output, or None to keep it."""
+"""Takes module, positional and keyword arguments, and output; returns another output, or None to keep it."""
 
 
 class Reached(BaseException):
-    """Ends a forward pass that has shown what it ran for; no Exception, lest the network handle it as a fault."""
+    """Ends a forward pass early; it is not an Exception, so that the network's code does not catch it."""
 
 
 @contextlib.contextmanager
 def hooked(hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
-    """Forward hooks that are gone afterwards, whatever happened; :class:`Reached` ends the block quietly."""
+    """Register forward hooks for the block and remove them afterwards; :class:`Reached` ends the block silently."""
     handles = [module.register_forward_hook(hook, with_kwargs=True) for module, hook in hooks]
     try:
         with contextlib.suppress(Reached):
@@ -32,14 +32,14 @@ def hooked(hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """How a module was called in a forward pass, without the feature map it was given.
+    """A module's call in a forward pass, without its input feature map.
 
     Attributes:
-        module: what was called.
-        args, kwargs: its arguments; None where the feature map was.
+        module: the called module.
+        args, kwargs: arguments of the call, with None in place of the feature map.
         key: position or keyword of the feature map.
-        shape: of the feature map and of the output, ``[n, C, H, W]``.
-        dtype, device: of the feature map.
+        shape: shape of the feature map and of the output, ``[n, C, H, W]``.
+        dtype, device: type and device of the feature map.
     """
 
     module: nn.Module
@@ -51,30 +51,30 @@ class Call:
     device: torch.device
 
     @classmethod
-    def seen(cls, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Call | None:
-        """The call, if it turned a feature map into one of the same shape."""
+    def record(cls, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Call | None:
+        """Record a call that maps a feature map to one of the same shape; return None for any other call."""
         if not (isinstance(output, Tensor) and output.ndim == 4):
             return None
-        given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-        for key, value in given:
+        arguments: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+        for key, value in arguments:
             if isinstance(value, Tensor) and value.shape == output.shape and value.is_floating_point():
-                rest = tuple(None if position == key else one for position, one in enumerate(args))
-                others = {name: None if name == key else one for name, one in kwargs.items()}
-                return cls(module, rest, others, key, value.shape, value.dtype, value.device)
+                other_args = tuple(None if position == key else item for position, item in enumerate(args))
+                other_kwargs = {name: None if name == key else item for name, item in kwargs.items()}
+                return cls(module, other_args, other_kwargs, key, value.shape, value.dtype, value.device)
         return None
 
     @property
     def is_conditioned(self) -> bool:
-        """Whether there are tensors beside the feature map."""
+        """Whether the arguments hold tensors besides the feature map."""
         return _holds_tensor((self.args, self.kwargs))
 
     def with_features(self, features: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments with another feature map under the same condition."""
-        args = tuple(features if position == self.key else one for position, one in enumerate(self.args))
-        return args, {name: features if name == self.key else one for name, one in self.kwargs.items()}
+        """Return the arguments with another feature map and the same condition."""
+        args = tuple(features if position == self.key else item for position, item in enumerate(self.args))
+        return args, {name: features if name == self.key else item for name, item in self.kwargs.items()}
 
     def output(self, features: Tensor) -> Tensor:
-        """What the module makes of another feature map ``[n, C, H, W]`` under the same condition."""
+        """Call the module with another feature map ``[n, C, H, W]`` and the same condition."""
         args, kwargs = self.with_features(features.to(self.dtype))
         return self.module(*args, **kwargs)  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""Gain and offset as affine maps of latent and class, measured where they are affine (paper eq. 1)."""
+"""Measurement of gain and offset as affine maps of latent and class (paper eq. 1), at sites where they are affine."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ Pair = tuple[Tensor, Tensor]
 """Gain and offset of one site, ``[n, C]`` each."""
 
 Read = Callable[[Tensor, Tensor], list[Pair]]
-"""Latents ``[n, z_dim]``, classes int64 ``[n]`` => one pair a site."""
+"""Maps latents ``[n, z_dim]`` and classes int64 ``[n]`` to one pair per site."""
 
 ROUNDING = 1e-4
-"""Tolerance for the affinity in the latent, relative to the largest gain or offset of the site."""
+"""Tolerance of the affinity in the latent, relative to the site's largest gain or offset."""
 BENDING = 1e-3
-"""The same relative to the largest effect of the latent."""
+"""Further tolerance, relative to the largest effect of the latent."""
 
 
 def affine_sites(read: Read, z: Tensor, classes: Tensor) -> tuple[bool, ...]:
-    """Whether gain and offset of each site are affine in the latent, with the same latent part for all classes.
+    """Return for each site whether gain and offset are affine in the latent, with one latent part for all classes.
 
     Args:
+        read: reads the sites' gains and offsets.
         z: three different latents ``[3, z_dim]``.
-        classes: the classes to try, int64 ``[k]``.
+        classes: classes to test, int64 ``[k]``.
     """
     corners = torch.cat([z, z[0:1] + z[1:2] - z[2:3]])
     pairs = read(corners.repeat(len(classes), 1), classes.repeat_interleave(len(corners)))
@@ -35,28 +36,34 @@ def affine_sites(read: Read, z: Tensor, classes: Tensor) -> tuple[bool, ...]:
 
 
 def measured_modulations(read: Read, z_dim: int, n_classes: int, device: torch.device) -> list[Modulation]:
-    """Modulations of affine sites from ``n_classes + z_dim`` latents; the embedding of a class is its one-hot vector.
+    """Measure the modulations of affine sites with ``n_classes + z_dim`` latents; class embeddings are one-hot vectors.
 
-    Unit latents are stretched to the length of typical ones, which costs no exactness and loses fewer digits.
+    Unit latents are scaled to the length of typical latents, which loses fewer digits and is exact for affine maps.
     """
     length = math.sqrt(z_dim)
     at_zero = read(torch.zeros(n_classes, z_dim, device=device), torch.arange(n_classes, device=device))
-    first = torch.zeros(z_dim, dtype=torch.int64, device=device)
-    along = read(length * torch.eye(z_dim, device=device), first)
+    class_zero = torch.zeros(z_dim, dtype=torch.int64, device=device)
+    along_axes = read(length * torch.eye(z_dim, device=device), class_zero)
     return [
-        Modulation(*(_affine_map(of_class, of_unit, length) for of_class, of_unit in zip(*pairs, strict=True)))
-        for pairs in zip(at_zero, along, strict=True)
+        Modulation(gain=_affine_map(zero_gain, axis_gain, length), offset=_affine_map(zero_offset, axis_offset, length))
+        for (zero_gain, zero_offset), (axis_gain, axis_offset) in zip(at_zero, along_axes, strict=True)
     ]
 
 
-def _affine_map(of_class: Tensor, of_unit: Tensor, length: float) -> AffineMap:
-    """Values ``[n_classes, C]`` at z = 0 and ``[z_dim, C]`` of class 0 along each axis => the map."""
-    constant = torch.zeros_like(of_class[0])
-    return AffineMap(constant, of_class.T.contiguous(), ((of_unit - of_class[:1]) / length).T.contiguous())
+def _affine_map(at_zero: Tensor, along_axes: Tensor, length: float) -> AffineMap:
+    """Build an affine map from its values.
+
+    Args:
+        at_zero: values of each class at z = 0, ``[n_classes, C]``.
+        along_axes: values of class 0 at ``length`` along each axis of z, ``[z_dim, C]``.
+        length: distance from the origin.
+    """
+    constant = torch.zeros_like(at_zero[0])
+    return AffineMap(constant, at_zero.T.contiguous(), ((along_axes - at_zero[:1]) / length).T.contiguous())
 
 
 def _is_affine(values: Tensor) -> bool:
-    """Values ``[k, 4, C]`` at z1, z2, z3 and z1 + z2 - z3 for k classes."""
+    """Return whether values ``[k, 4, C]`` at z1, z2, z3 and z1 + z2 - z3, for k classes, fit one affine map."""
     first, second, third, combined = values.unbind(1)
     effects = torch.stack([first - third, second - third])  # [2, k, C]
     bending = (first + second - third - combined).abs().max()

@@ -1,4 +1,4 @@
-"""Gain and offset of sites for given latents and classes, read in forward passes."""
+"""Reading of sites' gains and offsets in forward passes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from cawa_core.generators.module_statistics import Statistics, gains_and_offsets
 def modulation_reader(
     images: Images, sites: Mapping[str, nn.Module], statistics: Statistics | None, batch_size: int
 ) -> Read:
-    """Reads some sites, given by name in forward order; each pass ends at the last."""
+    """Return a function that reads the sites, given by name in forward order; each pass ends at the last site."""
 
     def read(z: Tensor, class_ids: Tensor) -> list[Pair]:
         batches = []
-        for pair in zip(z.split(batch_size), class_ids.split(batch_size), strict=True):
-            calls = _calls(images, sites, *pair)
+        for z_batch, class_batch in zip(z.split(batch_size), class_ids.split(batch_size), strict=True):
+            calls = _calls(images, sites, z_batch, class_batch)
             batches.append(
                 [gains_and_offsets(call, *mean_and_deviation(name, call, statistics)) for name, call in calls.items()]
             )
         return [
-            (torch.cat([gain for gain, _ in parts]), torch.cat([offset for _, offset in parts]))
-            for parts in zip(*batches, strict=True)
+            (torch.cat([gain for gain, _ in site_pairs]), torch.cat([offset for _, offset in site_pairs]))
+            for site_pairs in zip(*batches, strict=True)
         ]
 
     return read
@@ -39,7 +39,7 @@ def _calls(images: Images, sites: Mapping[str, nn.Module], z: Tensor, class_ids:
 
     def recorder(name: str) -> Hook:
         def record(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:  # noqa: ANN401
-            call = Call.seen(module, args, kwargs, output)
+            call = Call.record(module, args, kwargs, output)
             assert call is not None
             calls[name] = call
             if len(calls) == len(sites):

@@ -1,4 +1,4 @@
-"""Which modules of a network are sites: class-conditional batch norms followed by a ReLU, found by trying."""
+"""Search for a network's sites: modules that behave like class-conditional batch norms followed by a ReLU."""
 
 from __future__ import annotations
 
@@ -13,47 +13,49 @@ from cawa_core.errors import InputError
 from cawa_core.generators.module_hooks import Call, Hook, hooked
 
 SitePredicate = Callable[[str, nn.Module], bool]
-"""Name and module => is it a site."""
+"""Decides by name and module whether a module is a site."""
 
 AFFINE = 1e-4
-"""Tolerance for the affinity in the input, relative to the largest output."""
+"""Tolerance of the affinity in the input, relative to the largest output."""
 SAME = 1e-5
-"""Scales and shifts that differ less between rows, relative to the largest, are the same."""
+"""Scales and shifts count as equal if they differ less than this between rows, relative to the largest."""
 
 LISTED = 4
-"""Modules that an error lists before it counts."""
+"""Modules that an error lists before it only counts them."""
 
 FORM = "called with a feature map and a condition to return gain(condition) * batch_norm(x) + offset(condition)"
 
 
 def find_sites(network: nn.Module, images: Callable[[], Tensor], predicate: SitePredicate | None) -> dict[str, Call]:
-    """Sites by name in forward order, each with its call in a pass over latents and classes that differ.
+    """Find the sites by name in forward order, each with its call in a pass over different latents and classes.
 
     Args:
-        network: what to look in.
+        network: network to search.
         images: runs the forward pass.
-        predicate: which modules are sites; None: whichever have the form.
+        predicate: decides which modules are sites; None selects all modules of the form.
 
     Raises:
-        InputError: there are none, one is called twice or is not followed by a ReLU, or a chosen one does not fit.
+        InputError: there are no sites, a site is called twice or not followed by a ReLU, or a module that the predicate
+            selects does not have the form.
     """
-    calls = _recorded(network, images)
+    calls = _record_calls(network, images)
     if predicate is None:
-        tried = {name: misfit(seen[0]) for name, seen in calls.items() if seen[0] and seen[0].is_conditioned}
-        names = [name for name, reason in tried.items() if reason is None]
+        conditioned = {name: module_calls[0] for name, module_calls in calls.items()}
+        misfits = {name: misfit(call) for name, call in conditioned.items() if call and call.is_conditioned}
+        names = [name for name, reason in misfits.items() if reason is None]
     else:
-        chosen = [name for name, module in network.named_modules() if predicate(name, module)]
-        tried = {name: misfit(calls[name][0]) if name in calls else "is never called" for name in chosen}
-        names = sorted(chosen, key=list(calls).index) if not any(tried.values()) else []
+        selected = [name for name, module in network.named_modules() if predicate(name, module)]
+        misfits = {name: misfit(calls[name][0]) if name in calls else "is never called" for name in selected}
+        names = sorted(selected, key=list(calls).index) if not any(misfits.values()) else []
     if not names:
-        raise _none_found(len(calls), tried, predicate)
+        raise _no_sites_error(len(calls), misfits, predicate)
     sites = {name: _only_call(name, calls[name]) for name in names if not _is_inside(name, names)}
     _require_relus(sites, images)
     return sites
 
 
 def misfit(call: Call | None) -> str | None:
-    """Why a call is not that of a class-conditional batch norm; None if it is."""
+    """Say why a call is not that of a class-conditional batch norm; return None if it is."""
     if call is None:
         return "does not return a feature map of its input's shape"
     noise = torch.randn(call.shape, generator=torch.Generator().manual_seed(0)).to(call.device)
@@ -69,13 +71,13 @@ def misfit(call: Call | None) -> str | None:
     return None
 
 
-def _recorded(network: nn.Module, images: Callable[[], Tensor]) -> dict[str, list[Call | None]]:
-    """Calls of every module, in the order in which they return for the first time."""
+def _record_calls(network: nn.Module, images: Callable[[], Tensor]) -> dict[str, list[Call | None]]:
+    """Record the calls of every module; modules are in the order in which they first return."""
     calls: dict[str, list[Call | None]] = {}
 
     def recorder(name: str) -> Hook:
         def record(module: nn.Module, args: Any, kwargs: Any, output: object) -> None:  # noqa: ANN401
-            calls.setdefault(name, []).append(Call.seen(module, args, kwargs, output))
+            calls.setdefault(name, []).append(Call.record(module, args, kwargs, output))
 
         return record
 
@@ -91,28 +93,28 @@ def _is_inside(name: str, names: list[str]) -> bool:
 def _only_call(name: str, calls: list[Call | None]) -> Call:
     if len(calls) > 1:
         raise InputError(
-            f"network must call each class-conditional batch norm once a pass; {name} is called {len(calls)} times; "
-            "give each call a module of its own"
+            f"network must call each class-conditional batch norm once per pass; {name} is called {len(calls)} times; "
+            "give each call its own module"
         )
     assert calls[0] is not None
     if calls[0].shape[2] != calls[0].shape[3]:
-        raise InputError(f"network must have square feature maps; {name} sees {list(calls[0].shape[2:])}")
+        raise InputError(f"network must have square feature maps; {name} gets {list(calls[0].shape[2:])}")
     return calls[0]
 
 
 def _require_relus(sites: dict[str, Call], images: Callable[[], Tensor]) -> None:
-    """A ReLU more changes no bit where a ReLU follows."""
-    plain = images()
+    """Check that a ReLU follows each site: one more ReLU must then leave the images bit-identical."""
+    original = images()
 
-    def unchanged(calls: Iterable[Call]) -> bool:
+    def followed_by_relu(calls: Iterable[Call]) -> bool:
         with hooked([(call.module, _rectify) for call in calls]):
-            return torch.equal(images(), plain)
+            return torch.equal(images(), original)
 
-    if not unchanged(sites.values()):
-        without = [name for name, call in sites.items() if not unchanged([call])]
+    if not followed_by_relu(sites.values()):
+        names = [name for name, call in sites.items() if not followed_by_relu([call])]
         raise InputError(
             f"network must have a ReLU, and nothing else, after each class-conditional batch norm; "
-            f"{', '.join(without)} is not followed by a ReLU; leave it out with site_predicate"
+            f"{', '.join(names)} is not followed by a ReLU; exclude it with site_predicate"
         )
 
 
@@ -120,12 +122,15 @@ def _rectify(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tenso
     return functional.relu(output)
 
 
-def _none_found(n_called: int, tried: dict[str, str | None], predicate: SitePredicate | None) -> InputError:
-    reasons = [f"{name} {reason}" for name, reason in tried.items() if reason]
-    listed = "; ".join(reasons[:LISTED]) + (f"; and {len(reasons) - LISTED} more" if len(reasons) > LISTED else "")
+def _no_sites_error(n_called: int, misfits: dict[str, str | None], predicate: SitePredicate | None) -> InputError:
+    reasons = [f"{name} {reason}" for name, reason in misfits.items() if reason]
+    listing = "; ".join(reasons[:LISTED])
+    if len(reasons) > LISTED:
+        listing += f"; and {len(reasons) - LISTED} more"
     if predicate is not None:
-        return InputError(f"site_predicate must choose modules of the form: {FORM}; {listed or 'it chose none'}")
+        return InputError(f"site_predicate must choose modules of the form: {FORM}; {listing or 'it chose none'}")
+    details = f": {listing}" if listing else ""
     return InputError(
-        f"network must hold class-conditional batch norms: {FORM}; looked at {n_called} modules that ran, none fits"
-        f"{listed and ': '}{listed}; give ModuleGenerator site_predicate=lambda name, module: ... to choose them"
+        f"network must hold class-conditional batch norms: {FORM}; none of {n_called} modules that ran fits{details}; "
+        "give ModuleGenerator site_predicate=lambda name, module: ... to choose them"
     )

@@ -1,4 +1,4 @@
-"""What a factory of generators is asked for."""
+"""Request for a generator, passed to its factory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cawa_core.weights import WeightStore
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorRequest:
-    """One generator, by name, and how it is to be used.
+    """Name of a generator, the source of its weights, and its truncation.
 
     Attributes:
-        name: the registry's name, or ``package.module:factory``.
-        weights: where weights come from.
-        truncation: in (0, 1].
+        name: name in the registry, or ``package.module:factory``.
+        weights: source of the weights.
+        truncation: truncation of the latents, in (0, 1].
         truncation_statistics: ``interpolated``, or ``package`` for the behaviour of pytorch-pretrained-biggan.
     """
 
@@ -25,10 +25,10 @@ class GeneratorRequest:
     truncation_statistics: str = "interpolated"
 
     def require_no_weights(self) -> None:
-        """For models that bring their own.
+        """Check that no weights are given for a model that brings its own.
 
         Raises:
             InputError: weights were given.
         """
         if self.weights.is_given(self.name):
-            raise InputError(f"weights: {self.name} brings its own; leave --weights out, or name another generator")
+            raise InputError(f"weights: {self.name} brings its own weights; omit --weights or choose another generator")

@@ -1,6 +1,6 @@
-"""Tables of an audit folder: publish a shard's atomically, record them in the manifest, read by it.
+"""Tables of an audit folder: published atomically by shard, recorded in the manifest, and read through it.
 
-Only what the manifest names is ever read, and only if it has the recorded digest.
+Only files that the manifest names are ever read, and only if they have the recorded digest.
 """
 
 from cawa_core.tables.manifest import Manifest

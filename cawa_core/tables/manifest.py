@@ -1,4 +1,4 @@
-"""What of an audit is finished, and every recorded row of it."""
+"""Record of an audit's finished shards, and access to their rows."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 JOURNAL = "manifest.jsonl"
-"""Receipts since ``manifest.json`` was last written; there only while an audit runs, or after it was killed."""
+"""Receipts since ``manifest.json`` was last written; it exists only while an audit runs or after it was killed."""
 FEW_LINES = 256
-"""``manifest.json`` is written anew when the journal has this many lines, or as many as there are receipts."""
+"""``manifest.json`` is rewritten when the journal has this many lines, and at least half as many as receipts."""
 
 
 class Manifest:
-    """``manifest.json``: the only truth about what is finished; written by the driver alone.
+    """``manifest.json``, the only record of what is finished; only the driver writes it.
 
-    A finished shard is appended to the journal at once, and ``manifest.json`` written anew as the journal grows, when a
-    shard is quarantined and at the end: thousands of shards cost no more than so many lines, and a crash loses none.
+    A finished shard is appended to the journal immediately. ``manifest.json`` is rewritten as the journal grows, when
+    a shard is quarantined, and at the end. So a shard costs little more than a line, and a crash loses none.
 
     Attributes:
         storage: of the folder.
         receipts: finished shards by name: the results of the folder.
-        replacements: finished shards of results that are to replace others once they are complete, by name, for each
+        replacements: finished shards of results that will replace others once they are complete, by name, for each
             beginning of an analysis's hash. No table shows them until then.
         quarantined: errors of shards that failed for good, by name.
     """
@@ -46,30 +46,30 @@ class Manifest:
         self.receipts: dict[str, Receipt] = {}
         self.replacements: dict[str, dict[str, Receipt]] = {}
         self.quarantined: dict[str, str] = {}
-        self._journalled = 0
+        self._journal_length = 0
         self._audits: dict[str, tuple[str, str]] = {}
 
     @classmethod
     def read(cls, folder: Folder) -> Manifest:
-        """The manifest of a folder with its journal; empty where there is none yet.
+        """Read the manifest of a folder, including its journal; it is empty if there is none yet.
 
         Raises:
-            InputError: the file is no manifest.
-            StorageError: it cannot be read.
+            InputError: the file is not a manifest.
+            StorageError: the file cannot be read.
         """
         manifest = cls(folder)
         try:
-            # The journal first: manifest.json may be about to take it in.
-            finished = [json.loads(line) for line in manifest.storage.lines(JOURNAL)]
-            manifest._journalled = len(finished)
+            # Read the journal first: the driver may be about to move its lines into manifest.json.
+            entries = [json.loads(line) for line in manifest.storage.lines(JOURNAL)]
+            manifest._journal_length = len(entries)
             content = manifest._content()
             manifest.receipts = _receipts(content["shards"])
             manifest.replacements = {
                 analysis: _receipts(shards) for analysis, shards in content.get("replacements", {}).items()
             }
             manifest.quarantined = dict(content["quarantined"])
-            for entry in finished:
-                manifest._take(Receipt.of_entry(entry["shard"], entry))
+            for entry in entries:
+                manifest._insert(Receipt.of_entry(entry["shard"], entry))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{manifest.storage.path(MANIFEST)} is damaged ({type(error).__name__}: {error}); restore it, or "
@@ -85,33 +85,33 @@ class Manifest:
         return content
 
     def add(self, receipt: Receipt) -> None:
-        """Record a finished shard: on the disk or in the store when this returns; files that it replaces go."""
-        replaced = self._shards_of(receipt).get(receipt.shard)
+        """Record a finished shard, durably when this returns, and remove the files that it replaces."""
+        previous = self._shards_of(receipt).get(receipt.shard)
         self.storage.append(JOURNAL, json.dumps({"shard": receipt.shard, **receipt.as_entry()}).encode())
-        self._journalled += 1
-        self._take(receipt)
-        if replaced is not None:
-            for file in {one.file for one in replaced.files} - {one.file for one in receipt.files}:
-                self.storage.remove(file)
-        if self._journalled >= max(FEW_LINES, len(self.receipts) // 2):
+        self._journal_length += 1
+        self._insert(receipt)
+        if previous is not None:
+            for name in {file.file for file in previous.files} - {file.file for file in receipt.files}:
+                self.storage.remove(name)
+        if self._journal_length >= max(FEW_LINES, len(self.receipts) // 2):
             self.write()
 
-    def _take(self, receipt: Receipt) -> None:
+    def _insert(self, receipt: Receipt) -> None:
         self._shards_of(receipt)[receipt.shard] = receipt
         self.quarantined.pop(receipt.shard, None)
 
     def _shards_of(self, receipt: Receipt) -> dict[str, Receipt]:
-        """Among which shards a receipt belongs: those of the folder, or those of a replacement that was begun."""
+        """Return the shards that a receipt belongs to: those of the folder, or those of a replacement that was begun."""
         return self.replacements.get(receipt.analysis, self.receipts)
 
     def begin_replacement(self, analysis: str) -> None:
-        """Keep the shards of an analysis, by the beginning of its hash, apart from the folder's results from now on."""
+        """Keep the shards of an analysis (by the beginning of its hash) apart from the results of the folder."""
         if analysis not in self.replacements:
             self.replacements[analysis] = {}
             self.write()
 
     def finish_replacement(self, stage: str, analysis: str) -> None:
-        """Put what was kept apart in the place of a stage's results, by one writing; the files of these go."""
+        """Replace the results of a stage by what was kept apart, in one write, and remove the old files."""
         before = self.owned
         others = {shard: receipt for shard, receipt in self.receipts.items() if receipt.stage != stage}
         self.receipts = others | self.replacements.pop(analysis)
@@ -119,7 +119,7 @@ class Manifest:
         self._remove(before - self.owned)
 
     def drop_replacements(self, stage: str, wanted: str = "") -> None:
-        """Forget replacements of a stage that were begun and are no longer wanted, and remove their files."""
+        """Drop replacements of a stage that are no longer wanted, and remove their files."""
         before = self.owned
         for analysis, shards in list(self.replacements.items()):
             if analysis != wanted and all(receipt.stage == stage for receipt in shards.values()):
@@ -133,77 +133,79 @@ class Manifest:
             self.storage.remove(name)
 
     def quarantine(self, shard: str, error: str) -> None:
-        """Record that a shard failed for good, and why, and write the manifest."""
+        """Record that a shard failed for good, with the reason, and write the manifest."""
         self.quarantined[shard] = error
         self.write()
 
     def write(self) -> None:
-        """Replace ``manifest.json``; the journal is in it then."""
+        """Replace ``manifest.json`` and clear the journal, which it then includes."""
         content: dict[str, Any] = {"shards": _entries(self.receipts), "quarantined": self.quarantined}
         if self.replacements:
             content["replacements"] = {name: _entries(shards) for name, shards in self.replacements.items()}
         self.storage.replace(MANIFEST, json.dumps(content, indent=1).encode())
         self.storage.clear(JOURNAL)
-        self._journalled = 0
+        self._journal_length = 0
 
     def settle(self) -> None:
-        """Write ``manifest.json`` if it lacks anything."""
-        if self._journalled:
+        """Write ``manifest.json`` unless it is complete."""
+        if self._journal_length:
             self.write()
 
     def tidy(self) -> None:
-        """Forget shards whose files are gone and what was quarantined; remove what nothing owns.
+        """Drop quarantines and shards with missing files, and remove files that belong to no shard.
 
-        Only the driver that holds the folder may do this, before it plans.
+        Only the driver that has locked the folder may call this, before it plans.
         """
-        present = self.storage.names(TABLES_FOLDER)
-        kept = _whole(self.receipts, present)
-        replacements = {name: _whole(shards, present) for name, shards in self.replacements.items()}
-        if (kept, replacements) != (self.receipts, self.replacements) or self.quarantined or self._journalled:
-            self.receipts, self.replacements, self.quarantined = kept, replacements, {}
+        table_files = self.storage.names(TABLES_FOLDER)
+        receipts = _complete(self.receipts, table_files)
+        replacements = {name: _complete(shards, table_files) for name, shards in self.replacements.items()}
+        is_complete = (receipts, replacements) == (self.receipts, self.replacements)
+        if not is_complete or self.quarantined or self._journal_length:
+            self.receipts, self.replacements = receipts, replacements
+            self.quarantined = {}
             self.write()
-        for name in self.strays(present):
+        for name in self.strays(table_files):
             self.storage.remove(name)
 
     def strays(self, present: Collection[str]) -> list[str]:
-        """Files that nothing owns: tables of no shard, and what interrupted writings left anywhere in the folder.
+        """List files that belong to no shard: tables, and leftovers of interrupted writes anywhere in the folder.
 
         Args:
-            present: files in the folder of tables.
+            present: existing files in the folder of tables.
         """
         return sorted(set(present) - self.owned | set(self.storage.leftovers()))
 
     @property
     def owned(self) -> set[str]:
-        """Files that some shard owns, those of replacements among them."""
-        every = [self.receipts, *self.replacements.values()]
-        return {file.file for shards in every for receipt in shards.values() for file in receipt.files}
+        """Files that belong to a shard, replacements included."""
+        groups = [self.receipts, *self.replacements.values()]
+        return {file.file for shards in groups for receipt in shards.values() for file in receipt.files}
 
     def covered(self, stage: str, analysis: str = "") -> set[tuple[int, int]]:
-        """(class, site) pairs of a stage whose recorded files are all there; site -1 where it has none.
+        """Return a stage's (class, site) pairs whose recorded files all exist; site -1 if the stage has no sites.
 
         Args:
-            stage: of the shards.
-            analysis: beginning of the hash of the analysis that the rows must belong to, replacements included; the
-                folder's results, whatever they are, when left out.
+            stage: stage of the shards.
+            analysis: beginning of the hash of the analysis that the rows must belong to, replacements included; if
+                left out, the folder's results whatever they are.
         """
         shards = self.receipts | self.replacements.get(analysis, {})
         return {
             (class_id, site)
-            for receipt in _whole(shards, self.storage.names(TABLES_FOLDER)).values()
+            for receipt in _complete(shards, self.storage.names(TABLES_FOLDER)).values()
             if receipt.stage == stage and (not analysis or receipt.analysis == analysis)
             for class_id in receipt.class_ids
             for site in receipt.sites or (-1,)
         }
 
     def digest(self, without_stage: str = "") -> str:
-        """SHA-256 over the recorded files' digests: changes exactly when some table changes."""
+        """Return the SHA-256 of the recorded files' digests, which changes exactly when a table changes."""
         receipts = [receipt for receipt in self.receipts.values() if receipt.stage != without_stage]
         files = sorted(f"{file.file} {file.sha256}" for receipt in receipts for file in receipt.files)
         return digest_of_bytes("\n".join(files).encode())
 
     def table(self, name: str) -> pd.DataFrame:
-        """All recorded rows of a table, in the order of its key; empty where no shard wrote any.
+        """Return all recorded rows of a table, sorted by its key; empty if no shard wrote any.
 
         Raises:
             InputError: a recorded file is missing, damaged, or of another audit than the rest.
@@ -219,60 +221,61 @@ class Manifest:
         class_ids: Collection[int] = (),
         text_as_codes: Sequence[str] = (),
     ) -> pa.Table:
-        """Recorded rows of a table, file by file; only what may hold what is asked for is read.
+        """Return recorded rows of a table, file by file; files and row groups without selected rows are not read.
 
         Args:
-            columns: which; all when left out.
-            sites, class_ids: only their rows; all when left out.
+            name: name of the table.
+            columns: columns to read; None means all.
+            sites, class_ids: rows to select; empty means all.
             text_as_codes: text columns to read as dictionaries.
 
         Raises:
-            InputError: as :meth:`table`.
+            InputError: see :meth:`table`.
         """
-        parts, wanted = [], {"site": sites, "class_id": class_ids}
+        parts = []
+        selection = {key: values for key, values in (("site", sites), ("class_id", class_ids)) if len(values)}
         files = self._files(name, sites, class_ids)
         self.storage.bring_near((file.file, file.sha256) for file in files)
         for file in files:
-            opened = self._opened(file, text_as_codes)
-            needed = [key for key, values in wanted.items() if len(values)]
-            read = None if columns is None else list(dict.fromkeys([*columns, *needed]))
-            part = opened.read_row_groups(row_groups_with(opened, wanted), columns=read)
-            for key in needed:
-                inside = pc.is_in(part[key], pa.array(list(wanted[key]), part[key].type))
-                if not pc.all(inside).as_py():
-                    part = part.filter(inside)
+            parquet = self._open(file, text_as_codes)
+            columns_to_read = None if columns is None else list(dict.fromkeys([*columns, *selection]))
+            part = parquet.read_row_groups(row_groups_with(parquet, selection), columns=columns_to_read)
+            for key, values in selection.items():
+                is_selected = pc.is_in(part[key], pa.array(list(values), part[key].type))
+                if not pc.all(is_selected).as_py():
+                    part = part.filter(is_selected)
             parts.append(part if columns is None else part.select(columns))
         if parts:
             return pa.concat_tables(parts)
         return TABLES[name].schema.empty_table().select(columns or TABLES[name].schema.names)
 
     def row_groups(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Some columns of a table, one row group at a time.
+        """Yield some columns of a table, one row group at a time.
 
         Raises:
-            InputError: as :meth:`table`.
+            InputError: see :meth:`table`.
         """
         for file in self._files(name):
-            opened = self._opened(file)
-            for group in range(opened.num_row_groups):
-                yield opened.read_row_group(group, columns=list(columns))
+            parquet = self._open(file)
+            for group in range(parquet.num_row_groups):
+                yield parquet.read_row_group(group, columns=list(columns))
 
     def sites(self, name: str) -> list[int]:
-        """Sites that recorded shards of a table cover, ascending."""
-        return sorted({site for receipt in self._receipts(name) for site in receipt.sites})
+        """Return the sites that recorded shards of a table cover, ascending."""
+        return sorted({site for receipt in self._receipts_with(name) for site in receipt.sites})
 
     def class_ids(self, name: str) -> list[int]:
-        """Classes that recorded shards of a table cover, ascending."""
-        return sorted({class_id for receipt in self._receipts(name) for class_id in receipt.class_ids})
+        """Return the classes that recorded shards of a table cover, ascending."""
+        return sorted({class_id for receipt in self._receipts_with(name) for class_id in receipt.class_ids})
 
-    def _receipts(self, name: str) -> list[Receipt]:
+    def _receipts_with(self, name: str) -> list[Receipt]:
         return [receipt for receipt in self.receipts.values() if any(file.table == name for file in receipt.files)]
 
     def _files(self, name: str, sites: Collection[int] = (), class_ids: Collection[int] = ()) -> list[PublishedFile]:
-        """Files of a table that may hold rows of some sites and classes, by name."""
+        """Return a table's files that may hold rows of the sites and classes, sorted by name; empty means all."""
         files = [
             file
-            for receipt in self._receipts(name)
+            for receipt in self._receipts_with(name)
             if not (sites and receipt.sites) or set(sites) & set(receipt.sites)
             if not (class_ids and receipt.class_ids) or set(class_ids) & set(receipt.class_ids)
             for file in receipt.files
@@ -280,16 +283,16 @@ class Manifest:
         ]
         return sorted(files, key=lambda file: file.file)
 
-    def _opened(self, file: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
-        """A verified file; rows of different models, evaluators or protocols never join silently."""
-        opened = open_verified(self.storage, file, text_as_codes)
-        first, audit = self._audits.setdefault(file.table, (file.file, audit_of(opened)))
-        if audit != audit_of(opened):
+    def _open(self, file: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
+        """Open and verify a file; refuse a table whose files belong to different audits."""
+        parquet = open_verified(self.storage, file, text_as_codes)
+        first, audit = self._audits.setdefault(file.table, (file.file, audit_of(parquet)))
+        if audit != audit_of(parquet):
             raise InputError(
-                f"table {file.table} mixes audits: {first} is of {audit}, {file.file} of {audit_of(opened)}; "
-                "remove what does not belong, and run the audit again"
+                f"table {file.table} mixes audits: {first} is of {audit}, {file.file} of {audit_of(parquet)}; "
+                "remove the file that does not belong, and run the audit again"
             )
-        return opened
+        return parquet
 
 
 def _receipts(entries: dict[str, dict[str, Any]]) -> dict[str, Receipt]:
@@ -300,7 +303,7 @@ def _entries(receipts: dict[str, Receipt]) -> dict[str, dict[str, Any]]:
     return {shard: receipts[shard].as_entry() for shard in sorted(receipts)}
 
 
-def _whole(receipts: dict[str, Receipt], present: Collection[str]) -> dict[str, Receipt]:
-    """Receipts whose files are all there."""
-    there = set(present)
-    return {shard: receipt for shard, receipt in receipts.items() if all(file.file in there for file in receipt.files)}
+def _complete(receipts: dict[str, Receipt], table_files: Collection[str]) -> dict[str, Receipt]:
+    """Return the receipts whose files all exist."""
+    names = set(table_files)
+    return {shard: receipt for shard, receipt in receipts.items() if all(file.file in names for file in receipt.files)}

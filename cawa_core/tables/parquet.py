@@ -1,4 +1,4 @@
-"""One Parquet file of a table: written under its fixed schema, read by its digest."""
+"""Parquet files of a table: written with its fixed schema, and verified by their digest when read."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ Rows = Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array]
 
 TABLES_FOLDER = "tables"
 DIGITS = 8
-"""Of a file's digest, in its name."""
+"""Digits of a file's digest in its name."""
 
 AUDIT = b"cawa.audit"
-"""Key of a file's metadata: hash of the audit whose rows it holds."""
+"""Key of the metadata entry that holds the hash of the audit that a file belongs to."""
 
 
 class TableFileError(InputError):
-    """A recorded file that cannot be read as what it is recorded as."""
+    """A recorded file is missing, damaged, or not of the recorded table."""
 
 
 class MissingTableFileError(TableFileError):
-    """A recorded file that is not there."""
+    """A recorded file does not exist."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
-    """One Parquet file of a shard: its table, its path inside the folder, its rows and digest."""
+    """A Parquet file of a shard: its table, its path inside the folder, its number of rows and its digest."""
 
     table: str
     file: str
@@ -49,11 +49,11 @@ class PublishedFile:
 
     @classmethod
     def of_entry(cls, entry: dict[str, Any]) -> PublishedFile:
-        """Read what a manifest says of a file, which anybody may have written.
+        """Read and check a manifest's entry of a file, since the manifest may come from anyone.
 
         Raises:
             TypeError: a field is missing, unknown, or of another type.
-            ValueError: the file is not below the folder of tables, or the digest is none: it names a copy on disk.
+            ValueError: the file is not below the folder of tables, or the digest is malformed (it names a local copy).
         """
         published = cls(**entry)
         for name, kind in {"table": str, "file": str, "rows": int, "sha256": str}.items():
@@ -66,12 +66,12 @@ class PublishedFile:
 
 
 def rows_of(name: str, records: Sequence[Mapping[str, Any]]) -> Rows:
-    """Columns of a table from one mapping a row; of no rows, empty ones."""
+    """Return the columns of a table from one mapping per row; columns are empty if there are no rows."""
     return {column: [record[column] for record in records] for column in TABLES[name].columns}
 
 
 def to_arrow(name: str, rows: Rows, schema: pa.Schema | None = None) -> pa.Table:
-    """Rows of a table under its fixed schema, or under one with text as codes.
+    """Convert rows of a table to Arrow with its fixed schema, or with one that has text as codes.
 
     Raises:
         ValueError: the columns are not those of the schema.
@@ -84,8 +84,9 @@ def to_arrow(name: str, rows: Rows, schema: pa.Schema | None = None) -> pa.Table
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401
-    made = isinstance(values, pa.Array | pa.ChunkedArray)
-    return values if made else pa.array(values, type=kind, from_pandas=True)
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    return pa.array(values, type=kind, from_pandas=True)
 
 
 def _with_audit(schema: pa.Schema, audit: str) -> pa.Schema:
@@ -98,23 +99,27 @@ def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
     Raises:
         ValueError: the columns are not those of the schema.
     """
-    buffer, table = io.BytesIO(), to_arrow(name, rows, _with_audit(TABLES[name].schema, audit))
-    # Floating-point columns hardly repeat: a dictionary of them costs time and space.
-    repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=repeating)
+    buffer = io.BytesIO()
+    table = to_arrow(name, rows, _with_audit(TABLES[name].schema, audit))
+    # Floating-point values rarely repeat, so a dictionary of them would only cost time and space.
+    dictionary_columns = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=dictionary_columns)
     return buffer.getvalue()
 
 
 def publish(folder: Folder, shard: str, tables: Mapping[str, Rows], audit: str) -> tuple[PublishedFile, ...]:
-    """Write each table of a shard to its one file under ``tables``.
+    """Write each table of a shard to one file under ``tables``.
 
-    A file's name ends with the beginning of its digest: a second writing of a shard never changes a file that was
-    published, whoever comes late.
+    A file's name ends with the first digits of its digest, so writing a shard again never changes a published file.
 
     Args:
+        folder: audit folder.
+        shard: name of the shard.
+        tables: rows by table.
         audit: hash of the audit that the rows belong to.
     """
-    storage, published = open_storage(folder), []
+    storage = open_storage(folder)
+    published = []
     for name, rows in tables.items():
         content = to_parquet(name, rows, audit)
         sha256 = digest_of_bytes(content)
@@ -133,12 +138,12 @@ def _file_name(shard: str, sha256: str) -> str:
 
 
 def shard_of_file(file: str) -> str:
-    """The shard whose rows a file is named after."""
+    """Return the shard that a file's name refers to."""
     return file.rpartition("/")[2].removeprefix("part-").rpartition("-")[0]
 
 
 CODES = pa.dictionary(pa.int8(), pa.string())
-"""Text of few values."""
+"""Type of a text column with few different values."""
 
 
 def publish_groups(
@@ -150,31 +155,37 @@ def publish_groups(
     counting: Sequence[str] = (),
     repeating: Sequence[str] = (),
 ) -> PublishedFile:
-    """Write a large table as row groups, one at a time: memory holds one group, never the file.
+    """Write a large table one row group at a time, so that memory holds one group, never the file.
 
     Args:
-        groups: rows, their text as codes (:data:`CODES`).
-        counting: whole numbers that grow slowly, which are written by their differences.
-        repeating: columns of few values, which are written by a dictionary.
+        folder: audit folder.
+        shard: name of the shard.
+        name: name of the table.
+        groups: rows of each group, with text as codes (:data:`CODES`).
+        audit: hash of the audit that the rows belong to.
+        counting: columns of slowly growing whole numbers, stored as differences.
+        repeating: columns with few different values, stored with a dictionary.
     """
-    n_rows, schema = 0, TABLES[name].schema
-    coded = pa.schema([field.with_type(CODES) if field.type == pa.string() else field for field in schema])
+    schema = TABLES[name].schema
+    coded_schema = pa.schema([field.with_type(CODES) if field.type == pa.string() else field for field in schema])
     text = [field.name for field in schema if field.type == pa.string()]
-    # Readers are to see the table's own schema, and text as text.
-    shown = base64.b64encode(_with_audit(schema, audit).serialize().to_pybytes())
+    with_statistics = [field.name for field in schema if pa.types.is_integer(field.type) and field.name not in counting]
+    # Readers must see the table's own schema, in which text is text.
+    plain_schema = base64.b64encode(_with_audit(schema, audit).serialize().to_pybytes())
+    n_rows = 0
     with open_storage(folder).new_file(_table_folder(name)) as sink:
         with pq.ParquetWriter(
             sink,
-            coded,
+            coded_schema,
             compression="zstd",
             use_dictionary=[*text, *repeating],
             column_encoding=dict.fromkeys(counting, "DELTA_BINARY_PACKED") or None,
-            write_statistics=[one.name for one in schema if pa.types.is_integer(one.type) and one.name not in counting],
+            write_statistics=with_statistics,
             store_schema=False,
         ) as writer:
-            writer.add_key_value_metadata({AUDIT: audit.encode(), b"ARROW:schema": shown})
+            writer.add_key_value_metadata({AUDIT: audit.encode(), b"ARROW:schema": plain_schema})
             for rows in groups:
-                table = to_arrow(name, rows, coded)
+                table = to_arrow(name, rows, coded_schema)
                 writer.write_table(table, row_group_size=max(1, len(table)))
                 n_rows += len(table)
         sink.name = _file_name(shard, sink.sha256)
@@ -182,44 +193,53 @@ def publish_groups(
 
 
 def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
-    """A recorded file, read in whole and compared with its digest: what is parsed is what was compared.
+    """Open a recorded file after comparing its digest; the bytes that are parsed are those that were compared.
 
     Args:
+        storage: audit folder.
+        published: the recorded file.
         text_as_codes: text columns to read as dictionaries.
 
     Raises:
-        MissingTableFileError: it is not there.
-        TableFileError: it is damaged, or has the columns of another version.
+        MissingTableFileError: the file does not exist.
+        TableFileError: the file is damaged, or has the columns of another version.
     """
     path = storage.path(published.file)
     try:
         content = storage.read_recorded(published.file, published.sha256)
     except FileNotFoundError:
-        raise MissingTableFileError(f"{path} is missing; run the audit again to compute it anew") from None
+        raise MissingTableFileError(f"{path} is missing; run the audit again to recompute it") from None
     if digest_of_bytes(content) != published.sha256:
         raise TableFileError(
             f"{path} does not have the digest that manifest.json records; "
-            "remove the file and run the audit again to compute it anew"
+            "remove the file and run the audit again to recompute it"
         )
     try:
-        opened = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
+        parquet = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
     except pa.ArrowInvalid as error:
-        raise TableFileError(f"{path} is no table: {error}; run the audit in a new folder") from None
-    if _types(opened.schema_arrow) != _types(TABLES[published.table].schema):
+        raise TableFileError(f"{path} is not a table: {error}; run the audit in a new folder") from None
+    if _types(parquet.schema_arrow) != _types(TABLES[published.table].schema):
         raise TableFileError(
             f"{published.file} does not have the columns of table {published.table}; run the audit in a new folder"
         )
-    return opened
+    return parquet
 
 
-def row_groups_with(file: pq.ParquetFile, wanted: Mapping[str, Collection[int]]) -> list[int]:
-    """Row groups that may hold a wanted value of each whole-number column, by their recorded ranges; none: any."""
-    columns = {file.schema_arrow.get_field_index(name): values for name, values in wanted.items() if len(values)}
+def row_groups_with(file: pq.ParquetFile, selection: Mapping[str, Collection[int]]) -> list[int]:
+    """Return the row groups whose recorded ranges may hold a selected value of every whole-number column.
+
+    Args:
+        file: the file.
+        selection: values by column; a column without values selects all row groups.
+    """
+    columns = {file.schema_arrow.get_field_index(name): values for name, values in selection.items() if len(values)}
 
     def may_hold(group: int) -> bool:
         for column, values in columns.items():
-            known = file.metadata.row_group(group).column(column).statistics
-            if known is not None and known.has_min_max and not any(known.min <= one <= known.max for one in values):
+            statistics = file.metadata.row_group(group).column(column).statistics
+            if statistics is None or not statistics.has_min_max:
+                continue
+            if not any(statistics.min <= value <= statistics.max for value in values):
                 return False
         return True
 
@@ -227,11 +247,11 @@ def row_groups_with(file: pq.ParquetFile, wanted: Mapping[str, Collection[int]])
 
 
 def _types(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
-    """Columns and their types, text being text however it is read."""
-    plain = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
-    return list(zip(schema.names, plain, strict=True))
+    """Return the columns and their types; text counts as text, even if it is read as codes."""
+    types = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
+    return list(zip(schema.names, types, strict=True))
 
 
 def audit_of(file: pq.ParquetFile) -> str:
-    """The hash of the audit that a file says it belongs to."""
+    """Return the first 12 digits of the hash of the audit that a file belongs to, by its metadata."""
     return str((file.metadata.metadata or {}).get(AUDIT, b"none").decode()[:12])

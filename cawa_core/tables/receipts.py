@@ -1,4 +1,4 @@
-"""What a finished shard leaves behind."""
+"""Receipts of finished shards."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HASH_DIGITS = 12
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """What a finished shard leaves behind: what it covers, its files, how and where it was computed.
+    """Record of a finished shard: what it covers, its files, how long it took and where.
 
     Attributes:
-        shard: its name.
-        stage: the stage that it is a part of.
-        class_ids, sites: the block that it covers; no sites where the stage does not go by site.
-        files: what was published.
-        seconds, device: how long it took, and where.
+        shard: name of the shard.
+        stage: stage that the shard belongs to.
+        class_ids, sites: classes and sites that the shard covers; no sites if the stage has none.
+        files: published files.
+        seconds, device: duration, and the device it was computed on.
         analysis: beginning of the hash of the analysis that its rows belong to.
     """
 
@@ -34,21 +34,27 @@ class Receipt:
     analysis: str = ""
 
     def as_entry(self) -> dict[str, Any]:
-        """Plain JSON-able data, the name left out."""
+        """Return the receipt as JSON-serialisable data, without the shard's name."""
         entry = dataclasses.asdict(self)
         del entry["shard"]
         return entry
 
     @classmethod
     def of_entry(cls, shard: str, entry: dict[str, Any]) -> Receipt:
-        """The reverse of :meth:`as_entry`.
+        """Build a receipt from the data of :meth:`as_entry`.
 
         Raises:
-            KeyError: something is missing.
-            TypeError: something is of another type, or unknown.
-            ValueError: a file is not a plain path below the folder of tables, or a digest is none.
+            KeyError: a field is missing.
+            TypeError: a field is of another type, or unknown.
+            ValueError: a file is not a plain path below the folder of tables, or a digest is malformed.
         """
-        files = tuple(PublishedFile.of_entry(file) for file in entry["files"])
-        class_ids, sites = tuple(entry["class_ids"]), tuple(entry["sites"])
-        analysis = entry.get("analysis", "")
-        return cls(shard, entry["stage"], class_ids, sites, files, entry["seconds"], entry["device"], analysis)
+        return cls(
+            shard=shard,
+            files=tuple(PublishedFile.of_entry(file) for file in entry["files"]),
+            class_ids=tuple(entry["class_ids"]),
+            sites=tuple(entry["sites"]),
+            stage=entry["stage"],
+            seconds=entry["seconds"],
+            device=entry["device"],
+            analysis=entry.get("analysis", ""),
+        )

@@ -37,7 +37,7 @@ def test_a_factory_gets_the_request_it_asks_for_and_weights_are_not_lost():
     request = GeneratorRequest("own", WeightStore({"own": "step90000.pt"}))
     assert registry.make(f"{__name__}:at_home", "request") == "here"
     assert registry.make(f"{__name__}:echo", request) is request
-    with pytest.raises(InputError, match="own brings its own; leave --weights out"):
+    with pytest.raises(InputError, match="own brings its own weights; omit --weights"):
         registry.make(f"{__name__}:at_home", request)
 
 

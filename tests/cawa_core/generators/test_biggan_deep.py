@@ -175,7 +175,7 @@ def test_a_configuration_of_another_model_is_refused(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     for content in ("{", "[]", json.dumps(config | {"colour": "red"}), json.dumps({"output_dim": 128})):
         (folder / "config.json").write_text(content)
-        with pytest.raises(InputError, match=r"config\.json (is no JSON|must hold the keys)"):
+        with pytest.raises(InputError, match=r"config\.json (is not JSON|must hold the keys)"):
             load(folder)
     (folder / "config.json").unlink()
     with pytest.raises(InputError, match=r"lacks config\.json"):

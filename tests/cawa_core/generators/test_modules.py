@@ -285,7 +285,7 @@ def test_classes_are_counted_or_named():
     names = ModuleGenerator(Network(EmbeddingNorm), Z_DIM, ("cat", "dog", "cow", "hen")).class_names
     assert names == ("cat", "dog", "cow", "hen")
     for wrong in (("cat", "cat"), "cat", 0):
-        with pytest.raises(InputError, match="classes must be a number from 1, or a tuple of different names"):
+        with pytest.raises(InputError, match="classes must be a number of at least 1, or a tuple of unique names"):
             ModuleGenerator(Network(EmbeddingNorm), Z_DIM, wrong)
 
 
@@ -410,7 +410,7 @@ def test_what_cannot_be_measured_is_refused(make, message):
 
 
 def test_wrong_sizes_are_refused():
-    with pytest.raises(InputError, match=r"network must take latents \[4, 9\] .*mend z_dim or classes"):
+    with pytest.raises(InputError, match=r"network must take latents \[4, 9\] .*fix z_dim or classes"):
         ModuleGenerator(Network(EmbeddingNorm), 9, N_CLASSES)
     with pytest.raises(InputError, match=r"class_ids \[4\] below 12; got IndexError"):
         ModuleGenerator(Network(EmbeddingNorm), Z_DIM, 12)
@@ -424,7 +424,7 @@ def test_statistics_can_be_given():
     expected = generator.network.norm1.modulated(generator.network.condition(z, class_ids))
     measured = affine_values(generator.modulation(0), z, generator.class_embedding(class_ids))
     torch.testing.assert_close(measured, expected, atol=1e-5, rtol=0)
-    with pytest.raises(InputError, match="statistics must be 6 finite numbers a site"):
+    with pytest.raises(InputError, match="statistics must be 6 finite numbers per site"):
         built(LinearNetwork(OwnNames), statistics=lambda site: (site.mu[:2], site.variance))
 
 
