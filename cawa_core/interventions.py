@@ -89,19 +89,25 @@ class Intervention:
         """Check against a generator.
 
         Raises:
-            InputError: a site, channel or class that it does not have, or a weight of another size.
+            InputError: a site, channel or class that it does not have, or a target or weight of another size.
         """
         generator.require_channels(self.site, self.channels or (0,))
         if isinstance(self.target, OtherClass):
-            _require_class(generator, self.target.class_id)
+            generator.require_class(self.target.class_id)
+        per_channel = (len(self.channels),)
         side = generator.image_size
-        if self.weight is not None and not (
-            self.weight.shape == (len(self.channels),)
-            or (self.weight.ndim in (2, 3) and self.weight.shape[-2:] == (side, side))
+        weight = self.weight
+        for value in vars(self.target).values():
+            if isinstance(value, Tensor) and value.shape != per_channel:
+                raise InputError(f"target must be a number or [{len(self.channels)}]; got {list(value.shape)}")
+        if (
+            weight is not None
+            and weight.shape != per_channel
+            and (weight.ndim not in (2, 3) or weight.shape[-2:] != (side, side))
         ):
             raise InputError(
                 f"weight must be [{len(self.channels)}], one per channel, or a region as large as the images, "
-                f"[{side}, {side}] or [n, {side}, {side}]; got {list(self.weight.shape)}"
+                f"[{side}, {side}] or [n, {side}, {side}]; got {list(weight.shape)}"
             )
 
 
@@ -128,7 +134,7 @@ class Conditioning:
         if self.site != START:
             generator.require_sites([self.site])
         if isinstance(self.embedding, int):
-            _require_class(generator, self.embedding)
+            generator.require_class(self.embedding)
 
 
 Change = Intervention | Conditioning
@@ -173,7 +179,8 @@ def sweep(
         batch_size: images per pass, where variants go together.
 
     Yields:
-        Indices of variants and their images ``[len(indices) · n, C, H, W]``, variant by variant; by first site.
+        Indices of variants and their images ``[len(indices) · n, C, H, W]``, variant by variant; by first site, and
+        there by number of channels for those that go together.
 
     Raises:
         InputError: see :func:`run`.
@@ -201,11 +208,11 @@ class _Pass:
 
     Attributes:
         generator: of the images.
-        z, class_ids: what the rest of the network is conditioned on, the class unless there is an embedding.
-        latents: those that everything began with.
-        embedding: in place of the class's own.
+        z, class_ids: what later sites are conditioned on; an embedding replaces the classes.
+        latents: those that the pass began with, and that donors have.
+        embedding: of later sites ``[n, embed_dim]``; None: that of ``class_ids``.
         state: at the last site that was reached; None: nothing has been computed.
-        donors: states of the same latents as images of other classes, at this site or before it.
+        donors: by class, states of the same latents as images of that class, at this site or before it.
     """
 
     generator: Generator
@@ -327,10 +334,3 @@ def _weight_at(weight: Tensor, features: Tensor) -> Tensor:
     height, width = features.shape[2:]
     regions = weight[:, None] if weight.ndim == 3 else weight[None, None]
     return functional.adaptive_avg_pool2d(regions, (height, width)).expand_as(features)
-
-
-def _require_class(generator: Generator, class_id: int) -> None:
-    if not 0 <= class_id < generator.n_classes:
-        raise InputError(
-            f"class_id must be in 0..{generator.n_classes - 1} for {generator.name}; got {class_id}, see `cawa classes`"
-        )

@@ -174,6 +174,17 @@ class Generator(nn.Module, ABC):
         if not channels or len(set(channels)) < len(channels):
             raise InputError(f"channels must be different ones, at least one; got {list(channels)}")
 
+    def require_class(self, class_id: int) -> None:
+        """Check that there is such a class.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not 0 <= class_id < self.n_classes:
+            raise InputError(
+                f"class_id must be in 0..{self.n_classes - 1} for {self.name}; got {class_id}, see `cawa classes`"
+            )
+
     def require_sites(self, sites: Sequence[int]) -> None:
         """Check that there are some sites.
 

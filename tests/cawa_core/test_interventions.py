@@ -249,6 +249,7 @@ def test_a_sweep_computes_what_is_shared_once(tiny_generator, monkeypatch):
         (Intervention(0, (1,), OtherClass(10)), "class_id must be in 0..9 for .* got 10"),
         (Intervention(0, (1,), Shift(1), torch.ones(4, 5)), r"weight must be \[1\], .* \[28, 28\] .* got \[4, 5\]"),
         (Intervention(0, (1,), Shift(1), torch.ones(2)), r"weight must be \[1\], .* got \[2\]"),
+        (Intervention(0, (1,), Scale(torch.ones(2))), r"target must be a number or \[1\]; got \[2\]"),
         (Conditioning(6, 0), "site must be in 0..5"),
         (Conditioning(START, -1), "class_id must be in 0..9"),
     ],
