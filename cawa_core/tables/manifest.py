@@ -101,7 +101,7 @@ class Manifest:
         self.quarantined.pop(receipt.shard, None)
 
     def _shards_of(self, receipt: Receipt) -> dict[str, Receipt]:
-        """Return the shards that a receipt belongs to: those of the folder, or those of a replacement that was begun."""
+        """Return the shards that a receipt belongs to: those of the folder, or those of a replacement."""
         return self.replacements.get(receipt.analysis, self.receipts)
 
     def begin_replacement(self, analysis: str) -> None:
