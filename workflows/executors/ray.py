@@ -85,6 +85,6 @@ def _join(address: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:  # Ray raises any of these, depending on the address
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"RAY_ADDRESS={address!r} is not a running Ray cluster: {reason}; start the cluster, or unset RAY_ADDRESS to "
-            "run on this machine"
+            f"RAY_ADDRESS={address!r} is not a running Ray cluster: {reason}; start the cluster, or unset RAY_ADDRESS "
+            "to run on this machine"
         ) from None

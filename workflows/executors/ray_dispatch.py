@@ -140,7 +140,7 @@ class Dispatch:
         self.slots += [Slot() for _ in range(target - len(self.slots))]
 
     def start_actors(self) -> None:
-        """Resize, then start an actor in each empty slot whose back-off is over; actors share the cores of a machine."""
+        """Resize, then start an actor in each empty slot whose back-off is over; actors share a machine's cores."""
         self.resize()
         worker = ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=0, max_task_retries=0)(ShardWorker)
         for slot in self.slots:
