@@ -97,7 +97,7 @@ def audit(
     print(f"report: {result.storage.path(REPORT)}")
     if result.quarantined:
         print(
-            f"quarantined: {', '.join(result.quarantined)}; see manifest.json; run the same command to retry",
+            f"quarantined: {', '.join(result.quarantined)}; see manifest.json, and run the same command to retry",
             file=sys.stderr,
         )
         raise typer.Exit(EXIT_QUARANTINED)

@@ -30,8 +30,8 @@ def check_real_images(bench: Workbench) -> None:
     if correct < minimum * total:
         raise InputError(
             f"real_images {bench.spec.real_images}: {bench.evaluator.name} assigns {correct} of {total} images to "
-            f"their folder's class, fewer than minimum_real_accuracy={minimum:g}{_confusion(bench, predictions)}; fix the "
-            "mapping (--class-folders) or the weights, or pass --minimum-real-accuracy 0 to skip this check"
+            f"their folder's class, fewer than minimum_real_accuracy={minimum:g}{_confusion(bench, predictions)}; fix "
+            "the mapping (--class-folders) or the weights, or pass --minimum-real-accuracy 0 to skip this check"
         )
 
 

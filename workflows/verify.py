@@ -83,7 +83,7 @@ def verify(folder: Folder) -> Verification:
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
     if not (is_current(manifest) and report_shows(storage)):
         fix = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
-        faults.append(Fault("stale", "summary and report", f"older than the tables; {fix}"))
+        faults.append(Fault("stale", "summary and report", f"not up to date with the tables; {fix}"))
     files = [file for receipt in manifest.receipts.values() for file in receipt.files]
     return Verification(len(files), sum(file.rows for file in files), tuple(faults))
 
