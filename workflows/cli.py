@@ -1,7 +1,7 @@
 """The command line: ``cawa``.
 
-Exit code 0 done, 2 bad input (one line), 3 finished with quarantined shards, 4 `compare` found a regression, 1 anything
-else.
+Exit codes: 0 done, 2 bad input (one line), 3 finished with quarantined shards, 4 `compare` found a regression,
+1 anything else.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
 TYPER_INTERRUPTED = 130
-"""What typer returns after Ctrl-C."""
-GO_ON = "what is finished is kept, run the same command to go on"
+"""Exit code that typer returns after Ctrl-C."""
+RESUME = "finished shards are kept; run the same command to resume"
 
 app = typer.Typer(
     name="cawa",
@@ -41,26 +41,28 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-AuditFolder = Annotated[str, typer.Argument(help="Audit folder, or its s3://, gs://, az:// URL.", show_default=False)]
+AuditFolder = Annotated[
+    str, typer.Argument(help="Audit folder, as a path or an s3://, gs:// or az:// URL.", show_default=False)
+]
 
 
 def main() -> None:
-    """Entry point: runs the command line and turns bad input into exit code 2 and one line."""
+    """Run the command line; bad input becomes one line and exit code 2."""
     try:
         code = app(standalone_mode=False)
     except InputError as error:
         _refuse(str(error))
     except StorageError as error:
-        print(f"cawa: {error}; {GO_ON}", file=sys.stderr)
+        print(f"cawa: {error}; {RESUME}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what the option parser raises, whichever module it lives in
+        if not hasattr(error, "format_message"):  # an error of the option parser, whichever module defines it
             raise
         _refuse(error.format_message())
     finally:
-        gc.freeze()  # nothing is looked for in what imports left: the process ends in a fifth of the time
+        gc.freeze()  # skip the final collection of imported objects: the process ends in a fifth of the time
     if code == TYPER_INTERRUPTED:
-        print(f"cawa: interrupted; {GO_ON}", file=sys.stderr)
+        print(f"cawa: interrupted; {RESUME}", file=sys.stderr)
         code = EXIT_FAILED
     sys.exit(code or 0)
 
@@ -76,25 +78,28 @@ def audit(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file with any of the options below.")] = None,
 ) -> None:
-    """Audit a generator: run or resume, aggregate, report. Without options: the bundled one."""
-    chosen, options = merged_options(spec, flags)
-    if options.executor == "ray" and not Path(options.output or f"results/{chosen.generator}").exists():
+    """Audit a generator, or resume an audit: compute, aggregate, report. Without options: the bundled generator."""
+    audit_spec, options = merged_options(spec, flags)
+    if options.executor == "ray" and not Path(options.output or f"results/{audit_spec.generator}").exists():
         from workflows.executors.ray_head import start_ahead
 
-        start_ahead(options.workers)  # while what follows is imported
+        start_ahead(options.workers)  # Ray starts during the imports below
     with quick_imports():
         from workflows.audit import run_audit
         from workflows.folder import REPORT
 
-    result = run_audit(chosen, options)
-    done = f"{result.computed} shards computed" if result.computed else "nothing to compute"
+    result = run_audit(audit_spec, options)
+    computed = f"{result.computed} shards computed" if result.computed else "nothing to compute"
     print(
-        f"{done}, {result.reused} reused, {result.retried} retried, {len(result.quarantined)} quarantined, "
+        f"{computed}, {result.reused} reused, {result.retried} retried, {len(result.quarantined)} quarantined, "
         f"{result.seconds:.0f} s"
     )
     print(f"report: {result.storage.path(REPORT)}")
     if result.quarantined:
-        print(f"quarantined: {', '.join(result.quarantined)}; see manifest.json, run again to retry", file=sys.stderr)
+        print(
+            f"quarantined: {', '.join(result.quarantined)}; see manifest.json, and run the same command to retry",
+            file=sys.stderr,
+        )
         raise typer.Exit(EXIT_QUARANTINED)
 
 
@@ -103,20 +108,22 @@ def audit(
 def plan(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file with any of the options below.")] = None,
-    price: Annotated[float | None, typer.Option(help="Price of an hour of the device; adds the cost.")] = None,
-    calibrate: Annotated[bool, typer.Option(help="Time a few passes on the device.")] = True,
+    price: Annotated[float | None, typer.Option(help="Price of one hour of the device; adds a cost column.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Time a few passes on the device, to estimate hours and cost.")
+    ] = True,
 ) -> None:
-    """What an audit would do and take: shards, passes, bytes, hours and cost. Nothing is run but a few timed passes."""
+    """Estimate shards, passes, bytes, hours and cost of an audit, running only a few timed passes."""
     with quick_imports():
         from workflows.estimate import plan_lines
 
-    chosen, options = merged_options(spec, flags)
-    print("\n".join(plan_lines(chosen, options, price, calibrate)))
+    audit_spec, options = merged_options(spec, flags)
+    print("\n".join(plan_lines(audit_spec, options, price, calibrate)))
 
 
 @app.command()
 def status(folder: AuditFolder) -> None:
-    """What of an audit is done, quarantined and remaining, from its manifest alone."""
+    """Show finished, quarantined and remaining shards (reads only the manifest)."""
     with quick_imports():
         from workflows.status import status_lines
 
@@ -125,11 +132,11 @@ def status(folder: AuditFolder) -> None:
 
 @app.command()
 def verify(folder: AuditFolder) -> None:
-    """Read every recorded file of an audit and name what is damaged, foreign, doubled, left over or missing."""
+    """Read every recorded file of an audit and list damaged, foreign, duplicate, left-over and missing ones."""
     with quick_imports():
-        from workflows.verify import verify as verified
+        from workflows.verify import verify as verify_audit
 
-    result = verified(folder)
+    result = verify_audit(folder)
     for fault in result.faults:
         print(fault)
     print(f"{result.files} files and {result.rows:,} rows read, {len(result.faults)} faults")
@@ -144,15 +151,13 @@ def compare(
     new: AuditFolder,
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file with any of the thresholds below.")] = None,
-    output: Annotated[
-        str, typer.Option(help="Folder or URL of the result; NEW/comparisons/BASE-HASH if left out.")
-    ] = "",
+    output: Annotated[str, typer.Option(help="Folder or URL of the result; default NEW/comparisons/BASE-HASH.")] = "",
 ) -> None:
-    """What changed from one checkpoint's audit to another's, and what got worse (exit code 4)."""
+    """Show what changed between the audits of two checkpoints; exit code 4 if NEW is worse than BASE."""
     with quick_imports():
-        from workflows.compare.comparison import compare as compared
+        from workflows.compare.comparison import compare as compare_audits
 
-    result = compared(base, new, merged_comparison(spec, flags), output)
+    result = compare_audits(base, new, merged_comparison(spec, flags), output)
     print(result.sentence)
     print(f"comparison: {result.storage.path('compare.html')}", file=sys.stderr)
     if result.is_worse:
@@ -165,7 +170,7 @@ for command in (mask, edit, hybridise, segment):
 
 @app.command()
 def aggregate(folder: AuditFolder) -> None:
-    """Write the derived tables and the summary of an audit anew."""
+    """Rewrite the derived tables and the summary of an audit."""
     with quick_imports():
         from cawa_core.tables import Manifest
         from workflows.aggregate import aggregate as write_aggregates
@@ -179,7 +184,7 @@ def aggregate(folder: AuditFolder) -> None:
 
 @app.command()
 def report(folder: AuditFolder) -> None:
-    """Write the report of an audit anew."""
+    """Rewrite the report of an audit."""
     with quick_imports():
         from cawa_core.tables import Manifest
         from workflows.folder import REPORT, opened_audit
@@ -193,7 +198,7 @@ def report(folder: AuditFolder) -> None:
 
 @app.command()
 def models() -> None:
-    """Names of the generators, evaluators and sets of real images; package.module:factory is one too."""
+    """List the generators, evaluators and sets of real images; package.module:factory names your own."""
     from cawa_core.evaluators import EVALUATORS
     from cawa_core.generators import GENERATORS
     from cawa_core.real_images import REAL_IMAGES
@@ -202,17 +207,17 @@ def models() -> None:
         print(f"{registry.kind}: {', '.join(registry.names())}")
 
 
-GeneratorName = Annotated[str, typer.Argument(help="One of `cawa models`, or package.module:factory.")]
-Weights = Annotated[str, typer.Option(help="Path of its weights; else cached or fetched.")]
-Cache = Annotated[str, typer.Option(help="Folder of fetched weights; $CAWA_CACHE or ~/.cache/cawa.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+GeneratorName = Annotated[str, typer.Argument(help="Name from `cawa models`, or package.module:factory.")]
+Weights = Annotated[str, typer.Option(help="Path of the weights; by default from the cache, or fetched.")]
+Cache = Annotated[str, typer.Option(help="Folder of fetched weights; default $CAWA_CACHE or ~/.cache/cawa.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never access the network.")]
 
 
 @app.command()
 def sites(
     generator: GeneratorName = AuditSpec.generator, weights: Weights = "", cache: Cache = "", offline: Offline = False
 ) -> None:
-    """The sites of a generator."""
+    """List the sites of a generator."""
     model = _generator(generator, weights, cache, offline)
     print(f"{model.name}: {model.image_size} pixels, {model.n_classes} classes, {model.z_dim} latents")
     if model.description:
@@ -221,9 +226,8 @@ def sites(
     for site in model.sites:
         row = f"{site.index:4}  {site.channels:8}  {site.resolution:10}  {len(site.inert_channels):5}  {site.name}"
         print(row)
-    channels, inert = (
-        sum(counts) for counts in zip(*((s.channels, len(s.inert_channels)) for s in model.sites), strict=True)
-    )
+    channels = sum(site.channels for site in model.sites)
+    inert = sum(len(site.inert_channels) for site in model.sites)
     print(f"{len(model.sites)} sites, {channels} channels, {inert} inert")
 
 
@@ -231,12 +235,12 @@ def sites(
 def classes(
     generator: GeneratorName = AuditSpec.generator, weights: Weights = "", cache: Cache = "", offline: Offline = False
 ) -> None:
-    """The classes of a generator: index, WordNet id where there is one, name, synonyms."""
+    """List the classes of a generator: index, WordNet id if there is one, name, synonyms."""
     from cawa_core.class_tables import imagenet_classes
     from cawa_core.generators import GENERATORS
 
-    published = generator.startswith("biggan-deep-") and generator in GENERATORS.names() and not weights
-    table = imagenet_classes() if published else _generator(generator, weights, cache, offline).classes
+    is_imagenet = generator.startswith("biggan-deep-") and generator in GENERATORS.names() and not weights
+    table = imagenet_classes() if is_imagenet else _generator(generator, weights, cache, offline).classes
     print("\n".join(table.lines()))
 
 
@@ -250,15 +254,15 @@ def _generator(name: str, weights: str, cache: str, offline: bool) -> Generator:
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Models whose weights are to be there before an audit.")],
+    names: Annotated[list[str], typer.Argument(help="Models whose weights to fetch.")],
     cache: Cache = "",
 ) -> None:
-    """Bring weights into the cache ahead of time, each verified; what is there already is only verified."""
+    """Fetch weights into the cache ahead of an audit and verify them; cached weights are only verified."""
     from cawa_core.weights import WeightStore
     from cawa_core.weights.known import known_files
 
-    wanted = {name: [file.filename for file in known_files(name)] for name in names}
-    for name, filenames in wanted.items():
+    filenames_by_model = {name: [file.filename for file in known_files(name)] for name in names}
+    for name, filenames in filenames_by_model.items():
         for path in WeightStore(cache=cache).files(name, filenames).values():
             print(f"{name}: {path}")
 

@@ -1,4 +1,4 @@
-"""What an audit will take, from a few passes timed on this device: ``cawa plan``."""
+"""Cost estimates of an audit from a few passes timed on this device: ``cawa plan``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cawa_core.schemas import TABLES
 from cawa_core.specs import AuditSpec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
-from workflows.calibration import OWN_WORK, calibrated
+from workflows.calibration import TIMED_STAGES, calibrated
 from workflows.config import RunOptions
 from workflows.folder import AUDIT, require_folder_for
 from workflows.identity import audit_identity
@@ -25,19 +25,19 @@ from workflows.units import Calibration
 from workflows.workbench import Workbench
 
 TEXT_BYTES = 8
-"""Of a text or list in a table, compressed: they repeat."""
+"""Compressed size of a text or list value in a table; such values repeat."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StageEstimate:
-    """One stage.
+    """Estimate for one stage.
 
     Attributes:
-        stage: its name, with the masking estimator.
-        shards: how many are to do.
+        stage: name of the stage, for masking with its estimator.
+        shards: number of shards to compute.
         passes: generator passes or their equal.
-        rows, megabytes: of its main table, before compression.
-        seconds: on one device; NaN where nothing was measured.
+        rows, megabytes: size of its main table, before compression.
+        seconds: time on one device; NaN if nothing was measured.
     """
 
     stage: str
@@ -51,25 +51,26 @@ class StageEstimate:
 def estimates(
     bench: Workbench, manifest: Manifest, calibration: Calibration | None, classes_per_shard: int | None
 ) -> list[StageEstimate]:
-    """Each stage of what the manifest does not cover.
+    """Estimate, stage by stage, the work that the manifest does not cover.
 
     Args:
-        calibration: seconds of the units of work; None: say nothing of time.
+        calibration: seconds of the units of work; None: no estimate of time.
     """
     shards = plan(bench, manifest, classes_per_shard)
-    found = []
+    by_stage = []
     for stage in bench.spec.stages:
-        own = [shard for shard in shards if shard.stage == stage]
-        rows = sum(_rows(bench, shard) for shard in own)
-        seconds = sum(_shard_seconds(bench, shard, calibration) for shard in own) if calibration else float("nan")
+        todo = [shard for shard in shards if shard.stage == stage]
+        rows = sum(_rows(bench, shard) for shard in todo)
+        seconds = sum(_shard_seconds(bench, shard, calibration) for shard in todo) if calibration else float("nan")
         name = f"masking ({bench.spec.masking_estimator})" if stage == "masking" else stage
-        megabytes = (rows * _bytes_a_row(stage) + sum(_picture_bytes(bench, shard) for shard in own)) / 1e6
-        found.append(StageEstimate(name, len(own), sum(shard.cost for shard in own), rows, megabytes, seconds))
-    return found
+        megabytes = (rows * _row_bytes(stage) + sum(_picture_bytes(bench, shard) for shard in todo)) / 1e6
+        passes = sum(shard.cost for shard in todo)
+        by_stage.append(StageEstimate(name, len(todo), passes, rows, megabytes, seconds))
+    return by_stage
 
 
 def with_estimator(bench: Workbench, estimator: str) -> Workbench:
-    """The same models for an audit that masks in another way."""
+    """Return a workbench with the same models and another masking estimator."""
     spec: AuditSpec = dataclasses.replace(bench.spec, masking_estimator=estimator)  # type: ignore[arg-type]
     return dataclasses.replace(bench, spec=spec, kept={})
 
@@ -80,11 +81,11 @@ def _rows(bench: Workbench, shard: Shard) -> int:
 
 
 def _picture_bytes(bench: Workbench, shard: Shard) -> int:
-    side, channels = bench.generator.image_size, bench.generator.image_channels
-    return len(shard.class_ids) * STAGES[shard.stage].pictures(bench) * side**2 * channels
+    picture = bench.generator.image_size**2 * bench.generator.image_channels
+    return len(shard.class_ids) * STAGES[shard.stage].pictures(bench) * picture
 
 
-def _bytes_a_row(stage: str) -> int:
+def _row_bytes(stage: str) -> int:
     kinds = TABLES[stage].schema.types
     return sum(kind.bit_width // 8 if pa.types.is_primitive(kind) else TEXT_BYTES for kind in kinds)
 
@@ -98,35 +99,41 @@ def _shard_seconds(bench: Workbench, shard: Shard, calibration: Calibration) -> 
     return shard.cost * calibration.image
 
 
-def as_lines(found: Sequence[StageEstimate], price: float | None) -> list[str]:
-    """A table, its last line the sum."""
+def as_lines(stages: Sequence[StageEstimate], price: float | None) -> list[str]:
+    """Format estimates as a table whose last line is the sum."""
     names = [field.name for field in dataclasses.fields(StageEstimate)][1:]
-    total = StageEstimate("all", **{name: sum(getattr(one, name) for one in found) for name in names})
+    total = StageEstimate("all", **{name: sum(getattr(estimate, name) for estimate in stages) for name in names})
     heading = f"{'stage':26} {'shards':>7} {'passes':>9} {'rows':>11} {'MB':>8} {'hours':>9}"
-    return [heading + f" {'cost':>8}" * (price is not None), *(estimate_line(one, price) for one in (*found, total))]
+    if price is not None:
+        heading += f" {'cost':>8}"
+    return [heading, *(estimate_line(estimate, price) for estimate in (*stages, total))]
 
 
-def estimate_line(one: StageEstimate, price: float | None) -> str:
-    """One row of the table."""
-    hours = one.seconds / 3600
-    shown = "" if np.isnan(hours) else f"{hours:9.3g}"
+def estimate_line(estimate: StageEstimate, price: float | None) -> str:
+    """Format an estimate as one row of the table."""
+    hours = estimate.seconds / 3600
+    hours_text = "" if np.isnan(hours) else f"{hours:9.3g}"
     cost = "" if price is None or np.isnan(hours) else f" {price * hours:8.2f}"
-    return f"{one.stage:26} {one.shards:7} {one.passes:9.3g} {one.rows:11,} {one.megabytes:8.3g} {shown:>9}{cost}"
+    return (
+        f"{estimate.stage:26} {estimate.shards:7} {estimate.passes:9.3g} {estimate.rows:11,} {estimate.megabytes:8.3g} "
+        f"{hours_text:>9}{cost}"
+    )
 
 
 def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibrate: bool) -> list[str]:
-    """What ``cawa plan`` prints: the stages, then masking by the other estimators, so that one can choose.
+    """Return the lines of ``cawa plan``: the stages, then masking by the other estimators for comparison.
 
     Args:
-        price: of an hour of the device.
-        calibrate: time a few passes, for hours and cost.
+        price: price of one hour of the device; None: no cost column.
+        calibrate: whether to time a few passes, for hours and cost.
 
     Raises:
-        InputError: as an audit of the same options would, but for a folder that was not asked for.
+        InputError: as for an audit with the same options, except that a default output folder may be taken.
     """
     bench = Workbench.build(spec, options.with_absolute_paths())
     storage = open_storage(options.output or Path("results") / bench.generator.name, options.storage_patience)
-    manifest, place = Manifest(storage), storage.url
+    manifest = Manifest(storage)
+    place = storage.url
     if storage.exists(AUDIT):
         try:
             require_folder_for(storage, audit_identity(bench), options.replace)
@@ -137,7 +144,8 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
             place = f"another --output: {storage.url} holds another audit"
     timed = calibrate and "evaluator" in bench.judges
     calibration = calibrated(bench) if timed else None
-    generator, size = bench.generator, options.classes_per_shard or None
+    generator = bench.generator
+    size = options.classes_per_shard or None
     channels = sum(site.channels for site in generator.sites)
     lines = [
         f"{generator.name}: {len(bench.spec.classes)} classes, {len(generator.sites)} sites, {channels:,} channels; "
@@ -145,24 +153,26 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
     ]
     if calibration:
         lines.append(
-            f"hours are of one {generator.device.type} device, {bench.batch_size} images to a batch: "
-            f"{1 / calibration.image:.4g} images a second, {1 / calibration.mask[0]:.4g} masks at the first site, "
-            f"{1 / calibration.screened:.4g} screened latents"
+            f"hours on one {generator.device.type} device, {bench.batch_size} images per batch: "
+            f"{1 / calibration.image:.4g} images, {1 / calibration.mask[0]:.4g} masks at the first site "
+            f"and {1 / calibration.screened:.4g} screened latents per second"
         )
-        working = [name for name in OWN_WORK if name in bench.spec.stages and STAGES[name].passes(bench, 0)]
-        unmeasured = [name for name in working if name not in calibration.classes]
+        stages = [name for name in TIMED_STAGES if name in bench.spec.stages and STAGES[name].passes(bench, 0)]
+        unmeasured = [name for name in stages if name not in calibration.classes]
         if unmeasured:
-            lines.append(f"{' and '.join(unmeasured)}: passes alone, the rest would take too long to time here")
+            lines.append(
+                f"{' and '.join(unmeasured)}: only passes are counted, the rest would take too long to time here"
+            )
     lines += as_lines(estimates(bench, manifest, calibration, size), price)
     if "masking" in bench.spec.stages:
         others = [name for name in ("exact", "regression", "screening") if name != bench.spec.masking_estimator]
-        alike = dataclasses.replace(
+        masking_only = dataclasses.replace(
             bench, spec=dataclasses.replace(bench.spec, stages=("masking",), target_stderr=0, top=0)
         )
-        lines.append("instead of its masking, all of it:")
+        lines.append("masking by the other estimators, from the start:")
         for name in others:
-            (one,) = estimates(with_estimator(alike, name), Manifest(storage), calibration, size)
-            lines.append(estimate_line(one, price))
+            (estimate,) = estimates(with_estimator(masking_only, name), Manifest(storage), calibration, size)
+            lines.append(estimate_line(estimate, price))
     if bench.spec.target_stderr:
-        lines.append("target_stderr: masks get more latents than the plan counts where their error asks for it")
+        lines.append("target_stderr: masks whose error is too large get more latents than the plan counts")
     return lines

@@ -1,4 +1,4 @@
-"""What happens in an audit, one JSON object a line, for whatever collects logs."""
+"""Event log of an audit, one JSON object per line, for log collectors."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ STDERR = "-"
 
 
 class EventLog:
-    """Writes events to a stream; to none, nothing.
+    """Writer of events to a stream.
 
     Args:
-        stream: where to.
-        common: fields that every event has.
+        stream: stream to write to; None: write nothing.
+        common: fields that every event carries.
     """
 
     def __init__(self, stream: TextIO | None, **common: Any) -> None:  # noqa: ANN401
-        self._stream, self._common = stream, common
+        self._stream = stream
+        self._common = common
 
     def write(self, event: str, **fields: Any) -> None:  # noqa: ANN401
-        """One line: the time in UTC, the event's name, what all have in common, its own fields.
+        """Write one line: the time in UTC, the name of the event, the common fields and the given fields.
 
         Raises:
-            StorageError: the stream takes no more.
+            StorageError: the stream cannot be written.
         """
         if self._stream is not None:
             entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
@@ -39,14 +40,13 @@ class EventLog:
                 print(json.dumps(entry | self._common | fields), file=self._stream, flush=True)
             except OSError as error:
                 raise StorageError(
-                    f"log {self._stream.name} cannot be written: {error.strerror}; what is finished is kept: mend it "
-                    "or choose another --log, and run the same command to go on"
+                    f"log {self._stream.name} cannot be written: {error.strerror}; fix that or choose another --log"
                 ) from None
 
 
 @contextmanager
 def event_log(path: str, **common: Any) -> Iterator[EventLog]:  # noqa: ANN401
-    """A log appended to a file; ``-``: on stderr; empty: none.
+    """Open a log that appends to a file; ``-``: write to stderr; empty: write nothing.
 
     Raises:
         InputError: the file cannot be written.
@@ -64,5 +64,5 @@ def event_log(path: str, **common: Any) -> Iterator[EventLog]:  # noqa: ANN401
     try:
         yield EventLog(file, **common)
     finally:
-        with suppress(OSError):  # every line was flushed, or the error told
+        with suppress(OSError):  # every line was flushed, or the error was raised
             file.close()

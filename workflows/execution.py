@@ -1,4 +1,4 @@
-"""Do one shard: the same few lines wherever they run."""
+"""Execution of one shard, the same on every executor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workflows.workbench import Workbench
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A shard that failed for good, and the traceback of its last attempt."""
+    """A shard that failed permanently, and the traceback of its last attempt."""
 
     shard: Shard
     error: str
@@ -28,7 +28,7 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Retry:
-    """A shard that failed and will be tried again, and why."""
+    """A shard that failed and will be tried again, and the traceback."""
 
     shard: Shard
     error: str
@@ -39,22 +39,23 @@ Result = TypeVar("Result")
 
 
 def execute(bench: Workbench, storage: Storage, shard: Shard) -> Receipt:
-    """Compute a shard and publish its tables: it is finished by this, and the receipt says so."""
+    """Compute a shard, publish its tables and return the receipt of the finished shard."""
     start = time.perf_counter()
     tables = within_memory(bench, lambda: STAGES[shard.stage].process(bench, shard))
     analysis = audit_identity(bench).analysis_hash(shard.stage)
     files = publish(storage, shard.name, tables, analysis)
-    seconds, device = round(time.perf_counter() - start, 3), str(bench.generator.device)
+    seconds = round(time.perf_counter() - start, 3)
+    device = str(bench.generator.device)
     return Receipt(
         shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, device, analysis[:HASH_DIGITS]
     )
 
 
 def within_memory(bench: Workbench, work: Callable[[], Result]) -> Result:
-    """What some work gives in the spec's arithmetic, done again in smaller batches where the device's memory runs out.
+    """Run work in the spec's arithmetic, halving the batch size and repeating it after an out-of-memory error.
 
     Raises:
-        torch.OutOfMemoryError: one picture at a time is too many.
+        torch.OutOfMemoryError: memory runs out even for one picture at a time.
     """
     while True:
         try:

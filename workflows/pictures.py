@@ -1,4 +1,4 @@
-"""Pictures of latents with the probability of their class, however many: a batch at a time."""
+"""Pictures of latents with the probability of their class, drawn in batches."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from workflows.workbench import Workbench
 def scored_pictures(
     bench: Workbench, class_id: int, z: Tensor, draw: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, NDArray[np.float64]]:
-    """Pictures on the CPU ``[n, C, H, W]`` in [-1, 1], and the evaluator's probability of their class ``[n]``.
+    """Draw pictures on the CPU ``[n, C, H, W]`` in [-1, 1], with the evaluator's probability of their class ``[n]``.
 
     Args:
-        bench: its batch size is how many latents are drawn at once.
-        class_id: of the score.
+        bench: workbench with the evaluator and the batch size.
+        class_id: class whose probability is the score.
         z: latents ``[n, z_dim]``.
-        draw: latents => pictures.
+        draw: function from latents to pictures.
     """
-    images, scores = [], []
+    images = []
+    scores = []
     for rows in z.split(bench.batch_size):
-        drawn = draw(rows)
-        images.append(drawn.cpu())
-        scores.append(log_scores(bench.evaluator, drawn, class_id).exp().cpu())
+        batch = draw(rows)
+        images.append(batch.cpu())
+        scores.append(log_scores(bench.evaluator, batch, class_id).exp().cpu())
     return torch.cat(images), torch.cat(scores).numpy()

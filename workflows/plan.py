@@ -1,4 +1,4 @@
-"""From a spec to the shards that are still to do."""
+"""Division of the remaining work of an audit into shards."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from workflows.workbench import Workbench
 
 
 def plan(bench: Workbench, manifest: Manifest, classes_per_shard: int | None) -> list[Shard]:
-    """Shards of every (stage, class, site) that the manifest does not cover, the longest first.
+    """Return shards for every (stage, class, site) that the manifest does not cover, the longest first.
 
-    What is covered counts whatever the size of the shards that it was computed in, if it is by the same options.
+    Results computed with the same options count as covered, whatever the shard size they were computed in.
     """
 
     def covered(stage: str) -> set[tuple[int, int]]:
@@ -47,8 +47,8 @@ def _stage_shards(
 
 
 def _site_blocks(stage: Stage, bench: Workbench) -> list[tuple[int, ...]]:
-    """Sites that go into one shard; -1 where rows belong to none."""
+    """Return the groups of sites that go into one shard each; -1 if the stage does not go by site."""
     if not stage.by_site:
         return [(-1,)]
-    every = tuple(site.index for site in bench.generator.sites)
-    return [every] if stage.whole_classes(bench.spec) else [(site,) for site in every]
+    site_ids = tuple(site.index for site in bench.generator.sites)
+    return [site_ids] if stage.whole_classes(bench.spec) else [(site,) for site in site_ids]

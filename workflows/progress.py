@@ -13,17 +13,21 @@ LINE_EVERY_SECONDS = 15.0
 
 
 class ProgressReporter:
-    """Counts work done towards a total; use as a context manager.
+    """Counter of work done towards a total; use it as a context manager.
 
     Args:
-        title: what is worked on.
-        total: all the work.
-        unit: of the work, in the plural: generator passes or their equal, unless said.
+        title: description of the work.
+        total: amount of work in all.
+        unit: unit of work, in the plural; by default generator passes or their equivalent.
     """
 
     def __init__(self, title: str, total: float, unit: str = "passes") -> None:
-        self.title, self.total, self.unit, self.done = title, total, unit, 0.0
-        self.start = self.last_line = time.monotonic()
+        self.title = title
+        self.total = total
+        self.unit = unit
+        self.done = 0.0
+        self.start = time.monotonic()
+        self.last_line = self.start
         console = Console(stderr=True)
         self.bar: Progress | None = None
         if console.is_terminal:
@@ -53,25 +57,30 @@ class ProgressReporter:
             print(self.line(note), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """Say something at once, above the bar."""
+        """Print a message at once, above the bar."""
         if self.bar is not None:
             self.bar.console.print(text, markup=False, highlight=False)
         else:
             print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
     def rate(self) -> str:
-        """Units a second since the start, or a minute or an hour where that reads better; empty before the first."""
-        gone = time.monotonic() - self.start
-        if not self.done or not gone:
+        """Return the rate since the start, per second, minute or hour, whichever reads best; empty before any work."""
+        elapsed = time.monotonic() - self.start
+        if not self.done or not elapsed:
             return ""
-        each = self.done / gone
-        figure, name = (each, "s") if each >= 1 else (60 * each, "min") if 60 * each >= 1 else (3600 * each, "h")
-        return f"{figure:{',.0f' if figure >= 100 else '.3g'}} {self.unit}/{name}"
+        per_second = self.done / elapsed
+        if per_second >= 1:
+            rate, period = per_second, "s"
+        elif 60 * per_second >= 1:
+            rate, period = 60 * per_second, "min"
+        else:
+            rate, period = 3600 * per_second, "h"
+        return f"{rate:{',.0f' if rate >= 100 else '.3g'}} {self.unit}/{period}"
 
     def line(self, note: str) -> str:
-        """The plain form: share done, rate, time gone, time left."""
+        """Format the progress as plain text: share done, rate, time elapsed, time left."""
         share = min(1.0, self.done / self.total) if self.total else 1.0
-        gone = time.monotonic() - self.start
-        left = gone / share - gone if share else float("nan")
+        elapsed = time.monotonic() - self.start
+        left = elapsed / share - elapsed if share else float("nan")
         rate = f"{self.rate()}, " if self.done else ""
-        return f"{self.title}: {share:4.0%}, {rate}{gone:.0f} s gone, about {left:.0f} s left {note}".rstrip()
+        return f"{self.title}: {share:4.0%}, {rate}{elapsed:.0f} s elapsed, about {left:.0f} s left {note}".rstrip()

@@ -1,4 +1,4 @@
-"""What is made from the stages' tables, brought up to date: derived tables, summary, report."""
+"""Update of everything derived from the stages' tables: derived tables, summary, report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workflows.report import report_shows, write_report
 
 
 def refresh(manifest: Manifest) -> bool:
-    """Aggregate and report, unless both show the tables as they are; says whether it had to."""
+    """Aggregate and report unless both are up to date; return whether anything was written."""
     if is_current(manifest) and report_shows(manifest.storage):
         return False
     aggregate(manifest)

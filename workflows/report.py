@@ -19,20 +19,21 @@ from workflows.folder import REPORT, SUMMARY, read_audit
 PICTURED = ("gallery", "segmentation", "hybrids", "edits")
 """Tables with pictures."""
 LARGE = ("awareness", "masking", "class_overlap", *PICTURED)
-"""Tables that grow with channels, pairs of classes or pictures: the report reads what it shows of them."""
+"""Tables that grow with channels, pairs of classes or pictures; the report reads only the rows it shows."""
 
 
 def report_shows(storage: Storage) -> bool:
-    """Whether the page in the folder was made from the summary in it."""
+    """Return whether the page in the folder was made from the summary in the folder."""
     try:
-        page, summary = storage.read(REPORT), storage.read(SUMMARY)
+        page = storage.read(REPORT)
+        summary = storage.read(SUMMARY)
     except FileNotFoundError:
         return False
     return summary_digest(json.loads(summary)).encode() in page[:2000]
 
 
 def write_report(manifest: Manifest) -> None:
-    """Render the page and its figures anew.
+    """Rewrite the page and its figures.
 
     Raises:
         InputError: the folder has no summary yet.
@@ -50,7 +51,7 @@ def write_report(manifest: Manifest) -> None:
 
 
 def shown_tables(manifest: Manifest) -> dict[str, pd.DataFrame]:
-    """Every table, the large ones only as far as the report shows them."""
+    """Read every table; of the large ones, only the rows that the report shows."""
     tables = {name: manifest.table(name) for name in TABLES if name not in LARGE}
     pairs = curve_pairs(tables["masking_correlation"])
     for name in ("awareness", "masking"):
@@ -60,15 +61,15 @@ def shown_tables(manifest: Manifest) -> dict[str, pd.DataFrame]:
 
 
 def rows_of_pairs(manifest: Manifest, name: str, pairs: list[tuple[int, int]]) -> pd.DataFrame:
-    """Rows of some (class, site) pairs."""
+    """Read a table's rows of some (class, site) pairs."""
     parts = [manifest.rows(name, sites=[site], class_ids=[class_id]).to_pandas() for class_id, site in pairs]
     empty = TABLES[name].schema.empty_table().to_pandas()
-    found: pd.DataFrame = pd.concat(parts, ignore_index=True) if parts else empty
-    return found
+    rows: pd.DataFrame = pd.concat(parts, ignore_index=True) if parts else empty
+    return rows
 
 
 def overall_overlap(manifest: Manifest) -> pd.DataFrame:
-    """Overlaps over all sites, of the largest top sets."""
+    """Read the overlaps of the largest top sets over all sites."""
     everywhere = manifest.rows("class_overlap", sites=[ALL_SITES], text_as_codes=["criterion"])
     largest = pc.max(everywhere["k"])
     frame: pd.DataFrame = everywhere.filter(pc.equal(everywhere["k"], largest)).to_pandas()
@@ -76,7 +77,7 @@ def overall_overlap(manifest: Manifest) -> pd.DataFrame:
 
 
 def of_shown_classes(manifest: Manifest, name: str) -> pd.DataFrame:
-    """Rows of a table of the classes that the report shows."""
+    """Read a table's rows of the classes that the report shows."""
     ids = manifest.class_ids(name)
     if not ids:
         return manifest.table(name)

@@ -7,13 +7,13 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Minutes of work that end in one Parquet file a table.
+    """Minutes of work that result in one Parquet file per table.
 
     Attributes:
         stage: name of the stage.
         class_ids: classes of the block, ascending.
         sites: sites of the block, ascending; empty where the stage does not go by site.
-        cost: expected work in generator passes or their equal; longer shards start first.
+        cost: expected work in generator passes or their equivalent; longer shards start first.
     """
 
     stage: str
@@ -23,12 +23,12 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Names the shard within its audit, and its files."""
+        """Name of the shard within its audit, and of its files."""
         classes = f"c{self.class_ids[0]:04d}-{self.class_ids[-1]:04d}"
         sites = f"-s{self.sites[0]:02d}-{self.sites[-1]:02d}" if self.sites else ""
         return f"{self.stage}-{classes}{sites}"
 
 
 def blocks(items: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
-    """Consecutive blocks of at most ``size``."""
+    """Split items into consecutive blocks of at most ``size``."""
     return [items[start : start + size] for start in range(0, len(items), size)]

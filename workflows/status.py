@@ -1,4 +1,4 @@
-"""Where an audit stands."""
+"""Progress of an audit, read from its folder."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from workflows.stages import STAGES
 
 
 def status_lines(folder: Folder) -> list[str]:
-    """One line a stage, and one for each quarantined shard."""
+    """Return one line per stage, and one per quarantined shard."""
     storage = open_storage(folder)
-    audit, manifest = read_audit(storage), Manifest.read(storage)
-    spec, classes = audit.spec, len(audit.class_ids)
+    audit = read_audit(storage)
+    manifest = Manifest.read(storage)
     seconds: Counter[str] = Counter()
     for receipt in manifest.receipts.values():
         seconds[receipt.stage] += receipt.seconds  # type: ignore[assignment]
     sites = len(manifest.table("sites")) if "sites" in manifest.receipts else 0
-    lines = [f"audit {audit.hash[:12]} of {spec['generator']}: {classes} classes, {sites} sites"]
+    lines = [f"audit {audit.hash[:12]} of {audit.spec['generator']}: {len(audit.class_ids)} classes, {sites} sites"]
     for stage, analysis in audit.analyses.items():
         covered = manifest.covered(stage)
         by_site = STAGES[stage].by_site
-        wanted = len(analysis.class_ids) * (sites if by_site else 1)
+        total = len(analysis.class_ids) * (sites if by_site else 1)
         unit = "class-site pairs" if by_site else "classes"
-        lines.append(f"{stage}: {len(covered)} of {wanted} {unit} done, {seconds[stage]:.0f} s of work")
+        lines.append(f"{stage}: {len(covered)} of {total} {unit} done, {seconds[stage]:.0f} s of work")
         if stage in audit.replacing:
             name = audit.replacing[stage].hash[:HASH_DIGITS]
             done = len(manifest.covered(stage, name)) if name in manifest.replacements else 0
-            wanted = len(audit.replacing[stage].class_ids) * (sites if by_site else 1)
-            lines.append(f"{stage}: replacement, {done} of {wanted} {unit} done; give --replace {stage} to resume")
+            total = len(audit.replacing[stage].class_ids) * (sites if by_site else 1)
+            lines.append(f"{stage}: replacement, {done} of {total} {unit} done; give --replace {stage} to resume")
     for shard, error in manifest.quarantined.items():
         lines.append(f"quarantined {shard}: {last_line(error)}")
     return lines

@@ -1,4 +1,4 @@
-"""Seconds of the units of work that an audit is made of, as measured on one device."""
+"""Seconds per unit of work of an audit, as measured on one device."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Seconds, each measured on the device.
+    """Measured seconds per unit of work.
 
     Attributes:
-        image: to generate one image and let every network look at it.
-        mask: to mask one group of channels in one latent, by site.
-        screened: to screen one latent, all channels of all sites.
-        awareness: closed form of one channel of one class.
-        sampled: one channel of one class by one sample.
-        classes: one class of a stage that does more than look at images, by stage; one that is not in it was not
-            measured, and is taken to be its passes.
+        image: generate one image and pass it through every network.
+        mask: mask one channel group for one latent, by site.
+        screened: screen all channels of all sites for one latent.
+        awareness: closed form for one channel of one class.
+        sampled: one sample for one channel of one class.
+        classes: one class of a stage whose work goes beyond passes, by stage; a stage that is missing was not measured
+            and is estimated from its passes.
     """
 
     image: float

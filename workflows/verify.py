@@ -1,4 +1,4 @@
-"""Is everything in an audit folder what the manifest says, and nothing else?"""
+"""Check that an audit folder holds exactly what its manifest records."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from workflows.stages import STAGES
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Something that is not as it should be.
+    """A fault in an audit folder.
 
     Attributes:
         kind: ``missing``, ``damaged``, ``foreign``, ``duplicate``, ``orphan``, ``mixed``, ``incomplete``,
             ``quarantined`` or ``stale``.
-        subject: which file, shard, table or stage.
-        explanation: what is wrong with it.
+        subject: name of the file, shard, table or stage.
+        explanation: description of the fault.
     """
 
     kind: str
@@ -48,11 +48,11 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What was looked at, and what was found.
+    """Result of a verification.
 
     Attributes:
-        files, rows: recorded ones that were read.
-        faults: none where all is well.
+        files, rows: number of recorded files and rows that were read.
+        faults: all faults; empty for an intact audit.
     """
 
     files: int
@@ -61,88 +61,92 @@ class Verification:
 
 
 def verify(folder: Folder) -> Verification:
-    """Read every recorded file of an audit and look for what is recorded nowhere.
+    """Read every recorded file of an audit and look for unrecorded ones.
 
     Raises:
         InputError: the folder holds no audit, or its manifest cannot be read.
     """
     storage = opened_audit(folder)
-    audit, manifest = read_audit(storage), Manifest.read(storage)
+    audit = read_audit(storage)
+    manifest = Manifest.read(storage)
     present = storage.names(TABLES_FOLDER)
     protocols: dict[str, Counter[str]] = {}
     faults = [
         fault
         for receipt in manifest.receipts.values()
-        for fault in _of_receipt(manifest, receipt, _hash_of(audit, receipt), protocols)
+        for fault in _receipt_faults(manifest, receipt, _expected_hash(audit, receipt), protocols)
     ]
-    faults += _mixed(protocols)
-    faults += _unrecorded(manifest, present)
-    faults += _covered_twice(manifest)
-    faults += _uncovered(manifest, audit)
+    faults += _mixed_protocols(protocols)
+    faults += _unrecorded_files(manifest, present)
+    faults += _duplicate_coverage(manifest)
+    faults += _incomplete_stages(manifest, audit)
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
     if not (is_current(manifest) and report_shows(storage)):
-        mend = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
-        faults.append(Fault("stale", "summary and report", f"not of these tables; {mend}"))
+        fix = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
+        faults.append(Fault("stale", "summary and report", f"not up to date with the tables; {fix}"))
     files = [file for receipt in manifest.receipts.values() for file in receipt.files]
     return Verification(len(files), sum(file.rows for file in files), tuple(faults))
 
 
-def _hash_of(audit: AuditRecord, receipt: Receipt) -> str:
-    """What the rows of a shard say they belong to: its analysis, or the audit."""
+def _expected_hash(audit: AuditRecord, receipt: Receipt) -> str:
+    """Return the hash that a shard's files must carry: of its analysis, or of the audit."""
     return audit.analyses[receipt.stage].hash if receipt.stage in audit.analyses else audit.hash
 
 
-def _of_receipt(
+def _receipt_faults(
     manifest: Manifest, receipt: Receipt, audit: str, protocols: dict[str, Counter[str]]
 ) -> Iterator[Fault]:
-    """Each file of a shard: there, whole, of its table and of this audit, with the rows it should have."""
+    """Check that each file of a shard exists, is intact, belongs to its table and audit, and has all its rows."""
     manifest.storage.bring_near((file.file, file.sha256) for file in receipt.files)
     for file in receipt.files:
         try:
-            opened = open_verified(manifest.storage, file)
+            parquet = open_verified(manifest.storage, file)
         except TableFileError as error:
             kind = "missing" if isinstance(error, MissingTableFileError) else "damaged"
             yield Fault(kind, file.file, f"of shard {receipt.shard}; {error}")
             continue
-        if not audit.startswith(audit_of(opened)):
-            yield Fault("foreign", file.file, f"its rows are of audit {audit_of(opened)}, this one is {audit[:12]}")
-        if opened.metadata.num_rows != file.rows:
-            yield Fault("damaged", file.file, f"{opened.metadata.num_rows} rows, the manifest says {file.rows}")
-        yield from _outside(receipt, file, opened)
-        if "protocol" in opened.schema_arrow.names:
-            found = opened.read(columns=["protocol"])["protocol"].value_counts().to_pylist()
+        if not audit.startswith(audit_of(parquet)):
+            yield Fault("foreign", file.file, f"its rows belong to audit {audit_of(parquet)}, not {audit[:12]}")
+        if parquet.metadata.num_rows != file.rows:
+            yield Fault("damaged", file.file, f"{parquet.metadata.num_rows} rows; the manifest records {file.rows}")
+        yield from _stray_rows(receipt, file, parquet)
+        if "protocol" in parquet.schema_arrow.names:
+            values = parquet.read(columns=["protocol"])["protocol"].value_counts().to_pylist()
             counts = protocols.setdefault(file.table, Counter())
-            counts.update({one["values"]: one["counts"] for one in found})
+            counts.update({value["values"]: value["counts"] for value in values})
 
 
-def _outside(receipt: Receipt, file: PublishedFile, opened: pq.ParquetFile) -> Iterator[Fault]:
-    """Rows of classes that the shard does not cover."""
-    if not receipt.class_ids or "class_id" not in opened.schema_arrow.names:
+def _stray_rows(receipt: Receipt, file: PublishedFile, parquet: pq.ParquetFile) -> Iterator[Fault]:
+    """Find rows of classes that the shard does not cover."""
+    if not receipt.class_ids or "class_id" not in parquet.schema_arrow.names:
         return
-    found = set(pc.unique(opened.read(columns=["class_id"])["class_id"]).to_pylist())
-    if found - set(receipt.class_ids):
-        strays = ", ".join(map(str, sorted(found - set(receipt.class_ids))[:5]))
-        yield Fault("foreign", file.file, f"rows of classes {strays}, which shard {receipt.shard} does not cover")
+    class_ids = set(pc.unique(parquet.read(columns=["class_id"])["class_id"]).to_pylist())
+    strays = sorted(class_ids - set(receipt.class_ids))
+    if strays:
+        names = ", ".join(map(str, strays[:5]))
+        yield Fault("foreign", file.file, f"rows of classes {names}, which shard {receipt.shard} does not cover")
 
 
-def _mixed(protocols: dict[str, Counter[str]]) -> Iterator[Fault]:
+def _mixed_protocols(protocols: dict[str, Counter[str]]) -> Iterator[Fault]:
     for table, counts in protocols.items():
         if len(counts) > 1:
-            shown = "; ".join(f"{count} rows by {protocol!r}" for protocol, count in counts.most_common(3))
-            yield Fault("mixed", table, f"{len(counts)} protocols: {shown}")
+            examples = "; ".join(f"{count} rows by {protocol!r}" for protocol, count in counts.most_common(3))
+            yield Fault("mixed", table, f"{len(counts)} protocols: {examples}")
 
 
-def _unrecorded(manifest: Manifest, present: list[str]) -> Iterator[Fault]:
-    """Files that no shard owns: a second writing of a shard, or what an interrupted one left."""
+def _unrecorded_files(manifest: Manifest, present: list[str]) -> Iterator[Fault]:
+    """Find files that no receipt names: another copy of a shard, or the remains of an interrupted one."""
     for name in manifest.strays(present):
         shard = shard_of_file(name)
         if shard in manifest.receipts:
-            yield Fault("duplicate", name, f"shard {shard} is recorded with another file; the next audit removes it")
+            yield Fault(
+                "duplicate", name, f"shard {shard} is recorded with another file; the next audit removes this one"
+            )
         else:
             yield Fault("orphan", name, "no finished shard owns it; the next audit removes it")
 
 
-def _covered_twice(manifest: Manifest) -> Iterator[Fault]:
+def _duplicate_coverage(manifest: Manifest) -> Iterator[Fault]:
     for stage in STAGES:
         counts = Counter(
             (class_id, site)
@@ -154,24 +158,25 @@ def _covered_twice(manifest: Manifest) -> Iterator[Fault]:
         twice = sorted(pair for pair, count in counts.items() if count > 1)
         if twice:
             class_id, site = twice[0]
-            where = f"class {class_id}" + f", site {site}" * (site >= 0)
+            where = f"class {class_id}" if site < 0 else f"class {class_id}, site {site}"
             yield Fault("duplicate", stage, f"{len(twice)} blocks are in two shards, the first: {where}")
 
 
-def _uncovered(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
-    """Stages of which something is still to do."""
+def _incomplete_stages(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
+    """Find stages that are not complete."""
     if "sites" not in manifest.receipts:
         yield Fault("incomplete", "sites", "not written yet; run the audit")
         return
     try:
         sites = manifest.rows("sites").num_rows
     except InputError:
-        sites = None  # its file is named already; how much there is to do by site is not known then
+        sites = None  # the damaged file is a fault already; the number of class-site pairs is unknown
     for stage, analysis in audit.analyses.items():
         units = sites if STAGES[stage].by_site else 1
         if units is None:
             continue
-        wanted, found = len(analysis.class_ids) * units, len(manifest.covered(stage))
-        if found < wanted:
+        total = len(analysis.class_ids) * units
+        done = len(manifest.covered(stage))
+        if done < total:
             unit = "class-site pairs" if STAGES[stage].by_site else "classes"
-            yield Fault("incomplete", stage, f"{found} of {wanted} {unit} are done; run the audit again")
+            yield Fault("incomplete", stage, f"{done} of {total} {unit} are done; run the audit again")

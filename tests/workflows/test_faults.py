@@ -185,7 +185,7 @@ def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, undisturbe
     ballast.write_bytes(bytes(2**24 - 200_000))
     done = subprocess.run([*command(place), f"--executor={executor}", "--workers=1"], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    assert "No space left on device; what is finished is kept" in done.stderr
+    assert "No space left on device; finished shards are kept" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     before = assert_kept(place, {})
@@ -208,7 +208,7 @@ def test_an_interrupted_audit_says_so_and_keeps_what_is_done(tmp_path, undisturb
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate()
     assert process.returncode == 1
-    assert "interrupted; what is finished is kept" in printed
+    assert "interrupted; finished shards are kept" in printed
     assert "Traceback" not in printed
     kept = assert_kept(tmp_path / "audit", {})
     assert len(kept) >= 3

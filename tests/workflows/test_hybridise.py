@@ -108,7 +108,7 @@ def test_features_of_real_images_are_computed_once_for_all_audits(monkeypatch, t
     metrics, hybrids = (bench_of((stage,), tmp_path) for stage in ("class_metrics", "hybrids"))
     assert set(hybrids.judges) == {"evaluator", "manifold_features"}
     everything, _ = real_features(metrics, 8, tuple(metrics.judges))
-    monkeypatch.setattr(real_features_module, "_seen", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(real_features_module, "_extract", lambda *_: pytest.fail("computed again"))
     found, unreadable = real_features(hybrids, 8, ("manifold_features",))
     assert list(found) == ["manifold_features"]
     assert torch.equal(found["manifold_features"], everything["manifold_features"])

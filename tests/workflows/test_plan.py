@@ -89,12 +89,12 @@ def test_a_stage_that_would_take_too_long_to_time_is_said_to_be_passes_alone(tmp
     monkeypatch.setattr(calibration, "LONGEST_SECONDS", 1e-9)
     spec = dataclasses.replace(SMALL, stages=("segmentation", "hybrids"))
     lines = plan_lines(spec, RunOptions(output=str(tmp_path)), price=None, calibrate=True)
-    assert "segmentation and hybrids: passes alone, the rest would take too long to time here" in lines
+    assert "segmentation and hybrids: only passes are counted, the rest would take too long to time here" in lines
 
 
 def test_a_stage_without_work_is_not_said_to_be_unmeasured(tmp_path):
     spec = dataclasses.replace(SMALL, stages=("hybrids",), classes=(1,))
-    assert not any("alone" in line for line in plan_lines(spec, RunOptions(output=str(tmp_path)), None, True))
+    assert not any("only passes" in line for line in plan_lines(spec, RunOptions(output=str(tmp_path)), None, True))
 
 
 def test_clusters_are_timed_on_as_many_pictures_as_they_need(bench, monkeypatch):

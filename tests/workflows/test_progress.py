@@ -21,7 +21,7 @@ def test_a_plain_line_gives_share_rate_and_remaining_time(clock, capsys):
     with ProgressReporter("auditing it", 4000) as reporter:
         clock[0] += 20
         reporter.advance(1000, "masking-c0001")
-    assert capsys.readouterr().err == "auditing it:  25%, 50 passes/s, 20 s gone, about 60 s left masking-c0001\n"
+    assert capsys.readouterr().err == "auditing it:  25%, 50 passes/s, 20 s elapsed, about 60 s left masking-c0001\n"
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_an_address_at_which_no_cluster_is(tmp_path):
     command = [sys.executable, "-m", "workflows", "audit", "--classes=1", f"--output={tmp_path / 'audit'}"]
     done = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "cawa: RAY_ADDRESS='127.0.0.1:9' must be a Ray cluster that runs" in done.stderr
+    assert "cawa: RAY_ADDRESS='127.0.0.1:9' is not a running Ray cluster" in done.stderr
     assert "Traceback" not in done.stderr
 
 

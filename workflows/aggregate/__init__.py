@@ -1,4 +1,4 @@
-"""Aggregation: from the stages' tables to the derived ones and ``summary.json``."""
+"""Aggregation of the stages' tables into the derived tables and ``summary.json``."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from workflows.folder import SUMMARY, read_audit
 
 
 def aggregate(manifest: Manifest) -> None:
-    """Write the derived tables and ``summary.json`` anew."""
+    """Rewrite the derived tables and ``summary.json``."""
     audit = read_audit(manifest.storage)
     spec: AuditSpec = validated(AuditSpec, audit.spec)
     publish_derived_tables(manifest, spec, audit.hash)
     manifest.settle()
-    made_of = {"cawa": __version__, "tables_digest": manifest.digest(DERIVED), "options_digest": _options(audit)}
-    summary = summarise(manifest, audit, spec) | made_of
+    provenance = {
+        "cawa": __version__,
+        "tables_digest": manifest.digest(DERIVED),
+        "options_digest": _options_digest(audit),
+    }
+    summary = summarise(manifest, audit, spec) | provenance
     manifest.storage.write(SUMMARY, json.dumps(summary, indent=1).encode())
 
 
-def _options(audit: AuditRecord) -> str:
-    """SHA-256 of what enters beside the tables: classes, analyses, options of the report."""
+def _options_digest(audit: AuditRecord) -> str:
+    """Return the SHA-256 of the summary's inputs other than tables: classes, analyses, options of the report."""
     return digest_of_data([audit.hash, audit.spec])
 
 
 def is_current(manifest: Manifest) -> bool:
-    """Whether derived tables and summary are of the recorded tables, of what is quarantined, and of this version."""
+    """Return whether derived tables and summary match the recorded tables, the quarantine and this version of cawa."""
     try:
         summary = json.loads(manifest.storage.read(SUMMARY))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return (
         summary.get("tables_digest") == manifest.digest(DERIVED)
-        and summary.get("options_digest") == _options(read_audit(manifest.storage))
+        and summary.get("options_digest") == _options_digest(read_audit(manifest.storage))
         and summary.get("cawa") == __version__
         and summary.get("quarantined") == sorted(manifest.quarantined)
         and DERIVED in manifest.receipts

@@ -1,4 +1,4 @@
-"""What the applications' tables say over classes: segmentation, hybrids, edits, each with intervals."""
+"""Summary over classes of segmentation, hybrids and edits, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from cawa_core.tables import Manifest
 from workflows.aggregate.class_resamples import ClassResamples
 
 MEASURES = ("harmony", "balance", "realism")
-"""Of hybrids."""
+"""Measures of hybrids."""
 
 
 def segmentation_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[str, Any]] | None:
-    """Foreground IoU with and without awareness by number of clusters; None where there is no mask to compare with."""
+    """Summarise foreground IoU with and without awareness by clusters; None without a reference foreground."""
     known = manifest.rows("segmentation", ["class_id", "clusters", "weighted", "iou"]).to_pandas().dropna()
     if known.empty:
         return None
@@ -27,11 +27,11 @@ def segmentation_summary(manifest: Manifest, resamples: ClassResamples) -> list[
 
 
 def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[str, Any]] | None:
-    """Channel mixing against style mixing by each measure that is known; means over input classes."""
+    """Compare channel mixing with style mixing by each known measure; means over input classes."""
     table = manifest.rows("hybrids", ["class_id", "reference_id", "kind", *MEASURES]).to_pandas()
     if table.empty:
         return None
-    found = []
+    summary = []
     for measure in MEASURES:
         by_pair = table.pivot(index=["class_id", "reference_id"], columns="kind", values=measure).astype(float)
         mixed = by_pair[list(MIXED)].dropna()
@@ -40,14 +40,14 @@ def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[s
         mixed["gained"] = mixed.channel_mixing - mixed.style_mixing
         by_class = mixed.groupby("class_id").mean()
         row = {"measure": measure, "n_pairs": len(mixed), "n_classes": len(by_class)}
-        found.append(row | resamples.means(by_class))
-    return found
+        summary.append(row | resamples.means(by_class))
+    return summary
 
 
 def edit_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[str, Any]] | None:
-    """The best edit of each class, by site: how many, how much it changes, how locally, and how far the class stays.
+    """Summarise the best edit of each class by site: count, change, locality, and retention of the class.
 
-    Means over classes of scores on latents that did not choose the edits.
+    Values are means over classes of the scores on held-out latents.
     """
     table = manifest.rows("edits", ["class_id", "rank", "site", "change", "locality", "kept"]).to_pandas()
     best = table[table["rank"] == 0].sort_values("class_id")

@@ -1,4 +1,4 @@
-"""Rows of ``class_overlap``: what each pair of classes has in common, a row group a (site, k, criterion)."""
+"""Rows of ``class_overlap``: top channels that each pair of classes shares, one row group per (site, k, criterion)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from cawa_core.tables import Rows
 from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking
 
 ENCODING = {"counting": ("class_a", "class_b"), "repeating": ("overlap",)}
-"""How the columns are written: all pairs of 1,000 classes then take about 200 kilobytes."""
+"""Encodings of the columns, with which all pairs of 1,000 classes take about 200 kilobytes."""
 
 
 def class_overlap_groups(rankings: Iterable[Ranking], sizes: Sequence[int]) -> Iterator[Rows]:
-    """All pairs of classes, in ascending order, for each ranking and size of the top sets."""
+    """Yield the rows of all pairs of classes, in ascending order, for each ranking and size of the top sets."""
     for ranking in rankings:
         n_classes = len(ranking.class_ids)
-        pairs, ids = _pairs(n_classes), ranking.class_ids.astype(np.int32)
+        pairs = _pairs(n_classes)
+        ids = ranking.class_ids.astype(np.int32)
         classes = {"class_a": pa.array(ids[pairs // n_classes]), "class_b": pa.array(ids[pairs % n_classes])}
         for k in sizes:
             if k <= math.floor(LARGEST_OVERLAP_SHARE * ranking.n_channels) and n_classes > 1:
@@ -37,7 +38,7 @@ def class_overlap_groups(rankings: Iterable[Ranking], sizes: Sequence[int]) -> I
 
 @lru_cache(maxsize=2)
 def _pairs(n_classes: int) -> NDArray[np.int64]:
-    """Places of the pairs (a, b), a < b, in a matrix ``[n_classes, n_classes]`` of one dimension."""
+    """Return the flat indices of the pairs (a, b), a < b, in a matrix ``[n_classes, n_classes]``."""
     return np.flatnonzero(np.triu(np.ones((n_classes, n_classes), np.bool_), 1))
 
 

@@ -15,9 +15,9 @@ Array = NDArray[np.float64]
 
 
 class ClassResamples:
-    """Bootstrap over classes: the same resamples for everything that as many classes have.
+    """Bootstrap over classes that uses the same resamples for all quantities with equally many classes.
 
-    What is compared then is compared over the same classes.
+    Quantities that are compared are therefore compared over the same resampled classes.
     """
 
     def __init__(self, seed: int, resamples: int) -> None:
@@ -25,13 +25,13 @@ class ClassResamples:
         self._weights: dict[int, Array] = {}
 
     def means(self, columns: pd.DataFrame) -> dict[str, Any]:
-        """Mean of each column's known values, and under ``<column>_ci`` its 95% interval; None below two values."""
-        found: dict[str, Any] = {}
+        """Return each column's mean of known values and, as ``<column>_ci`` its 95% interval; None below two values."""
+        means: dict[str, Any] = {}
         for name in columns:
             values = columns[name].dropna().to_numpy(dtype=np.float64)
             interval = bootstrap_mean(values, self._weights_of(len(values))) if len(values) > 1 else None
-            found |= {str(name): mean_of_known(values), f"{name}_ci": interval and [interval.low, interval.high]}
-        return found
+            means |= {str(name): mean_of_known(values), f"{name}_ci": interval and [interval.low, interval.high]}
+        return means
 
     def _weights_of(self, n: int) -> Array:
         if n not in self._weights:
@@ -41,7 +41,7 @@ class ClassResamples:
 
 
 def mean_of_known(values: Any) -> float | None:  # noqa: ANN401
-    """Mean of the finite values; None where there are none."""
+    """Return the mean of the finite values; None if there are none."""
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     return float(finite.mean()) if len(finite) else None

@@ -1,4 +1,4 @@
-"""From the stages' tables to the derived ones, one site after another: memory holds two sites, never the model."""
+"""Derived tables, computed from the stages' tables one site at a time, so that memory holds two sites at most."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from workflows.aggregate.site_values import (
 DERIVED = "aggregate"
 """Stage name of the derived tables in the manifest."""
 
-Made = TypeVar("Made")
+Item = TypeVar("Item")
 
 
 def publish_derived_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> None:
-    """Write every derived table that the recorded stages allow, and record them.
+    """Write and record every derived table that the recorded stages allow.
 
     Args:
-        audit: hash of the audit that they belong to.
+        audit: hash of the audit that the tables belong to.
     """
     start = time.perf_counter()
     files = [*_channel_tables(manifest, spec, audit), *_metric_table(manifest, spec, audit)]
@@ -50,36 +50,39 @@ def _metric_table(manifest: Manifest, spec: AuditSpec, audit: str) -> tuple[Publ
 
 
 def _channel_tables(manifest: Manifest, spec: AuditSpec, audit: str) -> list[PublishedFile]:
-    """The next site is read, and the overlaps of the last are written, while one is computed."""
+    """Write the tables about channels; reading the next site and writing the last overlap with computing one."""
     largest = max((*spec.overlap_k, *spec.shared_k))
-    everywhere, correlations, by_site = EverySite(largest), [], []
+    everywhere = EverySite(largest)
+    correlations = []
+    by_site = []
     with ThreadPoolExecutor(1) as writer:
 
         def overlaps(part: str, rankings: list[Ranking]) -> Future[list[PublishedFile]]:
             groups = class_overlap_groups(rankings, spec.overlap_k)
             return writer.submit(_publish_overlaps, manifest, part, groups, audit)
 
-        written: list[Future[list[PublishedFile]]] = []
+        pending: list[Future[list[PublishedFile]]] = []
         for site, awareness, masking in _read_ahead(_sites(manifest)):
             rankings = list(site_rankings(site, awareness, masking, largest))
             everywhere.add(rankings, awareness.known.shape[1])
             by_site += rankings
-            written.append(overlaps(f"s{site:02d}", rankings))
+            pending.append(overlaps(f"s{site:02d}", rankings))
             if masking is not None:
                 correlations.append(masking_correlation_columns(awareness.class_ids, site, masking, spec))
         if by_site:
-            written.append(overlaps("all", everywhere.rankings()))
+            pending.append(overlaps("all", everywhere.rankings()))
         tables = {
-            "masking_correlation": _joined(correlations),
+            "masking_correlation": _concatenated(correlations),
             "shared_channels": _columns(shared_channel_rows(by_site, spec.shared_k)),
             "top_channel_popularity": _columns(popularity_rows(by_site)),
         }
-        some = {name: rows for name, rows in tables.items() if rows}
-        return [*(file for one in written for file in one.result()), *publish(manifest.storage, "all", some, audit)]
+        tables = {name: rows for name, rows in tables.items() if rows}
+        files = [file for future in pending for file in future.result()]
+        return files + list(publish(manifest.storage, "all", tables, audit))
 
 
 def _publish_overlaps(manifest: Manifest, part: str, groups: Iterator[Rows], audit: str) -> list[PublishedFile]:
-    """One file of a site's overlaps; none where there are no pairs."""
+    """Write one file with the overlaps of a site; no file if there are no pairs."""
     first = next(groups, None)
     if first is None:
         return []
@@ -87,15 +90,16 @@ def _publish_overlaps(manifest: Manifest, part: str, groups: Iterator[Rows], aud
 
 
 def _sites(manifest: Manifest) -> Iterator[tuple[int, SiteAwareness, SiteMasking | None]]:
-    sites, masked = manifest.sites("awareness"), manifest.sites("masking")
+    sites = manifest.sites("awareness")
+    masked = manifest.sites("masking")
     all_sampled = every_row_sampled(manifest, sites)
     for site in sites:
         awareness = site_awareness(manifest, site, all_sampled)
         yield site, awareness, site_masking(manifest, site, awareness) if site in masked else None
 
 
-def _read_ahead(items: Iterator[Made]) -> Iterator[Made]:
-    """The same items, the next made in a thread while one is worked on."""
+def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the same items; a thread makes the next one while the caller works on the current one."""
     with ThreadPoolExecutor(1) as reader:
         pending = reader.submit(next, items, None)
         while (item := pending.result()) is not None:
@@ -103,12 +107,12 @@ def _read_ahead(items: Iterator[Made]) -> Iterator[Made]:
             yield item
 
 
-def _joined(parts: Sequence[Rows]) -> Rows:
-    kept = [part for part in parts if len(part["class_id"])]
+def _concatenated(parts: Sequence[Rows]) -> Rows:
+    filled = [part for part in parts if len(part["class_id"])]
     names = TABLES["masking_correlation"].columns
-    return {name: np.concatenate([part[name] for part in kept]) for name in names} if kept else {}
+    return {name: np.concatenate([part[name] for part in filled]) for name in names} if filled else {}
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> Rows:
-    kept = list(rows)
-    return {name: [row[name] for row in kept] for name in kept[0]} if kept else {}
+    records = list(rows)
+    return {name: [row[name] for row in records] for name in records[0]} if records else {}

@@ -10,20 +10,24 @@ from cawa_core.tables import Manifest
 from workflows.aggregate.site_values import Matrix, SiteRows, read_site
 
 LARGE_SIGN_PROBABILITY = 1e-3
-"""Where a gain has the other sign this often, sampled means of β/γ are no longer to be trusted."""
+"""Probability of the rarer sign of a gain above which sampled means of β/γ are unreliable."""
 LIGHT_TAIL = 1e-6
-"""Below this, no sample in ten thousand comes near a zero gain."""
+"""Probability of the rarer sign below which no sample in ten thousand comes near a zero gain."""
 COLUMNS = ("category_awareness", "category_awareness_stderr", "gain_sign_probability")
 GAPS = ("light_tails_largest_in_stderr", "light_tails_largest", "heavy_tails_largest")
 
 
 def heavy_tails(manifest: Manifest) -> dict[str, Any] | None:
-    """Where gains change sign, and how far the two estimators are apart there and elsewhere."""
-    counts, large, largest, gaps = {}, {}, [], []
+    """Summarise where gains change sign, and how far the two estimators differ there and elsewhere."""
+    counts = {}
+    large = {}
+    largest = []
+    gaps = []
     for site in manifest.sites("awareness"):
         rows = read_site(manifest, site, COLUMNS)
-        crossing = _crossing(rows.best("gain_sign_probability"))[rows.known]
-        counts[site], large[site] = crossing.size, int((crossing > LARGE_SIGN_PROBABILITY).sum())
+        crossing = _rarer_sign_probability(rows.best("gain_sign_probability"))[rows.known]
+        counts[site] = crossing.size
+        large[site] = int((crossing > LARGE_SIGN_PROBABILITY).sum())
         largest.append(_largest(crossing))
         gaps += _gaps(rows)
     if not counts:
@@ -35,22 +39,22 @@ def heavy_tails(manifest: Manifest) -> dict[str, Any] | None:
         "heavy_tail": LARGE_SIGN_PROBABILITY,
         "light_tail": LIGHT_TAIL,
         "by_site": {site: large[site] / counts[site] for site in counts},
-        "estimator_gap": {name: _greatest([gap[name] for gap in gaps]) for name in GAPS} if gaps else None,
+        "estimator_gap": {name: _largest_known([gap[name] for gap in gaps]) for name in GAPS} if gaps else None,
     }
 
 
-def _crossing(gain_sign_probability: Matrix) -> Matrix:
+def _rarer_sign_probability(gain_sign_probability: Matrix) -> Matrix:
     return np.minimum(gain_sign_probability, 1 - gain_sign_probability)
 
 
 def _gaps(rows: SiteRows) -> list[dict[str, float | None]]:
-    """Largest distances of the sampled from the closed-form category awareness; empty without both."""
+    """Return the largest gaps between sampled and closed-form category awareness; empty without both."""
     exact, sampled = rows.closed_form, rows.sampled
     if exact is None or sampled is None:
         return []
     both = exact.known & sampled.known
     gap = np.abs(sampled.columns["category_awareness"] - exact.columns["category_awareness"])[both]
-    crossing = _crossing(exact.columns["gain_sign_probability"])[both]
+    crossing = _rarer_sign_probability(exact.columns["gain_sign_probability"])[both]
     light = crossing < LIGHT_TAIL
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = gap / sampled.columns["category_awareness_stderr"][both]
@@ -63,5 +67,5 @@ def _largest(values: Matrix) -> float | None:
     return float(known.max()) if len(known) else None
 
 
-def _greatest(values: list[float | None]) -> float | None:
+def _largest_known(values: list[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)

@@ -1,4 +1,4 @@
-"""Rows of ``masking_correlation``: every predictor against every effect, by class and site."""
+"""Rows of ``masking_correlation``: correlation of every predictor with every effect, per class and site."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PREDICTORS = (
     "screening",
 )
 SCREENING = {target: f"screened_score_change{'_abs' if target.endswith('_abs') else ''}" for target in TARGETS}
-"""Effect => its first-order estimate, which screening predicts it by."""
+"""First-order estimate of each effect, which the predictor ``screening`` uses."""
 
 Columns = dict[str, NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One predictor and one effect, and where both are known ``[n_classes, groups]``."""
+    """A predictor, an effect, and where both are known ``[n_classes, groups]``."""
 
     predictor: str
     source: str
@@ -41,10 +41,10 @@ class Pair:
 
 
 def masking_correlation_columns(class_ids: Ids, site: int, masking: SiteMasking, spec: AuditSpec) -> Columns:
-    """All rows of one site, as columns.
+    """Compute all rows of one site, as columns.
 
-    The permutations of n groups at a site are the same for every class, predictor and effect: they come from
-    (seed, site, n) alone.
+    The permutations of n groups at a site depend on (seed, site, n) only, so they are the same for every class,
+    predictor and effect.
     """
 
     @cache
@@ -52,10 +52,10 @@ def masking_correlation_columns(class_ids: Ids, site: int, masking: SiteMasking,
         return random_orders(n, spec.permutations, random_generator(spec.seed, SHARED_CLASS, site, f"permute {n}"))
 
     parts = [
-        _columns(class_ids[rows], site, pair, {name: values[index] for name, values in found.items()})
-        for pairs in _alike(_pairs(masking))
-        for rows, found_of_pairs in _by_count(masking, pairs, orders)
-        for pair, index, found in found_of_pairs
+        _columns(class_ids[rows], site, pair, {name: values[index] for name, values in correlations.items()})
+        for pairs in _group_by_known(_pairs(masking))
+        for rows, correlations_of_pairs in _by_count(masking, pairs, orders)
+        for pair, index, correlations in correlations_of_pairs
     ]
     names = TABLES["masking_correlation"].schema.names
     return {name: np.concatenate([part[name] for part in parts]) if parts else np.array([]) for name in names}
@@ -72,8 +72,8 @@ def _pairs(masking: SiteMasking) -> Iterator[Pair]:
                     yield Pair(predictor, source, target, known)
 
 
-def _alike(pairs: Iterator[Pair]) -> list[list[Pair]]:
-    """Pairs that are known at the same places together: they share their permuted changes."""
+def _group_by_known(pairs: Iterator[Pair]) -> list[list[Pair]]:
+    """Group pairs that are known at the same places; they share their permuted changes."""
     groups: dict[bytes, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(np.packbits(pair.known).tobytes(), []).append(pair)
@@ -81,23 +81,22 @@ def _alike(pairs: Iterator[Pair]) -> list[list[Pair]]:
 
 
 def _by_count(masking: SiteMasking, pairs: list[Pair], orders: Any) -> Iterator[tuple[Ids, Any]]:  # noqa: ANN401
-    """Classes with equally many known groups at once: their rows, and the correlations of each pair."""
+    """Yield, for classes with equally many known groups, their rows and the correlations of each pair."""
     known = pairs[0].known
     values = {**masking.predictors, **masking.effects}
-    sources, targets = (
-        list(dict.fromkeys(names)) for names in zip(*((one.source, one.target) for one in pairs), strict=True)
-    )
+    sources = list(dict.fromkeys(pair.source for pair in pairs))
+    targets = list(dict.fromkeys(pair.target for pair in pairs))
     counts = known.sum(axis=1)
     for n in np.unique(counts[counts > 0]).tolist():
         rows = np.flatnonzero(counts == n)
 
         def dense(names: list[str], rows: Ids = rows, n: int = n) -> NDArray[np.float64]:
-            chosen = [values[name][rows][known[rows]].reshape(len(rows), n) for name in names]
-            return np.stack(chosen).astype(np.float64)
+            matrices = [values[name][rows][known[rows]].reshape(len(rows), n) for name in names]
+            return np.stack(matrices).astype(np.float64)
 
-        found = vars(masking_correlations(dense(sources), dense(targets), orders(n)))
+        correlations = vars(masking_correlations(dense(sources), dense(targets), orders(n)))
         places = [(sources.index(pair.source), targets.index(pair.target)) for pair in pairs]
-        yield rows, [(pair, place, found) for pair, place in zip(pairs, places, strict=True)]
+        yield rows, [(pair, place, correlations) for pair, place in zip(pairs, places, strict=True)]
 
 
 def _columns(class_ids: Ids, site: int, pair: Pair, values: Mapping[str, NDArray[Any]]) -> Columns:

@@ -1,4 +1,4 @@
-"""Rows of ``metric_correlation``: total awareness against each class metric (Fig. 10)."""
+"""Rows of ``metric_correlation``: correlation of total awareness with each class metric (Fig. 10)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cawa_core.statistics.intervals import bootstrap_pearson
 
 
 def metric_correlation_rows(metrics: pd.DataFrame, spec: AuditSpec) -> Iterator[dict[str, Any]]:
-    """One row a metric that at least three classes have, over classes."""
+    """Yield one row for each metric known for at least three classes."""
     for index, metric in enumerate(METRICS):
         known = metrics[["total_awareness", metric]].dropna().to_numpy(dtype=np.float64)
         if len(known) < 3:

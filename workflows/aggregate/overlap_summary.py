@@ -1,4 +1,4 @@
-"""The ``overlap`` section of the summary, from the row groups of ``class_overlap`` one at a time."""
+"""The ``overlap`` section of the summary, read from ``class_overlap`` one row group at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cawa_core.tables import Manifest
 
 KEY = ("criterion", "site", "k")
 FEWEST_CLASSES = 4
-"""Below this a Mantel test has nothing to permute."""
+"""Smallest number of classes for a Mantel test; with fewer there is too little to permute."""
 
 Counts = NDArray[np.uint16]
 Classes = tuple[int, ...]
@@ -25,38 +25,41 @@ Classes = tuple[int, ...]
 def overlap_summary(
     manifest: Manifest, centroids: pd.DataFrame, permutations: int, random: np.random.Generator
 ) -> list[dict[str, Any]] | None:
-    """Mean overlap by criterion, site and k, and whether it follows the similarity of the real classes (Mantel test).
+    """Summarise mean overlap by criterion, site and k, and its relation to similarity of real classes (Mantel test).
 
     All tests over the same classes share their permutations.
     """
     distances = centroid_distances(centroids)
-    rows, tested = [], defaultdict(list)
+    rows = []
+    tests_by_classes = defaultdict(list)
     for group in manifest.row_groups("class_overlap", [*KEY, "class_a", "class_b", "overlap", "overlap_by_chance"]):
         row = {name: group[name][0].as_py() for name in KEY}
         overlaps = group["overlap"].to_numpy()
-        rows.append(row | {"overlap": float(overlaps.mean(dtype=np.float64)), "by_chance": _first(group)})
+        rows.append(row | {"overlap": float(overlaps.mean(dtype=np.float64)), "by_chance": _overlap_by_chance(group)})
         rows[-1] |= {"similarity_spearman": None, "similarity_p": None}
         if distances is not None:
             classes, counts = _common_pairs(group, distances, np.rint(overlaps * row["k"]).astype(np.uint16))
             if len(classes) >= FEWEST_CLASSES:
-                tested[classes].append((rows[-1], counts))
-    for classes, tests in tested.items():
+                tests_by_classes[classes].append((rows[-1], counts))
+    for classes, tests in tests_by_classes.items():
         assert distances is not None
         nearness = -distances.loc[list(classes), list(classes)].to_numpy()
-        found = mantel_tests(nearness, np.stack([counts for _, counts in tests]), permutations, random)
-        for (row, _), r, p in zip(tests, *found, strict=True):
+        correlations, p_values = mantel_tests(nearness, np.stack([counts for _, counts in tests]), permutations, random)
+        for (row, _), r, p in zip(tests, correlations, p_values, strict=True):
             row |= {"similarity_spearman": float(r), "similarity_p": float(p)}
     return sorted(rows, key=lambda row: [row[name] for name in KEY]) or None
 
 
-def _first(group: pa.Table) -> float:
+def _overlap_by_chance(group: pa.Table) -> float:
     return float(group["overlap_by_chance"][0].as_py())
 
 
 def _common_pairs(group: pa.Table, distances: pd.DataFrame, counts: Counts) -> tuple[Classes, Counts]:
-    """Classes that have overlaps and a distance, ascending, and the counts of their pairs in that order."""
+    """Return the classes with both overlaps and a distance, ascending, and the counts of their pairs in that order."""
     a, b = (group[name].to_numpy() for name in ("class_a", "class_b"))
-    known = np.union1d(a[:1], b[a == a[0]])  # pairs are in ascending order: the first class meets all others
+    known = np.union1d(
+        a[:1], b[a == a[0]]
+    )  # pairs are in ascending order, so the first class is paired with all others
     classes = np.intersect1d(known, distances.index.to_numpy())
     if len(classes) < len(known):
         counts = counts[np.isin(a, classes) & np.isin(b, classes)]

@@ -1,4 +1,4 @@
-"""The top channels of every class at one site, and over the channels of all sites together, by every criterion."""
+"""Top channels of every class by every criterion, at one site and over the channels of all sites."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from cawa_core.statistics.overlap import TopSets, top_channels
 from workflows.aggregate.site_values import Ids, Matrix, SiteAwareness, SiteMasking
 
 LARGEST_OVERLAP_SHARE = 0.5
-"""Top sets of more than this share of the channels say nothing about which classes are alike."""
+"""Largest share of the channels in a top set; larger sets say nothing about which classes are alike."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ranking:
-    """The classes' top channels by one criterion, at one site or all.
+    """Top channels of the classes by one criterion, at one site or over all sites.
 
     Attributes:
         site: index of the site, or ``ALL_SITES``.
-        n_channels: channels that were ranked.
-        class_ids: classes with a value for each of them, ascending ``[n]``.
-        top: the best channels, best first ``[n, k]``; for all sites, they are numbered through.
-        values: theirs ``[n, k]``.
+        n_channels: number of ranked channels.
+        class_ids: classes with a value for every ranked channel, ascending ``[n]``.
+        top: the best channels, best first ``[n, k]``; over all sites, channels are numbered consecutively.
+        values: values of the top channels ``[n, k]``.
     """
 
     site: int
@@ -36,7 +36,7 @@ class Ranking:
 
 
 def site_rankings(site: int, awareness: SiteAwareness, masking: SiteMasking | None, largest: int) -> Iterator[Ranking]:
-    """Every criterion that ranks any channel of a site, each with at most ``largest`` of them."""
+    """Yield the ranking of a site by each criterion that ranks any channel, with at most ``largest`` channels each."""
     category = awareness.predictors["category_awareness"]
     criteria = {
         "category_highest": category,
@@ -54,46 +54,48 @@ def site_rankings(site: int, awareness: SiteAwareness, masking: SiteMasking | No
 
 
 def _ranking(site: int, criterion: str, values: Matrix, known: Matrix, ranked: Ids, ids: Ids, largest: int) -> Ranking:
-    """Without the channels that no class ranks (inert ones), then without the classes that lack a value."""
+    """Rank after dropping channels that no class ranks (inert ones), then classes that lack a value."""
     complete = known[:, ranked].all(axis=1)
-    own = values if complete.all() and len(ranked) == values.shape[1] else values[np.ix_(complete, ranked)]
+    complete_values = values if complete.all() and len(ranked) == values.shape[1] else values[np.ix_(complete, ranked)]
     k = min(largest, len(ranked))
-    top = top_channels(own, k) if len(own) else np.zeros((0, k), np.int64)
-    return Ranking(site, criterion, len(ranked), ids[complete], ranked[top], np.take_along_axis(own, top, axis=1))
+    top = top_channels(complete_values, k) if len(complete_values) else np.zeros((0, k), np.int64)
+    top_values = np.take_along_axis(complete_values, top, axis=1)
+    return Ranking(site, criterion, len(ranked), ids[complete], ranked[top], top_values)
 
 
 class EverySite:
-    """Top channels over all sites, from those of one site after another; sites come in ascending order.
+    """Top channels over all sites, accumulated from the sites in ascending order.
 
-    A channel among the k highest of all sites is among the k highest of its own, so that k candidates a class are
-    all there is to keep.
+    A channel among the k highest of all sites is among the k highest of its site, so k candidates per class suffice.
 
     Args:
-        largest: most channels of a top set.
+        largest: largest number of channels in a top set.
     """
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
-        self._found: dict[str, Ranking] = {}
+        self._by_criterion: dict[str, Ranking] = {}
         self._offset = 0
 
     def add(self, rankings: Iterable[Ranking], n_channels: int) -> None:
-        """Take in a site of ``n_channels``: its rankings by each criterion."""
-        for own in rankings:
-            own = dataclasses.replace(own, site=ALL_SITES, top=own.top + self._offset)
-            known = self._found.get(own.criterion)
-            self._found[own.criterion] = own if known is None else _merged(known, own, self._largest)
+        """Add the rankings of the next site, which has ``n_channels`` channels."""
+        for ranking in rankings:
+            shifted = dataclasses.replace(ranking, site=ALL_SITES, top=ranking.top + self._offset)
+            previous = self._by_criterion.get(ranking.criterion)
+            merged = shifted if previous is None else _merge(previous, shifted, self._largest)
+            self._by_criterion[ranking.criterion] = merged
         self._offset += n_channels
 
     def rankings(self) -> list[Ranking]:
-        """Every criterion with a class that has a value for every ranked channel of every site."""
-        return [ranking for ranking in self._found.values() if len(ranking.class_ids)]
+        """Return the ranking by each criterion for which some class has values for all ranked channels of all sites."""
+        return [ranking for ranking in self._by_criterion.values() if len(ranking.class_ids)]
 
 
-def _merged(one: Ranking, other: Ranking, largest: int) -> Ranking:
-    class_ids, here, there = np.intersect1d(one.class_ids, other.class_ids, assume_unique=True, return_indices=True)
-    values = np.concatenate([one.values[here], other.values[there]], axis=1)
-    top = np.concatenate([one.top[here], other.top[there]], axis=1)
+def _merge(a: Ranking, b: Ranking, largest: int) -> Ranking:
+    class_ids, rows_a, rows_b = np.intersect1d(a.class_ids, b.class_ids, assume_unique=True, return_indices=True)
+    values = np.concatenate([a.values[rows_a], b.values[rows_b]], axis=1)
+    top = np.concatenate([a.top[rows_a], b.top[rows_b]], axis=1)
     best = np.argsort(-values, axis=1, kind="stable")[:, :largest]
-    kept = (np.take_along_axis(each, best, axis=1) for each in (top, values))
-    return Ranking(ALL_SITES, one.criterion, one.n_channels + other.n_channels, class_ids, *kept)
+    best_channels = np.take_along_axis(top, best, axis=1)
+    best_values = np.take_along_axis(values, best, axis=1)
+    return Ranking(ALL_SITES, a.criterion, a.n_channels + b.n_channels, class_ids, best_channels, best_values)

@@ -10,11 +10,11 @@ from workflows.aggregate.rankings import Ranking
 
 
 def shared_channel_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """How many channels are in the top set of every class, by size of the sets."""
-    kept = list(sizes)
+    """Yield the number of channels in the top set of every class, by size of the sets."""
+    set_sizes = list(sizes)
     for ranking in rankings:
         n_classes = len(ranking.class_ids)
-        for k in kept:
+        for k in set_sizes:
             if k <= ranking.n_channels and n_classes:
                 yield {
                     "site": ranking.site,
@@ -27,7 +27,7 @@ def shared_channel_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> It
 
 
 def popularity_rows(rankings: Iterable[Ranking]) -> Iterator[dict[str, Any]]:
-    """Which channels come first, and for how many classes."""
+    """Yield the channels that rank first, and for how many classes."""
     for ranking in rankings:
         for channel, n_classes in first_choices(ranking.top).items():
             yield {"site": ranking.site, "channel": channel, "criterion": ranking.criterion, "n_classes": n_classes}

@@ -1,4 +1,4 @@
-"""The rows of one site as matrices of classes and channels, or of classes and groups."""
+"""Rows of one site as matrices over classes and channels, or over classes and groups."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EstimatorRows:
 
 @dataclasses.dataclass(frozen=True)
 class SiteRows:
-    """Rows of ``awareness`` at one site, by estimator; an estimator without any is left out."""
+    """Rows of ``awareness`` at one site, by estimator; an estimator without rows is left out."""
 
     class_ids: Ids
     n_channels: int
@@ -45,16 +45,16 @@ class SiteRows:
 
     @property
     def closed_form(self) -> EstimatorRows | None:
-        """Closed-form rows, where there are any."""
+        """Closed-form rows, if any."""
         return self.by_estimator.get("closed_form")
 
     @property
     def sampled(self) -> EstimatorRows | None:
-        """Monte Carlo rows, where there are any."""
+        """Monte Carlo rows, if any."""
         return self.by_estimator.get("monte_carlo")
 
     def best(self, column: str) -> Matrix:
-        """The closed form where there is a row of it, else the sampled value."""
+        """Return the closed-form value where there is one, else the sampled value."""
         exact, sampled = self.closed_form, self.sampled
         if exact is None or sampled is None:
             only = exact or sampled
@@ -69,7 +69,7 @@ class SiteRows:
 
 
 def read_site(manifest: Manifest, site: int, columns: Sequence[str]) -> SiteRows:
-    """Some columns of ``awareness`` at one site; ``inert`` reads as 1 and 0."""
+    """Read columns of ``awareness`` at one site; ``inert`` becomes 1 and 0."""
     keys = ["class_id", "channel", "estimator"]
     rows = manifest.rows("awareness", [*keys, *columns], sites=[site], text_as_codes=["estimator"])
     class_ids, place = np.unique(numbers(rows["class_id"]), return_inverse=True)
@@ -78,34 +78,35 @@ def read_site(manifest: Manifest, site: int, columns: Sequence[str]) -> SiteRows
     flat = place * shape[1] + channel
     if not len(rows):
         return SiteRows(class_ids.astype(np.int64), shape[1], {})
-    codes, found = pa.chunked_array(rows["estimator"]).unify_dictionaries().combine_chunks(), {}
+    codes = pa.chunked_array(rows["estimator"]).unify_dictionaries().combine_chunks()
+    by_estimator = {}
     for code, estimator in enumerate(codes.dictionary.to_pylist()):
-        chosen = codes.indices.to_numpy() == code
-        if chosen.any():
-            found[estimator] = _of_estimator(rows, columns, flat, None if chosen.all() else chosen, shape)
-    return SiteRows(class_ids.astype(np.int64), shape[1], found)
+        mask = codes.indices.to_numpy() == code
+        if mask.any():
+            by_estimator[estimator] = _estimator_rows(rows, columns, flat, None if mask.all() else mask, shape)
+    return SiteRows(class_ids.astype(np.int64), shape[1], by_estimator)
 
 
-def _of_estimator(
-    rows: pa.Table, columns: Sequence[str], flat: Ids, chosen: Known | None, shape: tuple[int, int]
+def _estimator_rows(
+    rows: pa.Table, columns: Sequence[str], flat: Ids, mask: Known | None, shape: tuple[int, int]
 ) -> EstimatorRows:
-    places = flat if chosen is None else flat[chosen]
+    places = flat if mask is None else flat[mask]
     in_order = len(places) == shape[0] * shape[1] and bool((places == np.arange(len(places))).all())
 
-    def matrix(values: Matrix) -> Matrix:
-        own = values if chosen is None else values[chosen]
+    def as_matrix(values: Matrix) -> Matrix:
+        selected = values if mask is None else values[mask]
         if in_order:
-            return own.reshape(shape)
-        made = np.full(shape, np.nan, np.float32)
-        made.reshape(-1)[places] = own
-        return made
+            return selected.reshape(shape)
+        matrix = np.full(shape, np.nan, np.float32)
+        matrix.reshape(-1)[places] = selected
+        return matrix
 
     known = np.ones(len(rows), np.float32)
-    return EstimatorRows(matrix(known) == 1, {name: matrix(numbers(rows[name])) for name in columns})
+    return EstimatorRows(as_matrix(known) == 1, {name: as_matrix(numbers(rows[name])) for name in columns})
 
 
 def numbers(column: pa.ChunkedArray) -> NDArray[Any]:
-    """A column of numbers; booleans as float32, null as NaN."""
+    """Return a column as numbers; booleans become float32, null becomes NaN."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8()).cast(pa.float32())
     values: NDArray[Any] = column.to_numpy()
@@ -113,7 +114,7 @@ def numbers(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def every_row_sampled(manifest: Manifest, sites: Sequence[int]) -> bool:
-    """Whether each class and channel has a Monte Carlo row at every site; looks no further than the first lack."""
+    """Return whether each class and channel has a Monte Carlo row at every site; stops at the first gap."""
     for site in sites:
         rows = read_site(manifest, site, [])
         if rows.sampled is None or not (rows.sampled.known == rows.known).all():
@@ -123,13 +124,13 @@ def every_row_sampled(manifest: Manifest, sites: Sequence[int]) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class SiteAwareness:
-    """What a site's awareness rows say of each class and channel: ``[n_classes, C]``, NaN where unknown.
+    """Awareness of each class and channel at one site: ``[n_classes, C]``, NaN where unknown.
 
     Attributes:
         known: where there is a row.
         inert: channels that cannot reach the image.
-        latent_ranking: what ``latent_highest`` ranks.
-        predictors: by the name they have in ``masking_correlation``.
+        latent_ranking: values that ``latent_highest`` ranks by.
+        predictors: predictors by their name in ``masking_correlation``.
     """
 
     class_ids: Ids
@@ -140,11 +141,11 @@ class SiteAwareness:
 
 
 def site_awareness(manifest: Manifest, site: int, all_sampled: bool) -> SiteAwareness:
-    """Closed form where there is one, sampled values beside it.
+    """Read the awareness of a site: the closed form where there is one, and sampled values.
 
     Args:
-        all_sampled: :func:`every_row_sampled`. The latent ranking then is the sampled latent awareness, else the
-            robust one: one criterion means one thing for every class.
+        all_sampled: result of :func:`every_row_sampled`. If true, the latent ranking uses the sampled latent awareness,
+            else the robust one, so that a criterion means the same for every class.
     """
     rows = read_site(manifest, site, [*ESTIMATES, "latent_awareness", "inert"])
     predictors = {name: rows.best(name) for name in ESTIMATES if name != "latent_awareness_robust"}
@@ -157,13 +158,13 @@ def site_awareness(manifest: Manifest, site: int, all_sampled: bool) -> SiteAwar
 
 @dataclasses.dataclass(frozen=True)
 class SiteMasking:
-    """What masking did at a site, for the classes that awareness has there.
+    """Masking effects at one site, for the classes with awareness there.
 
     Attributes:
-        effects: by column of ``masking``, the screened ones among them; ``[n_classes, groups]``, NaN where unknown.
-            Screened ones are known where the masks are exact: elsewhere they are part of what they would predict.
-        predictors: means over each group's channels, by name; the same shape.
-        by_channel: ``score_change_abs`` of the group that a channel is in ``[n_classes, C]``.
+        effects: columns of ``masking``, screened ones included; ``[n_classes, groups]``, NaN where unknown. Screened
+            effects are used only where the method is exact, because elsewhere they enter the effect they predict.
+        predictors: means over the channels of each group, by name; same shape.
+        by_channel: ``score_change_abs`` of the group of each channel ``[n_classes, C]``.
     """
 
     effects: Mapping[str, Matrix]
@@ -172,7 +173,7 @@ class SiteMasking:
 
 
 def site_masking(manifest: Manifest, site: int, awareness: SiteAwareness) -> SiteMasking:
-    """Groups without a channel that awareness knows are left out."""
+    """Read the masking of a site, leaving out groups without a channel of known awareness."""
     columns = ["class_id", "group", "channels", "method", *TARGETS, *SCREENED]
     rows = manifest.rows("masking", columns, sites=[site])
     n_classes, n_channels = awareness.known.shape
@@ -184,16 +185,16 @@ def site_masking(manifest: Manifest, site: int, awareness: SiteAwareness) -> Sit
     inside = (place[owner] >= 0) & (member < n_channels)
     owner, member = owner[inside], member[inside]
     cell = place[owner] * n_channels + member
-    seen = awareness.known.reshape(-1)[cell]
-    owner, cell = owner[seen], cell[seen]
-    kept = np.bincount(owner, minlength=len(rows)) > 0
+    known = awareness.known.reshape(-1)[cell]
+    owner, cell = owner[known], cell[known]
+    used = np.bincount(owner, minlength=len(rows)) > 0
     shape = n_classes, int(groups.max(initial=-1)) + 1
-    flat = place[kept] * shape[1] + groups[kept]
+    flat = place[used] * shape[1] + groups[used]
 
     def by_group(values: NDArray[np.floating]) -> Matrix:
-        made = np.full(shape, np.nan, np.float32)
-        made.reshape(-1)[flat] = values[kept]
-        return made
+        matrix = np.full(shape, np.nan, np.float32)
+        matrix.reshape(-1)[flat] = values[used]
+        return matrix
 
     means = {
         name: _group_means(owner, values.reshape(-1)[cell], len(rows)) for name, values in awareness.predictors.items()
@@ -207,7 +208,7 @@ def site_masking(manifest: Manifest, site: int, awareness: SiteAwareness) -> Sit
 
 
 def _places(class_ids: Ids, wanted: Ids) -> Ids:
-    """Where each class stands among the ascending ids; -1: nowhere."""
+    """Return the index of each wanted class among the ascending ids; -1 if it is absent."""
     if not len(class_ids):
         return np.full(len(wanted), -1)
     place = np.minimum(np.searchsorted(class_ids, wanted), len(class_ids) - 1)
@@ -215,7 +216,7 @@ def _places(class_ids: Ids, wanted: Ids) -> Ids:
 
 
 def _group_means(owner: Ids, values: Matrix, n_groups: int) -> NDArray[np.float64]:
-    """Mean of the known values of each group; NaN where none is."""
+    """Return the mean of the known values of each group; NaN if there are none."""
     known = np.isfinite(values)
     if not known.all():
         owner, values = owner[known], values[known]

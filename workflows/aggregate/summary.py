@@ -1,4 +1,4 @@
-"""``summary.json``: the figures that a script, a dashboard or the report's first lines want."""
+"""``summary.json``: the figures for scripts, dashboards and the head of the report."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ COEFFICIENTS = ("pearson_smoothed", "pearson", "spearman")
 
 
 def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[str, Any]:
-    """All sections that the recorded tables allow; a missing stage leaves its section null."""
+    """Compute all sections that the recorded tables allow; the section of a missing stage is null."""
     with ThreadPoolExecutor(1) as reader:
-        tails = reader.submit(heavy_tails, manifest)  # reads most, while the rest computes
+        tails = reader.submit(heavy_tails, manifest)  # it reads most data, while the other sections compute
         sections = {**_sections(manifest, spec), "heavy_tails": tails.result()}
-    seconds = pd.Series([one.seconds for one in manifest.receipts.values()], dtype=float)
-    by_stage = seconds.groupby([one.stage for one in manifest.receipts.values()]).sum().round(1)
+    seconds = pd.Series([receipt.seconds for receipt in manifest.receipts.values()], dtype=float)
+    by_stage = seconds.groupby([receipt.stage for receipt in manifest.receipts.values()]).sum().round(1)
     sections = plain(sections)
     summary: dict[str, Any] = plain(
         {
@@ -40,7 +40,7 @@ def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[s
             "classes": list(spec.classes),
             "class_names": audit.class_names,
             "quarantined": sorted(manifest.quarantined),
-            "findings": [dataclasses.asdict(one) for one in findings(sections)],
+            "findings": [dataclasses.asdict(finding) for finding in findings(sections)],
             **sections,
             "seconds": by_stage.to_dict(),
         }
@@ -57,7 +57,7 @@ def _sections(manifest: Manifest, spec: AuditSpec) -> dict[str, Any]:
         "overlap": overlap_summary(manifest, manifest.table("class_centroids"), spec.permutations, mantel),
         "sharing": sharing(manifest.table("shared_channels")),
         "class_metrics": class_metric_summary(manifest.table("class_metrics"), manifest.table("class_metric_floor")),
-        "n_real": _ends(manifest.table("class_metrics").n_real),
+        "n_real": _range(manifest.table("class_metrics").n_real),
         "metric_correlation": _records(manifest.table("metric_correlation")),
         "segmentation": segmentation_summary(manifest, resamples),
         "hybrids": hybrid_summary(manifest, resamples),
@@ -66,7 +66,7 @@ def _sections(manifest: Manifest, spec: AuditSpec) -> dict[str, Any]:
 
 
 def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) -> list[dict[str, Any]] | None:
-    """How well each predictor foretells each effect: means over classes, by site and (site -1) over sites."""
+    """Summarise how well each predictor predicts each effect: means over classes, by site and (site -1) over sites."""
     if not len(correlations):
         return None
     means = correlations.groupby(["target", "predictor", "class_id"], as_index=False).mean(numeric_only=True)
@@ -93,7 +93,7 @@ def _over_sites(correlations: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame
 
 
 def masking_controls(controls: pd.DataFrame, resamples: ClassResamples) -> dict[str, Any] | None:
-    """Fig. 3 in numbers: lowest, random and highest masks of one size, by site and (site -1) at all sites at once."""
+    """Summarise Fig. 3: lowest, random and highest masks of one size, by site and (site -1) at all sites at once."""
     if not len(controls):
         return None
     effects = ["score_change", "score_change_abs"]
@@ -115,12 +115,12 @@ def _difference(everywhere: pd.DataFrame, high: str, low: str, resamples: ClassR
     if everywhere.empty:
         return None
     difference = (everywhere["score_change"][high] - everywhere["score_change"][low]).to_frame("mean")
-    found = resamples.means(difference)
-    return {"mean": found["mean"], "ci": found["mean_ci"], "n_classes": len(difference)}
+    means = resamples.means(difference)
+    return {"mean": means["mean"], "ci": means["mean_ci"], "n_classes": len(difference)}
 
 
 def sharing(shared: pd.DataFrame) -> list[dict[str, Any]] | None:
-    """Channels that all classes share, summed over sites, by criterion and k, beside chance."""
+    """Count the channels that all classes share, summed over sites, by criterion and k, with the count by chance."""
     if not len(shared):
         return None
     sums = shared.groupby(["criterion", "k"], as_index=False).agg(
@@ -133,7 +133,7 @@ def sharing(shared: pd.DataFrame) -> list[dict[str, Any]] | None:
 
 
 def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str, Any] | None:
-    """Mean and range of each metric over classes, beside the same for halves of the reals."""
+    """Summarise mean and range of each metric over classes, with the floor from halves of the real images."""
     if not len(metrics):
         return None
     names = metrics.set_index("class_id").class_name
@@ -153,7 +153,7 @@ def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str
     return result
 
 
-def _ends(counts: pd.Series[Any]) -> list[int] | None:
+def _range(counts: pd.Series[Any]) -> list[int] | None:
     return [int(counts.min()), int(counts.max())] if len(counts) else None
 
 

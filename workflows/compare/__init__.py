@@ -1,4 +1,4 @@
-"""``cawa compare``: what changed between the audits of two checkpoints, and what got worse.
+"""``cawa compare``: changes and regressions between the audits of two checkpoints.
 
-Nothing is imported here: the command line needs the options alone.
+This package imports nothing, because the command line needs only the options.
 """

@@ -1,4 +1,4 @@
-"""How many of each class's top channels stayed its top channels."""
+"""Overlap of each class's top channels in two audits."""
 
 from __future__ import annotations
 
@@ -22,41 +22,42 @@ COLUMNS = ("class_id", "site", "criterion", "k", "overlap", "expected", "lowest"
 
 
 def set_changes(pair: Pair) -> pd.DataFrame:
-    """Share of the top k that base and new have in common, by class, site, criterion and k.
+    """Return the share of the top k that base and new have in common, by class, site, criterion and k.
 
-    k: the sizes in ``overlap_k`` and ``shared_k`` of both audits, at most half of the channels of a site.
+    The sizes k are those in ``overlap_k`` and ``shared_k`` of both audits, up to half of the channels of a site.
 
     Returns:
-        columns ``COLUMNS``; identical checkpoints have overlap 1. ``expected`` and ``lowest``: mean and least overlap
-        of draws that differ by noise alone (:mod:`workflows.compare.turnover`); 1 where awareness is a closed form,
+        Columns ``COLUMNS``; identical checkpoints have overlap 1. ``expected`` and ``lowest``: mean and least overlap
+        of draws that differ only by noise (:mod:`workflows.compare.turnover`); 1 where awareness is a closed form,
         NaN where a standard error is unknown.
     """
     sizes = sorted({*pair.common("overlap_k"), *pair.common("shared_k")})
-    parts = [part for site in map(int, pair.sites.site) for part in _of_site(pair, site, sizes)]
+    parts = [part for site in map(int, pair.sites.site) for part in _site_changes(pair, site, sizes)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _of_site(pair: Pair, site: int, sizes: Sequence[int]) -> Iterator[pd.DataFrame]:
-    largest, masked = max(sizes, default=0), "masking" in pair.stages
+def _site_changes(pair: Pair, site: int, sizes: Sequence[int]) -> Iterator[pd.DataFrame]:
+    largest = max(sizes, default=0)
+    masked = "masking" in pair.stages
     if not largest:
         return
-    sides = [_Side.read(one.manifest, site, largest, masked) for one in (pair.base, pair.new)]
+    sides = [_Side.read(audit.manifest, site, largest, masked) for audit in (pair.base, pair.new)]
     exact = site not in (pair.sampled_sites or ())
     for criterion in COMPARED_CRITERIA:
         if any(criterion not in side.rankings for side in sides):
             continue
-        ours, theirs = (side.rankings[criterion] for side in sides)
-        ids, here, there = np.intersect1d(ours.class_ids, theirs.class_ids, return_indices=True)
-        channels = min(ours.n_channels, theirs.n_channels)
+        base, new = (side.rankings[criterion] for side in sides)
+        ids, base_rows, new_rows = np.intersect1d(base.class_ids, new.class_ids, return_indices=True)
+        channels = min(base.n_channels, new.n_channels)
         fitting = [size for size in sizes if size <= LARGEST_OVERLAP_SHARE * channels]
-        expected, lowest = _by_noise(sides, criterion, exact, ids, fitting)
+        expected, lowest = _noise_overlaps(sides, criterion, exact, ids, fitting)
         for place, k in enumerate(fitting):
             columns = {
                 "class_id": ids,
                 "site": site,
                 "criterion": criterion,
                 "k": k,
-                "overlap": overlaps(ours.top[here, :k], theirs.top[there, :k]),
+                "overlap": overlaps(base.top[base_rows, :k], new.top[new_rows, :k]),
                 "expected": expected[:, place],
                 "lowest": lowest[:, place],
                 "overlap_by_chance": k / channels,
@@ -66,7 +67,7 @@ def _of_site(pair: Pair, site: int, sizes: Sequence[int]) -> Iterator[pd.DataFra
 
 @dataclasses.dataclass(frozen=True)
 class _Side:
-    """One audit at one site."""
+    """Rankings of one audit at one site."""
 
     manifest: Manifest
     site: int
@@ -77,8 +78,8 @@ class _Side:
     def read(cls, manifest: Manifest, site: int, largest: int, masked: bool) -> _Side:
         awareness = site_awareness(manifest, site, all_sampled=False)
         masking = site_masking(manifest, site, awareness) if masked else None
-        found = {one.criterion: one for one in site_rankings(site, awareness, masking, largest)}
-        return cls(manifest, site, awareness, found)
+        rankings = {ranking.criterion: ranking for ranking in site_rankings(site, awareness, masking, largest)}
+        return cls(manifest, site, awareness, rankings)
 
     def noisy(self, criterion: str) -> NoisyValues:
         if criterion == "masking_highest":
@@ -86,14 +87,14 @@ class _Side:
         return sampled_awareness(self.manifest, self.site)
 
 
-def _by_noise(
+def _noise_overlaps(
     sides: Sequence[_Side], criterion: str, exact: bool, ids: Ids, sizes: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and least overlap by noise alone ``[n_classes, len(sizes)]``, of draws from both audits."""
+    """Return mean and least overlap under noise alone ``[n_classes, len(sizes)]``, over draws from both audits."""
     shape = len(ids), len(sizes)
     if exact and criterion != "masking_highest":
         return np.ones(shape), np.ones(shape)
-    if criterion == "expected_activation_highest" or 0 in shape:  # the tables hold no standard error of it
+    if criterion == "expected_activation_highest" or 0 in shape:  # the tables hold no standard error for it
         return np.full(shape, np.nan), np.full(shape, np.nan)
     random = random_generator(0, SHARED_CLASS, sides[0].site, "turnover")
     draws = np.concatenate([overlaps_by_noise(side.noisy(criterion).of(ids), sizes, random) for side in sides])
@@ -101,10 +102,10 @@ def _by_noise(
 
 
 def set_summary(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """By site, criterion and k: mean over classes and the class whose set moved most; the most moved sites first.
+    """Summarise by site, criterion and k: mean over classes, and the class that moved most; most moved sites first.
 
-    ``n_moved``: classes with fewer in common than any draw that differs by noise alone; of ``n_judged``, whose noise
-    is known.
+    ``n_moved`` counts the classes that share fewer channels than in any draw that differs only by noise, among the
+    ``n_judged`` classes whose noise is known.
     """
     rows: list[dict[str, Any]] = []
     for _, part in changes.groupby(["criterion", "k", "site"]):
@@ -127,7 +128,7 @@ def set_summary(changes: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def set_summary_by_class(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """By class, criterion and k: mean over sites, of the overlap and of what noise alone would leave."""
+    """Summarise by class, criterion and k: mean over sites of the overlap, and of the overlap under noise alone."""
     means = changes.groupby(["class_id", "criterion", "k"], as_index=False)[["overlap", "expected"]].mean()
     return [
         {

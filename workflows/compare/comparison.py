@@ -1,4 +1,4 @@
-"""One comparison: read two audits, judge, write ``compare.json``, ``compare.md`` and ``compare.html``."""
+"""Comparison of two audits, written to ``compare.json``, ``compare.md`` and ``compare.html``."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from workflows.compare.masking import masking_changes
 from workflows.compare.metrics import metric_changes
 from workflows.compare.options import ComparisonSpec
 from workflows.compare.page import page
-from workflows.compare.pairing import Audited, Pair, pair
+from workflows.compare.pairing import Audit, Pair, pair
 from workflows.compare.wording import markdown, verdict_line
 from workflows.folder import AUDIT
 
 COMPARISONS = "comparisons"
-"""Folder of an audit folder where its comparisons with others are, unless they are sent elsewhere."""
+"""Subfolder of an audit folder that holds its comparisons, unless another output is given."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How a comparison ended.
+    """Result of a comparison.
 
     Attributes:
-        storage: where its files are.
+        storage: folder with the files of the comparison.
         sentence: the verdict in one line.
-        is_worse: whether there is a regression.
-        content: what is in ``compare.json``.
+        is_worse: whether any regression was found.
+        content: content of ``compare.json``.
     """
 
     storage: Storage
@@ -45,12 +45,12 @@ class Comparison:
 
 
 def compare(base: Folder, new: Folder, spec: ComparisonSpec, output: str = "") -> Comparison:
-    """Compare two audits of checkpoints of one architecture and write what came of it.
+    """Compare the audits of two checkpoints of one architecture and write the result.
 
     Args:
         base, new: audit folders; new is judged against base.
         spec: thresholds.
-        output: folder or URL; ``comparisons/<base's hash>`` of the new audit's folder when left out.
+        output: folder or URL; default ``comparisons/<hash of base>`` in the folder of the new audit.
 
     Raises:
         InputError: the audits cannot be compared, or the output cannot be written.
@@ -75,31 +75,35 @@ def _output(both: Pair, output: str) -> Storage:
     storage = open_storage(output or f"{both.new.url}/{COMPARISONS}/{both.base.hash[:12]}")
     storage.require_folder()
     if storage.exists(AUDIT):
-        raise InputError(f"output must not be an audit folder itself; {storage.url} is one, choose another --output")
+        raise InputError(
+            f"output must not be an audit folder; {storage.url} is an audit folder, choose another --output"
+        )
     return storage
 
 
 def contrast(both: Pair, spec: ComparisonSpec) -> dict[str, Any]:
-    """Everything that ``compare.json`` says; a section whose stage is not in both is None."""
-    judged, level = "class_metrics" in both.stages, spec.false_discovery_rate
-    metrics = _class_metrics(both, spec) if judged else None
-    classes, totals = (metrics["classes"], metrics["totals"]) if metrics else ([], [])
-    masked = "masking" in both.stages
-    effects = dataclasses.asdict(masking_changes(both, level)) if masked else None
+    """Return the content of ``compare.json``; a section whose stage is missing in either audit is None."""
+    has_metrics = "class_metrics" in both.stages
+    level = spec.false_discovery_rate
+    metrics = _class_metrics(both, spec) if has_metrics else None
+    classes = metrics["classes"] if metrics else []
+    totals = metrics["totals"] if metrics else []
+    has_masking = "masking" in both.stages
+    effects = dataclasses.asdict(masking_changes(both, level)) if has_masking else None
     sets = set_changes(both) if "awareness" in both.stages else None
     regressions = [row for row in (*totals, *classes) if row["verdict"] == "worse"]
     return {
         "sentence": verdict_line(totals, classes, _any_moved(classes, effects, sets)),
         "is_worse": bool(regressions),
         "regressions": regressions,
-        "base": _named(both.base),
-        "new": _named(both.new),
+        "base": _provenance(both.base),
+        "new": _provenance(both.new),
         "spec": dataclasses.asdict(spec),
         "differing_options": both.differing,
         "class_names": both.class_names,
         "sites": records(both.sites[["site", "name", "channels", "resolution"]]),
         "class_metrics": metrics,
-        "total_awareness": awareness_changes(*_tables(both, "class_metrics")) if judged else None,
+        "total_awareness": awareness_changes(*_tables(both, "class_metrics")) if has_metrics else None,
         "total_awareness_is_exact": both.total_is_exact,
         "sampled_sites": both.sampled_sites,
         "masking_effects": effects,
@@ -107,14 +111,16 @@ def contrast(both: Pair, spec: ComparisonSpec) -> dict[str, Any]:
         if sets is None
         else {"by_site": set_summary(sets), "by_class": set_summary_by_class(sets)},
         "correlations": {
-            "masking": masking_correlation_changes(*_tables(both, "masking_correlation"), level) if masked else None,
-            "metrics": metric_correlation_changes(*_tables(both, "metric_correlation")) if judged else None,
+            "masking": masking_correlation_changes(*_tables(both, "masking_correlation"), level)
+            if has_masking
+            else None,
+            "metrics": metric_correlation_changes(*_tables(both, "metric_correlation")) if has_metrics else None,
         },
     }
 
 
 def _any_moved(classes: list[dict[str, Any]], effects: dict[str, Any] | None, sets: pd.DataFrame | None) -> bool:
-    """Whether any compared number differs at all."""
+    """Return whether any compared number differs at all."""
     return (
         any(row["verdict"] != "same" and np.isfinite([row["base"], row["new"]]).any() for row in classes)
         or bool(effects and (effects["n_unmatched"] or any(row["largest_change"] for row in effects["by_class"])))
@@ -124,7 +130,9 @@ def _any_moved(classes: list[dict[str, Any]], effects: dict[str, Any] | None, se
 
 def _class_metrics(both: Pair, spec: ComparisonSpec) -> dict[str, list[dict[str, Any]]]:
     images = both.base.spec["ms_ssim_samples"]
-    base, new = (one.assign(ms_ssim_images=one.n_fake.clip(upper=images)) for one in _tables(both, "class_metrics"))
+    base, new = (
+        table.assign(ms_ssim_images=table.n_fake.clip(upper=images)) for table in _tables(both, "class_metrics")
+    )
     classes, totals = metric_changes(base, new, *_tables(both, "class_metric_floor"), spec)
     return {"classes": records(classes), "totals": records(totals)}
 
@@ -133,12 +141,12 @@ def _tables(both: Pair, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return both.base.manifest.table(name), both.new.manifest.table(name)
 
 
-def _named(one: Audited) -> dict[str, Any]:
+def _provenance(audit: Audit) -> dict[str, Any]:
     return {
-        "folder": one.url,
-        "audit": one.hash,
-        "tables": one.manifest.digest(),
-        "generator": one.spec["generator"],
-        "generator_digest": one.audit.identity.digests["generator"],
-        "seed": one.spec["seed"],
+        "folder": audit.url,
+        "audit": audit.hash,
+        "tables": audit.manifest.digest(),
+        "generator": audit.spec["generator"],
+        "generator_digest": audit.audit.identity.digests["generator"],
+        "seed": audit.spec["seed"],
     }

@@ -1,4 +1,4 @@
-"""Which correlations of the two audits differ: with masking, and of total awareness with the class metrics."""
+"""Changes of correlations: of awareness with masking, and of total awareness with the class metrics."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from workflows.compare.metrics import adjusted
 
 
 def masking_correlation_changes(base: pd.DataFrame, new: pd.DataFrame, level: float) -> list[dict[str, Any]]:
-    """Changes of the smoothed r of awareness with masking, by predictor and target, over classes and sites.
+    """Compare the smoothed r of awareness with masking, by predictor and target, over classes and sites.
 
-    A pair of class and site has moved where r changed by more than the permutation nulls' standard deviations allow
-    (Benjamini-Hochberg over all pairs). Of a strong correlation r varies less than under the null: few are named.
+    A class-site pair has moved if r changed by more than the standard deviations of the permutation nulls allow
+    (Benjamini-Hochberg over all pairs). The r of a strong correlation varies less than under the null, so that the
+    test is conservative there.
 
     Args:
         base, new: table ``masking_correlation``.
@@ -43,9 +44,9 @@ def masking_correlation_changes(base: pd.DataFrame, new: pd.DataFrame, level: fl
 
 
 def metric_correlation_changes(base: pd.DataFrame, new: pd.DataFrame) -> list[dict[str, Any]]:
-    """Changes of Pearson's r of total awareness with each metric, with both bootstrap 95% intervals.
+    """Compare Pearson's r of total awareness with each metric, with both bootstrap 95% intervals.
 
-    ``moved``: the intervals have no point in common, which is stricter than a test at 0.05.
+    ``moved``: the intervals do not overlap, which is stricter than a test at 0.05.
 
     Args:
         base, new: table ``metric_correlation``.
@@ -58,10 +59,10 @@ def metric_correlation_changes(base: pd.DataFrame, new: pd.DataFrame) -> list[di
 
 
 def awareness_changes(base: pd.DataFrame, new: pd.DataFrame) -> list[dict[str, Any]]:
-    """Relative change of each class's total awareness, which has no standard error.
+    """Return the relative change of each class's total awareness, which has no standard error.
 
-    Where all sites are affine it is a closed form and any change is one of the weights; the rest of it is sampled, and
-    moves with the seed (:attr:`workflows.compare.pairing.Pair.total_is_exact`).
+    At affine sites it is a closed form, so any change comes from the weights; at other sites it is sampled and varies
+    with the seed (:attr:`workflows.compare.pairing.Pair.total_is_exact`).
 
     Args:
         base, new: table ``class_metrics``.

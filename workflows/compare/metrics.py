@@ -1,4 +1,4 @@
-"""What moved in ``class_metrics``: by class and metric, and over all classes."""
+"""Changes in ``class_metrics``, per class and metric and over all classes."""
 
 from __future__ import annotations
 
@@ -21,37 +21,39 @@ Array = NDArray[np.float64]
 def metric_changes(
     base: pd.DataFrame, new: pd.DataFrame, base_floor: pd.DataFrame, new_floor: pd.DataFrame, spec: ComparisonSpec
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Changes of every class metric, tested.
+    """Test the change of every class metric.
 
-    Two families of tests, each at half the false discovery rate (Benjamini-Hochberg), so that a comparison without
-    any change reports one at most that often: all classes and metrics, and the totals of the metrics.
+    There are two families of tests: all classes and metrics, and the totals of the metrics. Each is controlled at half
+    the false discovery rate (Benjamini-Hochberg), so that a comparison without any change reports one at most that
+    often.
 
     Args:
-        base, new: table ``class_metrics`` of the two audits, of the same classes, with the column ``ms_ssim_images``:
-            images behind ``ms_ssim``.
+        base, new: table ``class_metrics`` of the two audits, for the same classes, with the column ``ms_ssim_images``:
+            number of images behind ``ms_ssim``.
         base_floor, new_floor: table ``class_metric_floor``.
 
     Returns:
-        a row a (class, metric) with ``base``, ``new``, ``worsening`` (in the unit of its threshold), ``stderr`` and
-        ``noise`` (of the difference on the scale of the test, and where it comes from), ``p_value``, ``q_value``
-        (adjusted; NaN: cannot be judged), ``verdict``; and a row a metric with the same over classes.
+        One row per (class, metric) with ``base``, ``new``, ``worsening`` (in the unit of its threshold), ``stderr`` and
+        ``noise`` (standard error of the difference on the scale of the test, and its source), ``p_value``, ``q_value``
+        (adjusted; NaN: cannot be judged), ``verdict``; and one row per metric with the same over classes.
     """
-    one, other = (frame.sort_values("class_id", ignore_index=True) for frame in (base, new))
-    floors = [_floors(floor, one.class_id) for floor in (base_floor, new_floor)]
-    by_class, totals = [], []
+    base, new = (frame.sort_values("class_id", ignore_index=True) for frame in (base, new))
+    floors = [_floors(floor, base.class_id) for floor in (base_floor, new_floor)]
+    by_class = []
+    totals = []
     for metric, quality in QUALITIES.items():
-        rows, total = _changes(metric, quality, one, other, floors)
+        rows, total = _changes(metric, quality, base, new, floors)
         by_class.append(rows)
         totals.append(total)
     level = spec.false_discovery_rate / 2
     return (
-        _judged(pd.concat(by_class, ignore_index=True), spec, level),
-        _judged(pd.DataFrame(totals), spec, level),
+        _with_verdicts(pd.concat(by_class, ignore_index=True), spec, level),
+        _with_verdicts(pd.DataFrame(totals), spec, level),
     )
 
 
 def _floors(floor: pd.DataFrame, class_ids: pd.Series[Any]) -> dict[str, pd.DataFrame]:
-    """Rows of each kind of floor in the order of the classes; NaN where a class has none."""
+    """Return the rows of each kind of floor in the order of the classes; NaN for a class without one."""
     kinds = ("real_real", "fake_real")
     return {kind: floor[floor.comparison == kind].set_index("class_id").reindex(class_ids) for kind in kinds}
 
@@ -59,7 +61,8 @@ def _floors(floor: pd.DataFrame, class_ids: pd.Series[Any]) -> dict[str, pd.Data
 def _changes(
     metric: str, quality: Quality, base: pd.DataFrame, new: pd.DataFrame, floors: list[dict[str, pd.DataFrame]]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    values, counts = [_numbers(frame, metric) for frame in (base, new)], [_draws(one, metric) for one in (base, new)]
+    values = [_numbers(frame, metric) for frame in (base, new)]
+    counts = [_draws(frame, metric) for frame in (base, new)]
     before, after = (on_scale(quality, *pair) for pair in zip(values, counts, strict=True))
     differences = after - before
     noise = _noise(metric, quality, differences, values, counts, floors)
@@ -98,7 +101,7 @@ def _noise(
     counts: list[Array],
     floors: list[dict[str, pd.DataFrame]],
 ) -> Noise:
-    """From theory for shares, from half samples for the rest; MS-SSIM has no half samples of its own."""
+    """Estimate the noise: from theory for shares, from half samples for other metrics; MS-SSIM has no half samples."""
     if quality.scale == "share":
         return binomial(counts[0], counts[1], quality.design_effect)
     if metric == "ms_ssim":
@@ -115,7 +118,7 @@ def _numbers(frame: pd.DataFrame, column: str) -> Array:
 
 
 def _draws(frame: pd.DataFrame, metric: str) -> Array:
-    """Generated images behind a metric of each class, or reals where it is a share of these."""
+    """Return the images behind each class's metric: generated ones, or real ones for shares of real images."""
     if metric == "ms_ssim":
         return _numbers(frame, "ms_ssim_images")
     fakes = _numbers(frame, "n_fake")
@@ -124,11 +127,11 @@ def _draws(frame: pd.DataFrame, metric: str) -> Array:
     return np.minimum(fakes, _numbers(frame, "n_real")) if metric in MANIFOLD else fakes
 
 
-def _judged(rows: pd.DataFrame, spec: ComparisonSpec, level: float) -> pd.DataFrame:
-    """With ``q_value`` and ``verdict``: worse, better, smaller than the threshold, within noise, same or unknown."""
+def _with_verdicts(rows: pd.DataFrame, spec: ComparisonSpec, level: float) -> pd.DataFrame:
+    """Add ``q_value`` and ``verdict``: worse, better, below threshold, within noise, same or unknown."""
     q_values = adjusted(rows.p_value.to_numpy(dtype=np.float64))
-    least = rows.metric.map({name: getattr(spec, quality.threshold) for name, quality in QUALITIES.items()})
-    large = rows.worsening.abs() >= least
+    thresholds = rows.metric.map({name: getattr(spec, quality.threshold) for name, quality in QUALITIES.items()})
+    large = rows.worsening.abs() >= thresholds
     significant = q_values <= level
     verdict = np.select(
         [
@@ -145,12 +148,12 @@ def _judged(rows: pd.DataFrame, spec: ComparisonSpec, level: float) -> pd.DataFr
 
 
 def adjusted(p_values: Array) -> Array:
-    """Benjamini-Hochberg adjusted p-values ``[n]``; NaN stays NaN and does not count as a test."""
+    """Return Benjamini-Hochberg adjusted p-values ``[n]``; NaN stays NaN and does not count as a test."""
     known = np.isfinite(p_values)
-    found = np.full(p_values.shape, np.nan)
+    q_values = np.full(p_values.shape, np.nan)
     if known.any():
-        found[known] = false_discovery_control(p_values[known])
-    return found
+        q_values[known] = false_discovery_control(p_values[known])
+    return q_values
 
 
 def _mean(values: Array) -> float:

@@ -1,4 +1,4 @@
-"""Standard errors of the differences of class metrics, which no table holds: from theory or from half samples.
+"""Standard errors of differences of class metrics, which no table holds: from theory or from half samples.
 
 Every function works on the scale of :func:`workflows.compare.quality.on_scale`.
 """
@@ -14,13 +14,13 @@ from scipy.stats import norm, t
 Array = NDArray[np.float64]
 
 NORMAL_MAD = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+"""Ratio of the standard deviation of a normal distribution to its median absolute deviation."""
 MANY = 30
-"""Classes from which on noise is read off medians over classes, which classes that moved do not raise."""
+"""Smallest number of classes for which noise comes from medians over classes, which moved classes barely affect."""
 MAD_EFFICIENCY = 0.37
-"""Efficiency of the median absolute deviation: degrees of freedom a class."""
+"""Efficiency of the median absolute deviation: degrees of freedom per class."""
 FEWEST = 3
-"""Classes below which their spread says nothing."""
+"""Smallest number of classes whose spread gives an estimate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Noise:
     """Standard errors of differences.
 
     Attributes:
-        stderr: of each class ``[n]``; NaN: unknown.
-        freedom: degrees of freedom behind them; infinite where they come from theory.
+        stderr: standard error per class ``[n]``; NaN: unknown.
+        freedom: degrees of freedom of the standard errors; infinite if they come from theory.
         source: ``binomial``, ``half samples``, ``spread over classes``, ``bound`` or ``unknown``.
     """
 
@@ -38,7 +38,7 @@ class Noise:
     source: str
 
     def p_values(self, differences: Array) -> Array:
-        """Two-sided p of each difference ``[n]``; 1 where nothing moved at all, NaN where unknown."""
+        """Return the two-sided p-value of each difference ``[n]``; 1 where nothing moved, NaN where unknown."""
         moved = differences != 0
         z = np.divide(np.abs(differences), self.stderr, out=np.zeros_like(differences), where=moved)
         tail = norm.sf(z) if np.isinf(self.freedom) else t.sf(z, self.freedom)
@@ -46,49 +46,52 @@ class Noise:
 
 
 def unknown(n: int) -> Noise:
-    """Of n classes, nothing is known."""
+    """Return unknown noise for n classes."""
     return Noise(np.full(n, np.nan), np.inf, "unknown")
 
 
 def binomial(base_counts: Array, new_counts: Array, design_effect: float) -> Noise:
-    """Of shares on the arcsine scale: variance ``1 / (4 n + 2)`` an audit, times the design effect.
+    """Return the noise of shares on the arcsine scale: variance ``1 / (4 n + 2)`` per audit, times the design effect.
 
-    Latents that both audits have in common make the truth smaller than this.
+    Latents that both audits have in common make the true noise smaller than this.
     """
     variance = 1 / (4 * base_counts + 2) + 1 / (4 * new_counts + 2)
     return Noise(np.sqrt(design_effect * variance), np.inf, "binomial")
 
 
-def from_halves(whole: Array, half: Array, drawn: Array, drawn_half: Array) -> Noise:
-    """From the differences that a part of the same fakes shows.
+def from_halves(whole: Array, half: Array, n_whole: Array, n_half: Array) -> Noise:
+    """Estimate the noise from the differences shown by a part of the same generated images.
 
-    For a mean over N draws of variance s² each, the part of m draws and the whole differ by noise of variance
-    ``s² (1/m - 1/N)``, whatever the true difference is, which both show; the whole's own noise is ``s² / N``. So
+    For a mean over N draws of variance s² each, a part of m draws and the whole differ by noise of variance
+    ``s² (1/m - 1/N)``, whatever the true difference, which both show; the noise of the whole is ``s² / N``. So
     ``(half - whole) sqrt(m / (N - m))`` has the noise of the whole. Distances are such means to first order. Latents
-    that both audits have in common cancel in it as they do in the whole. One scale for all classes: up to
-    :data:`MANY` of them the root mean square, a class a degree of freedom, then from the median deviation. Classes
-    where nothing moved at all say nothing and are left out.
+    that both audits have in common cancel as they do in the whole. All classes share one scale: the root mean square
+    below :data:`MANY` classes, with one degree of freedom per class, else the median deviation. Classes where nothing
+    moved carry no information and are left out.
 
     Args:
-        whole, half: differences, new minus base, of all fakes and of a part of them ``[n]``.
-        drawn, drawn_half: fakes behind each ``[n]``.
+        whole, half: differences, new minus base, of all generated images and of a part of them ``[n]``.
+        n_whole, n_half: generated images behind each ``[n]``.
     """
-    usable = np.isfinite(whole) & np.isfinite(half) & (drawn_half < drawn) & ((whole != 0) | (half != 0))
+    usable = np.isfinite(whole) & np.isfinite(half) & (n_half < n_whole) & ((whole != 0) | (half != 0))
     if usable.sum() < FEWEST:
         return unknown(len(whole))
-    m, n = drawn_half[usable], drawn[usable]
+    m = n_half[usable]
+    n = n_whole[usable]
     noise = (half[usable] - whole[usable]) * np.sqrt(m / (n - m))
     if len(noise) < MANY:
-        scale, freedom = float(np.sqrt(np.mean(noise**2))), float(len(noise))
+        scale = float(np.sqrt(np.mean(noise**2)))
+        freedom = float(len(noise))
     else:
-        scale, freedom = _median_deviation(noise), MAD_EFFICIENCY * (len(noise) - 1)
+        scale = _median_deviation(noise)
+        freedom = MAD_EFFICIENCY * (len(noise) - 1)
     return Noise(np.full(len(whole), scale), freedom, "half samples") if scale > 0 else unknown(len(whole))
 
 
 def from_spread(differences: Array) -> Noise:
-    """From the spread of the differences over :data:`MANY` or more classes, of which most did not move.
+    """Estimate the noise from the spread of the differences over :data:`MANY` or more classes, most of them unmoved.
 
-    A shift that all classes have is taken off by their median; it is for the test of the total to find.
+    The median removes a shift common to all classes; the test of the total detects such a shift.
     """
     moved = differences[np.isfinite(differences) & (differences != 0)]
     if len(moved) < MANY:
@@ -98,10 +101,10 @@ def from_spread(differences: Array) -> Noise:
 
 
 def bound_of_pairs(base: Array, new: Array, base_images: Array, new_images: Array) -> Noise:
-    """An upper bound for a mean over all pairs of n images of a similarity in [0, 1], as MS-SSIM is.
+    """Bound the noise of a mean similarity in [0, 1] over all pairs of n images, such as MS-SSIM.
 
-    It is an average of averages over ``n // 2`` pairs without an image in common, so that its variance is at most
-    ``v (1 - v) / (n // 2)`` for a mean of v (Hoeffding 1963, sec. 5).
+    The mean is an average of averages over ``n // 2`` pairs without an image in common, so its variance is at most
+    ``v (1 - v) / (n // 2)`` for a mean v (Hoeffding 1963, sec. 5).
     """
     variances = (
         np.clip(values * (1 - values), 0, None) / np.maximum(images // 2, 1)

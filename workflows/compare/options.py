@@ -1,4 +1,4 @@
-"""What counts as a change, and what as a regression."""
+"""Thresholds for changes and regressions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Size = Annotated[float, Field(ge=0)]
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonSpec:
-    """Thresholds of a comparison: a regression is significant and at least as large as these.
+    """Thresholds of a comparison; a regression is significant and reaches its threshold.
 
     Field names are the option names of the command line and the keys of the TOML file.
     """
@@ -27,20 +27,25 @@ class ComparisonSpec:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     false_discovery_rate: Share = option(
-        0.05, "Share of false ones among reported changes (Benjamini-Hochberg); half each for classes and totals."
+        0.05,
+        "Share of false positives among reported changes (Benjamini-Hochberg); half each for classes and totals.",
     )
-    precision_drop: Size = option(0.05, "Least drop of precision that counts as worse.")
-    recall_drop: Size = option(0.05, "Least drop of recall that counts as worse.")
-    density_drop: Size = option(0.1, "Least drop of density that counts as worse, relative to the base.")
-    coverage_drop: Size = option(0.05, "Least drop of coverage that counts as worse.")
-    fid_rise: Size = option(0.1, "Least rise of FID that counts as worse, relative to the base.")
-    kid_rise: Size = option(0.2, "Least rise of KID that counts as worse, relative to the base or the reals' floor.")
-    ms_ssim_rise: Size = option(0.05, "Least rise of MS-SSIM (less diversity) that counts as worse.")
-    classifier_accuracy_drop: Size = option(0.05, "Least drop of the classifier's accuracy that counts as worse.")
+    precision_drop: Size = option(0.05, "Smallest drop of precision that counts as a regression.")
+    recall_drop: Size = option(0.05, "Smallest drop of recall that counts as a regression.")
+    density_drop: Size = option(0.1, "Smallest drop of density that counts as a regression, relative to the base.")
+    coverage_drop: Size = option(0.05, "Smallest drop of coverage that counts as a regression.")
+    fid_rise: Size = option(0.1, "Smallest rise of FID that counts as a regression, relative to the base.")
+    kid_rise: Size = option(
+        0.2, "Smallest rise of KID that counts as a regression, relative to the base or to the floor of real images."
+    )
+    ms_ssim_rise: Size = option(0.05, "Smallest rise of MS-SSIM (less diversity) that counts as a regression.")
+    classifier_accuracy_drop: Size = option(
+        0.05, "Smallest drop of the classifier's accuracy that counts as a regression."
+    )
 
 
 def merged_comparison(file: Path | None, flags: Mapping[str, Any]) -> ComparisonSpec:
-    """Thresholds from a TOML file overridden by flags (None: not given).
+    """Read thresholds from a TOML file and override them by flags (None: not given).
 
     Raises:
         InputError: no such file, not TOML, an unknown key, a wrong type or a value out of range.

@@ -22,11 +22,11 @@ from workflows.compare.wording import exactness, set_words, threshold_words
 Rows = Sequence[Mapping[str, Any]]
 
 MOST_NAMED = 8
-"""Dots of a figure with their class's name."""
+"""Largest number of dots per figure that are labelled with their class."""
 
 
 def page(comparison: Mapping[str, Any]) -> str:
-    """The page of a comparison.
+    """Render the page of a comparison.
 
     Args:
         comparison: content of ``compare.json``.
@@ -51,7 +51,7 @@ def _sections(comparison: Mapping[str, Any]) -> Iterator[Section]:
     if comparison["masking_effects"]:
         yield _masking(comparison)
     if comparison["channel_sets"]:
-        yield _sets(comparison)
+        yield _channel_sets(comparison)
     if any(comparison["correlations"].values()):
         yield _correlations(comparison["correlations"])
     yield _provenance(comparison)
@@ -68,11 +68,12 @@ def _totals(comparison: Mapping[str, Any]) -> Section:
     }
     totals = comparison["class_metrics"]["totals"]
     lead = (
-        f"Tested by Wilcoxon's signed ranks over classes; of fewer than {FEWEST_FOR_RANKS}, by whether more than half "
-        "moved. Worse: significant, and the median class is worse by the threshold at least."
+        f"Tested by Wilcoxon's signed ranks over classes, or with fewer than {FEWEST_FOR_RANKS} classes by whether "
+        "more than half moved. Worse: the change is significant and the median class is worse by at least the "
+        "threshold."
     )
     tables = [table_of("Each metric over all classes", columns, totals)]
-    thresholds = {"metric": "metric", "worse": "worse is", "threshold": "least that counts", "of": "of"}
+    thresholds = {"metric": "metric", "worse": "worse is", "threshold": "threshold", "of": "measured as"}
     tables.append(table_of("Thresholds", thresholds, threshold_words(comparison["spec"])))
     return Section("totals", "Over all classes", lead, tables=tuple(tables))
 
@@ -92,15 +93,17 @@ def _classes(comparison: Mapping[str, Any]) -> Section:
     }
     unknown = sum(row["verdict"] == "unknown" for row in rows)
     lead = (
-        "Each class and metric against its own noise; the share of false ones among those named is controlled over "
-        "all of them (Benjamini-Hochberg)."
-    ) + f" {unknown} cannot be judged: their noise is unknown." * bool(unknown)
-    tables = [_first("Classes that moved", columns, moved), _table_of_classes(rows), _awareness(comparison)]
+        "Each class and metric is tested against its noise; the false discovery rate is controlled over all of them "
+        "(Benjamini-Hochberg)."
+    )
+    if unknown:
+        lead += f" {unknown} cannot be judged, because their noise is unknown."
+    tables = [_table_of_first("Classes that moved", columns, moved), _metric_changes(rows), _awareness(comparison)]
     figures = tuple(_scatter(metric, rows) for metric in ("precision", "recall", "fid", "classifier_accuracy"))
     return Section("classes", "Class by class", lead, figures, tuple(tables))
 
 
-def _table_of_classes(rows: Rows) -> HtmlTable:
+def _metric_changes(rows: Rows) -> HtmlTable:
     by_class: dict[str, dict[str, Any]] = {}
     for row in rows:
         change = None if row["base"] is None or row["new"] is None else row["new"] - row["base"]
@@ -120,22 +123,24 @@ def _awareness(comparison: Mapping[str, Any]) -> HtmlTable:
 
 
 def _scatter(metric: str, rows: Rows) -> Picture:
-    """One dot a class, base across and new up; red and named where it is worse, green where better."""
-    own = [row for row in rows if row["metric"] == metric and row["base"] is not None and row["new"] is not None]
-    x, y = (np.array([row[key] for row in own], dtype=np.float64) for key in ("base", "new"))
+    """Draw one dot per class, base against new; worse classes are red and labelled, better ones green."""
+    points = [row for row in rows if row["metric"] == metric and row["base"] is not None and row["new"] is not None]
+    x, y = (np.array([row[key] for row in points], dtype=np.float64) for key in ("base", "new"))
     colours = {"worse": "red", "better": "green"}
 
     def paint(axes: Axes) -> None:
-        ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))] if own else [0.0, 1.0]
+        ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))] if points else [0.0, 1.0]
         axes.plot(ends, ends, color=light("rule"), linewidth=0.9)
-        axes.scatter(x, y, s=18, c=[light(colours.get(row["verdict"], "blue")) for row in own])
-        for row in [one for one in own if one["verdict"] in colours][:MOST_NAMED]:
+        axes.scatter(x, y, s=18, c=[light(colours.get(row["verdict"], "blue")) for row in points])
+        for row in [point for point in points if point["verdict"] in colours][:MOST_NAMED]:
             spot = (row["base"], row["new"])
             axes.annotate(row["class_name"], spot, (3, 3), textcoords="offset points", fontsize=7, color=light("muted"))
         axes.margins(x=0.16, y=0.12)
         axes.set(title=metric.replace("_", " "), xlabel="base", ylabel="new")
 
-    return draw(f"change-{metric}", f"{metric} of each class in base and in new; on the line: unchanged", SIZE, paint)
+    return draw(
+        f"change-{metric}", f"{metric} of each class in base and new; unchanged classes lie on the line", SIZE, paint
+    )
 
 
 def _masking(comparison: Mapping[str, Any]) -> Section:
@@ -154,19 +159,19 @@ def _masking(comparison: Mapping[str, Any]) -> Section:
     names = comparison["class_names"]
     by_class = [row | {"class": names[str(row["class_id"])]} for row in effects["by_class"]]
     lead = (
-        f"{effects['n_moved']} of {effects['n_groups']} channel groups changed what masking them does to the class's "
-        f"probability; {effects['n_unmatched']} groups of one audit have no counterpart in the other. Neither way is "
-        "better, so this does not enter the verdict."
+        f"In {effects['n_moved']} of {effects['n_groups']} channel groups, the effect of masking on the probability of "
+        f"the class changed; {effects['n_unmatched']} groups of one audit have no counterpart in the other. Neither "
+        "direction is better, so this does not enter the verdict."
     )
     tables = (
-        _first("Channels whose effect moved, the surest", columns, moved),
+        _table_of_first("Channels whose effect moved, the most significant", columns, moved),
         table_of("By class", {"class": "class"} | counts, by_class),
         table_of("By site", {"site": "site"} | counts, effects["by_site"]),
     )
     return Section("masking", "Effects of masking", lead, tables=tables)
 
 
-def _sets(comparison: Mapping[str, Any]) -> Section:
+def _channel_sets(comparison: Mapping[str, Any]) -> Section:
     names = comparison["class_names"]
     sites = [row | {"least_class": names[str(row["least_class_id"])]} for row in comparison["channel_sets"]["by_site"]]
     classes = [row | {"class": names[str(row["class_id"])]} for row in comparison["channel_sets"]["by_class"]]
@@ -182,14 +187,14 @@ def _sets(comparison: Mapping[str, Any]) -> Section:
         "overlap_by_chance": "by chance",
     }
     lead = (
-        "Share of each class's k highest channels that are the same in both, beside the share that noise alone would "
-        f"leave. {set_words(comparison)} A class has moved where it kept fewer than in any of {2 * PAIRS} draws of "
-        "noise."
+        "Share of each class's k highest channels that both audits have in common, next to the share expected under "
+        f"noise alone. {set_words(comparison)} A class has moved if it shares fewer channels than in any of "
+        f"{2 * PAIRS} draws of noise."
     )
     overlap = {"mean_overlap": "mean overlap", "expected_overlap": "by noise alone"}
     tables = (
-        _first("By site, the most moved first", shared | by_site, sites),
-        _first("By class, mean over sites", {"class": "class"} | shared | overlap, classes),
+        _table_of_first("By site, the most moved first", shared | by_site, sites),
+        _table_of_first("By class, mean over sites", {"class": "class"} | shared | overlap, classes),
     )
     return Section("sets", "Top channels", lead, tables=tables)
 
@@ -231,15 +236,15 @@ def _provenance(comparison: Mapping[str, Any]) -> Section:
         for key, value in comparison["base"].items()
     ]
     facts += [
-        {"what": f"spec: {name}", "base": str(one), "new": str(other)}
-        for name, (one, other) in comparison["differing_options"].items()
+        {"what": f"spec: {name}", "base": str(base), "new": str(new)}
+        for name, (base, new) in comparison["differing_options"].items()
     ]
     columns = {"what": "what", "base": "base", "new": "new"}
-    lead = "What was compared with what. compare.json beside this page holds every number."
+    lead = "The two audits that were compared. compare.json next to this page holds every number."
     return Section("provenance", "How it was made", lead, tables=(table_of("The two audits", columns, facts),))
 
 
-def _first(caption: str, columns: Mapping[str, str], rows: Rows) -> HtmlTable:
-    """The first rows of a sorted table, as many as a page bears."""
+def _table_of_first(caption: str, columns: Mapping[str, str], rows: Rows) -> HtmlTable:
+    """Build a table of the first ``MOST_ROWS`` rows of a sorted list."""
     more = f" (the first {MOST_ROWS} of {len(rows):,})" if len(rows) > MOST_ROWS else ""
     return table_of(caption + more, columns, rows[:MOST_ROWS])

@@ -1,4 +1,4 @@
-"""Which way a class metric is worse, how its noise is made even, and how large a change has to be to matter."""
+"""Direction, variance-stabilising scale and threshold of each class metric."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Quality:
 
     Attributes:
         worse: +1 where a rise is worse, -1 where a drop is.
-        scale: on which scale differences are tested. ``share``: arcsine of the square root, whose standard error is
+        scale: scale on which differences are tested. ``share``: arcsine of the square root, whose standard error is
             1 / sqrt(4 n + 2) whatever the share; ``root``: signed square root, since the noise of distances and counts
-            grows about as the root of their size; ``plain``: as it is.
-        relative: whether the least size that counts is a share of the base's value.
-        threshold: field of :class:`~workflows.compare.options.ComparisonSpec` with the least size that counts.
-        design_effect: of a share, its variance over that of independent draws; 0 where it is no share.
+            grows about as the root of their size; ``plain``: unchanged.
+        relative: whether the threshold is relative to the base's value.
+        threshold: field of :class:`~workflows.compare.options.ComparisonSpec` with the smallest change that counts.
+        design_effect: for a share, ratio of its variance to that of independent draws; 0 for other metrics.
     """
 
     worse: Literal[-1, 1]
@@ -33,9 +33,10 @@ class Quality:
 
 
 DEPENDENT = 2.0
-"""Design effect of recall and coverage. The reals are the same in both audits; a fake decides about all the reals in
-its neighbourhood at once, so that their shares vary more than a binomial share: by factors of 0.6 to 1.8 over normal
-features of 2 to 64 dimensions, k = 3, by simulation. Precision and accuracy average over independent fakes: 1."""
+"""Design effect of recall and coverage. Both audits use the same real images, and one generated image decides about all
+real images in its neighbourhood, so that these shares do not vary as a binomial share does: in simulations with normal
+features of 2 to 64 dimensions and k = 3, by factors of 0.6 to 1.8. Precision and accuracy average over independent
+generated images: 1."""
 
 QUALITIES = {
     "precision": Quality(-1, "share", False, "precision_drop", 1.0),
@@ -48,15 +49,15 @@ QUALITIES = {
     "classifier_accuracy": Quality(-1, "share", False, "classifier_accuracy_drop", 1.0),
 }
 MANIFOLD = ("precision", "recall", "density", "coverage")
-"""Metrics of as many fakes as there are reals, at most."""
+"""Metrics that use at most as many generated images as there are real images."""
 
 
 def on_scale(quality: Quality, values: Array, counts: Array) -> Array:
-    """Metric values ``[n]`` on the scale that they are tested on.
+    """Transform metric values ``[n]`` to the scale on which they are tested.
 
     Args:
         values: as in ``class_metrics``; NaN stays NaN.
-        counts: draws behind each, for shares (Anscombe 1948: 3/8 added to hits, 3/4 to draws).
+        counts: draws behind each value, for shares (Anscombe 1948: 3/8 added to hits, 3/4 to draws).
     """
     if quality.scale == "share":
         return np.arcsin(np.sqrt((values * counts + 3 / 8) / (counts + 3 / 4)))
@@ -64,15 +65,16 @@ def on_scale(quality: Quality, values: Array, counts: Array) -> Array:
 
 
 def worsening(quality: Quality, base: Array, new: Array, floor: Array) -> Array:
-    """By how much each class is worse ``[n]``, in the unit of its threshold; negative: better.
+    """Return how much worse each class is ``[n]``, in the unit of its threshold; negative: better.
 
     Args:
         base, new: metric values ``[n]``.
-        floor: least size that a relative change is relative to ``[n]``; it guards KID, which may be zero or below.
+        floor: lower bound of the size that a relative change refers to ``[n]``; needed for KID, which may be zero or
+            negative.
     """
     change = quality.worse * (new - base)
     if not quality.relative:
         return change
     size = np.maximum(np.abs(base), floor)
-    boundless = np.copysign(np.inf, change)
-    return np.divide(change, size, out=np.where(change == 0, 0.0, boundless), where=size > 0)
+    unbounded = np.copysign(np.inf, change)
+    return np.divide(change, size, out=np.where(change == 0, 0.0, unbounded), where=size > 0)

@@ -1,4 +1,4 @@
-"""Did a metric move over all classes, though perhaps in no single one beyond its noise?"""
+"""Tests for a shift of a metric over all classes, which no single class may show beyond its noise."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from workflows.compare.noise import Noise
 Array = NDArray[np.float64]
 
 FEWEST_FOR_RANKS = 10
-"""Classes below which the ranks of the differences cannot reach small p-values."""
+"""Smallest number of classes for which ranks of the differences can reach small p-values."""
 
 
 def shift_p_value(differences: Array, noise: Noise) -> float:
-    """Two-sided p of "no shift over the classes"; 1 where nothing moved at all, NaN where nothing is known.
+    """Return the two-sided p-value of "no shift over the classes"; 1 if nothing moved, NaN if nothing is known.
 
-    From :data:`FEWEST_FOR_RANKS` classes on, Wilcoxon's signed ranks of the differences: it knows no noise and needs
-    only that, without a change, a class is as likely to rise as to fall. Of fewer, :func:`most_moved_p_value`.
+    From :data:`FEWEST_FOR_RANKS` classes on, this is Wilcoxon's signed-rank test of the differences, which needs no
+    noise estimate, only that without a change a class is as likely to rise as to fall. With fewer classes it is
+    :func:`most_moved_p_value`.
 
     Args:
         differences: new minus base on the scale of the test ``[n_classes]``, NaN where unknown.
-        noise: their standard errors.
+        noise: standard errors of the differences.
     """
     known = np.isfinite(differences)
     moved = differences[known]
@@ -36,19 +37,19 @@ def shift_p_value(differences: Array, noise: Noise) -> float:
 
 
 def most_moved_p_value(z: Array, freedom: float) -> float:
-    """Two-sided p of "no more than half of the classes moved, in one direction".
+    """Return the two-sided p-value of "no more than half of the classes moved in one direction".
 
-    A partial conjunction (Benjamini and Heller 2008): whichever half moved most is left out, and the standardised
-    differences of the others are summed (Stouffer), so that one class that is destroyed does not speak for all.
+    This is a partial conjunction test (Benjamini and Heller 2008): the half that moved most is left out, and the
+    standardised differences of the rest are summed (Stouffer), so that one destroyed class does not decide for all.
 
     Args:
-        z: differences over their standard errors ``[n]``; independent. One that is NaN makes the p NaN.
+        z: differences over their standard errors ``[n]``; independent. A NaN among them makes the p-value NaN.
         freedom: degrees of freedom of the standard errors.
     """
-    if np.isnan(z).any():  # min() and max() would let it pass
+    if np.isnan(z).any():  # min() and max() would ignore it
         return float("nan")
-    kept = len(z) - len(z) // 2
+    n_summed = len(z) - len(z) // 2
     ascending = np.sort(z)
-    least = max(ascending[:kept].sum(), -ascending[-kept:].sum()) / np.sqrt(kept)
-    tail = norm.sf(least) if np.isinf(freedom) else t.sf(least, freedom)
+    statistic = max(ascending[:n_summed].sum(), -ascending[-n_summed:].sum()) / np.sqrt(n_summed)
+    tail = norm.sf(statistic) if np.isinf(freedom) else t.sf(statistic, freedom)
     return float(min(1.0, 2 * tail))

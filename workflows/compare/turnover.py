@@ -1,4 +1,4 @@
-"""How many of their top channels two audits of one checkpoint would have in common, given the noise of the values."""
+"""Overlap of top channels expected between two audits of one checkpoint, given the noise of the ranked values."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 PAIRS = 20
-"""Pairs of draws an audit: with both, a set of fewer in common than any of 40 has p = 1/41 by noise alone."""
+"""Pairs of draws per audit; an overlap below all 40 of both audits has p = 1/41 under noise alone."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NoisyValues:
-    """What ranks the channels of a site, with its noise.
+    """Values that rank the channels of a site, with their noise.
 
     Attributes:
-        class_ids: ascending ``[n]``.
-        values, stderr: of each group of channels ``[n, G]``; NaN where there is no such group, or the error is unknown.
-        group: of each channel ``[n, C]``; -1: not ranked.
+        class_ids: classes, ascending ``[n]``.
+        values, stderr: value and standard error of each channel group ``[n, G]``; NaN if there is no such group or
+            the error is unknown.
+        group: group of each channel ``[n, C]``; -1: not ranked.
     """
 
     class_ids: Ids
@@ -35,13 +36,13 @@ class NoisyValues:
     group: Ids
 
     def of(self, class_ids: Ids) -> NoisyValues:
-        """Some of its classes."""
+        """Select some of the classes."""
         rows = np.searchsorted(self.class_ids, class_ids)
         return NoisyValues(class_ids, self.values[rows], self.stderr[rows], self.group[rows])
 
 
 def masking_values(manifest: Manifest, site: int, awareness: SiteAwareness) -> NoisyValues:
-    """``score_change_abs`` of each group at a site; all channels of a group share its value and its noise."""
+    """Read ``score_change_abs`` of each group at a site; all channels of a group share its value and noise."""
     columns = ["class_id", "group", "channels", "score_change_abs", "score_change_abs_stderr"]
     rows = manifest.rows("masking", columns, sites=[site])
     class_id, group = (numbers(rows[name]).astype(np.int64) for name in ("class_id", "group"))
@@ -55,14 +56,14 @@ def masking_values(manifest: Manifest, site: int, awareness: SiteAwareness) -> N
     owner, channel = np.repeat(np.arange(len(rows)), lists.value_lengths().to_numpy()), lists.flatten().to_numpy()
     inside = known[owner] & (channel < awareness.known.shape[1])
     owner, channel = owner[inside], channel[inside]
-    of_channel = np.full(awareness.known.shape, -1)
-    of_channel[place[owner], channel] = group[owner]
-    of_channel[awareness.inert | ~awareness.known] = -1
-    return NoisyValues(awareness.class_ids, values, stderr, of_channel)
+    group_of_channel = np.full(awareness.known.shape, -1)
+    group_of_channel[place[owner], channel] = group[owner]
+    group_of_channel[awareness.inert | ~awareness.known] = -1
+    return NoisyValues(awareness.class_ids, values, stderr, group_of_channel)
 
 
 def sampled_awareness(manifest: Manifest, site: int) -> NoisyValues:
-    """Sampled category awareness of each channel of a site that has no closed form."""
+    """Read the sampled category awareness of each channel of a site without a closed form."""
     names = "category_awareness", "category_awareness_stderr"
     rows = read_site(manifest, site, [*names, "inert"])
     values, stderr = (rows.best(name).astype(np.float64) for name in names)
@@ -71,44 +72,47 @@ def sampled_awareness(manifest: Manifest, site: int) -> NoisyValues:
 
 
 def overlaps_by_noise(noisy: NoisyValues, sizes: Sequence[int], random: np.random.Generator) -> Array:
-    """Overlaps of the top sets of two audits that differ by noise alone: ``[PAIRS, n, len(sizes)]``.
+    """Simulate overlaps of the top sets of two audits that differ only by noise: ``[PAIRS, n, len(sizes)]``.
 
-    A parametric resample: what stands for the truth are the values drawn together about their mean until draws of them
-    spread as the values do, which have the noise in them already. Groups are drawn independently of each other.
+    This is a parametric bootstrap. The measured values already contain noise, so they are first shrunk towards their
+    mean until draws around them spread as the values do. Groups are drawn independently of each other.
 
     Args:
         sizes: each at most the number of ranked channels.
 
     Returns:
-        NaN for classes of which a standard error is unknown.
+        NaN for classes with an unknown standard error.
     """
-    errors, truth = np.nan_to_num(noisy.stderr), _without_noise(noisy.values, noisy.stderr)
+    errors = np.nan_to_num(noisy.stderr)
+    truth = _without_noise(noisy.values, noisy.stderr)
 
-    def drawn() -> TopSets:
+    def draw_top_sets() -> TopSets:
         values = truth + errors * random.standard_normal(truth.shape)
-        return top_channels(_of_channels(values, noisy.group), max(sizes))
+        return top_channels(_channel_values(values, noisy.group), max(sizes))
 
-    found = np.full((PAIRS, len(truth), len(sizes)), np.nan)
-    for draw in range(PAIRS):
-        one, other = drawn(), drawn()
-        found[draw] = np.stack([overlaps(one[:, :k], other[:, :k]) for k in sizes], axis=1)
-    found[:, (np.isnan(noisy.stderr) & np.isfinite(noisy.values)).any(axis=1)] = np.nan
-    return found
+    simulated = np.full((PAIRS, len(truth), len(sizes)), np.nan)
+    for pair in range(PAIRS):
+        first = draw_top_sets()
+        second = draw_top_sets()
+        simulated[pair] = np.stack([overlaps(first[:, :k], second[:, :k]) for k in sizes], axis=1)
+    simulated[:, (np.isnan(noisy.stderr) & np.isfinite(noisy.values)).any(axis=1)] = np.nan
+    return simulated
 
 
 def _without_noise(values: Array, stderr: Array) -> Array:
     noise = np.nanmean(np.square(stderr), axis=1, keepdims=True) if stderr.size else np.zeros((len(values), 1))
-    mean, spread = (one(values, axis=1, keepdims=True) for one in (np.nanmean, np.nanvar))
-    kept = np.clip(1 - np.divide(noise, spread, out=np.ones_like(spread), where=spread > 0), 0, 1)
-    return np.asarray(mean + np.sqrt(np.nan_to_num(kept)) * (values - mean))
+    mean = np.nanmean(values, axis=1, keepdims=True)
+    spread = np.nanvar(values, axis=1, keepdims=True)
+    signal_share = np.clip(1 - np.divide(noise, spread, out=np.ones_like(spread), where=spread > 0), 0, 1)
+    return np.asarray(mean + np.sqrt(np.nan_to_num(signal_share)) * (values - mean))
 
 
-def _of_channels(values: Array, group: Ids) -> Array:
+def _channel_values(values: Array, group: Ids) -> Array:
     return np.where(group >= 0, np.take_along_axis(values, np.maximum(group, 0), axis=1), np.nan)
 
 
-def overlaps(one: TopSets, other: TopSets) -> Array:
-    """``|S ∩ S'| / k`` of the sets in each row: ``[n_classes, k]`` twice => ``[n_classes]``."""
-    width = int(max(one.max(initial=0), other.max(initial=0))) + 1
-    row = width * np.arange(len(one))[:, None]
-    return np.asarray(np.isin(one + row, other + row).mean(axis=1), dtype=np.float64)
+def overlaps(first: TopSets, second: TopSets) -> Array:
+    """Return ``|S ∩ S'| / k`` of the sets in each row: ``[n_classes, k]`` twice => ``[n_classes]``."""
+    width = int(max(first.max(initial=0), second.max(initial=0))) + 1
+    row = width * np.arange(len(first))[:, None]
+    return np.asarray(np.isin(first + row, second + row).mean(axis=1), dtype=np.float64)

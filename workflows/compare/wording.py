@@ -8,14 +8,14 @@ from typing import Any
 from workflows.compare.quality import QUALITIES
 
 MOST_NAMED = 5
-"""Classes that the one line names; all of them are in the files."""
+"""Largest number of classes named in the verdict line; the files list all of them."""
 
 
 def verdict_line(totals: Sequence[Mapping[str, Any]], classes: Sequence[Mapping[str, Any]], moved: bool) -> str:
-    """Whether new is worse, where, and by which metric.
+    """Say whether new is worse, for which classes and by which metric.
 
     Args:
-        totals, classes: rows with a ``verdict``, over all classes and of each.
+        totals, classes: rows with a ``verdict``, over all classes and per class.
         moved: whether any number of the two audits differs.
     """
     worse_totals = [row for row in totals if row["verdict"] == "worse"]
@@ -44,17 +44,17 @@ def _classes(count: int) -> str:
 
 
 def change_words(row: Mapping[str, Any]) -> str:
-    """``fid 12.1 to 19.4``."""
+    """Format a change, for example ``fid 12.1 to 19.4``."""
     return f"{row['metric']} {number(row['base'])} to {number(row['new'])}"
 
 
 def number(value: float | None) -> str:
-    """Three digits; a dash for the unknown."""
+    """Format a number with three digits; a dash if it is unknown."""
     return "–" if value is None else f"{value:.3g}"
 
 
 def markdown(comparison: Mapping[str, Any]) -> str:
-    """The summary for a pull request or a mail.
+    """Return the Markdown summary, for a pull request or an e-mail.
 
     Args:
         comparison: content of ``compare.json``.
@@ -66,7 +66,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         f"Base: `{base['folder']}` (audit {base['audit'][:12]}). New: `{new['folder']}` (audit {new['audit'][:12]}).\n",
     ]
     if comparison["differing_options"]:
-        differing = (f"{name} {one} / {other}" for name, (one, other) in comparison["differing_options"].items())
+        differing = (f"{name} {old} / {changed}" for name, (old, changed) in comparison["differing_options"].items())
         parts.append(f"Options that differ (base / new): {'; '.join(differing)}.\n")
     metrics = comparison["class_metrics"]
     if metrics:
@@ -101,24 +101,28 @@ def _correlations(correlations: Mapping[str, Any]) -> list[str]:
     if correlations["masking"]:
         moved = [row for row in correlations["masking"] if row["n_moved"]]
         columns = ["predictor", "target", "base", "new", "mean_change", "null_std", "n_moved", "n_pairs"]
-        parts += ["Of awareness with masking, over pairs of class and site:\n", _table(moved, columns)]
+        parts += ["Awareness with masking, over class-site pairs:\n", _table(moved, columns)]
     if correlations["metrics"]:
         moved = [row for row in correlations["metrics"] if row["moved"]]
         columns = ["metric", "pearson_base", "ci_low_base", "ci_high_base", "pearson_new", "ci_low_new", "ci_high_new"]
-        parts += ["Of total awareness with class metrics, 95% intervals apart:\n", _table(moved, columns)]
+        parts += [
+            "Total awareness with class metrics, where the 95% intervals do not overlap:\n",
+            _table(moved, columns),
+        ]
     return ["## Correlations that moved\n", *parts] if parts else []
 
 
 def exactness(comparison: Mapping[str, Any]) -> str:
-    """How total awareness was computed."""
-    exact, sampled = comparison["total_awareness_is_exact"], comparison["sampled_sites"]
+    """Say how total awareness was computed."""
+    exact = comparison["total_awareness_is_exact"]
+    sampled = comparison["sampled_sites"]
     if exact is None:
         return "exact at affine sites, sampled at others"
     return "exact" if exact else f"sampled at {_sites(sampled)}, where it moves with the seed"
 
 
 def set_words(comparison: Mapping[str, Any]) -> str:
-    """Which top sets are exact."""
+    """Say which top sets are exact."""
     sampled = comparison["sampled_sites"]
     if not sampled:
         return (
@@ -152,7 +156,7 @@ def _cell(value: Any) -> str:  # noqa: ANN401
 
 
 def threshold_words(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The least change of each metric that counts, as rows."""
+    """Return the threshold of each metric, as table rows."""
     return [
         {
             "metric": metric,

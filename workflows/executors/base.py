@@ -1,4 +1,4 @@
-"""What an executor does."""
+"""The interface of an executor."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Executor(Protocol):
-    """Runs shards and hands back one outcome a shard, in any order, as they come."""
+    """Run shards and yield retries and one final outcome per shard, in any order, as they arrive."""
 
     def run(
         self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
     ) -> Generator[Outcome, None, None]:
-        """Execute all shards; workers start at the call, where there are any, and stop when the generator is closed."""
+        """Execute all shards; workers, if any, start at the call and stop when the generator is closed."""
         ...
 
     def close(self) -> None:
-        """Wait until nothing that was started is left; more than once does nothing."""
+        """Wait until everything that was started has ended; further calls do nothing."""
         ...

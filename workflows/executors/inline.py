@@ -1,4 +1,4 @@
-"""In this process, one shard after another."""
+"""Run shards in this process, one after another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.workbench import Workbench
 
 
 class InlineExecutor:
-    """No processes, no Ray: for notebooks, debugging and tests."""
+    """Executor without other processes and without Ray, for notebooks, debugging and tests."""
 
     def run(
         self,
@@ -22,15 +22,15 @@ class InlineExecutor:
         storage: Storage,
         shards: Sequence[Shard],
     ) -> Generator[Outcome, None, None]:
-        """Execute the shards in the given order; a shard that raises is reported and the rest goes on."""
+        """Execute the shards in the given order; a shard that raises becomes a failure and the rest still run."""
         for shard in shards:
             try:
                 outcome: Outcome = execute(bench, storage, shard)
-            except StorageError:  # it would fail all others, too
+            except StorageError:  # every other shard would fail the same way
                 raise
-            except Exception:  # one broken shard must not cost the others
+            except Exception:  # one broken shard must not stop the others
                 outcome = Failure(shard, traceback.format_exc())
             yield outcome
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing; there are no workers."""

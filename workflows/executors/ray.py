@@ -1,4 +1,4 @@
-"""On a Ray cluster, or on this machine's cores."""
+"""Run shards on a Ray cluster, or on the cores of this machine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from workflows.shards import Shard
 from workflows.workbench import Workbench
 
 CONNECT_SECONDS = 10.0
-"""To wait for an answer of a cluster's address."""
+"""Timeout of the first connection to a cluster's address."""
 
 
 class RayExecutor:
-    """Driver-owned queue over ``options.workers`` actors."""
+    """Executor whose driver owns the queue and feeds ``options.workers`` actors."""
 
     def __init__(self) -> None:
         self._connected = False
@@ -32,14 +32,14 @@ class RayExecutor:
     def run(
         self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
     ) -> Generator[Outcome, None, None]:
-        """Execute the shards on the cluster of ``RAY_ADDRESS``, else on this machine; at the end actors are stopped."""
+        """Execute the shards on the cluster at ``RAY_ADDRESS``, else on this machine; stop the actors at the end."""
         self._connect()
         dispatch = Dispatch(bench, options, storage, shards)
         dispatch.start_actors()
         return self._outcomes(dispatch)
 
     def close(self) -> None:
-        """Leave the cluster, and wait until what was started on this machine is gone."""
+        """Leave the cluster, and wait until a Ray that was started on this machine has ended."""
         self._disconnect()
         if self._head is not None:
             self._head.wait()
@@ -52,7 +52,7 @@ class RayExecutor:
             self._disconnect()
 
     def _connect(self) -> None:
-        if ray.is_initialized():  # by who calls us, whose it stays
+        if ray.is_initialized():  # by the caller, who keeps it
             return
         self._head = ray_head.taken()
         if self._head is not None:
@@ -72,19 +72,19 @@ class RayExecutor:
 
 
 def _join(address: str) -> None:
-    """Connect to a cluster that runs.
+    """Connect to a running cluster.
 
     Raises:
-        InputError: nothing answers there, or it asks for another token.
+        InputError: nothing answers at the address, or the cluster requires another token.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
-        if colon and port.isdecimal():  # of a machine that is not there, Ray itself would be patient for minutes
+        if colon and port.isdecimal():  # Ray itself waits minutes for a machine that is not there
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(**ray_head.QUIET)
-    except (OSError, RuntimeError, ValueError) as error:  # what Ray raises of an address, by its kind
+    except (OSError, RuntimeError, ValueError) as error:  # Ray raises any of these, depending on the address
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"RAY_ADDRESS={address!r} must be a Ray cluster that runs: {reason}; start it, or unset RAY_ADDRESS to "
-            "run on this machine"
+            f"RAY_ADDRESS={address!r} is not a running Ray cluster: {reason}; start the cluster, or unset RAY_ADDRESS "
+            "to run on this machine"
         ) from None

@@ -1,7 +1,7 @@
-"""Who does what on Ray: a queue that the driver owns, fed to long-lived actors.
+"""Dispatch of shards on Ray: the driver owns the queue and feeds long-lived actors.
 
-Shards go only to actors that have answered ``ready``; what a dead actor held goes back to the queue, and a new actor
-takes its place. Actors come as the cluster grows, and go when there is nothing left for them.
+Shards go only to actors that have answered ``ready``. The shard of a dead actor returns to the queue, and a new actor
+takes its place. Actors are added as the cluster grows and released when no work is left for them.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from workflows.shards import Shard
 from workflows.workbench import Workbench
 
 MAX_FAILED_STARTS = 3
-"""Times the number of workers: so many starts in a row without one that succeeds, and the run is given up."""
+"""Failed starts in a row, per worker, after which the run is abandoned."""
 BACK_OFF_SECONDS, LONGEST_BACK_OFF_SECONDS = 2.0, 60.0
-"""Until a lost actor is replaced: twice as long each time that it does not start, as on a node that is broken."""
+"""Wait before a lost actor is replaced; it doubles with each failed start, as on a broken node."""
 LOOK_AROUND_SECONDS = 5.0
-"""How often the cluster is asked what it offers."""
+"""Interval at which the cluster is asked for its resources."""
 
 
 @dataclasses.dataclass
 class Slot:
-    """A place for one actor, and what that actor is doing.
+    """A place for one actor, and the state of that actor.
 
     Attributes:
-        start_at: when an actor may be started here.
-        actor: handle of the present actor, if there is one.
-        pending: reference to ``ready`` or to the shard in hand; None where it does nothing.
-        shard: the shard in hand.
-        process: the actor's process, once it is ready.
-        failures: starts that failed since the last that did not.
+        start_at: earliest time at which an actor may start here.
+        actor: handle of the current actor, if any.
+        pending: reference to the running ``ready`` or ``execute`` call; None if the actor is idle.
+        shard: shard that the actor is computing.
+        process: process ID of the actor, once it is ready.
+        failures: failed starts since the last success.
     """
 
     start_at: float = 0.0
@@ -66,21 +66,27 @@ class Dispatch:
     """The queue and the slots of one run."""
 
     def __init__(self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]) -> None:
-        self.bench, self.options, self.folder = bench, options, storage.everywhere
-        self.queue, self.metrics = ShardQueue(shards), Metrics()
+        self.bench = bench
+        self.options = options
+        self.folder = storage.everywhere
+        self.queue = ShardQueue(shards)
+        self.metrics = Metrics()
         self.gpus = 1 if torch.device(options.device).type == "cuda" else 0
         self.slots: list[Slot] = []
         self.last_sign = time.monotonic()
-        self.failed_starts = self.failed_writes = 0
-        self.ever_started, self.refusal = False, ""
-        self.offered, self.asked_at = 0, float("-inf")
+        self.failed_starts = 0
+        self.failed_writes = 0
+        self.ever_started = False
+        self.refusal = ""
+        self.offered = 0
+        self.asked_at = float("-inf")
 
     def outcomes(self) -> Generator[Outcome, None, None]:
-        """Receipts, retries and failures as they come.
+        """Yield receipts, retries and failures as they arrive.
 
         Raises:
-            InputError: no worker starts, or none can.
-            StorageError: what was computed cannot be published.
+            InputError: no worker started in time, or none can start.
+            StorageError: results cannot be published.
         """
         try:
             while self.queue or self.working():
@@ -94,7 +100,7 @@ class Dispatch:
                 done, _ = ray.wait(pending, timeout=1.0)
                 for slot in [slot for slot in self.slots if slot.pending in done]:
                     outcomes = list(self.settle(slot))
-                    self.hand_out()  # before what came is recorded: nobody waits for the manifest
+                    self.hand_out()  # before the caller records the outcome, so that no worker waits for the manifest
                     for outcome in outcomes:
                         self.metrics.count(outcome)
                         yield outcome
@@ -104,18 +110,18 @@ class Dispatch:
                 release(slot)
 
     def look_for_life(self) -> None:
-        """Raise where no worker has been there for a while: none that computes, or waits for a shard that pauses."""
+        """Raise an error if there has been no live worker, busy or idle, for ``start_timeout`` seconds."""
         if any(slot.process is not None for slot in self.slots):
             self.last_sign = time.monotonic()
         elif time.monotonic() - self.last_sign > self.options.start_timeout:
             raise InputError(self.starved())
 
     def working(self) -> list[Slot]:
-        """Slots with a shard in hand."""
+        """Return the slots whose actors are computing a shard."""
         return [slot for slot in self.slots if slot.shard is not None]
 
     def wanted(self) -> int:
-        """How many actors: those asked for, else one for each device that the cluster has now."""
+        """Return the number of actors to run: as requested, else one per device in the cluster now."""
         if self.options.workers:
             return self.options.workers
         if time.monotonic() - self.asked_at > LOOK_AROUND_SECONDS:
@@ -124,7 +130,7 @@ class Dispatch:
         return max(1, self.offered)
 
     def resize(self) -> None:
-        """As many slots as there is work and room for: new ones on nodes that joined, idle ones released."""
+        """Match the slots to work and resources: add slots for nodes that joined, release idle ones."""
         target = min(self.wanted(), len(self.queue) + len(self.working()))
         for slot in [slot for slot in self.slots if slot.shard is None]:
             starting = slot.process is None
@@ -134,7 +140,7 @@ class Dispatch:
         self.slots += [Slot() for _ in range(target - len(self.slots))]
 
     def start_actors(self) -> None:
-        """An actor with a share of the machine for each empty slot whose pause is over, after ``resize``."""
+        """Resize, then start an actor in each empty slot whose back-off is over; actors share a machine's cores."""
         self.resize()
         worker = ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=0, max_task_retries=0)(ShardWorker)
         for slot in self.slots:
@@ -143,47 +149,51 @@ class Dispatch:
                 slot.pending = slot.actor.ready.remote()
 
     def hand_out(self) -> None:
-        """A shard to each actor that is ready and idle."""
+        """Give a shard to each actor that is ready and idle."""
         for slot in self.slots:
             if slot.process is not None and slot.shard is None:
                 slot.shard = self.queue.take()
                 slot.pending = None if slot.shard is None else slot.actor.execute.remote(slot.shard)
 
     def settle(self, slot: Slot) -> Iterator[Outcome]:
-        """Take what a slot's pending call gave."""
-        shard, slot.shard = slot.shard, None
+        """Handle the result of a slot's pending call."""
+        shard = slot.shard
+        slot.shard = None
         try:
-            result, slot.pending = ray.get(slot.pending), None
+            result = ray.get(slot.pending)
+            slot.pending = None
         except RayError as error:
             slot.pending = None
             yield from self.after_error(slot, shard, error)
             return
-        self.failed_starts = slot.failures = 0
+        self.failed_starts = 0
+        slot.failures = 0
         if shard is None:
-            slot.process, self.ever_started = result, True
+            slot.process = result
+            self.ever_started = True
         else:
             self.failed_writes = 0
             yield result
 
     def after_error(self, slot: Slot, shard: Shard | None, error: RayError) -> Iterator[Outcome]:
-        """Put the shard back, or give it up; replace the actor where it is gone or its device cannot go on."""
+        """Requeue the shard or give it up, and replace the actor if it died or its device is unusable."""
         cause = error.cause if isinstance(error, RayTaskError) else None
-        of_the_node = cause is None or isinstance(cause, StorageError)
+        is_node_error = cause is None or isinstance(cause, StorageError)
         if shard is None:
             self.count_failed_start(slot, error, cause)
-        elif of_the_node:
+        elif is_node_error:
             self.count_failed_write(cause)
             yield self.queue.lost(shard, written_out(error))
         else:
             yield self.queue.raised(shard, written_out(error))
-        if shard is None or of_the_node or is_of_the_device(cause):
+        if shard is None or is_node_error or is_of_the_device(cause):
             release(slot)
             back_off = BACK_OFF_SECONDS * 2**slot.failures
             slot.start_at = time.monotonic() + min(back_off, LONGEST_BACK_OFF_SECONDS)
             slot.failures += 1
 
     def count_failed_start(self, slot: Slot, error: RayError, cause: BaseException | None) -> None:
-        """Give up where every actor is refused, or fails over and over; one bad node costs only itself."""
+        """Raise an error if every actor is refused or fails repeatedly; a single bad node does not stop the run."""
         others = [other for other in self.slots if other is not slot]
         self.refusal = last_line(written_out(error))
         if isinstance(cause, InputError | StorageError):
@@ -193,13 +203,13 @@ class Dispatch:
         self.failed_starts += 1
         if self.failed_starts >= MAX_FAILED_STARTS * len(self.slots) and all(other.process is None for other in others):
             raise InputError(
-                f"workers must start, and {self.failed_starts} in a row did not: {self.refusal}"
+                f"no worker starts: {self.failed_starts} attempts in a row failed, the last with {self.refusal}"
             ) from error
 
     def count_failed_write(self, cause: BaseException | None) -> None:
-        """Give up where as many workers as there are could not publish, and none could in between: the store is away.
+        """Raise an error after as many failed writes in a row as there are workers: the store is unreachable.
 
-        A single one may be of a node that cannot reach it.
+        A single failure may come from a node that cannot reach the store.
         """
         if isinstance(cause, StorageError):
             self.failed_writes += 1
@@ -207,12 +217,12 @@ class Dispatch:
                 raise StorageError(str(cause)) from None
 
     def starved(self) -> str:
-        """Why nothing started."""
+        """Explain why no worker started."""
         return (
-            f"no worker started within start_timeout={self.options.start_timeout:.0f} s: asked for "
-            f"{len(self.slots)} of 1 CPU and {self.gpus} GPU each, the cluster offers {ray.cluster_resources()}; "
-            "ask for fewer with --workers, or add nodes"
-            + (f". The last one that tried: {self.refusal}" if self.refusal else "")
+            f"no worker started within start_timeout={self.options.start_timeout:.0f} s: requested "
+            f"{len(self.slots)} with 1 CPU and {self.gpus} GPU each, the cluster offers {ray.cluster_resources()}; "
+            "request fewer with --workers, or add nodes"
+            + (f". The last attempt failed with: {self.refusal}" if self.refusal else "")
         )
 
 
@@ -224,11 +234,11 @@ def release(slot: Slot) -> None:
 
 
 def written_out(error: RayError) -> str:
-    """A traceback as text."""
+    """Format an error and its traceback as text."""
     return "".join(traceback.format_exception(error))
 
 
 def is_of_the_device(error: BaseException | None) -> bool:
-    """Whether an error leaves the process's device unusable: all later work there would fail, too."""
+    """Return whether an error leaves the process's device unusable, so that all later work there would fail."""
     kind = getattr(torch, "AcceleratorError", ())
     return isinstance(error, kind) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

@@ -1,8 +1,8 @@
-"""Ray on this machine, in a process of its own that ends with the one that asked for it.
+"""Ray on this machine, in a separate process that ends with the driver.
 
-Starting Ray takes seconds of waiting for its services. In a process of its own it starts while the driver still imports
+Starting Ray means seconds of waiting for its services. In a separate process it starts while the driver still imports
 PyTorch and checks its input, and stops while the driver aggregates. However the driver ends, its end of the pipe
-closes, and Ray with it.
+closes, and that stops Ray.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from cawa_core.errors import InputError, last_line
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 OBJECT_STORE_BYTES = 128 * 2**20
-"""Enough for receipts; nothing large travels."""
+"""Size of Ray's object store: only receipts and small objects pass through it."""
 CORES = "cawa_cores"
-"""Resource of a Ray that was started here: how many cores there are, of which it offers no more than it has workers."""
+"""Custom resource with the cores of this machine; Ray itself is told only as many CPUs as there are workers."""
 MODULE = "workflows.executors.ray_head"
 WITHOUT_WAITING = {
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0",  # nobody looks at it
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0",  # no dashboard is used
     "RAY_enable_worker_prestart": "1",
     "RAY_preload_python_modules": "workflows.executors.ray_preload",
 }
-"""Ray's settings for its own process: its workers start with it, and import what the driver is still importing, too."""
+"""Environment of the Ray process: workers start with it and import their modules while the driver imports its own."""
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
 class RayHead:
-    """The process that holds Ray; starts at once, without waiting.
+    """Process that holds Ray; it starts at once, without waiting for Ray.
 
     Args:
-        workers: how many are to run; 0: one a core.
+        workers: number of workers that will run; 0: one per core.
     """
 
     def __init__(self, workers: int) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         cores = os.cpu_count() or 1
-        threads = {"OMP_NUM_THREADS": str(max(1, cores // (workers or cores)))}  # of BLAS; Ray's own choice is 1
+        threads = {"OMP_NUM_THREADS": str(max(1, cores // (workers or cores)))}  # for BLAS; Ray's default is 1
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, str(workers if workers < cores else 0)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=WITHOUT_WAITING | threads | os.environ,
-            start_new_session=True,  # Ctrl-C is for the driver, which then stops this in good order
+            start_new_session=True,  # Ctrl-C reaches the driver alone, which then stops this process in order
         )
 
     def address(self) -> str:
-        """Where Ray listens, as soon as it does.
+        """Wait until Ray listens and return its address.
 
         Raises:
-            InputError: it could not be started.
+            InputError: Ray could not be started.
         """
         assert self._process.stdout is not None
         address = self._process.stdout.readline().decode().strip()
@@ -66,16 +66,16 @@ class RayHead:
             self.wait()
             self._errors.seek(0)
             reason = last_line(self._errors.read().decode(errors="replace"))
-            raise InputError(f"Ray cannot start on this machine: {reason}; --executor inline does without it")
+            raise InputError(f"Ray cannot start on this machine: {reason}; use --executor inline to run without Ray")
         return address
 
     def stop(self) -> None:
-        """Let Ray end, without waiting for it."""
+        """Ask Ray to stop, without waiting."""
         assert self._process.stdin is not None
         self._process.stdin.close()
 
     def wait(self) -> None:
-        """Until Ray is gone, after :meth:`stop`."""
+        """Wait until Ray has ended, after :meth:`stop`."""
         self._process.wait()
 
 
@@ -83,25 +83,26 @@ _ahead: RayHead | None = None
 
 
 def start_ahead(workers: int) -> None:
-    """Start Ray for the executor that comes later, unless a cluster is to be joined or Ray is imported already."""
+    """Start Ray ahead of the executor, unless ``RAY_ADDRESS`` names a cluster or Ray is already imported."""
     global _ahead
     if _ahead is None and "ray" not in sys.modules and not os.environ.get("RAY_ADDRESS"):
         _ahead = RayHead(workers)
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray itself does where it starts; it asks at its import
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray itself does when it starts; it reads this on import
 
 
 def taken() -> RayHead | None:
-    """What was started ahead, once."""
+    """Return the process that :func:`start_ahead` started; None on later calls."""
     global _ahead
-    head, _ahead = _ahead, None
+    head = _ahead
+    _ahead = None
     return head
 
 
 def start_ray(cores: int = 0) -> None:
-    """Start Ray on this machine, as a part of this process.
+    """Start Ray on this machine, owned by this process.
 
     Args:
-        cores: how many it offers, and so how many processes it keeps ready; 0: all.
+        cores: CPUs that Ray offers, which is also the number of processes it keeps ready; 0: all.
     """
     import ray
 
@@ -122,7 +123,7 @@ def main() -> None:
     cores = int(sys.argv[1])
     try:
         start_ray(cores)
-    except Exception:  # it gives its own services 30 s, too few on a machine that is busy
+    except Exception:  # Ray allows its services 30 s, too little on a busy machine
         start_ray(cores)
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()

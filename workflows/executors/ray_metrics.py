@@ -1,4 +1,4 @@
-"""What Prometheus sees of an audit, through the metrics agent of each Ray node; tags by stage, not by class."""
+"""Prometheus metrics of an audit, through the metrics agent of each Ray node; tagged by stage, not by class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]
 
 
 class Metrics:
-    """Counts of one run: shards by stage and outcome, how long they took, how many wait, and what the workers do."""
+    """Metrics of one run: shards by stage and outcome, their durations, shards waiting, and workers by state."""
 
     def __init__(self) -> None:
         self._shards = Counter(
@@ -24,7 +24,7 @@ class Metrics:
         self._workers = Gauge("cawa_workers", "workers by state: starting, idle, busy", ("state",))
 
     def count(self, outcome: Outcome) -> None:
-        """A shard was finished, failed for now, or failed for good."""
+        """Count a shard that finished, will be retried, or was quarantined."""
         if isinstance(outcome, Receipt):
             self._shards.inc(tags={"stage": outcome.stage, "outcome": "finished"})
             self._seconds.observe(max(outcome.seconds, 1e-3), tags={"stage": outcome.stage})
@@ -33,7 +33,7 @@ class Metrics:
             self._shards.inc(tags={"stage": outcome.shard.stage, "outcome": kind})
 
     def show(self, waiting: int, states: Sequence[str]) -> None:
-        """The present state: shards that wait, and the state of each worker."""
+        """Set the gauges: the number of waiting shards, and the state of each worker."""
         self._waiting.set(waiting)
         for state in ("starting", "idle", "busy"):
             self._workers.set(states.count(state), tags={"state": state})

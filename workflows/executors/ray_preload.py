@@ -1,4 +1,4 @@
-"""What a worker of this machine imports while the driver still imports the same, ahead of its actor."""
+"""Modules that a worker process imports ahead of its actor, while the driver still imports its own."""
 
 from workflows.quick_imports import quick_imports
 

@@ -1,4 +1,4 @@
-"""What runs on a node: one actor that loads the models and computes the shards it is handed."""
+"""The actor that runs on a node: it loads the models and computes the shards it is given."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from workflows.workbench import Workbench
 
 
 class ShardWorker:
-    """One actor: loads the models once, then computes shards."""
+    """Actor that loads the models once, then computes shards."""
 
     bench: Workbench
 
-    def __init__(self, spec: AuditSpec, options: RunOptions, folder: str, beside: int) -> None:
-        torch.set_num_threads(threads_of_a_worker(beside))
-        self.spec, self.options = spec, options
+    def __init__(self, spec: AuditSpec, options: RunOptions, folder: str, workers: int) -> None:
+        torch.set_num_threads(threads_of_a_worker(workers))
+        self.spec = spec
+        self.options = options
         self.storage = open_storage(folder, options.storage_patience)
 
     def ready(self) -> int:
-        """Load the models; the worker's process.
+        """Load the models and return the process ID of the worker.
 
         Raises:
-            InputError: what this node has is not what the driver has: other weights or real images, another folder.
+            InputError: this node has other weights, other real images or another audit folder than the driver.
         """
         self.bench = Workbench.build(self.spec, self.options)
         try:
@@ -52,13 +53,13 @@ class ShardWorker:
 
 
 def threads_of_a_worker(workers: int) -> int:
-    """A worker's share of the cores of the node it runs on.
+    """Return a worker's share of the cores of its node.
 
     Args:
-        workers: of the whole cluster.
+        workers: number of workers in the whole cluster.
     """
-    own = ray.get_runtime_context().get_node_id()
-    offers: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == own), {})
-    cores = offers.get(CORES) or offers.get("CPU") or os.cpu_count() or 1
-    beside = min(workers, offers.get("GPU") or offers.get("CPU") or cores)
-    return max(1, int(cores // max(1, beside)))
+    node_id = ray.get_runtime_context().get_node_id()
+    resources: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == node_id), {})
+    cores = resources.get(CORES) or resources.get("CPU") or os.cpu_count() or 1
+    on_node = min(workers, resources.get("GPU") or resources.get("CPU") or cores)
+    return max(1, int(cores // max(1, on_node)))

@@ -1,4 +1,4 @@
-"""Which shard is next, and how often one may fail: the policy of every executor with workers of its own."""
+"""Order and retries of shards: the policy of every executor that has workers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workflows.execution import Failure, Retry
 from workflows.shards import Shard
 
 MAX_ERRORS, MAX_LOSSES = 3, 5
-"""A shard is given up when it has raised so often, or has been in the hands of so many workers that were lost: a spot
-machine may vanish under any shard, but a shard under which all vanish is what kills them."""
+"""Attempts before a shard is given up: it raised ``MAX_ERRORS`` times, or ``MAX_LOSSES`` of its workers died. A spot
+machine may vanish under any shard, so losses are allowed more often; a shard that loses every worker kills them."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds before a shard is tried again; twice as long each time."""
+"""Seconds before a shard is tried again; doubled with each attempt."""
 
 
 @dataclasses.dataclass(order=True, frozen=True)
@@ -26,11 +26,11 @@ class _Waiting:
 
 
 class ShardQueue:
-    """Shards that nobody has in hand, the longest first.
+    """Queue of the shards that no worker is computing, the longest first.
 
     Args:
-        shards: all, in the order in which they are to start.
-        clock: seconds, for pauses.
+        shards: all shards, in the order in which they should start.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(self, shards: Sequence[Shard], clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,28 +42,28 @@ class ShardQueue:
         self.losses: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """How many wait, pausing ones included."""
+        """Return the number of waiting shards, including those that pause before a retry."""
         return len(self._ready) + len(self._pausing)
 
     def take(self) -> Shard | None:
-        """The longest shard that is due; none where all pause, or nothing is left."""
+        """Remove and return the longest shard that is due; None if all pause or none is left."""
         while self._pausing and self._pausing[0].due <= self._clock():
             due = heapq.heappop(self._pausing)
             heapq.heappush(self._ready, _Waiting(0.0, due.place, due.shard))
         return heapq.heappop(self._ready).shard if self._ready else None
 
     def raised(self, shard: Shard, error: str) -> Retry | Failure:
-        """A shard raised: it goes back after a pause, or is given up."""
+        """Requeue a shard that raised, after a pause, or give it up."""
         self.errors[shard.name] += 1
-        return self._again(shard, error, self.errors[shard.name], MAX_ERRORS)
+        return self._requeue(shard, error, self.errors[shard.name], MAX_ERRORS)
 
     def lost(self, shard: Shard, error: str) -> Retry | Failure:
-        """The worker that had a shard is gone: the same, with more patience."""
+        """Requeue the shard of a worker that died; allows more attempts than a failure does."""
         self.losses[shard.name] += 1
-        return self._again(shard, error, self.losses[shard.name], MAX_LOSSES)
+        return self._requeue(shard, error, self.losses[shard.name], MAX_LOSSES)
 
-    def _again(self, shard: Shard, error: str, count: int, most: int) -> Retry | Failure:
-        if count >= most:
+    def _requeue(self, shard: Shard, error: str, count: int, max_count: int) -> Retry | Failure:
+        if count >= max_count:
             return Failure(shard, error)
         pause = min(FIRST_PAUSE * 2 ** (count - 1), LONGEST_PAUSE)
         heapq.heappush(self._pausing, _Waiting(self._clock() + pause, self._places[shard.name], shard))

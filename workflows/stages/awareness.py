@@ -18,7 +18,7 @@ from workflows.workbench import Workbench
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of the ``awareness`` table."""
+    """Compute the rows of the ``awareness`` table."""
     parts = [
         _rows(bench, class_ids, site, estimator)
         for site in shard.sites
@@ -29,43 +29,44 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 
 def estimated_classes(bench: Workbench, class_ids: tuple[int, ...], site: int, estimator: str) -> tuple[int, ...]:
-    """Which of some classes an estimator covers at a site: what is not affine has no closed form."""
+    """Return the classes that an estimator covers at a site; a site that is not affine has no closed form."""
     if not bench.generator.is_affine(site):
         return class_ids if estimator == "monte_carlo" else ()
     if estimator == "closed_form" or not bench.spec.monte_carlo_classes:
         return class_ids
-    every = bench.class_ids
-    chosen = np.linspace(0, len(every) - 1, min(bench.spec.monte_carlo_classes, len(every))).round().astype(int)
-    sampled = {every[position] for position in chosen}
+    n_classes = len(bench.class_ids)
+    places = np.linspace(0, n_classes - 1, min(bench.spec.monte_carlo_classes, n_classes)).round().astype(int)
+    sampled = {bench.class_ids[place] for place in places}
     return tuple(class_id for class_id in class_ids if class_id in sampled)
 
 
 def class_awareness(bench: Workbench, class_ids: tuple[int, ...], site: int) -> Awareness:
-    """Awareness of a site for some classes, in closed form if it has one: what groups and galleries are ordered by."""
-    if not bench.generator.is_affine(site):  # thousands of passes: once for all stages
+    """Return a site's awareness for some classes, in closed form if there is one; it orders groups and galleries."""
+    if not bench.generator.is_affine(site):  # thousands of passes: computed once for all stages
         if (class_ids, site) not in bench.kept:
-            bench.kept[class_ids, site] = _sampled(bench, class_ids, site)
-        kept: Awareness = bench.kept[class_ids, site]
-        return kept
+            bench.kept[class_ids, site] = _sampled_awareness(bench, class_ids, site)
+        awareness: Awareness = bench.kept[class_ids, site]
+        return awareness
     modulation = bench.generator.modulation(site).with_latent_scaled(bench.generator.latent_deviation)
     return closed_form_awareness(modulation, bench.class_embeddings[list(class_ids)])
 
 
-def _sampled(bench: Workbench, class_ids: tuple[int, ...], site: int) -> Awareness:
+def _sampled_awareness(bench: Workbench, class_ids: tuple[int, ...], site: int) -> Awareness:
     z = bench.generator.sample_latents(bench.spec.seed, SHARED_CLASS, range(bench.spec.awareness_samples))
     if bench.generator.is_affine(site):
         return monte_carlo_awareness(bench.generator.modulation(site), bench.class_embeddings[list(class_ids)], z)
-    each = [awareness_of_samples(*bench.generator.gains_and_offsets(site, z, class_id)) for class_id in class_ids]
+    by_class = [awareness_of_samples(*bench.generator.gains_and_offsets(site, z, class_id)) for class_id in class_ids]
     columns = [field.name for field in dataclasses.fields(Awareness)]
-    return Awareness(**{name: np.concatenate([getattr(one, name) for one in each]) for name in columns})
+    return Awareness(**{name: np.concatenate([getattr(awareness, name) for awareness in by_class]) for name in columns})
 
 
 def _rows(bench: Workbench, class_ids: tuple[int, ...], site: int, estimator: str) -> dict[str, pa.Array]:
     exact = estimator == "closed_form"
-    awareness = class_awareness(bench, class_ids, site) if exact else _sampled(bench, class_ids, site)
+    awareness = class_awareness(bench, class_ids, site) if exact else _sampled_awareness(bench, class_ids, site)
     n_classes, channels = awareness.category_awareness.shape
     inert = np.isin(np.arange(channels), bench.generator.sites[site].inert_channels)
-    n_rows, schema = n_classes * channels, TABLES["awareness"].schema
+    n_rows = n_classes * channels
+    schema = TABLES["awareness"].schema
     columns = {
         "class_id": np.repeat(np.asarray(class_ids, np.int32), channels),
         "channel": np.tile(np.arange(channels, dtype=np.int32), n_classes),
@@ -80,14 +81,18 @@ def _rows(bench: Workbench, class_ids: tuple[int, ...], site: int, estimator: st
 
 
 def passes(bench: Workbench, site: int) -> float:
-    """Small beside a generator pass, unless gains and offsets are measured: a matter of the samples and channels."""
+    """Estimate the work for one class at a site.
+
+    Where gains and offsets are measured, each sample takes a pass; elsewhere the work is small beside one pass and
+    grows with samples and channels.
+    """
     if not bench.generator.is_affine(site):
         return float(bench.spec.awareness_samples)
     return 1e-5 * bench.spec.awareness_samples * bench.generator.sites[site].channels
 
 
 def estimated_channels(bench: Workbench, class_ids: tuple[int, ...], site: int) -> dict[str, int]:
-    """Channels of some classes at a site, by estimator."""
+    """Count the (class, channel) pairs of a site that each estimator covers."""
     channels = bench.generator.sites[site].channels
     return {
         estimator: channels * len(estimated_classes(bench, class_ids, site, estimator))
@@ -96,19 +101,19 @@ def estimated_channels(bench: Workbench, class_ids: tuple[int, ...], site: int) 
 
 
 def rows(bench: Workbench, shard: Shard) -> int:
-    """One a class, channel and estimator."""
+    """Count the rows: one per class, channel and estimator."""
     return sum(sum(estimated_channels(bench, shard.class_ids, site).values()) for site in shard.sites)
 
 
 def seconds(bench: Workbench, shard: Shard, units: Calibration) -> float:
-    """By each estimator; where gains and offsets are measured, a pass a sample at each site."""
+    """Estimate the seconds of a shard; where gains and offsets are measured, each sample takes a pass per site."""
     samples = bench.spec.awareness_samples
-    each = {"closed_form": units.awareness, "monte_carlo": units.sampled * samples}
+    channel_seconds = {"closed_form": units.awareness, "monte_carlo": units.sampled * samples}
     total = 0.0
     for site in shard.sites:
         if bench.generator.is_affine(site):
-            found = estimated_channels(bench, shard.class_ids, site)
-            total += sum(channels * each[estimator] for estimator, channels in found.items())
+            by_estimator = estimated_channels(bench, shard.class_ids, site)
+            total += sum(channels * channel_seconds[estimator] for estimator, channels in by_estimator.items())
         else:
             total += len(shard.class_ids) * samples * units.image
     return total

@@ -1,4 +1,4 @@
-"""What a stage declares."""
+"""The declaration of a stage."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from workflows.workbench import Workbench
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A stage: how it is cut into shards, and how a shard becomes rows.
+    """One stage of an audit: how its work is divided into shards, and how a shard becomes rows.
 
     Attributes:
-        name: the same as its module and, but for companions, its table.
-        by_site: whether rows belong to a site, so that a shard may cover one alone.
-        classes_per_shard: classes to a shard unless the user says otherwise.
-        passes: expected work for one class (and site) in generator passes.
-        process: rows of each table, a pure function of workbench and shard.
-        rows: of its table for one class.
-        rows_of_shard: of its table for a shard, where classes and sites differ; else those of each class.
-        pictures: PNG pictures in these rows.
-        seconds: a shard takes; of a stage that has none, what was measured for its classes, else its passes.
-        reads_classes: other classes that are looked at, with their real images, for a class.
-        whole_classes: whether, under a spec, all sites of a class go into one shard: they share work.
+        name: name of the stage, of its module and of its main table.
+        by_site: whether each row belongs to a site, so that a shard may cover a single site.
+        classes_per_shard: default number of classes per shard.
+        passes: expected work for one class (at one site, if ``by_site``) in generator passes.
+        process: pure function of the workbench and a shard that returns the rows of each table.
+        rows: number of rows in the main table for one class.
+        rows_of_shard: number of rows in the main table for a shard; needed where classes or sites differ, else ``rows``
+            per class.
+        pictures: number of PNG pictures in the rows of one class.
+        seconds: expected seconds of a shard; without it, the estimate uses the seconds measured per class, else passes.
+        reads_classes: other classes whose real images are read for a class.
+        whole_classes: whether, under a spec, all sites of a class go into one shard because they share work.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which channels make good edits of a class: they change its pictures, in one place, and leave it that class."""
+"""Channels that make good edits of a class: they change its pictures locally and preserve the class."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from workflows.stages.base import Stage
 from workflows.workbench import Workbench
 
 KEPT = 10
-"""Edits of a class that are kept, the best ones."""
+"""Best edits recorded per class."""
 PICTURED = 3
-"""How many of them with pictures."""
+"""Best edits per class that are recorded with pictures."""
 FACTORS = (0.0, 1.0, 2.0, 3.0)
-"""What a channel is multiplied by in these."""
+"""Factors that a channel is multiplied by in these pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """How the best edits are looked for.
+    """How the best edits are searched for.
 
     Attributes:
-        tried, scored: latents that choose, and others that score what was chosen.
-        factor: what channels are multiplied by.
+        tried, scored: number of latents that choose the edits, and of held-out latents that score them.
+        factor: factor that channels are multiplied by.
     """
 
     tried: int
@@ -43,16 +43,16 @@ class Choice:
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of the ``edits`` table."""
+    """Compute the rows of the ``edits`` table."""
     choice = Choice(bench.spec.edit_tried_latents, bench.spec.edit_latents)
     rows: list[dict[str, Any]] = []
     for class_id in shard.class_ids:
         tried = candidates(bench, class_id, bench.spec.edit_candidates)
-        for rank, one in enumerate(suggestions(bench, class_id, tried, choice)):
-            images = _pictures(bench, class_id, one, choice) if rank < PICTURED else None
+        for rank, suggestion in enumerate(suggestions(bench, class_id, tried, choice)):
+            images = _pictures(bench, class_id, suggestion, choice) if rank < PICTURED else None
             rows.append(
                 {
-                    **dataclasses.asdict(one),
+                    **dataclasses.asdict(suggestion),
                     "class_id": class_id,
                     "rank": rank,
                     "factor": choice.factor,
@@ -66,24 +66,27 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 
 def suggestions(bench: Workbench, class_id: int, tried: Sequence[tuple[int, int]], choice: Choice) -> list[Suggestion]:
-    """The best edits of a class in the order of the latents that chose them, with the scores of the others."""
-    models, size = (bench.generator, bench.evaluator), bench.batch_size
-    tries, others = bench.latents(class_id, choice.tried + choice.scored).split([choice.tried, choice.scored])
-    best = edit_suggestions(*models, tries, class_id, tried, choice.factor, size)[:KEPT]
-    return edit_scores(*models, others, class_id, [(one.site, one.channel) for one in best], choice.factor, size)
+    """Return the best edits of a class, ranked on the latents that chose them and scored on held-out latents."""
+    models = (bench.generator, bench.evaluator)
+    size = bench.batch_size
+    choosing, held_out = bench.latents(class_id, choice.tried + choice.scored).split([choice.tried, choice.scored])
+    best = edit_suggestions(*models, choosing, class_id, tried, choice.factor, size)[:KEPT]
+    channels = [(suggestion.site, suggestion.channel) for suggestion in best]
+    return edit_scores(*models, held_out, class_id, channels, choice.factor, size)
 
 
 def candidates(bench: Workbench, class_id: int, count: int, only: int | None = None) -> list[tuple[int, int]]:
-    """(site, channel) of about so many channels most aware of the class or of the latent code, as many at each site.
+    """Return the (site, channel) pairs most aware of the class or of the latent code, equally many per site.
 
     Args:
-        bench: the models.
-        class_id: of the pictures.
-        count: of all sites together.
-        only: this site alone.
+        bench: workbench with the generator.
+        class_id: class of the pictures.
+        count: approximate number of pairs over all sites.
+        only: restrict the search to this site.
     """
     sites = bench.generator.sites if only is None else [bench.generator.sites[only]]
-    found, each = [], max(1, count // len(sites))
+    pairs = []
+    per_site = max(1, count // len(sites))
     for site in sites:
         awareness = class_awareness(bench, (class_id,), site.index)
         latent, robust = awareness.latent_awareness[0], awareness.latent_awareness_robust[0]
@@ -93,26 +96,26 @@ def candidates(bench: Workbench, class_id: int, count: int, only: int | None = N
         ]
         order = np.argsort(np.minimum(*ranks), kind="stable")
         reaching = order[~np.isin(order, site.inert_channels)]
-        found += [(site.index, int(channel)) for channel in reaching[:each]]
-    return found
+        pairs += [(site.index, int(channel)) for channel in reaching[:per_site]]
+    return pairs
 
 
 @torch.inference_mode()
-def _pictures(bench: Workbench, class_id: int, one: Suggestion, choice: Choice) -> Tensor:
-    """The first latent of a class that did not choose, under an edit of rising strength."""
+def _pictures(bench: Workbench, class_id: int, suggestion: Suggestion, choice: Choice) -> Tensor:
+    """Render the first held-out latent of a class under the edit at each of :data:`FACTORS`."""
     z = bench.latents(class_id, choice.tried + 1)[-1:]
-    edits = [Intervention(one.site, (one.channel,), Scale(factor)) for factor in FACTORS]
+    edits = [Intervention(suggestion.site, (suggestion.channel,), Scale(factor)) for factor in FACTORS]
     return torch.cat([run(bench.generator, z, class_ids_of(class_id, z), [edit]) for edit in edits])
 
 
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
-    """A part of a pass for each channel tried and for each of the best, shorter for later sites."""
+    """Estimate the work: part of a pass per channel tried and per best edit, less for later sites."""
     spec = bench.spec
     return 0.6 * (spec.edit_candidates * spec.edit_tried_latents + rows(bench) * spec.edit_latents)
 
 
 def rows(bench: Workbench) -> int:
-    """The best of those tried."""
+    """Count the rows of a class: its best edits among the channels tried."""
     tried = sum(
         min(max(1, bench.spec.edit_candidates // len(bench.generator.sites)), site.channels - len(site.inert_channels))
         for site in bench.generator.sites

@@ -1,4 +1,4 @@
-"""Pictures for the report: samples of each class, and what masking the lowest, random and highest channels does."""
+"""Pictures for the report: samples of each class, and the same with low, random or high channels masked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from workflows.stages.masking import site_controls
 from workflows.workbench import Workbench
 
 PICTURES = 12
-"""Samples of a class."""
+"""Samples per class."""
 MASKED_PICTURES = 4
-"""How many of them are shown masked."""
+"""Samples per class that are also shown masked."""
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of the ``gallery`` table: kind ``sample``, or the mask at every site at once."""
+    """Compute the rows of the ``gallery`` table; kind is ``sample`` or the mask applied at all sites."""
     rows: list[dict[str, Any]] = []
     for class_id in shard.class_ids:
         controls = {site.index: site_controls(bench, class_id, site.index) for site in bench.generator.sites}
@@ -46,12 +46,12 @@ def _picture_rows(bench: Workbench, class_id: int, kind: str, z: Tensor, masks: 
 
 
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
-    """One pass a picture."""
+    """Estimate the work: one pass per picture."""
     return PICTURES + 3.0 * MASKED_PICTURES
 
 
 def pictures(bench: Workbench) -> int:  # noqa: ARG001
-    """Rows of a class, one each."""
+    """Count the pictures of a class, one per row."""
     return PICTURES + 3 * MASKED_PICTURES
 
 

@@ -1,4 +1,4 @@
-"""Pictures between each class and some others, mixed in the best way of each kind (paper, Fig. 7)."""
+"""Hybrids of each class with some other classes, by the best mixture of each kind (paper, Fig. 7)."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from workflows.stages.masking import site_order
 from workflows.workbench import Workbench
 
 PICTURES = 4
-"""Latents whose pictures are kept."""
+"""Latents per pair of classes whose pictures are recorded."""
 CANDIDATES = "hybrid candidates"
-"""Where a workbench remembers which classes may be mixed with others."""
+"""Key under which a workbench caches the classes that may be mixed with others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Among which mixtures the best are looked for, and on how many latents.
+    """Mixtures among which the best are searched for, and the latents that the search uses.
 
     Attributes:
-        tried, scored: latents that choose, and others that score what was chosen.
+        tried, scored: number of latents that choose the mixtures, and of held-out latents that score them.
         sites, numbers: see :func:`channel_mixtures`.
     """
 
@@ -56,15 +56,15 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Hybrid:
-    """One pair of classes: by kind, mixture, pictures of the first latents ``[n, C, H, W]``, and scores of both.
+    """Hybrids of one pair of classes; all mappings are by kind.
 
     Attributes:
         pair: the classes.
-        mixtures: the classes themselves, and the best mixture of each kind.
-        sweeps: what all mixtures of a kind scored on the latents that chose, by kind; none of the classes themselves.
-        images: of the first latents.
+        mixtures: the two classes unmixed, and the best mixture of each kind.
+        sweeps: scores of all mixtures of a kind on the latents that chose; the unmixed classes have none.
+        images: pictures of the first latents ``[n, C, H, W]``.
         shown: scores of these images.
-        scored: scores on the latents that did not choose.
+        scored: scores on the held-out latents.
     """
 
     pair: Pair
@@ -76,7 +76,7 @@ class Hybrid:
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of the ``hybrids`` table; none where there is one class, or the generator cannot mix classes."""
+    """Compute the rows of the ``hybrids`` table; empty if there is one class or the generator cannot mix classes."""
     choice = Choice(bench.spec.hybrid_tried_latents, bench.spec.hybrid_latents)
     rows: list[dict[str, Any]] = []
     for class_id in shard.class_ids:
@@ -86,31 +86,35 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 
 def partners(bench: Workbench, class_id: int) -> list[int]:
-    """Other classes, drawn at random of all that the generator knows (and that have real images, if there are any).
+    """Draw the classes that a class is mixed with, at random among all :func:`candidates`.
 
-    So the partners of a class do not depend on which other classes are in the audit.
+    The draw is over the generator's classes, so that it does not depend on which other classes are in the audit.
     """
     others = [other for other in candidates(bench) if other != class_id]
     count = pairs_of_a_class(bench)
-    drawn = random_generator(bench.spec.seed, class_id, 0, "hybrid").choice(len(others), count, replace=False)
-    return sorted(int(others[place]) for place in drawn)
+    places = random_generator(bench.spec.seed, class_id, 0, "hybrid").choice(len(others), count, replace=False)
+    return sorted(int(others[place]) for place in places)
 
 
 def candidates(bench: Workbench) -> list[int]:
-    """Classes that others may be mixed with: all, or those with enough real images to measure realism by."""
+    """Return the classes that others may be mixed with: all, or those with enough real images to measure realism."""
     if bench.reals is None:
         return list(range(bench.generator.n_classes))
     key = (CANDIDATES, bench.spec.neighbours)
     if key not in bench.kept:
-        least, reals = bench.spec.neighbours + 1, bench.reals
-        every = range(bench.generator.n_classes)
-        bench.kept[key] = [one for one in every if reals.has_class(one) and reals.count_of(one) >= least]
+        minimum = bench.spec.neighbours + 1
+        reals = bench.reals
+        bench.kept[key] = [
+            class_id
+            for class_id in range(bench.generator.n_classes)
+            if reals.has_class(class_id) and reals.count_of(class_id) >= minimum
+        ]
     classes: list[int] = bench.kept[key]
     return classes
 
 
 def pairs_of_a_class(bench: Workbench) -> int:
-    """With how many other classes each is mixed."""
+    """Return how many other classes each class is mixed with."""
     can_mix = bench.generator.mixes_classes and len(bench.generator.sites) > 1
     return min(bench.spec.hybrid_partners, len(candidates(bench)) - 1) if can_mix else 0
 
@@ -119,16 +123,17 @@ def pairs_of_a_class(bench: Workbench) -> int:
 def hybrid(
     bench: Workbench, pair: Pair, choice: Choice, pictures: int, progress: Callable[[int], None] | None = None
 ) -> Hybrid:
-    """The best mixtures of a pair.
+    """Find the best mixtures of a pair of classes.
 
     Args:
-        bench: of the models.
+        bench: workbench with the models.
         pair: the classes.
-        choice: among which mixtures.
-        pictures: latents whose images are kept.
-        progress: told how many pictures were scored, pass by pass: :func:`pictures_scored` in all.
+        choice: mixtures to search, and latents to use.
+        pictures: number of latents whose images are returned.
+        progress: called after each pass with the number of pictures scored; :func:`pictures_scored` in total.
     """
-    judge, generator = dataclasses.replace(_judge(bench, pair), progress=progress), bench.generator
+    judge = dataclasses.replace(_judge(bench, pair), progress=progress)
+    generator = bench.generator
     z = bench.latents(pair[0], max(choice.tried + choice.scored, pictures))
     tried, scored = z[: choice.tried], z[choice.tried : choice.tried + choice.scored]
     by_awareness = channel_mixtures(
@@ -141,16 +146,16 @@ def hybrid(
     mixtures = {"input": Mixture(len(generator.sites)), "reference": Mixture(0)}
     mixtures |= {kind: sweep.best for kind, sweep in sweeps.items()}
     images = {
-        kind: torch.cat([one.images(generator, rows, pair).cpu() for rows in z[:pictures].split(bench.batch_size)])
-        for kind, one in mixtures.items()
+        kind: torch.cat([mixture.images(generator, rows, pair).cpu() for rows in z[:pictures].split(bench.batch_size)])
+        for kind, mixture in mixtures.items()
     }
-    shown = {kind: judge.scores(some.to(generator.device)) for kind, some in images.items()}
-    means = {kind: judge.scores_of(one, scored) for kind, one in mixtures.items()}
-    return Hybrid(pair, mixtures, sweeps, images, shown, means)
+    image_scores = {kind: judge.scores(rows.to(generator.device)) for kind, rows in images.items()}
+    held_out_scores = {kind: judge.scores_of(mixture, scored) for kind, mixture in mixtures.items()}
+    return Hybrid(pair, mixtures, sweeps, images, image_scores, held_out_scores)
 
 
 def pictures_scored(bench: Workbench, choice: Choice, pictures: int) -> int:
-    """How many pictures :func:`hybrid` scores."""
+    """Count the pictures that :func:`hybrid` scores."""
     sites = bench.generator.sites
     effective = [np.arange(site.channels - len(site.inert_channels)) for site in sites]
     tried = channel_mixtures(bench.generator, effective.__getitem__, choice.sites, choice.numbers)
@@ -159,58 +164,60 @@ def pictures_scored(bench: Workbench, choice: Choice, pictures: int) -> int:
 
 
 def _judge(bench: Workbench, pair: Pair) -> MixtureJudge:
-    own = MixtureJudge(bench.generator, bench.evaluator, pair, batch_size=bench.batch_size)
+    judge = MixtureJudge(bench.generator, bench.evaluator, pair, batch_size=bench.batch_size)
     if bench.reals is None:
-        return own
+        return judge
     role = "manifold_features"
     features = torch.cat([real_features(bench, class_id, (role,))[0][role] for class_id in pair])
     device = device_with_room(features, bench.generator.device)
     reals = RealManifold.of(features.to(device), bench.spec.neighbours)
-    return dataclasses.replace(own, features=bench.judges[role], reals=reals)
+    return dataclasses.replace(judge, features=bench.judges[role], reals=reals)
 
 
-def _rows(bench: Workbench, one: Hybrid, choice: Choice) -> list[dict[str, Any]]:
+def _rows(bench: Workbench, hybrid: Hybrid, choice: Choice) -> list[dict[str, Any]]:
     return [
         {
-            "class_id": one.pair[0],
-            "reference_id": one.pair[1],
+            "class_id": hybrid.pair[0],
+            "reference_id": hybrid.pair[1],
             "kind": kind,
             "first_site": mixture.first_site,
             "sites": sorted(mixture.transplants),
             "k": max(map(len, mixture.transplants.values()), default=0),
-            **_means(one.scored[kind]),
+            **_means(hybrid.scored[kind]),
             "n_tried": choice.tried,
             "n_samples": choice.scored,
-            "pngs": [to_png(image) for image in one.images[kind]],
+            "pngs": [to_png(image) for image in hybrid.images[kind]],
             "protocol": bench.score_protocol,
         }
-        for kind, mixture in one.mixtures.items()
+        for kind, mixture in hybrid.mixtures.items()
     ]
 
 
 def _means(scores: MixtureScores) -> dict[str, float | None]:
-    """Means and standard errors over latents; None of what is not known."""
-    known, found = scores.measures(), dict[str, float | None]()
+    """Return means and standard errors over latents; None where a measure is unknown."""
+    measures = scores.measures()
+    means = dict[str, float | None]()
     for name in MEASURES:
-        values = known.get(name)
-        found[name] = None if values is None else float(np.mean(values))
-        found[f"{name}_stderr"] = None if values is None else standard_error(values)
-    return found
+        values = measures.get(name)
+        means[name] = None if values is None else float(np.mean(values))
+        means[f"{name}_stderr"] = None if values is None else standard_error(values)
+    return means
 
 
 def mixtures_tried(bench: Workbench) -> int:
-    """How many ways to mix are tried for a pair, about."""
+    """Return the approximate number of mixtures tried per pair."""
     return len(bench.generator.sites) * (len(FRACTIONS) + 1)
 
 
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
-    """Half a pass for each picture that is tried, and up to two for each that is scored."""
-    each = 0.5 * mixtures_tried(bench) * bench.spec.hybrid_tried_latents + 1.5 * len(KINDS) * bench.spec.hybrid_latents
-    return each * pairs_of_a_class(bench)
+    """Estimate the work: half a pass per picture tried, and up to two per picture scored."""
+    tried = 0.5 * mixtures_tried(bench) * bench.spec.hybrid_tried_latents
+    scored = 1.5 * len(KINDS) * bench.spec.hybrid_latents
+    return (tried + scored) * pairs_of_a_class(bench)
 
 
 def rows(bench: Workbench) -> int:
-    """One a kind and partner."""
+    """Count the rows of a class: one per kind and partner."""
     return len(KINDS) * pairs_of_a_class(bench)
 
 

@@ -1,4 +1,4 @@
-"""What masking each channel group of a site does to the score, for a block of classes, with its controls."""
+"""Effect on the score of masking each channel group of a site, for a block of classes, with control masks."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ from workflows.stages.base import Stage
 from workflows.units import Calibration
 from workflows.workbench import Workbench
 
-Named = list[tuple[str, int]]
+MaskNames = list[tuple[str, int]]
 """(control, repeat) of each mask."""
 Changes = dict[str, NDArray[np.float64]]
 RANKED_BY = "score_change_abs"
-"""What puts channel groups first, by screening."""
+"""Screened effect by which channel groups are ranked for ``top``."""
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of ``masking`` and ``masking_controls``; the all-site controls go with site 0.
+    """Compute the rows of ``masking`` and ``masking_controls``; the all-site controls go with site 0.
 
     Raises:
-        RuntimeError: masking nothing changed a score.
+        RuntimeError: an empty mask changed a score.
     """
-    masking, controls = [], []
+    masking = []
+    controls = []
     for class_id in shard.class_ids:
         for site in shard.sites:
             groups, control = _site_rows(bench, class_id, site)
@@ -53,17 +54,17 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
             controls.append(control)
         if 0 in shard.sites:
             controls.append(_everywhere_rows(bench, class_id))
-    return {"masking": _stacked(masking), "masking_controls": _stacked(controls)}
+    return {"masking": _concatenated(masking), "masking_controls": _concatenated(controls)}
 
 
 def site_order(bench: Workbench, class_id: int, site: int) -> np.ndarray:
-    """Channels of a site that reach the image, in ascending category awareness of the class."""
+    """Return the channels of a site that reach the image, in ascending category awareness of the class."""
     awareness = class_awareness(bench, (class_id,), site).category_awareness[0]
     return awareness_order(awareness, bench.generator.sites[site].inert_channels)
 
 
 def site_controls(bench: Workbench, class_id: int, site: int, k: int = 0) -> dict[str, list[Channels]]:
-    """Control masks of one class and site, of the audit's share of the channels or of ``k`` of them."""
+    """Return the control masks of a class and site, of ``k`` channels each or of the spec's share."""
     random = random_generator(bench.spec.seed, class_id, site, "control")
     order = site_order(bench, class_id, site)
     fraction = k / len(order) if k else bench.spec.control_fraction
@@ -71,7 +72,7 @@ def site_controls(bench: Workbench, class_id: int, site: int, k: int = 0) -> dic
 
 
 def site_groups(bench: Workbench, class_id: int, site: int) -> list[Channels]:
-    """Channels of a site that are masked together."""
+    """Return the groups of channels of a site that are masked together."""
     return consecutive_groups(site_order(bench, class_id, site), bench.spec.masking_group_size)
 
 
@@ -97,10 +98,11 @@ def _site_rows(bench: Workbench, class_id: int, site: int) -> tuple[dict[str, An
 def _estimates(
     bench: Workbench, class_id: int, site: int, groups: list[Channels], by_gradient: Changes
 ) -> MaskingEstimates:
-    """Effects of the groups by the spec's estimator; by screening alone where others come first."""
-    z, plan = bench.latents(class_id, bench.spec.masking_latents), _plan(bench.spec)
+    """Estimate the effects of the groups: by the spec's estimator for the ``top`` groups, else by screening alone."""
+    z = bench.latents(class_id, bench.spec.masking_latents)
+    plan = _plan(bench.spec)
     screening = dataclasses.replace(plan, estimator="screening")
-    chosen = _first(bench, class_id, by_gradient)
+    selected = _top_groups(bench, class_id, by_gradient)
 
     def exact(latents: range, masks: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rows = z[latents.start : latents.stop]
@@ -111,46 +113,48 @@ def _estimates(
             return exact(latents, masks)
 
     def part(masks: NDArray[np.int64], plan: SamplingPlan) -> tuple[NDArray[np.int64], MaskingEstimates]:
-        in_low = (lambda latents, some: low(latents, masks[some])) if plan.estimator == "two_precisions" else None
+        in_low = (lambda latents, subset: low(latents, masks[subset])) if plan.estimator == "two_precisions" else None
         cheap = {name: values[masks] for name, values in by_gradient.items()}
-        return masks, estimated_effects(lambda latents, some: exact(latents, masks[some]), cheap, plan, in_low)
+        return masks, estimated_effects(lambda latents, subset: exact(latents, masks[subset]), cheap, plan, in_low)
 
-    others = np.setdiff1d(np.arange(len(groups)), chosen)
-    return in_given_order([part(masks, how) for masks, how in ((chosen, plan), (others, screening)) if len(masks)])
+    rest = np.setdiff1d(np.arange(len(groups)), selected)
+    return in_given_order(
+        [part(masks, sampling) for masks, sampling in ((selected, plan), (rest, screening)) if len(masks)]
+    )
 
 
-def _first(bench: Workbench, class_id: int, by_gradient: Changes) -> NDArray[np.int64]:
-    """Which groups of a site are among the ``top`` of the class by screened absolute change; all without a ``top``."""
-    own = by_gradient[RANKED_BY].mean(axis=1)
+def _top_groups(bench: Workbench, class_id: int, by_gradient: Changes) -> NDArray[np.int64]:
+    """Return the groups of a site among the class's ``top`` by screened absolute change; all groups without ``top``."""
+    at_site = by_gradient[RANKED_BY].mean(axis=1)
     if not bench.spec.top:
-        return np.arange(len(own))
+        return np.arange(len(at_site))
     everywhere = [
         _screened_changes(bench, class_id, site.index, site_groups(bench, class_id, site.index))[RANKED_BY].mean(axis=1)
         for site in bench.generator.sites
     ]
     ranked = np.sort(np.concatenate(everywhere))[::-1]
-    return np.flatnonzero(own >= ranked[min(bench.spec.top, len(ranked)) - 1])
+    return np.flatnonzero(at_site >= ranked[min(bench.spec.top, len(ranked)) - 1])
 
 
 def _screened_changes(bench: Workbench, class_id: int, site: int, groups: list[Channels]) -> Changes:
-    """Changes of every latent by screening, ``[n_groups, masking_latents]`` an effect."""
+    """Return the screened changes of every latent, ``[n_groups, masking_latents]`` per effect."""
     screening = _screening(bench, class_id)
     masked = screening.log_scores(site, groups).cpu().numpy()
     return changes(screening.unmasked.cpu().numpy(), masked)
 
 
 def _screening(bench: Workbench, class_id: int) -> Screening:
-    """Of all sites: kept while the class is worked on."""
-    kept = bench.kept.get("screening")
-    if kept is None or kept[0] != class_id:
+    """Screen all sites for a class; the result is cached until another class is screened."""
+    cached = bench.kept.get("screening")
+    if cached is None or cached[0] != class_id:
         z = bench.latents(class_id, bench.spec.masking_latents)
         plan = _plan(bench.spec)
-        low = plan.estimator == "two_precisions" and plan.uses_screening  # as a help to masks in that precision
+        low = plan.estimator == "two_precisions" and plan.uses_screening  # it then serves masks in that precision
         with _lower_precision(bench) if low else nullcontext():
-            kept = class_id, screened(bench.generator, bench.evaluator, z, class_id, bench.batch_size)
-        bench.kept["screening"] = kept
-    found: Screening = kept[1]
-    return found
+            cached = class_id, screened(bench.generator, bench.evaluator, z, class_id, bench.batch_size)
+        bench.kept["screening"] = cached
+    screening: Screening = cached[1]
+    return screening
 
 
 def _site_control_rows(bench: Workbench, class_id: int, site: int) -> dict[str, Any]:
@@ -159,12 +163,12 @@ def _site_control_rows(bench: Workbench, class_id: int, site: int) -> dict[str, 
     z = bench.latents(class_id, bench.spec.control_latents)
     unmasked, masked = _engine(bench).site_log_scores(z, class_id, site, masks)
     sizes = [len(mask) for mask in masks]
-    return _control_rows(bench, class_id, site, _named(controls), sizes, unmasked, masked)
+    return _control_rows(bench, class_id, site, _mask_names(controls), sizes, unmasked, masked)
 
 
 def _everywhere_rows(bench: Workbench, class_id: int) -> dict[str, Any]:
     by_site = {site.index: site_controls(bench, class_id, site.index) for site in bench.generator.sites}
-    names = _named(by_site[0])
+    names = _mask_names(by_site[0])
     masks = [{site: controls[name][repeat] for site, controls in by_site.items()} for name, repeat in names]
     z = bench.latents(class_id, bench.spec.control_latents)
     unmasked, masked = _engine(bench).everywhere_log_scores(z, class_id, masks)
@@ -184,7 +188,7 @@ def _engine(bench: Workbench) -> MaskingEngine:
     return MaskingEngine(bench.generator, bench.evaluator, bench.batch)
 
 
-def _named(controls: dict[str, list[Channels]]) -> Named:
+def _mask_names(controls: dict[str, list[Channels]]) -> MaskNames:
     return [(name, repeat) for name, masks in controls.items() for repeat in range(len(masks))]
 
 
@@ -192,7 +196,7 @@ def _control_rows(
     bench: Workbench,
     class_id: int,
     site: int,
-    names: Named,
+    names: MaskNames,
     sizes: list[int],
     unmasked: np.ndarray,
     masked: np.ndarray,
@@ -200,7 +204,7 @@ def _control_rows(
     no_op = masked[names.index(("no_op", 0))]
     if not np.array_equal(no_op, unmasked):
         worst = np.abs(no_op - unmasked).max()
-        raise RuntimeError(f"masking nothing changed the score of class {class_id} at site {site} by up to {worst:.3g}")
+        raise RuntimeError(f"an empty mask changed the score of class {class_id} at site {site} by up to {worst:.3g}")
     return {
         "class_id": [class_id] * len(names),
         "site": [site] * len(names),
@@ -213,25 +217,27 @@ def _control_rows(
     }
 
 
-def _stacked(parts: list[dict[str, Any]]) -> Rows:
+def _concatenated(parts: list[dict[str, Any]]) -> Rows:
     return {name: [value for part in parts for value in part[name]] for name in parts[0]}
 
 
 def passes(bench: Workbench, site: int) -> float:
-    """One part of a pass a mask, shorter for later sites; three for each screened latent."""
-    spec, n_sites = bench.spec, len(bench.generator.sites)
-    return masks_of_site(bench, site) * (1 - site / (n_sites + 1)) + 3 * screened_latents(spec) / n_sites
+    """Estimate the work: part of a pass per mask, less for later sites, and three passes per screened latent."""
+    n_sites = len(bench.generator.sites)
+    return masks_of_site(bench, site) * (1 - site / (n_sites + 1)) + 3 * screened_latents(bench.spec) / n_sites
 
 
 def masks_of_site(bench: Workbench, site: int) -> float:
-    """How often a latent goes through a masked network for one class, controls included.
+    """Count the masked passes of single latents for one class at a site, controls included.
 
-    A mask in bfloat16 counts as half of one; with a target, masks count with the latents that they begin with.
+    A bfloat16 pass counts as half; with a target standard error, only the first latents of each mask count.
     """
-    spec, sites = bench.spec, bench.generator.sites
+    spec = bench.spec
+    sites = bench.generator.sites
     groups = math.ceil(sites[site].channels / spec.masking_group_size)
     if spec.top:
-        groups = min(groups, math.ceil(spec.top * sites[site].channels / sum(one.channels for one in sites)))
+        n_channels = sum(each.channels for each in sites)
+        groups = min(groups, math.ceil(spec.top * sites[site].channels / n_channels))
     latents = {"exact": spec.masking_latents, "regression": spec.exact_latents, "screening": 0}
     latents["two_precisions"] = spec.exact_latents + spec.masking_latents // 2
     if spec.target_stderr:
@@ -240,23 +246,23 @@ def masks_of_site(bench: Workbench, site: int) -> float:
 
 
 def screened_latents(spec: AuditSpec) -> int:
-    """Latents of a class whose gradient is taken."""
+    """Count the latents per class whose gradient is taken."""
     return spec.masking_latents if shares_screening(spec) else 0
 
 
 def shares_screening(spec: AuditSpec) -> bool:
-    """Whether screening all sites of a class is too much work to do it again for each."""
+    """Return whether all sites of a class share one screening, because repeating it per site costs too much."""
     return spec.masking_estimator != "exact" or spec.top > 0
 
 
 def rows(bench: Workbench, shard: Shard) -> int:
-    """One a class and group of channels."""
+    """Count the rows: one per class and channel group."""
     size = bench.spec.masking_group_size
     return len(shard.class_ids) * sum(math.ceil(bench.generator.sites[site].channels / size) for site in shard.sites)
 
 
 def seconds(bench: Workbench, shard: Shard, units: Calibration) -> float:
-    """Of the masks at each site, and of its share of the screening of a class, which its sites have in common."""
+    """Estimate the seconds of a shard: its masks, and its share of the screening that the sites of a class share."""
     masks = sum(masks_of_site(bench, site) * units.mask[site] for site in shard.sites)
     share = len(shard.sites) / len(bench.generator.sites)
     return len(shard.class_ids) * (masks + share * screened_latents(bench.spec) * units.screened)

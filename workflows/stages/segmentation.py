@@ -1,4 +1,4 @@
-"""Pixels of generated pictures clustered by what channels do there, with and without awareness (paper, Fig. 8)."""
+"""Generated pictures segmented by clustering channel activations, with and without awareness (paper, Fig. 8)."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from workflows.stages.base import Stage
 from workflows.workbench import Workbench
 
 ON_BLACK = ("fashion-biggan",)
-"""Generators of bright objects on black, where Otsu's threshold gives a mask to compare with."""
+"""Generators of bright objects on black, for which Otsu's threshold gives a reference foreground."""
 PICTURES = 4
-"""Latents whose picture and label maps are kept."""
+"""Latents per class whose picture and label maps are recorded."""
 PASSES = 4
-"""Over the pictures of a class: to fit and to label, without and with weights."""
+"""Passes over the pictures of a class: fit and label, each without and with weights."""
 Key = tuple[bool, int]
 """Whether channels are weighted by awareness, and the number of clusters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentedClass:
-    """Some pictures of a class and their parts.
+    """Pictures of a class and their segmentations.
 
     Attributes:
-        class_id: which.
+        class_id: class of the pictures.
         images: ``[n, C, H, W]`` in [-1, 1].
-        found: label maps without and with weights, for each number of clusters.
-        overlap: foreground IoU with Otsu's ``[n]``; empty where there is no such mask.
-        colours: by map, the number of each label's colour ``[256]``: itself where channels are weighted and clusters
-            most; else that of the part there with which it has most pixels in common.
+        found: segmentations without and with weights, for each number of clusters.
+        overlap: IoU of the foreground with Otsu's ``[n]``; empty if there is no such foreground.
+        colours: colour index of each label ``[256]``. The weighted map with most clusters is the reference; a label of
+            another map takes the colour of the reference part that it shares most pixels with.
     """
 
     class_id: int
@@ -57,7 +57,7 @@ class SegmentedClass:
 
 
 def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Rows of the ``segmentation`` table."""
+    """Compute the rows of the ``segmentation`` table."""
     sites = sites_of(bench, bench.spec.segment_sites)
     rows: list[dict[str, Any]] = []
     for class_id in shard.class_ids:
@@ -66,7 +66,7 @@ def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
 
 
 def sites_of(bench: Workbench, given: tuple[int, ...]) -> tuple[int, ...]:
-    """Those given, else the last half, as in the paper's Fig. 8."""
+    """Return the given sites, or by default the last half, as in the paper's Fig. 8."""
     n_sites = len(bench.generator.sites)
     return given or tuple(range(n_sites // 2, n_sites))
 
@@ -79,77 +79,83 @@ def segmented(
     latents: int,
     progress: Callable[[int], None] | None = None,
 ) -> SegmentedClass:
-    """Both ways, for each number of clusters, on the first latents of a class.
+    """Segment the first latents of a class for each number of clusters, without and with weights.
 
     Args:
-        bench: of the generator.
-        class_id: of the pictures.
-        sites: whose channels are clustered.
+        bench: workbench with the generator.
+        class_id: class of the pictures.
+        sites: sites whose channels are clustered.
         clusters: numbers of clusters K.
-        latents: how many pictures.
-        progress: told how many pictures were gone through, pass by pass: ``PASSES`` times all of them.
+        latents: number of pictures.
+        progress: called with the number of pictures processed; ``PASSES`` times ``latents`` in total.
     """
-    generator, z = bench.generator, bench.latents(class_id, latents)
+    generator = bench.generator
+    z = bench.latents(class_id, latents)
     with torch.inference_mode():
         batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)]
     images = torch.cat(batches)
-    aware = {site: _known(class_awareness(bench, (class_id,), site).category_awareness[0]) for site in sites}
-    found: dict[Key, Segmentation] = {}
+    aware = {site: _finite(class_awareness(bench, (class_id,), site).category_awareness[0]) for site in sites}
+    label_maps: dict[Key, Segmentation] = {}
     for weighted in (False, True):
         weights = aware if weighted else None
-        made = segmentations(
-            *(generator, z, class_id, sites, clusters, weights),
+        by_number = segmentations(
+            generator,
+            z,
+            class_id,
+            sites,
+            clusters,
+            weights,
             seed=bench.spec.seed,
             batch_size=bench.batch_size,
             progress=progress,
         )
-        found |= {(weighted, number): one for number, one in made.items()}
+        label_maps |= {(weighted, number): segmentation for number, segmentation in by_number.items()}
     overlap = {}
     if generator.name in ON_BLACK:
         mask = bright_foreground(images)
-        overlap = {key: intersection_over_union(one.foreground, mask) for key, one in found.items()}
-    reference = found[True, max(clusters)].labels
-    colours = {key: matched_labels(one.labels, reference) for key, one in found.items()}
-    return SegmentedClass(class_id, images, found, overlap, colours)
+        overlap = {key: intersection_over_union(part.foreground, mask) for key, part in label_maps.items()}
+    reference = label_maps[True, max(clusters)].labels
+    colours = {key: matched_labels(part.labels, reference) for key, part in label_maps.items()}
+    return SegmentedClass(class_id, images, label_maps, overlap, colours)
 
 
-def _known(awareness: NDArray[np.float64]) -> NDArray[np.float64]:
-    """With 0 for what is unknown or infinite."""
+def _finite(awareness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Replace unknown and infinite awareness by 0."""
     return np.nan_to_num(awareness, nan=0, posinf=0, neginf=0)
 
 
-def _rows(one: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
-    first = next(iter(one.found))
+def _rows(result: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
+    first = next(iter(result.found))
     return [
         {
-            "class_id": one.class_id,
+            "class_id": result.class_id,
             "clusters": clusters,
             "weighted": weighted,
             "index": index,
-            "iou": one.overlap[weighted, clusters][index] if one.overlap else None,
+            "iou": result.overlap[weighted, clusters][index] if result.overlap else None,
             "n_background": segmentation.n_background,
             "sites": list(sites),
-            "n_fitted": len(one.images),
-            "png": to_png(one.images[index]) if index < PICTURES and (weighted, clusters) == first else None,
-            "labels_png": labels_to_png(labels, one.colours[weighted, clusters]) if index < PICTURES else None,
+            "n_fitted": len(result.images),
+            "png": to_png(result.images[index]) if index < PICTURES and (weighted, clusters) == first else None,
+            "labels_png": labels_to_png(labels, result.colours[weighted, clusters]) if index < PICTURES else None,
         }
-        for (weighted, clusters), segmentation in one.found.items()
+        for (weighted, clusters), segmentation in result.found.items()
         for index, labels in enumerate(segmentation.labels)
     ]
 
 
 def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
-    """The pictures, and their channels twice with and twice without weights; clusters take about as long."""
+    """Estimate the work: the pictures, four passes over their channels, and about as long again for clustering."""
     return 10.0 * bench.spec.segment_latents
 
 
 def rows(bench: Workbench) -> int:
-    """One a latent, number of clusters and way."""
+    """Count the rows of a class: one per latent, number of clusters, and with or without weights."""
     return 2 * len(bench.spec.segment_clusters) * bench.spec.segment_latents
 
 
 def pictures(bench: Workbench) -> int:
-    """Of the first few latents the picture, and label maps of each number of clusters and way."""
+    """Count the pictures of a class: for each of the first latents, the picture itself and its label maps."""
     return (1 + 2 * len(bench.spec.segment_clusters)) * min(PICTURES, bench.spec.segment_latents)
 
 
