@@ -138,7 +138,7 @@ def test_the_distribution_of_the_ratio(spread):
         assert np.abs((ratio <= t).mean(axis=0) - expected).max() < 5 * 0.5 / np.sqrt(40_000)
 
 
-def test_what_does_not_exist_is_nan():
+def test_statistics_that_do_not_exist_are_nan():
     zero = AffineMap(torch.zeros(1), torch.zeros(1, 4), torch.zeros(1, 8))
     result = closed_form_awareness(Modulation(zero, zero), torch.ones(1, 4))
     assert np.isnan(result.category_awareness).all()
@@ -146,6 +146,6 @@ def test_what_does_not_exist_is_nan():
     assert result.gain_sign_probability == 1
 
 
-def test_one_latent_is_too_few():
+def test_one_latent_is_refused():
     with pytest.raises(ValueError, match="z must hold at least 2 latents"):
         monte_carlo_awareness(random_modulation(0.1), torch.zeros(1, 4), torch.zeros(1, 8))

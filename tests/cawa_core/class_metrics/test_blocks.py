@@ -1,4 +1,4 @@
-"""Metrics by the block against naive ones over whole matrices; ties, duplicates and overflow among them."""
+"""Blockwise metrics against naive ones over whole matrices, including ties, duplicates and overflow."""
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_float32_distances_alone_would_be_wrong(name, monkeypatch):
     assert {metric: getattr(ours, metric) for metric in expected} != pytest.approx(expected, abs=1e-12)
 
 
-def test_manifold_metrics_say_what_they_cannot_take():
+def test_manifold_metrics_refuse_bad_input():
     rows = features(10, 4, 0)
     with pytest.raises(ValueError, match="neighbours must be at least 1; got 0"):
         manifold_metrics(real=rows, fake=rows, neighbours=0)
@@ -129,7 +129,7 @@ def test_kid_takes_the_first_samples(monkeypatch):
     )
 
 
-def test_kid_says_what_it_cannot_take():
+def test_kid_refuses_bad_input():
     rows = features(10, 4, 0)
     with pytest.raises(ValueError, match=r"fake must be features \[n >= 2, d\]; got shape \[1, 4\]"):
         kernel_distance(real=rows, fake=rows[:1])

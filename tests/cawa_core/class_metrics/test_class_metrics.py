@@ -1,4 +1,4 @@
-"""Each metric against an independent library on random features or images, and at its ends."""
+"""Each metric against an independent library on random features or images, and at its limits."""
 
 import numpy as np
 import prdc
@@ -35,7 +35,7 @@ def test_fid_equals_torchmetrics_and_torch_fidelity(n_real, n_fake, dim):
         assert ours == pytest.approx(fidelity, rel=1e-4)
 
 
-def test_fid_at_its_ends():
+def test_fid_limits():
     real = features(200, 30, 0)
     assert frechet_distance(real=real, fake=real) == pytest.approx(0, abs=1e-6)
     assert frechet_distance(real=real, fake=real + 2) == pytest.approx(30 * 4, rel=1e-6)
@@ -72,7 +72,7 @@ def test_manifold_metrics_equal_prdc(neighbours):
 
 
 def test_a_collapsed_fake_set_is_precise_and_recalls_nothing():
-    """What gives precision and recall away when they are swapped."""
+    """This fails if precision and recall are swapped."""
     real = features(400, 6, 0)
     fake = real[:1] + 1e-3 * torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
     metrics = manifold_metrics(real=real, fake=fake, neighbours=3)
@@ -126,7 +126,7 @@ def test_ms_ssim_equals_pytorch_msssim_on_large_images():
     assert pairwise_ms_ssim(images).mean == pytest.approx(np.mean(theirs), abs=1e-4)
 
 
-def test_ms_ssim_at_its_ends():
+def test_ms_ssim_limits():
     images = smooth_images(2, 64)
     assert pairwise_ms_ssim(images[[0, 0, 0]]).mean == pytest.approx(1)
     opposite = pairwise_ms_ssim(torch.cat([images[:1], -images[:1]]))

@@ -1,4 +1,4 @@
-"""What a sampler keeps of a stream against all of it at once."""
+"""A sampler's result for a stream against that for all images at once."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_a_limit_takes_the_first_images_alone(batch, limit):
 
 
 def test_a_sample_keeps_no_more_than_it_says():
-    """Also by views of what came."""
+    """Views of earlier batches count, too."""
     fake = sampled(judged(120, 1), smooth_images(120, 28), 40)
     sizes = {"fid_features": 50 * 7, "manifold_features": 30 * 9, "images": 6 * 28 * 28}
     for name, size in sizes.items():
@@ -83,7 +83,7 @@ def test_fewer_images_than_are_kept_are_all_there():
     assert real.fid_statistics is real.fid_features
 
 
-def test_a_sample_of_nothing():
+def test_a_sample_without_images():
     with pytest.raises(ValueError, match="a class sample must hold at least 1 image; got none"):
         ClassSampler(KEPT).sample()
 

@@ -1,4 +1,4 @@
-"""Moments by the chunk against all at once, and the Fréchet distance from them against its definition."""
+"""Chunked moments against moments of all features, and the Fréchet distance from them against its definition."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_a_stream_gives_the_same_bits_whatever_the_batches(batch):
 
 
 def test_a_stream_holds_a_chunk_at_most():
-    """Not even by a view."""
+    """Views of earlier chunks count, too."""
     stream = MomentStream()
     for _ in range(50):
         stream.add(torch.ones(100, 3))
@@ -56,7 +56,7 @@ def test_a_stream_holds_a_chunk_at_most():
         assert held < (CHUNK_ROWS + 100) * 3 * 4
 
 
-def test_moments_of_nothing():
+def test_moments_without_features():
     assert MomentStream().moments() is None
     with pytest.raises(ValueError, match=r"features must be \[n >= 1, d\]; got shape \[0, 3\]"):
         moments_of(torch.zeros(0, 3))
@@ -124,7 +124,7 @@ def test_features_that_are_always_zero_count_for_nothing():
     assert frechet_distance(real=moments[0], fake=moments[1]) == pytest.approx(expected, rel=1e-8)
 
 
-def test_a_distance_says_what_it_cannot_take():
+def test_the_frechet_distance_refuses_bad_input():
     rows = features(10, 4, 0)
     with pytest.raises(ValueError, match="real must be moments of at least 2 features; got moments of 1"):
         frechet_distance(real=moments_of(rows[:1]), fake=rows)

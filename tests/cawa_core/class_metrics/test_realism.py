@@ -16,7 +16,7 @@ def by_definition(real, fake, k):
     return [max(radius / np.linalg.norm(centre - one) for centre, radius in balls) for one in fake]
 
 
-def test_it_is_its_definition():
+def test_realism_equals_its_definition():
     random = np.random.default_rng(0)
     real, fake = random.standard_normal((301, 7)), random.standard_normal((40, 7)) * 2
     found = RealManifold.of(torch.tensor(real), 3).realism(torch.tensor(fake))
@@ -30,7 +30,7 @@ def test_a_real_image_is_as_real_as_can_be():
     assert manifold.realism(torch.full((1, 4), 100.0)).item() < 0.05
 
 
-def test_it_lives_beside_the_networks_where_there_is_room(monkeypatch):
+def test_the_manifold_is_on_the_device_of_the_networks_if_memory_allows(monkeypatch):
     real, gpu = torch.zeros(2600, 2048), torch.device("cuda", 0)
     assert device_with_room(real, torch.device("cpu")) == torch.device("cpu")
     for free, expected in ((2**30, gpu), (2**27, torch.device("cpu"))):
@@ -39,6 +39,6 @@ def test_it_lives_beside_the_networks_where_there_is_room(monkeypatch):
 
 
 @pytest.mark.parametrize("neighbours", [0, 5])
-def test_too_few_reals(neighbours):
+def test_too_few_real_images(neighbours):
     with pytest.raises(ValueError, match=r"neighbours must be in 1\.\.4 for 5 real images"):
         RealManifold.of(torch.zeros(5, 2), neighbours)

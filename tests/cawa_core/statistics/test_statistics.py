@@ -199,14 +199,14 @@ def test_mantel_tests_equal_ranking_again_for_every_permutation():
     assert np.isnan(p[2])
 
 
-def test_few_classes_have_all_their_permutations():
+def test_all_permutations_are_used_for_few_classes():
     distances = np.abs(np.subtract.outer(np.array([0.0, 1, 3, 7]), np.array([0.0, 1, 3, 7])))
     pairs = distances[np.triu_indices(4, 1)].astype(np.uint16)
     _, p = mantel_tests(distances, pairs[None], 500, np.random.default_rng(0))
     assert p[0] == pytest.approx(1 / 24)
 
 
-def test_similar_classes_sit_together():
+def test_similar_classes_are_adjacent():
     points = np.array([0.0, 10, 0.1, 10.1, 0.2])
     order = similar_together(np.abs(points[:, None] - points[None]))
     groups = [place % 2 for place in order]

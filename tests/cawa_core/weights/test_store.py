@@ -142,7 +142,7 @@ def test_long_downloads_say_how_far_they_are(monkeypatch, capsys):
     assert capsys.readouterr().err == ("fetching weights.bin: 50 of 225 MB\nfetching weights.bin: 60 MB\n")
 
 
-def test_a_given_path_that_is_no_file_is_said_to_be_none(tmp_path):
+def test_a_given_path_must_be_a_file(tmp_path):
     """Of models that cannot be fetched, too: the path is what is wrong."""
     for given, message in ((tmp_path / "no.pth", "does not exist"), (tmp_path, "is a folder: pass the file in it")):
         with pytest.raises(InputError, match=f"weights of biggan must be a file; .*{message}"):
