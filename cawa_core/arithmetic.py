@@ -54,21 +54,23 @@ def use_exact_kernels() -> None:
 
     Half-precision products add up in float32, so that their rounding does not depend on how a library splits them.
     """
-    _allow_tf32(False)
-    products = torch.backends.cuda.matmul
-    products.allow_fp16_reduced_precision_reduction = products.allow_bf16_reduced_precision_reduction = False
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    _allow_tf32(products=False, convolutions=False)
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 @contextlib.contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    before = torch.backends.cuda.matmul.allow_tf32
-    _allow_tf32(allowed)
+    products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    _allow_tf32(products=allowed, convolutions=allowed)
     try:
         yield
     finally:
-        _allow_tf32(before)
+        _allow_tf32(products=products, convolutions=convolutions)
 
 
-def _allow_tf32(allowed: bool) -> None:
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+def _allow_tf32(*, products: bool, convolutions: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = products
+    torch.backends.cudnn.allow_tf32 = convolutions
