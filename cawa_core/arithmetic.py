@@ -21,12 +21,11 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     ``float32`` is float32 throughout. ``tf32`` keeps float32 tensors but lets CUDA round the factors of
     convolutions and matrix products to ten bits of mantissa. ``bfloat16`` and ``float16`` are autocast.
     """
-    if precision in ("float32", "tf32"):
-        with _tf32(precision == "tf32"):
-            yield
-    else:
-        with torch.autocast(device.type, dtype=getattr(torch, precision)):
-            yield
+    with contextlib.ExitStack() as settings:
+        settings.enter_context(_tf32(precision == "tf32"))
+        if precision in ("bfloat16", "float16"):
+            settings.enter_context(torch.autocast(device.type, dtype=getattr(torch, precision)))
+        yield
 
 
 @contextlib.contextmanager

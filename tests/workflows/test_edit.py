@@ -18,6 +18,7 @@ from tests.workflows.test_cli import run
 from workflows.applications.edit import run_edit
 from workflows.applications.options import EditSpec, merged_application
 from workflows.config import RunOptions
+from workflows.identity import audit_identity
 from workflows.stages.edits import candidates
 from workflows.workbench import Workbench
 
@@ -86,7 +87,7 @@ def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
 
 def test_the_file_says_what_made_it(tmp_path):
     _, found = edited(tmp_path, classes=["bag"], site=4, channels=[17], latents=1)
-    assert found["identity"] == built(8).identity.as_data()
+    assert found["identity"] == audit_identity(built(8)).as_data()
     assert found["options"]["strengths"] == [0, 1, 2, 3]
     assert "output" not in found["options"]
 

@@ -17,6 +17,7 @@ from tests.workflows.test_cli import run
 from workflows.applications.mask import run_mask
 from workflows.applications.options import MaskSpec, merged_application
 from workflows.config import RunOptions
+from workflows.identity import audit_identity
 from workflows.stages.masking import site_controls
 from workflows.workbench import Workbench
 
@@ -86,7 +87,7 @@ def test_the_file_says_what_made_it(tmp_path):
     found = masked(tmp_path, classes=["bag"], site=1, k=4, scored_latents=2, latents=1, truncation=0.5)
     spec = dataclasses.replace(AuditSpec(), classes=(8,), stages=("masking",), truncation=0.5)
     bench = Workbench.build(spec, RunOptions())
-    assert found["identity"] == bench.identity.as_data()
+    assert found["identity"] == audit_identity(bench).as_data()
     assert found["options"] == {
         "classes": ["bag"],
         "site": 1,

@@ -24,6 +24,7 @@ from workflows.execution import Failure, Retry
 from workflows.executors.ray_dispatch import Dispatch
 from workflows.executors.shard_queue import MAX_ERRORS
 from workflows.folder import open_folder
+from workflows.identity import audit_identity
 from workflows.plan import plan
 from workflows.workbench import Workbench
 
@@ -84,7 +85,8 @@ def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec)
 def opened(folder, spec) -> Workbench:
     """The driver's models, and a folder that is the audit's, as workers ask."""
     bench = Workbench.build(spec, RunOptions(batch_size=64))
-    open_folder(open_storage(folder), bench.identity, "cpu", bench.generator.class_names)
+    names = dict(enumerate(bench.generator.class_names))
+    open_folder(open_storage(folder), audit_identity(bench), "cpu", names)
     return bench
 
 

@@ -85,10 +85,13 @@ def test_parts_are_regions_of_an_edit(monkeypatch, folder, tmp_path):
     """All the change in the parts named, none elsewhere: at the last site, that is as large as the pictures."""
     with Image.open(folder / "maps/c0008-0000-weighted-3.png") as picture:
         labels = np.asarray(picture)
-    weights, own = [], edit_module.edited_images
-    monkeypatch.setattr(
-        edit_module, "edited_images", lambda *given: weights.extend(one.region for one in given[3]) or own(*given)
-    )
+    weights, run = [], edit_module.run
+
+    def recorded(generator, z, class_ids, edits):
+        weights.extend(edit.weight for edit in edits)
+        return run(generator, z, class_ids, edits)
+
+    monkeypatch.setattr(edit_module, "run", recorded)
     sheets = [edited_in(folder, tmp_path / str(parts), ("parts", parts)) for parts in ([1, 2], [0, 1, 2])]
     assert np.array_equal(weights[0].numpy(), np.isin(labels, [1, 2]))
     assert weights[1].min() == 1
