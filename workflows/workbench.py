@@ -87,7 +87,7 @@ class Workbench:
         """
         check_spec(spec)
         target, store = checked_device(device or options.device), options.weight_store(spec.generator)
-        require_precision(spec.dtype, torch.device(options.device))
+        require_precision(spec.dtype, named_device(options.device))
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
         generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
         _check_generator(spec, generator)
@@ -211,11 +211,11 @@ def _check_masking(spec: AuditSpec) -> None:
         )
 
 
-def checked_device(device: str) -> torch.device:
-    """The device of a name, if it is there.
+def named_device(device: str) -> torch.device:
+    """Return the device of a name, whether it is on this machine or on another.
 
     Raises:
-        InputError: the name means nothing or the device is missing.
+        InputError: it is not the name of a device.
     """
     try:
         target = torch.device(device)
@@ -223,6 +223,16 @@ def checked_device(device: str) -> torch.device:
         raise InputError(f"device must be cpu, cuda or cuda:N; got {device!r}") from None
     if target.type not in DEVICES:
         raise InputError(f"device must be cpu, cuda or cuda:N; got {device!r}")
+    return target
+
+
+def checked_device(device: str) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        InputError: it is not the name of a device, or the device is not on this machine.
+    """
+    target = named_device(device)
     if (target.index or 0) >= DEVICES[target.type]():
         raise InputError(f"device {device!r} is not on this machine; use --device cpu")
     return target

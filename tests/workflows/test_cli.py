@@ -36,6 +36,9 @@ def run(monkeypatch, capsys, *arguments):
         (["--executor", "slurm"], "executor: input should be 'ray' or 'inline'; got 'slurm'"),
         (["--device", "cuda:7"], "device 'cuda:7' is not on this machine; use --device cpu"),
         (["--device", "abacus"], "device must be cpu, cuda or cuda:N; got 'abacus'"),
+        (["--dtype", "tf32"], "dtype tf32 needs --device cuda, the only kind of device that has it; got cpu"),
+        (["--dtype", "tf32", "--executor", "inline"], "dtype tf32 needs --device cuda"),
+        (["--stages", "awareness", "--replace", "masking"], "replace must be among awareness; got 'masking'"),
     ],
 )
 def test_bad_options(monkeypatch, capsys, tmp_path, arguments, message):
