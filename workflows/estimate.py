@@ -165,12 +165,12 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
             )
     lines += as_lines(estimates(bench, manifest, calibration, size), price)
     if "masking" in bench.spec.stages:
-        others = [name for name in ("exact", "regression", "screening") if name != bench.spec.masking_estimator]
+        alternatives = [name for name in ("exact", "regression", "screening") if name != bench.spec.masking_estimator]
         masking_only = dataclasses.replace(
             bench, spec=dataclasses.replace(bench.spec, stages=("masking",), target_stderr=0, top=0)
         )
         lines.append("masking by the other estimators, from the start:")
-        for name in others:
+        for name in alternatives:
             (estimate,) = estimates(with_estimator(masking_only, name), Manifest(storage), calibration, size)
             lines.append(estimate_line(estimate, price))
     if bench.spec.target_stderr:

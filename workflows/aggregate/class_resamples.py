@@ -21,7 +21,8 @@ class ClassResamples:
     """
 
     def __init__(self, seed: int, resamples: int) -> None:
-        self.seed, self.resamples = seed, resamples
+        self.seed = seed
+        self.resamples = resamples
         self._weights: dict[int, Array] = {}
 
     def means(self, columns: pd.DataFrame) -> dict[str, Any]:

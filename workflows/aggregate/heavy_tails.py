@@ -1,4 +1,4 @@
-"""The ``heavy_tails`` section of the summary, one site after another."""
+"""The ``heavy_tails`` section of the summary, computed site by site."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class EstimatorRows:
     """Rows of one estimator at one site.
 
     Attributes:
-        known: where there is a row ``[n_classes, C]``.
+        known: whether there is a row ``[n_classes, C]``.
         columns: values by column ``[n_classes, C]``, float32; NaN where there is no row, or a null.
     """
 
@@ -63,7 +63,7 @@ class SiteRows:
 
     @property
     def known(self) -> Known:
-        """Where any estimator has a row ``[n_classes, C]``."""
+        """Whether any estimator has a row ``[n_classes, C]``."""
         known: Known = np.logical_or.reduce([rows.known for rows in self.by_estimator.values()])
         return known
 
@@ -127,7 +127,7 @@ class SiteAwareness:
     """Awareness of each class and channel at one site: ``[n_classes, C]``, NaN where unknown.
 
     Attributes:
-        known: where there is a row.
+        known: whether there is a row.
         inert: channels that cannot reach the image.
         latent_ranking: values that ``latent_highest`` ranks by.
         predictors: predictors by their name in ``masking_correlation``.
@@ -207,12 +207,12 @@ def site_masking(manifest: Manifest, site: int, awareness: SiteAwareness) -> Sit
     return SiteMasking(effects, {name: by_group(values) for name, values in means.items()}, by_channel)
 
 
-def _places(class_ids: Ids, wanted: Ids) -> Ids:
-    """Return the index of each wanted class among the ascending ids; -1 if it is absent."""
+def _places(class_ids: Ids, queries: Ids) -> Ids:
+    """Return the index of each queried class among the ascending ids; -1 if it is absent."""
     if not len(class_ids):
-        return np.full(len(wanted), -1)
-    place = np.minimum(np.searchsorted(class_ids, wanted), len(class_ids) - 1)
-    return np.where(class_ids[place] == wanted, place, -1)
+        return np.full(len(queries), -1)
+    place = np.minimum(np.searchsorted(class_ids, queries), len(class_ids) - 1)
+    return np.where(class_ids[place] == queries, place, -1)
 
 
 def _group_means(owner: Ids, values: Matrix, n_groups: int) -> NDArray[np.float64]:

@@ -147,6 +147,6 @@ def _provenance(audit: Audit) -> dict[str, Any]:
         "audit": audit.hash,
         "tables": audit.manifest.digest(),
         "generator": audit.spec["generator"],
-        "generator_digest": audit.audit.identity.digests["generator"],
+        "generator_digest": audit.record.identity.digests["generator"],
         "seed": audit.spec["seed"],
     }

@@ -41,7 +41,7 @@ MAY_DIFFER = (OTHER_OPTIONS - COMPARED_OPTIONS) | frozenset(
 class Audit:
     """One of the two audits: its record and its finished shards."""
 
-    audit: AuditRecord
+    record: AuditRecord
     manifest: Manifest
 
     @classmethod
@@ -62,17 +62,17 @@ class Audit:
     @property
     def hash(self) -> str:
         """Hash of the audit."""
-        return self.audit.hash
+        return self.record.hash
 
     @property
     def spec(self) -> dict[str, Any]:
         """Options of the audit as plain data."""
-        return self.audit.spec
+        return self.record.spec
 
     @property
     def audited_names(self) -> dict[int, str]:
         """Names of the audited classes by index, without the partners of hybrids."""
-        return {class_id: self.audit.class_names[class_id] for class_id in self.audit.class_ids}
+        return {class_id: self.record.class_names[class_id] for class_id in self.record.class_ids}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _require_same(base: Audit, new: Audit) -> None:
 
 def _fixed_values(audit: Audit) -> dict[str, Any]:
     """Return everything that must be the same, by the name that messages use."""
-    values = {**audit.audit.identity.named(), "class names": audit.audited_names}
+    values = {**audit.record.identity.named(), "class names": audit.audited_names}
     return {name: value for name, value in values.items() if name not in MAY_DIFFER | {"digest of generator"}}
 
 
@@ -212,7 +212,7 @@ def _common_sites(base: Audit, new: Audit) -> pd.DataFrame:
 
 def _require_finished(audit: Audit, stages: tuple[str, ...], n_sites: int) -> None:
     for stage in stages:
-        total = len(audit.audit.analyses[stage].class_ids) * (n_sites if STAGES[stage].by_site else 1)
+        total = len(audit.record.analyses[stage].class_ids) * (n_sites if STAGES[stage].by_site else 1)
         done = len(audit.manifest.covered(stage))
         if done < total:
             raise InputError(f"{audit.url} is not finished: {done} of {total} parts of {stage}; run its audit again")

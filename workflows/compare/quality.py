@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """A class metric as a comparison sees it.
+    """Properties of a class metric that a comparison needs.
 
     Attributes:
         worse: +1 where a rise is worse, -1 where a drop is.

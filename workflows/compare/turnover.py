@@ -49,11 +49,13 @@ def masking_values(manifest: Manifest, site: int, awareness: SiteAwareness) -> N
     known = np.isin(class_id, awareness.class_ids)
     place = np.searchsorted(awareness.class_ids, class_id)
     shape = len(awareness.class_ids), int(group.max(initial=-1)) + 1
-    values, stderr = np.full(shape, np.nan), np.full(shape, np.nan)
+    values = np.full(shape, np.nan)
+    stderr = np.full(shape, np.nan)
     for matrix, name in ((values, columns[3]), (stderr, columns[4])):
         matrix[place[known], group[known]] = numbers(rows[name])[known]
     lists = rows["channels"].combine_chunks()
-    owner, channel = np.repeat(np.arange(len(rows)), lists.value_lengths().to_numpy()), lists.flatten().to_numpy()
+    owner = np.repeat(np.arange(len(rows)), lists.value_lengths().to_numpy())
+    channel = lists.flatten().to_numpy()
     inside = known[owner] & (channel < awareness.known.shape[1])
     owner, channel = owner[inside], channel[inside]
     group_of_channel = np.full(awareness.known.shape, -1)

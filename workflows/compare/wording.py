@@ -1,4 +1,4 @@
-"""The verdict in words, and the Markdown summary."""
+"""The verdict as a sentence, and the Markdown summary."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         f"Base: `{base['folder']}` (audit {base['audit'][:12]}). New: `{new['folder']}` (audit {new['audit'][:12]}).\n",
     ]
     if comparison["differing_options"]:
-        differing = (f"{name} {old} / {changed}" for name, (old, changed) in comparison["differing_options"].items())
+        differing = (
+            f"{name} {value} / {new_value}" for name, (value, new_value) in comparison["differing_options"].items()
+        )
         parts.append(f"Options that differ (base / new): {'; '.join(differing)}.\n")
     metrics = comparison["class_metrics"]
     if metrics:

@@ -54,7 +54,7 @@ class RayExecutor:
     def _connect(self) -> None:
         if ray.is_initialized():  # by the caller, who keeps it
             return
-        self._head = ray_head.taken()
+        self._head = ray_head.take_ahead()
         if self._head is not None:
             ray.init(address=self._head.address(), **ray_head.QUIET)
         elif address := os.environ.get("RAY_ADDRESS"):

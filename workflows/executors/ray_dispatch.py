@@ -78,7 +78,7 @@ class Dispatch:
         self.failed_writes = 0
         self.ever_started = False
         self.refusal = ""
-        self.offered = 0
+        self.n_devices = 0
         self.asked_at = float("-inf")
 
     def outcomes(self) -> Generator[Outcome, None, None]:
@@ -89,7 +89,7 @@ class Dispatch:
             StorageError: results cannot be published.
         """
         try:
-            while self.queue or self.working():
+            while self.queue or self.busy_slots():
                 self.start_actors()
                 self.hand_out()
                 self.metrics.show(len(self.queue), [slot.state for slot in self.slots])
@@ -104,34 +104,34 @@ class Dispatch:
                     for outcome in outcomes:
                         self.metrics.count(outcome)
                         yield outcome
-                self.look_for_life()
+                self.require_live_workers()
         finally:
             for slot in self.slots:
                 release(slot)
 
-    def look_for_life(self) -> None:
+    def require_live_workers(self) -> None:
         """Raise an error if there has been no live worker, busy or idle, for ``start_timeout`` seconds."""
         if any(slot.process is not None for slot in self.slots):
             self.last_sign = time.monotonic()
         elif time.monotonic() - self.last_sign > self.options.start_timeout:
-            raise InputError(self.starved())
+            raise InputError(self.starvation_message())
 
-    def working(self) -> list[Slot]:
+    def busy_slots(self) -> list[Slot]:
         """Return the slots whose actors are computing a shard."""
         return [slot for slot in self.slots if slot.shard is not None]
 
-    def wanted(self) -> int:
+    def target_size(self) -> int:
         """Return the number of actors to run: as requested, else one per device in the cluster now."""
         if self.options.workers:
             return self.options.workers
         if time.monotonic() - self.asked_at > LOOK_AROUND_SECONDS:
-            self.offered = int(ray.cluster_resources().get("GPU" if self.gpus else "CPU", 0))
+            self.n_devices = int(ray.cluster_resources().get("GPU" if self.gpus else "CPU", 0))
             self.asked_at = time.monotonic()
-        return max(1, self.offered)
+        return max(1, self.n_devices)
 
     def resize(self) -> None:
         """Match the slots to work and resources: add slots for nodes that joined, release idle ones."""
-        target = min(self.wanted(), len(self.queue) + len(self.working()))
+        target = min(self.target_size(), len(self.queue) + len(self.busy_slots()))
         for slot in [slot for slot in self.slots if slot.shard is None]:
             starting = slot.process is None
             if len(self.slots) > target and (starting or not self.queue):
@@ -183,10 +183,10 @@ class Dispatch:
             self.count_failed_start(slot, error, cause)
         elif is_node_error:
             self.count_failed_write(cause)
-            yield self.queue.lost(shard, written_out(error))
+            yield self.queue.lost(shard, traceback_text(error))
         else:
-            yield self.queue.raised(shard, written_out(error))
-        if shard is None or is_node_error or is_of_the_device(cause):
+            yield self.queue.raised(shard, traceback_text(error))
+        if shard is None or is_node_error or is_device_error(cause):
             release(slot)
             back_off = BACK_OFF_SECONDS * 2**slot.failures
             slot.start_at = time.monotonic() + min(back_off, LONGEST_BACK_OFF_SECONDS)
@@ -194,14 +194,16 @@ class Dispatch:
 
     def count_failed_start(self, slot: Slot, error: RayError, cause: BaseException | None) -> None:
         """Raise an error if every actor is refused or fails repeatedly; a single bad node does not stop the run."""
-        others = [other for other in self.slots if other is not slot]
-        self.refusal = last_line(written_out(error))
+        other_slots = [other for other in self.slots if other is not slot]
+        self.refusal = last_line(traceback_text(error))
         if isinstance(cause, InputError | StorageError):
             self.refusal = str(cause)
-            if not self.ever_started and all(other.failures for other in others):
+            if not self.ever_started and all(other.failures for other in other_slots):
                 raise type(cause)(f"a worker cannot start: {cause}") from None
         self.failed_starts += 1
-        if self.failed_starts >= MAX_FAILED_STARTS * len(self.slots) and all(other.process is None for other in others):
+        if self.failed_starts >= MAX_FAILED_STARTS * len(self.slots) and all(
+            other.process is None for other in other_slots
+        ):
             raise InputError(
                 f"no worker starts: {self.failed_starts} attempts in a row failed, the last with {self.refusal}"
             ) from error
@@ -216,7 +218,7 @@ class Dispatch:
             if self.failed_writes >= len(self.slots):
                 raise StorageError(str(cause)) from None
 
-    def starved(self) -> str:
+    def starvation_message(self) -> str:
         """Explain why no worker started."""
         return (
             f"no worker started within start_timeout={self.options.start_timeout:.0f} s: requested "
@@ -233,12 +235,12 @@ def release(slot: Slot) -> None:
     slot.actor = slot.pending = slot.process = None
 
 
-def written_out(error: RayError) -> str:
+def traceback_text(error: RayError) -> str:
     """Format an error and its traceback as text."""
     return "".join(traceback.format_exception(error))
 
 
-def is_of_the_device(error: BaseException | None) -> bool:
+def is_device_error(error: BaseException | None) -> bool:
     """Return whether an error leaves the process's device unusable, so that all later work there would fail."""
     kind = getattr(torch, "AcceleratorError", ())
     return isinstance(error, kind) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

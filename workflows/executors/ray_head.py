@@ -50,7 +50,7 @@ class RayHead:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=WITHOUT_WAITING | threads | os.environ,
-            start_new_session=True,  # Ctrl-C reaches the driver alone, which then stops this process in order
+            start_new_session=True,  # Ctrl-C reaches only the driver, which then stops this process in order
         )
 
     def address(self) -> str:
@@ -90,7 +90,7 @@ def start_ahead(workers: int) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray itself does when it starts; it reads this on import
 
 
-def taken() -> RayHead | None:
+def take_ahead() -> RayHead | None:
     """Return the process that :func:`start_ahead` started; None on later calls."""
     global _ahead
     head = _ahead

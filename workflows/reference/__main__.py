@@ -1,4 +1,4 @@
-"""Train both bundled models, seeded, and put their weights and digests into the package."""
+"""Train both bundled models from fixed seeds, and write their weights and digests to the package."""
 
 from __future__ import annotations
 
@@ -38,9 +38,13 @@ def write_digests(folder: Path) -> None:
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Where the weights go.")] = assets.FOLDER,
-    generator_iterations: Annotated[int, typer.Option(help="Generator steps.")] = GeneratorTraining.iterations,
-    classifier_epochs: Annotated[int, typer.Option(help="Classifier epochs.")] = ClassifierTraining.epochs,
+    folder: Annotated[Path, typer.Option(help="Folder to write the weights to.")] = assets.FOLDER,
+    generator_iterations: Annotated[
+        int, typer.Option(help="Training steps of the generator.")
+    ] = GeneratorTraining.iterations,
+    classifier_epochs: Annotated[
+        int, typer.Option(help="Training epochs of the classifier.")
+    ] = ClassifierTraining.epochs,
 ) -> None:
     """Retrain fashion-cnn and fashion-biggan from scratch."""
     images, labels = load_training_images()
@@ -65,10 +69,10 @@ def main(
 
 
 def test_set() -> tuple[torch.Tensor, torch.Tensor]:
-    """All 10,000 bundled test images with their labels, class by class."""
+    """Return all 10,000 bundled test images with their labels, class by class."""
     dataset = FashionMnistTest()
     images = [dataset.images_of(class_id) for class_id in range(10)]
-    labels = [torch.full((len(one),), class_id) for class_id, one in enumerate(images)]
+    labels = [torch.full((len(rows),), class_id) for class_id, rows in enumerate(images)]
     return torch.cat(images), torch.cat(labels)
 
 

@@ -26,7 +26,7 @@ class ClassifierTraining:
 
 
 def augmented(images: Tensor, largest_shift: int, random: torch.Generator) -> Tensor:
-    """Each image flipped with probability one half, all of a batch shifted by the same few pixels."""
+    """Flip each image with probability one half, and shift the whole batch by the same few pixels."""
     flip = torch.rand(len(images), generator=random) < 0.5
     images = torch.where(flip[:, None, None, None], images.flip(3), images)
     dy, dx = torch.randint(-largest_shift, largest_shift + 1, (2,), generator=random).tolist()
@@ -65,13 +65,13 @@ def train_classifier(
 
 
 def n_steps(n_images: int, settings: ClassifierTraining) -> int:
-    """Optimiser steps of the whole training."""
+    """Return the number of optimiser steps of the whole training."""
     return settings.epochs * -(-n_images // settings.batch_size)
 
 
 @torch.inference_mode()
 def accuracy(network: FashionClassifier, images: Tensor, labels: Tensor) -> float:
-    """Share of images ``[n, 1, 28, 28]`` that the network gives to their label."""
+    """Return the share of images ``[n, 1, 28, 28]`` that the network classifies as their label."""
     hits = [
         (network(batch).argmax(dim=1) == target).sum()
         for batch, target in zip(images.split(500), labels.split(500), strict=True)

@@ -7,27 +7,28 @@ from torch.nn import functional
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block of two convolutions, optionally halving the resolution."""
+    """Residual block of two convolutions that optionally halves the resolution."""
 
     def __init__(self, in_channels: int, out_channels: int, downsample: bool, first: bool = False) -> None:
         super().__init__()
-        self.downsample, self.first = downsample, first
+        self.downsample = downsample
+        self.first = first
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def shrink(self, x: Tensor) -> Tensor:
-        """Average-pool by two where this block downsamples."""
+        """Average-pool by two if this block downsamples."""
         return functional.avg_pool2d(x, 2) if self.downsample else x
 
     def forward(self, x: Tensor) -> Tensor:
-        """x ``[n, C_in, H, W]`` => ``[n, C_out, H', W']``."""
+        """Apply the block: x ``[n, C_in, H, W]`` => ``[n, C_out, H', W']``."""
         hidden = self.conv1(x if self.first else functional.relu(x))
         return self.shrink(self.conv2(functional.relu(hidden))) + self.skip(self.shrink(x))  # type: ignore[no-any-return]
 
 
 class ProjectionDiscriminator(nn.Module):
-    """Realness of images given their class; 28 -> 14 -> 7 -> 7 pixels a side."""
+    """Projection discriminator of images given their class; 28 -> 14 -> 7 -> 7 pixels per side."""
 
     def __init__(self, n_classes: int = 10, widths: tuple[int, int, int] = (64, 128, 128)) -> None:
         super().__init__()
@@ -41,6 +42,6 @@ class ProjectionDiscriminator(nn.Module):
         self.embedding = nn.Embedding(n_classes, third)
 
     def forward(self, images: Tensor, class_ids: Tensor) -> Tensor:
-        """Images ``[n, 1, 28, 28]`` in [-1, 1], class_ids int64 ``[n]`` => logits ``[n]``."""
+        """Score realness: images ``[n, 1, 28, 28]`` in [-1, 1], class_ids int64 ``[n]`` => logits ``[n]``."""
         features = functional.relu(self.blocks(images)).sum(dim=(2, 3))
         return self.linear(features).squeeze(1) + (self.embedding(class_ids) * features).sum(dim=1)  # type: ignore[no-any-return]

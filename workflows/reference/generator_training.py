@@ -34,25 +34,26 @@ class WeightAverage:
     """Exponential average of the *effective* weights (spectral norm applied), kept in a plain network."""
 
     def __init__(self, trained: FashionNetwork, decay: float, start: int) -> None:
-        self.decay, self.start = decay, start
+        self.decay = decay
+        self.start = start
         self.network = FashionNetwork(trained.architecture).requires_grad_(False)
 
     @torch.no_grad()
     def update(self, trained: nn.Module, iteration: int) -> None:
-        """Move towards the trained weights; before ``start`` follow them closely."""
+        """Move the average towards the trained weights; up to iteration ``start`` it follows them closely."""
         weight = 1 - self.decay if iteration > self.start else 0.1
         for name, average in self.network.named_parameters():
             average.lerp_(effective_parameter(trained, name), weight)
 
 
 def effective_parameter(module: nn.Module, name: str) -> Tensor:
-    """A parameter as the forward pass uses it, by its dotted name."""
+    """Return a parameter as the forward pass uses it, by its dotted name."""
     *path, leaf = name.split(".")
     return getattr(module.get_submodule(".".join(path)), leaf)  # type: ignore[no-any-return]
 
 
 def with_spectral_norm(module: nn.Module) -> nn.Module:
-    """Put spectral norm on every convolution, linear layer and embedding."""
+    """Apply spectral norm to every convolution, linear layer and embedding."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
             spectral_norm(layer)
@@ -60,7 +61,7 @@ def with_spectral_norm(module: nn.Module) -> nn.Module:
 
 
 def initialise_orthogonally(module: nn.Module) -> None:
-    """Orthogonal weights, zero biases (Brock et al. 2019, Appendix C)."""
+    """Set orthogonal weights and zero biases (Brock et al. 2019, Appendix C)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
             nn.init.orthogonal_(layer.weight)
@@ -71,7 +72,7 @@ def initialise_orthogonally(module: nn.Module) -> None:
 def shuffled_batches(
     images: Tensor, labels: Tensor, size: int, random: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches, each epoch in a new order; the remainder of an epoch is left out."""
+    """Yield endless batches, each epoch in a new order; the incomplete last batch of an epoch is left out."""
     while True:
         for rows in torch.randperm(len(images), generator=random).split(size):
             if len(rows) == size:
@@ -85,7 +86,7 @@ def discriminator_step(
     fake: Tensor,
     classes: tuple[Tensor, Tensor],
 ) -> float:
-    """One hinge-loss step on real and generated images; returns the loss."""
+    """Take one hinge-loss step on real and generated images; return the loss."""
     with torch.autocast(real.device.type, torch.bfloat16):
         logits = discriminator(torch.cat([real, fake.to(real)]), torch.cat(classes))
     on_real, on_fake = logits.float().split([len(real), len(fake)])
@@ -99,7 +100,7 @@ def discriminator_step(
 def generator_step(
     generator: nn.Module, discriminator: nn.Module, optimizer: torch.optim.Optimizer, z: Tensor, classes: Tensor
 ) -> float:
-    """One step of the generator against the discriminator; returns the loss."""
+    """Take one step of the generator against the discriminator; return the loss."""
     discriminator.requires_grad_(False)
     with torch.autocast(z.device.type, torch.bfloat16):
         logits = discriminator(generator(z, classes), classes)
@@ -113,9 +114,10 @@ def generator_step(
 
 @torch.no_grad()
 def with_standing_statistics(network: FashionNetwork, settings: GeneratorTraining) -> FashionNetwork:
-    """A copy whose batch norms hold the mean statistics over many latents of all classes, in eval mode."""
+    """Return a copy in eval mode whose batch norms hold the mean statistics over many latents of all classes."""
     random = torch.Generator().manual_seed(settings.seed + 1)
-    result, shape = copy.deepcopy(network).train(), network.architecture
+    result = copy.deepcopy(network).train()
+    shape = network.architecture
     for layer in result.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_running_stats()
@@ -132,13 +134,14 @@ def train_generator(
     settings: GeneratorTraining,
     on_step: Callable[[int, dict[str, float]], None],
 ) -> FashionNetwork:
-    """Train on images ``[n, 1, 28, 28]`` in [-1, 1]; return the averaged network with standing statistics.
+    """Train a generator on images ``[n, 1, 28, 28]`` in [-1, 1]; return the averaged network with standing statistics.
 
     ``on_step`` receives the iteration (from 1) and the losses.
     """
     torch.manual_seed(settings.seed)
     random = torch.Generator().manual_seed(settings.seed)
-    generator, discriminator = FashionNetwork(), ProjectionDiscriminator()
+    generator = FashionNetwork()
+    discriminator = ProjectionDiscriminator()
     for network in (generator, discriminator):
         initialise_orthogonally(network)
         with_spectral_norm(network).to(memory_format=torch.channels_last)
@@ -147,7 +150,8 @@ def train_generator(
     adam_d = torch.optim.Adam(
         discriminator.parameters(), settings.discriminator_learning_rate, betas=(0.0, 0.999), eps=1e-6
     )
-    batches, shape = shuffled_batches(images, labels, settings.batch_size, random), generator.architecture
+    batches = shuffled_batches(images, labels, settings.batch_size, random)
+    shape = generator.architecture
     for iteration in range(1, settings.iterations + 1):
         real, real_classes = next(batches)
         z = torch.randn(settings.batch_size, shape.z_dim, generator=random)

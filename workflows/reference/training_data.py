@@ -16,7 +16,7 @@ DOWNLOAD_FOLDER = Path.home() / ".cache" / "cawa" / "torchvision"
 
 
 def load_training_images(folder: Path = DEBIAN_FOLDER) -> tuple[Tensor, Tensor]:
-    """Images float32 ``[60000, 1, 28, 28]`` in [-1, 1] and labels int64 ``[60000]``."""
+    """Load images float32 ``[60000, 1, 28, 28]`` in [-1, 1] and labels int64 ``[60000]``."""
     if (folder / "train-images-idx3-ubyte.gz").exists():
         images = torch.from_numpy(read_idx(folder / "train-images-idx3-ubyte.gz"))
         labels = torch.from_numpy(read_idx(folder / "train-labels-idx1-ubyte.gz"))

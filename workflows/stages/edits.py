@@ -30,7 +30,7 @@ FACTORS = (0.0, 1.0, 2.0, 3.0)
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """How the best edits are searched for.
+    """Settings of the search for the best edits.
 
     Attributes:
         tried, scored: number of latents that choose the edits, and of held-out latents that score them.

@@ -90,10 +90,10 @@ def partners(bench: Workbench, class_id: int) -> list[int]:
 
     The draw is over the generator's classes, so that it does not depend on which other classes are in the audit.
     """
-    others = [other for other in candidates(bench) if other != class_id]
+    available = [other for other in candidates(bench) if other != class_id]
     count = pairs_of_a_class(bench)
-    places = random_generator(bench.spec.seed, class_id, 0, "hybrid").choice(len(others), count, replace=False)
-    return sorted(int(others[place]) for place in places)
+    places = random_generator(bench.spec.seed, class_id, 0, "hybrid").choice(len(available), count, replace=False)
+    return sorted(int(available[place]) for place in places)
 
 
 def candidates(bench: Workbench) -> list[int]:
