@@ -1,1 +1,1 @@
-"""Masking: what setting channels to zero does to a classifier's score (paper sec. 4.1)."""
+"""Effects of masking, that is setting channels to zero, on a classifier's score (paper sec. 4.1)."""

@@ -1,4 +1,4 @@
-"""From log-probabilities with and without a mask to the effect of the mask, and how sure it is."""
+"""Effects of masks, and their standard errors, from log-probabilities with and without each mask."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Columns = dict[str, NDArray[np.float64]]
 
 
 def changes(unmasked: Array, masked: Array) -> dict[str, Array]:
-    """Signed and absolute changes of probability and log-probability of each latent; positive: the mask hurts.
+    """Compute signed and absolute changes of probability and log-probability per latent; positive: the mask hurts.
 
     Args:
         unmasked: log-probabilities of the class ``[n]``.
-        masked: the same latents masked ``[n_masks, n]``.
+        masked: log-probabilities of the same latents under each mask ``[n_masks, n]``.
 
     Returns:
         The effect columns of the ``masking`` table, ``[n_masks, n]`` each.
@@ -32,12 +32,12 @@ def changes(unmasked: Array, masked: Array) -> dict[str, Array]:
 
 
 def masking_effects(unmasked: Array, masked: Array) -> Columns:
-    """Means over latents, with standard errors: arguments as of :func:`changes`, columns ``[n_masks]``."""
+    """Average :func:`changes` over latents: means and standard errors, ``[n_masks]`` each."""
     return effect_columns({name: sample_mean(values) for name, values in changes(unmasked, masked).items()})
 
 
 def effect_columns(estimates: Mapping[str, Estimate]) -> Columns:
-    """Estimates by effect as the columns of the ``masking`` table."""
+    """Convert estimates, by name of the effect, to columns of the ``masking`` table."""
     return {
         f"{name}{suffix}": values
         for name, estimate in estimates.items()
