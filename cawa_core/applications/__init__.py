@@ -1,1 +1,1 @@
-"""What the channels are good for (paper, section 5): changes of features at a site, and the pictures they make."""
+"""Applications of the channels (paper, section 5): images from changed features at a site."""

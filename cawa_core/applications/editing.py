@@ -1,4 +1,4 @@
-"""Changing pictures by changing some channels at one site (paper, section 5.1)."""
+"""Image edits by changing channels at one site (paper, section 5.1)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from cawa_core.generators.base import Generator
 from cawa_core.interventions import Constant, Scale, Shift, Target
 
 TARGETS: Mapping[str, Callable[[float], Target]] = {"multiply": Scale, "add": Shift, "set": Constant}
-"""Operation => what it makes of features with a factor, or with a value in the features' own units; see
-:func:`channel_deviations`. Multiplying by 1 and adding 0 leave every bit of the image as it was."""
+"""Operation => the change of features by a factor, or by a value in units of the features; see
+:func:`channel_deviations`. Multiplying by 1 and adding 0 leave the image bit-identical."""
 
 
 @torch.inference_mode()
 def channel_deviations(
     generator: Generator, z: Tensor, class_ids: Tensor, site: int, batch_size: int = 64
 ) -> NDArray[np.float64]:
-    """Standard deviation of each channel's features over latents and places, a unit for adding and setting: ``[C]``.
+    """Return each channel's standard deviation over latents and pixels, a unit for adding and setting: ``[C]``.
 
     Args:
-        z: latents ``[n, z_dim]``, all of them one population however they are cut into batches.
-        class_ids: int64 ``[n]``.
-        site: of the channels.
-        batch_size: latents to a pass.
+        z: latents ``[n, z_dim]``, treated as one population whatever the batch size.
+        class_ids: classes of the latents, int64 ``[n]``.
+        site: site of the channels.
+        batch_size: latents per pass.
     """
     moments = []
     for rows, classes in zip(z.split(batch_size), class_ids.split(batch_size), strict=True):

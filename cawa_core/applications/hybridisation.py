@@ -1,4 +1,4 @@
-"""Interventions for images between two classes: channel mixing, and style mixing beside it (paper, section 5.2)."""
+"""Interventions for images between two classes, by channel mixing or style mixing (paper, section 5.2)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from cawa_core.interventions import Change, Conditioning, Intervention, OtherCla
 
 
 def channel_mixing(reference_class: int, transplants: Mapping[int, Channels]) -> list[Change]:
-    """Return the interventions that put channels of another class in the place of an image's own (paper, Fig. 7).
+    """Return the interventions that replace channels of an image by those of another class (paper, Fig. 7).
 
-    At each site of ``transplants``, the features of the given channels become those that the same latents have there as
-    images of the reference class; from the first such site on, later sites are under the reference class. Without
-    channels anywhere, and for a class with itself, images stay as they are, bit for bit.
+    At each site of ``transplants``, the features of the given channels become those of the same latents under
+    the reference class, and so does the conditioning of all sites after the first such site. Without any channels, or
+    with the class of the images as reference, images stay bit-identical.
 
     Args:
-        reference_class: where the channels come from.
+        reference_class: class that the channels come from.
         transplants: site => channels, by convention the reference class's most aware ones.
     """
     target = OtherClass(reference_class)
@@ -27,12 +27,12 @@ def channel_mixing(reference_class: int, transplants: Mapping[int, Channels]) ->
 
 
 def style_mixing(reference_class: int, first_site: int) -> list[Change]:
-    """Return the intervention that puts all sites from ``first_site`` on under another class.
+    """Return the intervention that conditions ``first_site`` and all later sites on another class.
 
-    At 0, stem included, images are of the reference class; past the last site, of the input class.
+    At 0, which includes the stem, images belong to the reference class; past the last site, to the input class.
 
     Args:
-        reference_class: of ``first_site`` and what follows.
-        first_site: in 0..number of sites.
+        reference_class: class of ``first_site`` and all later sites.
+        first_site: first site under the reference class, in 0..number of sites.
     """
     return [Conditioning(first_site - 1, reference_class)]
