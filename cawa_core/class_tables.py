@@ -18,8 +18,8 @@ class ClassTable:
 
     Attributes:
         names: one unique name per class.
-        wordnet_ids: one per class, or none at all.
-        synonyms: further names per class, or none at all; a synonym may belong to several classes.
+        wordnet_ids: one id per class, or empty.
+        synonyms: further names per class, or empty; a synonym may belong to several classes.
     """
 
     names: tuple[str, ...]
@@ -79,8 +79,8 @@ class ClassTable:
         synonyms = self.synonyms or ((),) * len(self)
         lines = []
         for index, name in enumerate(self.names):
-            others = ", ".join(synonym for synonym in synonyms[index] if synonym != name)
-            words = (str(index), wordnet_ids[index], name, f"({others})" if others else "")
+            other_names = ", ".join(synonym for synonym in synonyms[index] if synonym != name)
+            words = (str(index), wordnet_ids[index], name, f"({other_names})" if other_names else "")
             lines.append(" ".join(word for word in words if word))
         return lines
 

@@ -105,7 +105,8 @@ def channel_mixtures(
 
     Args:
         generator: generator of the images.
-        order_of: maps a site to its channels that reach the image, in ascending category awareness of the reference class.
+        order_of: returns the channels of a site that reach the image, in ascending category awareness of the
+            reference class.
         sites: sites to mix together; if empty, each site by itself.
         numbers: channels per site, at most as many as the smallest site has; by default the shares ``FRACTIONS``.
 
@@ -141,7 +142,7 @@ class MixtureScores:
 
     @property
     def balance(self) -> Array:
-        """Return 4 p q of the two probabilities: 1 if the classifier is undecided between the classes, 0 if it is sure."""
+        """Return 4 p q of the two probabilities: 1 if the classifier is undecided between them, 0 if it is certain."""
         return 4 * self.input_probability * self.reference_probability
 
     @property

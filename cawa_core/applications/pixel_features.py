@@ -1,4 +1,4 @@
-"""What channels do at each pixel of generated pictures, made a strip of rows at a time (paper, section 5.3)."""
+"""Channel features at each pixel of generated images, computed a strip of rows at a time (paper, section 5.3)."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from cawa_core.generators.base import Generator
 from cawa_core.seeds import SHARED_CLASS, random_generator
 
 MOST_DIMENSIONS = 1024
-"""Of a pixel; more channels are projected at random on so many dimensions, which keeps distances to a few percent."""
+"""Maximum dimensions per pixel; more channels are projected at random, which keeps distances to a few percent."""
 MOST_VALUES = 2**25
-"""Of the pixels that are made at once, 128 MB; one row of a picture at least."""
+"""Maximum values of the pixels computed at once, 128 MB; at least one row of an image."""
 ENLARGED = 64
-"""Dimensions that are enlarged at once: copies on the way to a strip are as much smaller than it."""
+"""Dimensions enlarged at once, which keeps temporary copies much smaller than a strip."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PixelFeatures:
-    """Features of some pictures at their sites' own resolutions, which pixels are made of where they are asked for.
+    """Features of images at the resolutions of their sites, from which pixels are computed on request.
 
-    Of one picture of 512 pixels, 1,024 dimensions of all pixels are 1.07 GB. A strip is 64 rows, 134 MB; beside it
-    there are its rows of the maps, projected, twice as much at most where a site is as large as the picture, and
-    ``ENLARGED`` dimensions on the way.
+    For an image of 512 pixels, 1,024 dimensions of all pixels take 1.07 GB. A strip has 64 rows and takes 134 MB. Its
+    projected rows of the maps take at most twice as much, if a site is as large as the image, and ``ENLARGED``
+    dimensions are copied temporarily.
 
     Attributes:
-        maps: float32 ``[n, C, s, s]`` of each site, on the networks' device.
-        projections: ``[d, C]`` of each site, whose results are summed; None where the channels are stacked.
-        side: of the pictures, in pixels.
+        maps: features of each site, float32 ``[n, C, s, s]``, on the networks' device.
+        projections: projection of each site ``[d, C]``; the results are summed. None if the channels are stacked.
+        side: side of the images, in pixels.
     """
 
     maps: tuple[Tensor, ...]
@@ -44,59 +44,61 @@ class PixelFeatures:
 
     @property
     def dimensions(self) -> int:
-        """Of a pixel."""
-        return len(self.projections[0]) if self.projections else sum(one.shape[1] for one in self.maps)
+        """Dimensions per pixel."""
+        return len(self.projections[0]) if self.projections else sum(features.shape[1] for features in self.maps)
 
     def strips(self) -> Iterator[Tensor]:
-        """All pixels from top to bottom, at most ``MOST_VALUES`` at once: ``[n, d, h, side]``."""
+        """Yield all pixels from top to bottom, at most ``MOST_VALUES`` at once: ``[n, d, h, side]``."""
         height = max(1, MOST_VALUES // (len(self.maps[0]) * self.dimensions * self.side))
         for first in range(0, self.side, height):
             yield self.rows(first, min(first + height, self.side))
 
     @torch.inference_mode()
     def rows(self, first: int, last: int) -> Tensor:
-        """The pixels of rows ``first`` to ``last - 1``.
+        """Compute the pixels of rows ``first`` to ``last - 1``.
 
         Returns:
-            float32 ``[n, d, last - first, side]`` on the CPU; the same whatever other rows are asked for, but for
+            float32 ``[n, d, last - first, side]`` on the CPU; the same whichever other rows are requested, except for
             rounding.
         """
-        made = torch.zeros(len(self.maps[0]), self.dimensions, last - first, self.side)
+        pixels = torch.zeros(len(self.maps[0]), self.dimensions, last - first, self.side)
         with full_precision(self.maps[0].device):
             if self.projections is None:
-                for part, one in zip(made.split([one.shape[1] for one in self.maps], dim=1), self.maps, strict=True):
-                    self._add(part, one[:, :, self._sources(first, last, one.shape[-1])], first)
+                parts = pixels.split([features.shape[1] for features in self.maps], dim=1)
+                for part, features in zip(parts, self.maps, strict=True):
+                    self._add_enlarged(part, features[:, :, self._source_rows(first, last, features.shape[-1])], first)
             else:
                 for summed in self._projected(first, last):
-                    self._add(made, summed, first)
-        return made
+                    self._add_enlarged(pixels, summed, first)
+        return pixels
 
     def _projected(self, first: int, last: int) -> Iterator[Tensor]:
-        """Projections of the maps' rows that some rows of pixels are made of, summed at each resolution."""
+        """Project the rows of the maps that rows of pixels depend on; yield their sum at each resolution."""
         assert self.projections is not None
-        for side in dict.fromkeys(one.shape[-1] for one in self.maps):
-            summed, sources = torch.zeros(()), self._sources(first, last, side)
-            for one, projection in zip(self.maps, self.projections, strict=True):
-                if one.shape[-1] == side:
-                    part = torch.einsum("dc,nchw->ndhw", projection, one[:, :, sources])
+        for side in dict.fromkeys(features.shape[-1] for features in self.maps):
+            summed = torch.zeros(())
+            source_rows = self._source_rows(first, last, side)
+            for features, projection in zip(self.maps, self.projections, strict=True):
+                if features.shape[-1] == side:
+                    part = torch.einsum("dc,nchw->ndhw", projection, features[:, :, source_rows])
                     summed = summed.add_(part) if summed.ndim else part
             yield summed
 
-    def _sources(self, first: int, last: int, side: int) -> slice:
-        """Rows of a map that rows of pixels are made of, with one more at each end; all where the scale is no whole."""
+    def _source_rows(self, first: int, last: int, side: int) -> slice:
+        """Return the rows of a map that rows of pixels depend on, plus one at each end; all if the scale is fractional."""
         if self.side % side:
             return slice(0, side)
         scale = self.side // side
         return slice(max(first // scale - 1, 0), min(-(-last // scale) + 1, side))
 
-    def _add(self, made: Tensor, sources: Tensor, first: int) -> None:
-        """Enlarge rows of a map, that :meth:`_sources` gave, bilinearly and add what they are in rows of pixels."""
-        side, height = sources.shape[-1], made.shape[2]
-        begins = self._sources(first, first + height, side).start * self.side // side
+    def _add_enlarged(self, pixels: Tensor, sources: Tensor, first: int) -> None:
+        """Enlarge source rows of a map bilinearly and add them to rows of pixels, in place."""
+        side, height = sources.shape[-1], pixels.shape[2]
+        top = self._source_rows(first, first + height, side).start * self.side // side
         size = (sources.shape[2] * self.side // side, self.side)
-        for target, some in zip(made.split(ENLARGED, dim=1), sources.split(ENLARGED, dim=1), strict=True):
-            enlarged = functional.interpolate(some, size=size, mode="bilinear", align_corners=False)
-            target.add_(enlarged[:, :, first - begins : first - begins + height].cpu())
+        for target, source in zip(pixels.split(ENLARGED, dim=1), sources.split(ENLARGED, dim=1), strict=True):
+            enlarged = functional.interpolate(source, size=size, mode="bilinear", align_corners=False)
+            target.add_(enlarged[:, :, first - top : first - top + height].cpu())
 
 
 @torch.inference_mode()
@@ -108,43 +110,46 @@ def pixel_features(
     weights: Mapping[int, NDArray[np.float64]] | None = None,
     seed: int = 0,
 ) -> PixelFeatures:
-    """What the channels of some sites do at each pixel: features after the ReLU, bilinear at the picture's size.
+    """Compute features of channels at each pixel: after the ReLU, bilinearly enlarged to the size of the image.
 
     Args:
-        generator: of the pictures.
+        generator: generates the images.
         z: latents ``[n, z_dim]``.
-        class_ids: int64 ``[n]``.
-        sites: whose channels are stacked, in ascending order.
-        weights: by site, what each channel is multiplied by ``[C]``: its category awareness; None: nothing.
-        seed: of the projection, where there are more than ``MOST_DIMENSIONS`` channels.
+        class_ids: classes of the latents, int64 ``[n]``.
+        sites: sites whose channels are stacked, in ascending order.
+        weights: by site, the factor of each channel ``[C]``: its category awareness; None leaves features unweighted.
+        seed: seed of the projection, used if there are more than ``MOST_DIMENSIONS`` channels.
 
     Raises:
-        InputError: a site that the generator does not have, none, or one given twice.
+        InputError: a site does not exist or is given twice, or there are none.
     """
     generator.require_sites(sites)
     maps = []
     state = generator.run_to(0, z, class_ids)
     for site in sorted(sites):
         state = generator.advance(state, site)
-        features = state.features.to(torch.float32, copy=True)  # what follows may overwrite those of the state
+        features = state.features.to(torch.float32, copy=True)  # later steps may overwrite those of the state
         if weights is not None:
             weight = torch.as_tensor(weights[site], dtype=torch.float32, device=features.device)
             features *= weight[None, :, None, None]
         maps.append(features)
     if sum(generator.sites[site].channels for site in sites) <= MOST_DIMENSIONS:
         return PixelFeatures(tuple(maps), None, generator.image_size)
-    projections = [_projection(site, one.shape[1], seed).to(one) for site, one in zip(sorted(sites), maps, strict=True)]
+    projections = [
+        _projection(site, features.shape[1], seed).to(features)
+        for site, features in zip(sorted(sites), maps, strict=True)
+    ]
     return PixelFeatures(tuple(maps), tuple(projections), generator.image_size)
 
 
 def pictures_held(generator: Generator, sites: Sequence[int]) -> int:
-    """Of how many pictures all pixels are at most ``MOST_VALUES``; one at least, whose pixels are then in strips."""
+    """Return how many images fit into ``MOST_VALUES`` with all their pixels; at least one, which may need strips."""
     dimensions = min(sum(generator.sites[site].channels for site in sites), MOST_DIMENSIONS)
     return max(1, MOST_VALUES // (dimensions * generator.image_size**2))
 
 
 def _projection(site: int, channels: int, seed: int) -> Tensor:
-    """A random matrix ``[MOST_DIMENSIONS, channels]`` that keeps squared lengths in the mean."""
+    """Return a random matrix ``[MOST_DIMENSIONS, channels]`` that preserves squared lengths on average."""
     return _drawn_projection(site, channels, MOST_DIMENSIONS, seed)
 
 

@@ -11,18 +11,18 @@ FOLDER = Path(__file__).parent
 
 
 def recorded_digests(folder: Path = FOLDER) -> dict[str, str]:
-    """Relative path => SHA-256, as written in ``SHA256SUMS``."""
+    """Read relative paths and their SHA-256 from ``SHA256SUMS``."""
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines if line)}
 
 
 def recorded_digest(name: str, folder: Path = FOLDER) -> str:
-    """The SHA-256 that a bundled file must have."""
+    """Return the SHA-256 that a bundled file must have."""
     return recorded_digests(folder)[name]
 
 
 def verified(name: str, folder: Path = FOLDER) -> Path:
-    """Path of a bundled file whose content has the recorded digest.
+    """Return the path of a bundled file after checking its content against the recorded digest.
 
     Raises:
         InputError: the file is missing or its digest differs.
@@ -30,10 +30,10 @@ def verified(name: str, folder: Path = FOLDER) -> Path:
     path, expected = folder / name, recorded_digest(name, folder)
     if not path.exists():
         raise InputError(f"bundled file {path} is missing; install the package again")
-    found = digest_of_file(path)
-    if found != expected:
+    actual = digest_of_file(path)
+    if actual != expected:
         raise InputError(
-            f"bundled file {path} must have SHA-256 {expected[:12]}…; got {found[:12]}…: "
+            f"bundled file {path} must have SHA-256 {expected[:12]}…; got {actual[:12]}…: "
             "it was changed or damaged, install the package again"
         )
     return path

@@ -12,7 +12,7 @@ from cawa_core.errors import InputError
 from cawa_core.generators.module_hooks import Call
 
 Statistics = Callable[[nn.Module], tuple[Tensor, Tensor]]
-"""Maps a site's module to mean and variance + eps of its batch norm, ``[C]`` each."""
+"""Function from the module of a site to mean and variance + eps of its batch norm, ``[C]`` each."""
 
 BUFFERS = (("running_mean", "running_var"), ("stored_mean", "stored_var"))
 IN_USE = 1e-3

@@ -34,7 +34,7 @@ class Manifest:
     a shard is quarantined, and at the end. So a shard costs little more than a line, and a crash loses none.
 
     Attributes:
-        storage: of the folder.
+        storage: storage of the folder.
         receipts: finished shards by name: the results of the folder.
         replacements: finished shards of results that will replace others once they are complete, by name, for each
             beginning of an analysis's hash. No table shows them until then.
@@ -113,8 +113,8 @@ class Manifest:
     def finish_replacement(self, stage: str, analysis: str) -> None:
         """Replace the results of a stage by what was kept apart, in one write, and remove the old files."""
         before = self.owned
-        others = {shard: receipt for shard, receipt in self.receipts.items() if receipt.stage != stage}
-        self.receipts = others | self.replacements.pop(analysis)
+        other_receipts = {shard: receipt for shard, receipt in self.receipts.items() if receipt.stage != stage}
+        self.receipts = other_receipts | self.replacements.pop(analysis)
         self.write()
         self._remove(before - self.owned)
 

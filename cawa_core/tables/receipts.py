@@ -8,7 +8,7 @@ from typing import Any
 from cawa_core.tables.parquet import PublishedFile
 
 HASH_DIGITS = 12
-"""Of an analysis's hash, in a receipt and as a message gives it."""
+"""Number of digits of an analysis's hash in receipts and messages."""
 
 
 @dataclasses.dataclass(frozen=True)
