@@ -19,8 +19,8 @@ from cawa_core.statistics.standard_errors import standard_error
 FACTOR = 3.0
 """Factor by which suggestions multiply a channel (paper, Fig. 5b)."""
 LEAST_CHANGE = 1e-5
-"""Smallest change of any pixel, as a share of black to white, that counts. A channel that is silent for a latent changes
-only the rounding of the image, which would otherwise have a locality."""
+"""Smallest change of any pixel, as a share of black to white, that counts. A channel that is silent for a latent
+changes only the rounding of the image, which would otherwise have a locality."""
 
 
 @dataclasses.dataclass(frozen=True)
