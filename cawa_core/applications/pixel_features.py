@@ -85,7 +85,7 @@ class PixelFeatures:
             yield summed
 
     def _source_rows(self, first: int, last: int, side: int) -> slice:
-        """Return the rows of a map that rows of pixels depend on, and one more at each end; all if it scales unevenly."""
+        """Return the rows of a map that rows of pixels depend on, and one more at each end; all if uneven."""
         if self.side % side:
             return slice(0, side)
         scale = self.side // side
