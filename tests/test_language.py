@@ -13,27 +13,47 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-COVERED = (
-    "cawa_core/rendering",
-    "cawa_core/arithmetic.py",
-    "cawa_core/awareness",
-    "cawa_core/class_metrics",
-    "cawa_core/evaluators",
-    "cawa_core/generators/channel_masks.py",
-    "cawa_core/interventions.py",
-    "cawa_core/real_images",
-    "cawa_core/registry.py",
-    "cawa_core/specs.py",
-    "cawa_core/statistics",
-    "cawa_core/storage",
-    "cawa_core/transfers.py",
-    "cawa_core/weights",
-    "workflows/command_options.py",
-    "workflows/config.py",
-    "workflows/folder.py",
-    "workflows/identity.py",
+COVERED = ("cawa_core", "workflows", "benchmarks")
+"""Packages whose string literals, docstrings and names are checked."""
+
+UNREVISED: tuple[str, ...] = (
+    "cawa_core/applications/suggestions.py",
+    "cawa_core/generators/base.py",
+    "cawa_core/generators/residual.py",
+    "workflows/applications/edit.py",
+    "workflows/applications/hybridise.py",
+    "workflows/applications/mask.py",
+    "workflows/applications/options.py",
+    "workflows/applications/regions.py",
+    "workflows/applications/segment.py",
+    "workflows/applications/sheets.py",
+    "workflows/audit.py",
+    "workflows/executors/ray_metrics.py",
+    "workflows/stages/hybrids.py",
+    "workflows/stages/segmentation.py",
+    "workflows/workbench.py",
+    "benchmarks/__init__.py",
+    "benchmarks/__main__.py",
+    "benchmarks/aggregation.py",
+    "benchmarks/awareness.py",
+    "benchmarks/class_metrics.py",
+    "benchmarks/exact_masks.py",
+    "benchmarks/full_model_awareness.py",
+    "benchmarks/gpu/conformance.py",
+    "benchmarks/gpu/launches.py",
+    "benchmarks/gpu/profiling.py",
+    "benchmarks/gpu/results.py",
+    "benchmarks/gpu/script.py",
+    "benchmarks/gpu/session.py",
+    "benchmarks/gpu/speed.py",
+    "benchmarks/masking.py",
+    "benchmarks/results.py",
+    "benchmarks/sampling.py",
+    "benchmarks/scheduling.py",
+    "benchmarks/screening.py",
+    "benchmarks/workers.py",
 )
-"""Folders and files whose string literals are checked; a package joins when its language has been revised."""
+"""Modules that still have to be revised; a module leaves when its language has been, and none joins."""
 
 DETERMINERS = {"found", "kept", "made", "one", "others", "ours", "own", "shown", "some", "theirs"}
 """Names that say nothing of what they name."""
@@ -211,7 +231,8 @@ def files_to_check() -> list[Path]:
 
 def modules_covered() -> list[Path]:
     paths = [ROOT / covered for covered in COVERED]
-    return [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    files = [file for path in paths for file in sorted(path.rglob("*.py"))]
+    return [file for file in files if file.relative_to(ROOT).as_posix() not in UNREVISED]
 
 
 @pytest.mark.parametrize("file", files_to_check(), ids=lambda file: file.relative_to(ROOT).as_posix())
@@ -233,8 +254,14 @@ def test_help_is_read_across_its_boxes():
 def test_every_pattern_matches_files():
     for pattern in (*PAGES, *TEXTS):
         assert list(ROOT.glob(pattern)), pattern
-    for covered in COVERED:
+    for covered in (*COVERED, *UNREVISED):
         assert (ROOT / covered).exists(), covered
+
+
+def test_what_has_been_revised_leaves_the_list():
+    for name in UNREVISED:
+        file = ROOT / name
+        assert complaints(passages_of(file)) or fragments(file) or determiners_as_names(file), name
 
 
 def test_complaints_name_file_line_phrase_and_remedy():
