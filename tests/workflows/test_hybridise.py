@@ -166,7 +166,7 @@ def test_mixtures_and_progress_are_printed(monkeypatch, capsys, tmp_path):
     [
         (["bag"], "Missing argument 'references'"),
         (["bag", "bga"], "no class is named 'bga'; did you mean 'bag'?"),
-        (["bag", "bag"], "reference must name another class than input"),
+        (["bag", "bag"], "reference must include a class other than the input"),
         (["bag", "shirt", "--sites", "6"], "site must be in 0..5 for fashion-biggan; got 6"),
         (["bag", "shirt", "--k", "1000"], "k must be at most 64"),
         (["bag", "shirt", "--k", "0"], "k: input should be greater than or equal to 1; got 0"),

@@ -102,7 +102,7 @@ def test_parts_are_regions_of_an_edit(monkeypatch, folder, tmp_path):
     ("region", "parts", "message"),
     [
         ("labels", "1,7", "parts must be among the labels of region"),
-        ("labels", "", "holds labels, not shades of grey; choose some of them by --parts: 0, 1, 2"),
+        ("labels", "", "contains labels, not shades of grey; choose some of them by --parts: 0, 1, 2"),
         ("grey", "1", "has mode L: leave out --parts, or give such a map"),
         ("", "1", "parts are labels of a map; give one by --region"),
         ("labels", "-1", "parts: input should be greater than or equal to 0; got -1"),
@@ -157,5 +157,5 @@ def test_bad_input(monkeypatch, capsys, tmp_path, flags, message):
 
 def test_a_region_of_sixteen_bits_is_refused_rather_than_clipped(tmp_path):
     Image.fromarray(np.full((28, 28), 1000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match="must have 8 bits a channel; it has mode I;16"):
+    with pytest.raises(InputError, match="must have 8 bits per channel; it has mode I;16"):
         region_pixels(str(tmp_path / "deep.png"))

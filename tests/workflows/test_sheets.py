@@ -26,7 +26,7 @@ COMMANDS = {
     "segment": ["--classes=8"],
 }
 COMPUTES = {
-    "mask": "workflows.applications.mask._masked",
+    "mask": "workflows.applications.mask._mask_class",
     "edit": "workflows.applications.edit._series",
     "hybridise": "workflows.applications.hybridise.hybrid",
     "segment": "workflows.applications.segment.segmented",
@@ -60,7 +60,7 @@ def test_an_output_that_cannot_be_written_is_found_first(monkeypatch, capsys, tm
 def test_ctrl_c_says_that_nothing_is_kept(monkeypatch, capsys, tmp_path, command):
     code, printed = stopped(monkeypatch, capsys, command, KeyboardInterrupt(), "--output", tmp_path / "new")
     assert (code, printed.err.count("\n")) == (1, 1)
-    assert "interrupted; a sheet is written when all of it is computed and nothing is kept before" in printed.err
+    assert "interrupted; the sheet is written only at the end, so nothing was saved" in printed.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,7 +69,7 @@ def test_memory_that_does_not_do_is_one_line(monkeypatch, capsys, tmp_path, comm
     error = torch.OutOfMemoryError("CUDA out of memory")
     code, printed = stopped(monkeypatch, capsys, command, error, "--output", tmp_path, "--batch-size=4")
     assert (code, printed.err.count("\n")) == (1, 1)
-    assert "device has no memory left" in printed.err
+    assert "device: out of memory" in printed.err
     assert "lower --batch-size" in printed.err
 
 
@@ -85,7 +85,7 @@ def test_a_disk_that_fills_says_that_nothing_is_kept(monkeypatch, capsys, tmp_pa
     flags = ["--latents=1", "--strengths=1", "--output", tmp_path]
     code, printed = run(monkeypatch, capsys, "edit", *COMMANDS["edit"], *flags)
     assert code == 1
-    assert "edit.png: No space left on device; a sheet is written when" in printed.err
+    assert "edit.png: No space left on device; the sheet is written only" in printed.err
 
 
 def test_work_is_done_again_in_smaller_batches():
@@ -114,7 +114,9 @@ def test_an_output_leaves_nothing_of_its_probe(tmp_path):
 
 @pytest.mark.parametrize("what", ["classes", "pairs"])
 def test_more_groups_than_rows(what):
-    with pytest.raises(InputError, match=f"^{what} must be at most 60 to a sheet, a row of pictures each; got 1000: "):
+    with pytest.raises(
+        InputError, match=f"^{what} must be at most 60 per sheet, with one row of pictures each; got 1000: "
+    ):
         require_rows(3, 1000, what)
     with pytest.raises(InputError, match=f"latents must be at most 1 for 60 {what}"):
         require_rows(2, 60, what)

@@ -1,4 +1,4 @@
-"""``cawa mask``, ``edit``, ``hybridise`` and ``segment``: from flags to a sheet."""
+"""The commands ``cawa mask``, ``edit``, ``hybridise`` and ``segment``: parse flags and write a sheet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workflows.command_options import with_options_of
 from workflows.config import RunOptions
 from workflows.quick_imports import quick_imports
 
-SpecFile = Annotated[Path | None, typer.Option(help="TOML file that names models and devices.")]
+SpecFile = Annotated[Path | None, typer.Option(help="TOML file with options for models and devices.")]
 Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet id, comma-separated.")]
 
 
@@ -33,7 +33,7 @@ def mask(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Set the channels of lowest, random and highest awareness to zero, or chosen ones: pictures and changed scores."""
+    """Zero the channels of lowest, random and highest awareness, or given channels; show pictures and score changes."""
     with quick_imports():
         from workflows.applications.mask import run_mask
 
@@ -46,7 +46,7 @@ def edit(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Change channels at one site over a range of strengths: a sheet of pictures, or the edits worth trying."""
+    """Edit channels at one site over a range of strengths and show the pictures, or suggest the best edits."""
     with quick_imports():
         from workflows.applications.edit import run_edit, suggestion_lines
 
@@ -62,7 +62,7 @@ def hybridise(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Mix each input class with each reference class: channel mixing beside style mixing and both originals."""
+    """Mix each input class with each reference class; compare channel mixing, style mixing and both originals."""
     with quick_imports():
         from workflows.applications.hybridise import run_hybridise
 
@@ -77,7 +77,7 @@ def segment(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Cluster the pixels of generated pictures by what channels do there, with and without awareness."""
+    """Cluster the pixels of generated pictures by their channel activations, with and without awareness."""
     with quick_imports():
         from workflows.applications.segment import run_segment
 

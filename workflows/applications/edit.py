@@ -1,4 +1,4 @@
-"""``cawa edit``: some channels changed over a range of strengths, for several classes and latents, in one sheet."""
+"""``cawa edit``: edit channels over a range of strengths, for several classes and latents, in one sheet."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ from workflows.stages.edits import Choice, candidates, suggestions
 from workflows.workbench import Workbench
 
 STRENGTHS = {"multiply": (0.0, 1.0, 2.0, 3.0), "add": (-2.0, -1.0, 0.0, 1.0, 2.0), "set": (-2.0, 0.0, 2.0, 4.0)}
-"""Where none are given."""
+"""Default strengths by operation."""
 NEUTRAL = {"multiply": 1.0, "add": 0.0, "set": None}
-"""Strength that changes nothing."""
-SHOWN = 6
-"""Suggestions on a sheet."""
+"""Strength at which an operation changes nothing."""
+SUGGESTIONS_PER_SHEET = 6
+"""Maximum suggestions per sheet."""
 LATENTS, SUGGESTED_LATENTS = 3, 1
-"""Pictures of each class, and of each suggestion, where none are asked for."""
+"""Default pictures per class, and per suggestion."""
 DEVIATION_LATENTS = 16
-"""Latents that a channel's standard deviation is taken over."""
+"""Latents over which a channel's standard deviation is computed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EditResult:
-    """What an edit wrote.
+    """Result of ``cawa edit``.
 
     Attributes:
-        storage: where ``edit.png`` and ``edit.json`` are.
-        suggestions: the best first; empty where none were asked for.
+        storage: folder of ``edit.png`` and ``edit.json``.
+        suggestions: the best first; empty without ``--suggest``.
     """
 
     storage: Storage
@@ -67,11 +67,11 @@ class EditResult:
 
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """Which part of a picture is changed.
+    """Part of a picture that is edited.
 
     Attributes:
-        path, sha256: of the file.
-        weights: in [0, 1] ``[image_size, image_size]``.
+        path, sha256: path and digest of its file.
+        weights: strength of the edit at each pixel, in [0, 1] ``[image_size, image_size]``.
     """
 
     path: str
@@ -81,7 +81,7 @@ class Region:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What one row of pictures, or several, are of."""
+    """Site, channels and class of one or several rows of pictures."""
 
     site: int
     channels: tuple[int, ...]
@@ -90,14 +90,14 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Pictures of a target under edits of rising strength.
+    """Pictures of a target under edits of several strengths.
 
     Attributes:
-        target: what is edited.
-        deviations: of its channels; None where the operation does not use them.
-        images: ``[strengths, latents, C, H, W]``.
-        scores: probability of the class in each ``[strengths, latents]``.
-        unedited: the same without an edit ``[latents]``.
+        target: site, channels and class that are edited.
+        deviations: standard deviations of its channels; None if the operation does not use them.
+        images: edited pictures ``[strengths, latents, C, H, W]``.
+        scores: probability of the class in each picture ``[strengths, latents]``.
+        unedited: probability of the class in each unedited picture ``[latents]``.
     """
 
     target: Target
@@ -108,10 +108,10 @@ class Series:
 
 
 def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult:
-    """Draw the sheet, and write it with the probability of each picture's class.
+    """Draw the sheet and write it with the probability of each picture's class.
 
     Raises:
-        InputError: bad input, or no place for the sheet; nothing was written.
+        InputError: bad input, or the sheet cannot be written; nothing was written.
     """
     _check(edit)
     edit = dataclasses.replace(edit, strengths=edit.strengths or STRENGTHS[edit.operation])
@@ -121,60 +121,68 @@ def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult
     region = _region(edit.region, edit.parts, generator.image_size) if edit.region or edit.parts else None
     _check_place(edit, bench)
     latents = edit.latents or (SUGGESTED_LATENTS if edit.suggest else LATENTS)
-    require_rows(latents, SHOWN if edit.suggest else len(classes), "edits" if edit.suggest else "classes")
+    require_rows(
+        latents, SUGGESTIONS_PER_SHEET if edit.suggest else len(classes), "edits" if edit.suggest else "classes"
+    )
     storage = opened_output(edit.output, bench, "edit")
-    found = _suggested(bench, edit, classes[0]) if edit.suggest else ()
-    targets = [Target(one.site, (one.channel,), classes[0]) for one in found[:SHOWN]] or [
+    suggested = _suggestions(bench, edit, classes[0]) if edit.suggest else ()
+    targets = [Target(best.site, (best.channel,), classes[0]) for best in suggested[:SUGGESTIONS_PER_SHEET]] or [
         Target(edit.site, edit.channels, class_id) for class_id in classes
     ]
-    shown = range(edit.tried_latents, edit.tried_latents + latents) if edit.suggest else range(latents)
-    series = computed(bench, "editing", targets, lambda one, _: _series(bench, edit, one, shown, region), unit="edits")
+    indices = range(edit.tried_latents, edit.tried_latents + latents) if edit.suggest else range(latents)
+    series = computed(
+        bench, "editing", targets, lambda target, _: _series(bench, edit, target, indices, region), unit="edits"
+    )
     storage.write("edit.png", draw_sheet(_sheet(bench, edit, series)))
-    storage.write("edit.json", as_json(_description(bench, edit, series, shown, found, region)))
-    return EditResult(storage, found)
+    storage.write("edit.json", as_json(_description(bench, edit, series, indices, suggested, region)))
+    return EditResult(storage, suggested)
 
 
 def _check(edit: EditSpec) -> None:
-    """What no generator is needed for: options that do not go together."""
+    """Check that options go together, as far as this needs no generator."""
     if not edit.classes:
         raise InputError("classes must name at least one class to edit; see `cawa classes`")
     if not edit.suggest:
         return
     if edit.channels:
-        raise InputError("suggest tries channels by itself; leave out --channels or --suggest")
+        raise InputError("suggest chooses the channels itself; leave out --channels or --suggest")
     if edit.operation != "multiply" or edit.region:
         given = f"operation {edit.operation}" if edit.operation != "multiply" else f"region {edit.region}"
         raise InputError(
-            f"suggest multiplies channels everywhere in the picture; got {given}: leave it out, and give it with the "
-            "--site and --channels that are suggested"
+            f"suggest multiplies channels everywhere in the picture; got {given}: leave it out, then use it with "
+            "the --site and --channels that are suggested"
         )
     if edit.strengths and edit.strengths[-1] == NEUTRAL["multiply"]:
-        raise InputError("strengths must end in the factor that --suggest tries, another than 1, which changes nothing")
+        raise InputError(
+            "strengths must end in the factor that --suggest tries; got 1, which changes nothing: give another"
+        )
 
 
 def _check_place(edit: EditSpec, bench: Workbench) -> None:
-    """Whether the generator has the site and channels, and how many classes there are to suggest edits of."""
+    """Check that the generator has the site and channels, and that suggestions are for one class."""
     sites, classes = bench.generator.sites, len(bench.spec.classes)
     if edit.suggest:
         if edit.site != ALL_SITES:
             bench.generator.require_channels(edit.site, (0,))
         if classes > 1:
-            raise InputError(f"classes must be one for --suggest, whose edits are of one class; got {classes}")
+            raise InputError(
+                f"classes must be one for --suggest, which suggests edits of one class; got {classes}: name one"
+            )
         return
     if edit.channels and edit.site == ALL_SITES:
         raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
     bench.generator.require_channels(max(0, edit.site), edit.channels)
 
 
-def _suggested(bench: Workbench, edit: EditSpec, class_id: int) -> tuple[Suggestion, ...]:
+def _suggestions(bench: Workbench, edit: EditSpec, class_id: int) -> tuple[Suggestion, ...]:
     choice = Choice(edit.tried_latents, edit.scored_latents, edit.strengths[-1])
     only = None if edit.site == ALL_SITES else edit.site
 
     def best(class_id: int, _: Advance) -> list[Suggestion]:
         return suggestions(bench, class_id, candidates(bench, class_id, edit.candidates, only), choice)
 
-    (found,) = computed(bench, "trying edits of", [class_id], best, unit="classes")
-    return tuple(found)
+    (best_first,) = computed(bench, "trying edits of", [class_id], best, unit="classes")
+    return tuple(best_first)
 
 
 def _series(bench: Workbench, edit: EditSpec, target: Target, latents: range, region: Region | None) -> Series:
@@ -192,9 +200,9 @@ def _series(bench: Workbench, edit: EditSpec, target: Target, latents: range, re
             Intervention(site, (channel,), TARGETS[edit.operation](strength * unit), weights)
             for channel, unit in zip(target.channels, deviations or (1.0,) * len(target.channels), strict=True)
         ]
-        images, likely = scored_pictures(bench, class_id, z, functools.partial(drawn, edits=edits))
+        images, probabilities = scored_pictures(bench, class_id, z, functools.partial(drawn, edits=edits))
         pictures.append(images)
-        scores.append(likely)
+        scores.append(probabilities)
     unedited = scored_pictures(bench, class_id, z, drawn)[1]
     return Series(target, deviations, torch.stack(pictures), np.stack(scores), unedited)
 
@@ -206,27 +214,27 @@ def _deviations(bench: Workbench, target: Target) -> tuple[float, ...]:
     return tuple(every[list(target.channels)].tolist())
 
 
-def suggestion_lines(found: Sequence[Suggestion]) -> list[str]:
-    """The best as a table."""
-    if not found:
+def suggestion_lines(suggested: Sequence[Suggestion]) -> list[str]:
+    """Format suggestions as a table."""
+    if not suggested:
         return []
     lines = [
-        f"{one.site:4} {one.channel:8} {one.change:7.4f} {one.locality:9.2f} {one.kept:6.2f} {one.merit:8.4f} ± "
-        f"{one.merit_stderr:.4f}"
-        for one in found
+        f"{best.site:4} {best.channel:8} {best.change:7.4f} {best.locality:9.2f} {best.kept:6.2f} {best.merit:8.4f} ± "
+        f"{best.merit_stderr:.4f}"
+        for best in suggested
     ]
-    note = f"the best first by the latents that chose; means over {found[0].n_samples} others, ± standard error"
+    note = f"best first by the latents that chose; means over {suggested[0].n_samples} held-out ones, ± standard error"
     return ["site  channel  change  locality   kept    merit", *lines, note]
 
 
 def _region(path: str, parts: Sequence[int], side: int) -> Region:
-    """A picture as weights ``[side, side]`` of its pixels, see :func:`region_pixels`."""
+    """Load a picture as weights ``[side, side]`` of its pixels, see :func:`region_pixels`."""
     pixels = region_pixels(path, parts)
     content = Path(path).read_bytes()
     if pixels.shape != (side, side):
         raise InputError(
             f"region must be as large as the pictures, {side} x {side} pixels; {path} has "
-            f"{pixels.shape[1]} x {pixels.shape[0]}"
+            f"{pixels.shape[1]} x {pixels.shape[0]}: resize it"
         )
     return Region(path, hashlib.sha256(content).hexdigest(), torch.from_numpy(pixels.copy()))
 
@@ -235,12 +243,12 @@ def _sheet(bench: Workbench, edit: EditSpec, series: Sequence[Series]) -> Sheet:
     names, neutral = bench.generator.class_names, NEUTRAL[edit.operation]
     rows = [
         SheetRow(
-            _label(edit, one.target, names[one.target.class_id], latent),
+            _label(edit, entry.target, names[entry.target.class_id], latent),
             tuple(
                 Cell(
-                    as_pixels(one.images[step, latent]),
+                    as_pixels(entry.images[step, latent]),
                     probability_in_words(
-                        one.scores[step, latent], None if strength == neutral else one.unedited[latent]
+                        entry.scores[step, latent], None if strength == neutral else entry.unedited[latent]
                     ),
                     framed=strength == neutral,
                 )
@@ -248,16 +256,16 @@ def _sheet(bench: Workbench, edit: EditSpec, series: Sequence[Series]) -> Sheet:
             ),
             begins_group=latent == 0,
         )
-        for one in series
-        for latent in range(one.images.shape[1])
+        for entry in series
+        for latent in range(entry.images.shape[1])
     ]
     first = series[0].target
     what = f"edits of {names[first.class_id]}" if edit.suggest else f"{_channels(first.channels)} at site {first.site}"
     return Sheet(
         f"{bench.generator.name}: {what}",
         f"p: probability of the class by {bench.evaluator.name}, in brackets its change by the edit."
-        + ("" if neutral not in edit.strengths else " Framed: nothing changed.")
-        + " These pictures' latents did not choose the edits." * edit.suggest
+        + ("" if neutral not in edit.strengths else " Framed: unedited.")
+        + " The latents of these pictures were not used to choose the edits." * edit.suggest
         + f" Seed {bench.spec.seed}.",
         tuple(_heading(edit, strength) for strength in edit.strengths),
         tuple(rows),
@@ -286,8 +294,8 @@ def _description(
     bench: Workbench,
     edit: EditSpec,
     series: Sequence[Series],
-    shown: range,
-    found: Sequence[Suggestion],
+    indices: range,
+    suggested: Sequence[Suggestion],
     region: Region | None,
 ) -> dict[str, Any]:
     return {
@@ -295,19 +303,20 @@ def _description(
         "scores": bench.score_protocol,
         "operation": edit.operation,
         "region": region and {"path": region.path, "sha256": region.sha256, "parts": edit.parts},
-        "latents": list(shown),
+        "latents": list(indices),
         "edits": [
             {
-                **dataclasses.asdict(one.target),
-                "class": bench.generator.class_names[one.target.class_id],
-                "deviations": one.deviations,
+                **dataclasses.asdict(entry.target),
+                "class": bench.generator.class_names[entry.target.class_id],
+                "deviations": entry.deviations,
                 "strengths": edit.strengths,
-                "scores": one.scores.tolist(),
-                "unedited_scores": one.unedited.tolist(),
+                "scores": entry.scores.tolist(),
+                "unedited_scores": entry.unedited.tolist(),
             }
-            for one in series
+            for entry in series
         ],
         "suggestions": [
-            {**dataclasses.asdict(one), "factor": edit.strengths[-1], "n_tried": edit.tried_latents} for one in found
+            {**dataclasses.asdict(best), "factor": edit.strengths[-1], "n_tried": edit.tried_latents}
+            for best in suggested
         ],
     }

@@ -1,4 +1,4 @@
-"""How commands end that keep nothing before their end: in one line, whatever stops them."""
+"""One-line endings for commands that save nothing until they finish."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import typer
 
 from cawa_core.storage import StorageError
 
-NOT_KEPT = "a sheet is written when all of it is computed and nothing is kept before: run the same command again"
+NOT_KEPT = "the sheet is written only at the end, so nothing was saved: run the same command again"
 
 
 @contextmanager
 def written_at_the_end() -> Iterator[None]:
-    """Say in one line what stopped a command, and that it has to begin again.
+    """Report in one line what stopped a command, and that it must start again.
 
     Raises:
-        typer.Exit: with exit code 1, for Ctrl-C, a store that fails and a device without memory left.
+        typer.Exit: exit code 1 after Ctrl-C, a storage error, or running out of device memory.
     """
     try:
         yield
@@ -33,8 +33,8 @@ def written_at_the_end() -> Iterator[None]:
         if not isinstance(error, OutOfMemoryError):
             raise
         _end(
-            "device has no memory left, even for smaller batches than it was asked for; lower --batch-size, the number "
-            "of latents or of classes, or choose another --device"
+            "device: out of memory even with smaller batches than requested; lower --batch-size, "
+            "the number of latents or classes, or choose another --device"
         )
 
 

@@ -1,4 +1,4 @@
-"""``cawa hybridise``: pictures between two classes by channel mixing, beside style mixing and both originals."""
+"""``cawa hybridise``: mix two classes by channel mixing, beside style mixing and both originals."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from workflows.real_check import check_real_images
 from workflows.stages.hybrids import Choice, Hybrid, hybrid, pictures_scored
 from workflows.workbench import Workbench
 
-SHOWN = {
+LABELS = {
     "input": "input",
     "reference": "reference",
     "style_mixing": "style mixing",
     "channel_mixing": "channel mixing",
 }
 LISTED = 5
-"""Mixtures of a pair in the printed list."""
+"""Mixtures per pair in the printed list."""
 LISTED_HEADING = "  kind               sites      k  harmony  balance   realism  p input  p reference"
 
 
 @dataclasses.dataclass(frozen=True)
 class HybridResult:
-    """What mixing wrote.
+    """Result of ``cawa hybridise``.
 
     Attributes:
-        storage: where ``hybrid.png`` and ``hybrid.json`` are.
-        lines: the mixtures of each pair with the largest harmony over the latents that chose, as a table.
+        storage: folder of ``hybrid.png`` and ``hybrid.json``.
+        lines: table of the mixtures of each pair that have the largest harmony on the latents used to choose.
     """
 
     storage: Storage
@@ -62,7 +62,7 @@ def run_hybridise(
     spec: AuditSpec,
     options: RunOptions,
 ) -> HybridResult:
-    """Draw the sheet of all pairs of an input and a reference class, and write it with the scores of all mixtures.
+    """Draw the sheet of all pairs of an input and a reference class and write it with the scores of all mixtures.
 
     Raises:
         InputError: bad input; nothing was written.
@@ -71,95 +71,99 @@ def run_hybridise(
     spec = dataclasses.replace(spec, classes=named, stages=("hybrids",))
     bench = Workbench.build(spec, options.with_absolute_paths(), once=False)
     _check_mixing(bench.generator)
-    sides = [_resolved(bench, words) for words in (inputs, references)]
+    sides = [_class_indices(bench, words) for words in (inputs, references)]
     pairs = [(first, second) for first, second in itertools.product(*sides) if first != second]
     _check(chosen, bench, pairs)
     check_real_images(bench)
     choice = Choice(chosen.tried_latents, chosen.scored_latents, chosen.sites, chosen.k)
     storage = opened_output(chosen.output, bench, "hybrid")
-    each = pictures_scored(bench, choice, chosen.latents)
-    found = computed(bench, "mixing classes of", pairs, functools.partial(_hybrid, bench, choice, chosen.latents), each)
-    storage.write("hybrid.png", draw_sheet(_sheet(bench, found)))
-    storage.write("hybrid.json", as_json(_description(chosen, bench, found)))
-    return HybridResult(storage, tuple(_sweep_lines(bench, found)))
+    pictures_per_pair = pictures_scored(bench, choice, chosen.latents)
+    work = functools.partial(_hybrid, bench, choice, chosen.latents)
+    hybrids = computed(bench, "mixing classes of", pairs, work, pictures_per_pair)
+    storage.write("hybrid.png", draw_sheet(_sheet(bench, hybrids)))
+    storage.write("hybrid.json", as_json(_description(chosen, bench, hybrids)))
+    return HybridResult(storage, tuple(_sweep_lines(bench, hybrids)))
 
 
 def _hybrid(bench: Workbench, choice: Choice, pictures: int, pair: Pair, advance: Advance) -> Hybrid:
     return hybrid(bench, pair, choice, pictures, advance)
 
 
-def _resolved(bench: Workbench, words: Sequence[int | str]) -> list[int]:
-    """Indices in the order given, each once, whatever words name it."""
+def _class_indices(bench: Workbench, words: Sequence[int | str]) -> list[int]:
+    """Return the indices of classes in the order given, without duplicates."""
     classes = bench.generator.classes
     if tuple(words) == ("all",):
         return list(classes.resolve_all(("all",)))
-    return list(dict.fromkeys(classes.resolve(one) for one in words))
+    return list(dict.fromkeys(classes.resolve(word) for word in words))
 
 
 def _check_mixing(generator: Generator) -> None:
     if not generator.mixes_classes:
         raise InputError(
-            f"generator must be able to change its class on the way; {generator.name} takes one class for a whole "
+            f"generator must be able to switch classes between sites; {generator.name} takes one class for a whole "
             "picture, so give one that has Generator.reconditioned, see docs/own_generator.md"
         )
     if len(generator.sites) < 2:
-        raise InputError(f"generator must have two sites or more to mix classes at; {generator.name} has one")
+        raise InputError(
+            f"generator must have at least two sites to mix classes; {generator.name} has one: choose another"
+        )
 
 
 def _check(chosen: HybridSpec, bench: Workbench, pairs: Sequence[tuple[int, int]]) -> None:
     if not pairs:
-        raise InputError("reference must name another class than input; a class with itself is itself")
+        raise InputError("reference must include a class other than the input")
     for site in chosen.sites:
         bench.generator.require_channels(site, (0,))
     sites = [bench.generator.sites[site] for site in chosen.sites] or bench.generator.sites
     most = min(site.channels - len(site.inert_channels) for site in sites)
     if chosen.k and max(chosen.k) > most:
-        raise InputError(f"k must be at most {most}, the channels of the smallest of the sites; got {max(chosen.k)}")
+        raise InputError(f"k must be at most {most}, the channels of the smallest site; got {max(chosen.k)}")
     require_rows(chosen.latents, len(pairs), "pairs")
 
 
-def _sheet(bench: Workbench, found: Sequence[Hybrid]) -> Sheet:
+def _sheet(bench: Workbench, hybrids: Sequence[Hybrid]) -> Sheet:
     names, rows = bench.generator.class_names, []
-    scored = found[0].scored["channel_mixing"]
-    realism = "; realism: 1 and more lies among real images of either class"
+    scored = hybrids[0].scored["channel_mixing"]
+    realism = "; realism: 1 or more is among real images of either class"
     harmony = "4 p q" if scored.realism is None else "4 p q times realism"
-    for one in found:
-        first, second = (names[class_id] for class_id in one.pair)
-        for latent in range(len(one.images["input"])):
+    for result in hybrids:
+        first, second = (names[class_id] for class_id in result.pair)
+        for latent in range(len(result.images["input"])):
             cells = tuple(
                 Cell(
-                    as_pixels(one.images[kind][latent]),
-                    f"{first} {seen.input_probability[latent]:.2f}\n{second} {seen.reference_probability[latent]:.2f}"
-                    + ("" if seen.realism is None else f"\nrealism {seen.realism[latent]:.2f}"),
+                    as_pixels(result.images[kind][latent]),
+                    f"{first} {scores.input_probability[latent]:.2f}\n"
+                    f"{second} {scores.reference_probability[latent]:.2f}"
+                    + ("" if scores.realism is None else f"\nrealism {scores.realism[latent]:.2f}"),
                     framed=kind == "channel_mixing",
                 )
-                for kind, seen in one.shown.items()
+                for kind, scores in result.image_scores.items()
             )
             rows.append(SheetRow(f"{first}\n× {second}" if latent == 0 else "", cells, begins_group=latent == 0))
-        means = (mean_in_words(one.scored[kind].harmony) if kind in MIXED else "" for kind in SHOWN)
+        means = (mean_in_words(result.scored[kind].harmony) if kind in MIXED else "" for kind in LABELS)
         rows.append(SheetRow("harmony", tuple(Cell(None, text) for text in means)))
     return Sheet(
         f"{bench.generator.name}: classes mixed",
         f"Probabilities by {bench.evaluator.name}{realism * (scored.realism is not None)}. "
-        f"Harmony: {harmony}, over {len(scored.harmony):,} latents that did not choose the mixture, ± standard error. "
+        f"Harmony: {harmony}, over {len(scored.harmony):,} held-out latents, ± standard error. "
         f"Seed {bench.spec.seed}.",
-        tuple(SHOWN.values()),
+        tuple(LABELS.values()),
         tuple(rows),
     )
 
 
-def _description(chosen: HybridSpec, bench: Workbench, found: Sequence[Hybrid]) -> dict[str, Any]:
+def _description(chosen: HybridSpec, bench: Workbench, hybrids: Sequence[Hybrid]) -> dict[str, Any]:
     pairs = []
-    for one in found:
-        difference = one.scored["channel_mixing"].harmony - one.scored["style_mixing"].harmony
+    for result in hybrids:
+        difference = result.scored["channel_mixing"].harmony - result.scored["style_mixing"].harmony
         pairs.append(
             {
-                "input": one.pair[0],
-                "reference": one.pair[1],
+                "input": result.pair[0],
+                "reference": result.pair[1],
                 "mixtures": {
-                    SHOWN[kind]: _as_data(one.mixtures[kind])
-                    | {name: mean_and_error(values) for name, values in one.scored[kind].measures().items()}
-                    | {"tried": _tried(one.sweeps[kind])}
+                    LABELS[kind]: _as_data(result.mixtures[kind])
+                    | {name: mean_and_error(values) for name, values in result.scored[kind].measures().items()}
+                    | {"tried": _tried(result.sweeps[kind])}
                     for kind in MIXED
                 },
                 "harmony_gained_by_channels": mean_and_error(difference),
@@ -169,17 +173,17 @@ def _description(chosen: HybridSpec, bench: Workbench, found: Sequence[Hybrid]) 
         **provenance(bench, chosen),
         "scores": bench.score_protocol,
         "realism": None if bench.reals is None else bench.judges["manifold_features"].protocol,
-        "tried_latents": found[0].sweeps["channel_mixing"].n_latents,
-        "scored_latents": len(found[0].scored["channel_mixing"].harmony),
+        "tried_latents": hybrids[0].sweeps["channel_mixing"].n_latents,
+        "scored_latents": len(hybrids[0].scored["channel_mixing"].harmony),
         "pairs": pairs,
     }
 
 
 def _tried(sweep: Sweep) -> list[dict[str, Any]]:
-    """Mean scores of all mixtures on the latents that chose; channels are the k that the reference is most aware of."""
+    """Return the mean scores of all mixtures on the latents used to choose; k channels have the highest awareness."""
     return [
-        {"first_site": one.first_site, "sites": sorted(one.transplants), "k": _k(one)} | means
-        for one, means in zip(sweep.mixtures, sweep.means(), strict=True)
+        {"first_site": mixture.first_site, "sites": sorted(mixture.transplants), "k": _k(mixture)} | means
+        for mixture, means in zip(sweep.mixtures, sweep.means(), strict=True)
     ]
 
 
@@ -187,19 +191,19 @@ def _k(mixture: Mixture) -> int:
     return max(map(len, mixture.transplants.values()), default=0)
 
 
-def _sweep_lines(bench: Workbench, found: Sequence[Hybrid]) -> list[str]:
+def _sweep_lines(bench: Workbench, hybrids: Sequence[Hybrid]) -> list[str]:
     names, lines = bench.generator.class_names, []
-    for one in found:
-        tried = [(kind, entry) for kind in MIXED for entry in _tried(one.sweeps[kind])]
+    for result in hybrids:
+        tried = [(kind, entry) for kind in MIXED for entry in _tried(result.sweeps[kind])]
         best = sorted(tried, key=lambda pair: -pair[1]["harmony"])[:LISTED]
-        first, second = (names[class_id] for class_id in one.pair)
-        words = f"{len(tried)} mixtures on the {one.sweeps[MIXED[0]].n_latents} latents that choose"
+        first, second = (names[class_id] for class_id in result.pair)
+        words = f"{len(tried)} mixtures on the {result.sweeps[MIXED[0]].n_latents} latents that choose"
         lines += [f"{first} × {second}: best {len(best)} of {words}", LISTED_HEADING]
         for kind, entry in best:
             sites = ",".join(map(str, entry["sites"])) or f"from {entry['first_site']}"
             realism = f"{entry['realism']:8.2f}" if "realism" in entry else "       –"
             lines.append(
-                f"  {SHOWN[kind]:14}  {sites:>8}  {entry['k'] or '–':>5}  {entry['harmony']:7.3f}  "
+                f"  {LABELS[kind]:14}  {sites:>8}  {entry['k'] or '–':>5}  {entry['harmony']:7.3f}  "
                 f"{entry['balance']:7.3f}  {realism}  {entry['input_probability']:7.2f}  "
                 f"{entry['reference_probability']:11.2f}"
             )

@@ -1,4 +1,4 @@
-"""``cawa mask``: channels of lowest, random and highest awareness set to zero, side by side (paper, Fig. 3)."""
+"""``cawa mask``: zero the channels of lowest, random and highest awareness, side by side (paper, Fig. 3)."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ from workflows.pictures import scored_pictures
 from workflows.stages.masking import site_controls
 from workflows.workbench import Workbench
 
-SHOWN = ("lowest", "random", "highest")
+CONTROLS = ("lowest", "random", "highest")
 Array = NDArray[np.float64]
 Effects = dict[str, float]
-"""Columns of the ``masking`` table, of one mask or over several draws."""
+"""Columns of the ``masking`` table, for one mask or over several draws."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskedClass:
-    """What masking did to one class.
+    """Effects of masking on one class.
 
     Attributes:
-        class_id: which.
-        masks: by name, channels at each site: one mask, or the draws of the random one, of which the first is shown.
-        images: without and with each shown mask ``[1 + names, latents, C, H, W]``.
-        scores: probability of the class in each ``[1 + names, latents]``.
-        effects: by name, over all scored latents, and over all draws of the random mask.
-        draws: of the random mask, each draw's own.
-        gained: the highest mask's effects less the random one's on the same latents; None for chosen channels.
+        class_id: the class.
+        masks: channels at each site, by name: one mask, or the draws of the random mask, of which the first is shown.
+        images: unmasked and under each shown mask ``[1 + names, latents, C, H, W]``.
+        scores: probability of the class in each image ``[1 + names, latents]``.
+        effects: mean effects by name, over all scored latents and, for the random mask, over all its draws.
+        draws: mean effects of each draw of the random mask.
+        gained: effects of the highest mask minus those of the random mask on the same latents; None for given channels.
     """
 
     class_id: int
@@ -68,10 +68,10 @@ class MaskedClass:
 
 
 def run_mask(mask: MaskSpec, spec: AuditSpec, options: RunOptions) -> Storage:
-    """Draw the sheet, and write it with the change of every score; gives where.
+    """Draw the sheet and write it with the change of every score; return where it was written.
 
     Raises:
-        InputError: bad input, or no place for the sheet; nothing was written.
+        InputError: bad input, or the sheet cannot be written; nothing was written.
     """
     if not mask.classes:
         raise InputError("classes must name at least one class to mask; see `cawa classes`")
@@ -79,9 +79,11 @@ def run_mask(mask: MaskSpec, spec: AuditSpec, options: RunOptions) -> Storage:
     bench = Workbench.build(spec, options.with_absolute_paths())
     _check(mask, bench)
     storage = opened_output(mask.output, bench, "mask")
-    found = computed(bench, "masking", bench.class_ids, lambda one, _: _masked(mask, bench, one), unit="classes")
-    storage.write("mask.png", draw_sheet(_sheet(mask, bench, found)))
-    storage.write("mask.json", as_json(_description(mask, bench, found)))
+    results = computed(
+        bench, "masking", bench.class_ids, lambda class_id, _: _mask_class(mask, bench, class_id), unit="classes"
+    )
+    storage.write("mask.png", draw_sheet(_sheet(mask, bench, results)))
+    storage.write("mask.json", as_json(_description(mask, bench, results)))
     return storage
 
 
@@ -90,17 +92,19 @@ def _check(mask: MaskSpec, bench: Workbench) -> None:
     if mask.channels and mask.site == ALL_SITES:
         raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
     if mask.channels and mask.k:
-        raise InputError(f"k is how many channels are chosen by awareness; got {mask.k} beside channels: leave out one")
+        raise InputError(
+            f"k is the number of channels to choose by awareness; got {mask.k} and channels: leave out one of them"
+        )
     if mask.channels or mask.site != ALL_SITES:
         bench.generator.require_channels(mask.site, mask.channels or (0,))
     most = min(site.channels - len(site.inert_channels) for site in (sites if mask.site < 0 else [sites[mask.site]]))
     if mask.k > most:
-        raise InputError(f"k must be at most {most}, the channels of the smallest site that is masked; got {mask.k}")
+        raise InputError(f"k must be at most {most}, the channels of the smallest masked site; got {mask.k}")
     require_rows(mask.latents, classes, "classes")
 
 
 def _masks(mask: MaskSpec, bench: Workbench, class_id: int) -> dict[str, list[SiteMasks]]:
-    """By name, one mask or the draws of the random one: those of an audit."""
+    """Return masks by name, as in an audit: one mask per name, or all draws of the random one."""
     if mask.channels:
         return {f"channels {', '.join(map(str, mask.channels))}": [{mask.site: mask.channels}]}
     sites = [mask.site] if mask.site != ALL_SITES else [site.index for site in bench.generator.sites]
@@ -110,28 +114,28 @@ def _masks(mask: MaskSpec, bench: Workbench, class_id: int) -> dict[str, list[Si
             {site: controls[name][draw] for site, controls in by_site.items()}
             for draw in range(len(by_site[sites[0]][name]))
         ]
-        for name in SHOWN
+        for name in CONTROLS
     }
 
 
-def _masked(mask: MaskSpec, bench: Workbench, class_id: int) -> MaskedClass:
+def _mask_class(mask: MaskSpec, bench: Workbench, class_id: int) -> MaskedClass:
     masks, z = _masks(mask, bench, class_id), bench.latents(class_id, mask.latents)
 
-    def masked(rows: Tensor, shown: SiteMasks) -> Tensor:
-        return run(bench.generator, rows, class_ids_of(class_id, rows), masks_at(shown))
+    def masked(rows: Tensor, site_masks: SiteMasks) -> Tensor:
+        return run(bench.generator, rows, class_ids_of(class_id, rows), masks_at(site_masks))
 
     images, scores = [], []
-    for shown in ({}, *(draws[0] for draws in masks.values())):
-        drawn, likely = scored_pictures(bench, class_id, z, functools.partial(masked, shown=shown))
-        images.append(drawn)
-        scores.append(likely)
+    for site_masks in ({}, *(draws[0] for draws in masks.values())):
+        pictures, probabilities = scored_pictures(bench, class_id, z, functools.partial(masked, site_masks=site_masks))
+        images.append(pictures)
+        scores.append(probabilities)
     by_name = _changes(mask, bench, class_id, masks)
     return MaskedClass(
         class_id,
         masks,
         torch.stack(images),
         np.stack(scores),
-        {name: _effects(own, over_draws=name == "random") for name, own in by_name.items()},
+        {name: _effects(values, over_draws=name == "random") for name, values in by_name.items()},
         [
             _effects({effect: values[draw : draw + 1] for effect, values in by_name["random"].items()})
             for draw in range(len(masks.get("random", ())))
@@ -143,74 +147,78 @@ def _masked(mask: MaskSpec, bench: Workbench, class_id: int) -> MaskedClass:
 def _changes(
     mask: MaskSpec, bench: Workbench, class_id: int, masks: Mapping[str, Sequence[SiteMasks]]
 ) -> dict[str, dict[str, Array]]:
-    """By name and effect, the change of each draw and scored latent ``[draws, n]``; positive: the mask hurts."""
+    """Return the change of each draw and scored latent ``[draws, n]``, by name and effect; positive: the mask hurts."""
     engine = MaskingEngine(bench.generator, bench.evaluator, bench.batch)
-    z, every = bench.latents(class_id, mask.scored_latents), [one for draws in masks.values() for one in draws]
+    z = bench.latents(class_id, mask.scored_latents)
+    every = [site_masks for draws in masks.values() for site_masks in draws]
     if mask.site == ALL_SITES:
-        both = engine.everywhere_log_scores(z, class_id, every)
+        log_scores = engine.everywhere_log_scores(z, class_id, every)
     else:
-        both = engine.site_log_scores(z, class_id, mask.site, [one[mask.site] for one in every])
-    found, names = changes(*both), [name for name, draws in masks.items() for _ in draws]
-    return {name: {effect: values[np.array(names) == name] for effect, values in found.items()} for name in masks}
+        log_scores = engine.site_log_scores(z, class_id, mask.site, [site_masks[mask.site] for site_masks in every])
+    effects = changes(*log_scores)
+    names = [name for name, draws in masks.items() for _ in draws]
+    return {name: {effect: values[np.array(names) == name] for effect, values in effects.items()} for name in masks}
 
 
-def _effects(own: Mapping[str, Array], over_draws: bool = False) -> Effects:
-    """Means and standard errors of changes ``[draws, n]``, over latents alone or, as it is asked, over draws, too."""
-    found = {}
-    for effect, values in own.items():
-        found[effect] = float(values.mean())
-        found[f"{effect}_stderr"] = crossed_standard_error(values) if over_draws else standard_error(values.ravel())
-    return found
+def _effects(by_effect: Mapping[str, Array], over_draws: bool = False) -> Effects:
+    """Return means and standard errors of changes ``[draws, n]``; errors are over latents, or over draws as well."""
+    effects = {}
+    for effect, values in by_effect.items():
+        effects[effect] = float(values.mean())
+        effects[f"{effect}_stderr"] = crossed_standard_error(values) if over_draws else standard_error(values.ravel())
+    return effects
 
 
 def _gained(by_name: Mapping[str, Mapping[str, Array]]) -> Effects:
-    """The highest mask's effects less the random one's, latent by latent."""
+    """Return the effects of the highest mask minus those of the random mask, paired by latent."""
     paired = {effect: by_name["highest"][effect] - values for effect, values in by_name["random"].items()}
     return _effects(paired, over_draws=True)
 
 
-def _sheet(mask: MaskSpec, bench: Workbench, found: Sequence[MaskedClass]) -> Sheet:
+def _sheet(mask: MaskSpec, bench: Workbench, results: Sequence[MaskedClass]) -> Sheet:
     where = "every site" if mask.site == ALL_SITES else f"site {mask.site}"
     share = f"{mask.k} channels" if mask.k else f"{bench.spec.control_fraction:.0%} of the channels"
-    what = next(iter(found[0].masks)) if mask.channels else share
-    heads = ["masked"] if mask.channels else [f"{name} awareness" if name != "random" else name for name in SHOWN]
-    paired = "; less random: the difference on the same latents" * (found[0].gained is not None)
-    draws = f", for random channels over {len(found[0].draws)} draws, of which the first is shown" * (
-        len(found[0].draws) > 1
+    what = next(iter(results[0].masks)) if mask.channels else share
+    heads = ["masked"] if mask.channels else [f"{name} awareness" if name != "random" else name for name in CONTROLS]
+    paired = "; minus random: the difference on the same latents" * (results[0].gained is not None)
+    draws = f", for random channels over {len(results[0].draws)} draws, of which the first is shown" * (
+        len(results[0].draws) > 1
     )
     return Sheet(
         f"{bench.generator.name}: {what} masked at {where}",
         f"p: probability of the class by {bench.evaluator.name}, in brackets its change by the mask; mean change of p "
         f"over {mask.scored_latents:,} latents{draws}, ± standard error{paired}. Seed {bench.spec.seed}.",
         ("nothing masked", *heads),
-        tuple(row for one in found for row in _sheet_rows(bench.generator.class_names[one.class_id], one)),
+        tuple(row for result in results for row in _sheet_rows(bench.generator.class_names[result.class_id], result)),
     )
 
 
-def _sheet_rows(name: str, one: MaskedClass) -> list[SheetRow]:
-    """Pictures of a class, the mean change under each mask, and what the highest changes beyond the random one."""
+def _sheet_rows(name: str, result: MaskedClass) -> list[SheetRow]:
+    """Return rows of pictures of a class, of mean changes, and of the highest mask's change minus the random one's."""
     rows = []
-    for latent in range(one.images.shape[1]):
-        before, *after = one.scores[:, latent]
+    for latent in range(result.images.shape[1]):
+        before, *after = result.scores[:, latent]
         captions = (probability_in_words(before), *(probability_in_words(score, before) for score in after))
         cells = tuple(
-            Cell(as_pixels(one.images[column, latent]), caption, framed=column == 0)
+            Cell(as_pixels(result.images[column, latent]), caption, framed=column == 0)
             for column, caption in enumerate(captions)
         )
         rows.append(SheetRow(name if latent == 0 else "", cells, begins_group=latent == 0))
-    means = (Cell(None, _lost(effects)) for effects in one.effects.values())
+    means = (Cell(None, _change_of_p(effects)) for effects in result.effects.values())
     rows.append(SheetRow("mean change", (Cell(None), *means)))
-    if one.gained is not None:
-        rows.append(SheetRow("less random", (Cell(None), Cell(None), Cell(None), Cell(None, _lost(one.gained)))))
+    if result.gained is not None:
+        rows.append(
+            SheetRow("minus random", (Cell(None), Cell(None), Cell(None), Cell(None, _change_of_p(result.gained))))
+        )
     return rows
 
 
-def _lost(effects: Effects) -> str:
-    """The change of p, which is the table's with the other sign."""
+def _change_of_p(effects: Effects) -> str:
+    """Format the change of p, which has the opposite sign of the table's."""
     return change_in_words(-effects["score_change"], 3, effects["score_change_stderr"])
 
 
-def _description(mask: MaskSpec, bench: Workbench, found: Sequence[MaskedClass]) -> dict[str, Any]:
+def _description(mask: MaskSpec, bench: Workbench, results: Sequence[MaskedClass]) -> dict[str, Any]:
     return {
         **provenance(bench, mask),
         "scores": bench.score_protocol,
@@ -218,29 +226,29 @@ def _description(mask: MaskSpec, bench: Workbench, found: Sequence[MaskedClass])
         "scored_latents": mask.scored_latents,
         "classes": [
             {
-                "class_id": one.class_id,
-                "class": bench.generator.class_names[one.class_id],
-                "masks": [_mask_data(one, place, name) for place, name in enumerate(one.masks)],
-                "highest_minus_random": one.gained,
-                "unmasked_scores": one.scores[0].tolist(),
+                "class_id": result.class_id,
+                "class": bench.generator.class_names[result.class_id],
+                "masks": [_mask_data(result, place, name) for place, name in enumerate(result.masks)],
+                "highest_minus_random": result.gained,
+                "unmasked_scores": result.scores[0].tolist(),
             }
-            for one in found
+            for result in results
         ],
     }
 
 
-def _mask_data(one: MaskedClass, place: int, name: str) -> dict[str, Any]:
-    """A mask for the file: the channels that are shown, and all draws of the random one."""
-    found = {
+def _mask_data(result: MaskedClass, place: int, name: str) -> dict[str, Any]:
+    """Describe a mask for the file: the shown channels, and all draws of the random mask."""
+    description: dict[str, Any] = {
         "name": name,
-        "channels": _channels(one.masks[name][0]),
-        "scores": one.scores[place + 1].tolist(),
-        **one.effects[name],
+        "channels": _channels(result.masks[name][0]),
+        "scores": result.scores[place + 1].tolist(),
+        **result.effects[name],
     }
     if name == "random":
-        pairs = zip(one.masks[name], one.draws, strict=True)
-        found["draws"] = [{"channels": _channels(channels), **effects} for channels, effects in pairs]
-    return found
+        pairs = zip(result.masks[name], result.draws, strict=True)
+        description["draws"] = [{"channels": _channels(channels), **effects} for channels, effects in pairs]
+    return description
 
 
 def _channels(masks: SiteMasks) -> dict[str, list[int]]:

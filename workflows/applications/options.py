@@ -1,4 +1,4 @@
-"""Options of the applications' commands, beside those that name models and devices."""
+"""Options of the application commands, besides those for models and devices."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MODEL_OPTIONS = (
     *("generator", "evaluator", "truncation", "truncation_statistics", "seed", "dtype"),
     *("device", "batch_size", "weights", "cache", "offline"),
 )
-"""Fields of AuditSpec and RunOptions that every application heeds."""
+"""Fields of AuditSpec and RunOptions that every application honours."""
 REALISM_OPTIONS = (
     *(*MODEL_OPTIONS, "real_images", "manifold_features", "neighbours"),
     *("class_folders", "minimum_real_accuracy"),
 )
-"""The same for those that compare pictures with real images."""
+"""Options of applications that compare pictures with real images."""
 UNSCORED_OPTIONS = tuple(name for name in MODEL_OPTIONS if name != "evaluator")
-"""The same for those that ask no classifier."""
+"""Options of applications that use no classifier."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EditSpec:
-    """What ``cawa edit`` changes, and how it is shown."""
+    """Options of ``cawa edit``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
@@ -37,86 +37,87 @@ class EditSpec:
     site: Annotated[int, Field(ge=ALL_SITES)] = option(
         ALL_SITES, f"Site of the channels, see `cawa sites`; with --suggest {ALL_SITES}: every site."
     )
-    channels: tuple[int, ...] = option((), "Channels that are changed together.")
-    operation: Literal["multiply", "add", "set"] = option("multiply", "What is done to the channels' features.")
+    channels: tuple[int, ...] = option((), "Channels to edit together.")
+    operation: Literal["multiply", "add", "set"] = option("multiply", "Operation on the channels' features.")
     strengths: tuple[float, ...] = option(
         (),
-        "Factors (0,1,2,3 if left out), or values in standard deviations of each channel (add: -2,-1,0,1,2; set: "
-        "-2,0,2,4); --suggest ranks by the last factor.",
+        "Factors (default 0,1,2,3), or values in standard deviations of each channel (default -2,-1,0,1,2 to add and "
+        "-2,0,2,4 to set); --suggest ranks by the last factor.",
     )
-    latents: Annotated[int, Field(ge=0)] = option(
-        0, "Pictures of each class; 0: three, and with --suggest one of each edit."
+    latents: Annotated[int, Field(ge=0)] = option(0, "Pictures per class; 0: three, or with --suggest one per edit.")
+    region: str = option(
+        "", "PNG as large as the pictures: white pixels are edited in full, grey ones in part, black ones not at all."
     )
-    region: str = option("", "PNG as large as the pictures: only where it is bright is anything changed.")
     parts: tuple[Annotated[int, Field(ge=0)], ...] = option(
-        (), "Labels of --region where that is a map of `cawa segment`: only these parts are changed."
+        (), "Labels of a --region that is a map of `cawa segment`: edit only these parts."
     )
-    suggest: bool = option(False, "Try channels one by one, list the best edits of a class and show them.")
-    candidates: Count = option(256, "How many channels --suggest tries: those of highest awareness at each site.")
-    tried_latents: Count = option(4, "Latents that --suggest chooses by.")
-    scored_latents: Annotated[int, Field(ge=2)] = option(16, "Other latents, that the suggestions are scored by.")
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-edit if left out.")
+    suggest: bool = option(False, "Try channels one by one; list and show the best edits of one class.")
+    candidates: Count = option(256, "Number of channels that --suggest tries: those of highest awareness at each site.")
+    tried_latents: Count = option(4, "Latents that --suggest uses to choose edits.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents that score the suggestions.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-edit.")
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskSpec:
-    """What ``cawa mask`` sets to zero, and how it is shown."""
+    """Options of ``cawa mask``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
     site: Annotated[int, Field(ge=ALL_SITES)] = option(ALL_SITES, f"Site of the channels; {ALL_SITES}: every site.")
-    channels: tuple[int, ...] = option((), "Mask these instead of those of lowest, random and highest awareness.")
-    k: Annotated[int, Field(ge=0)] = option(0, "How many channels at a site; 0: an audit's share of them.")
-    latents: Count = option(4, "Pictures of each class.")
-    scored_latents: Annotated[int, Field(ge=2)] = option(400, "Latents that the mean change is taken over.")
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; results/GENERATOR-mask if left out.")
+    channels: tuple[int, ...] = option((), "Channels to mask instead of those of lowest, random and highest awareness.")
+    k: Annotated[int, Field(ge=0)] = option(0, "Channels to mask per site; 0: the same share as in an audit.")
+    latents: Count = option(4, "Pictures per class.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(400, "Latents over which the change is averaged.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-mask.")
 
 
 @dataclasses.dataclass(frozen=True)
 class HybridSpec:
-    """How ``cawa hybridise`` mixes two classes, and how it is shown."""
+    """Options of ``cawa hybridise``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     sites: tuple[int, ...] = option(
         (),
-        "Sites whose channels are transplanted, each one tried if left out; style mixing then begins after the first.",
+        "Sites whose channels are transplanted (default: each in turn); style mixing begins after the first of them.",
     )
-    k: tuple[Count, ...] = option((), "How many channels at a site; an eighth, a quarter, half and all if left out.")
-    latents: Count = option(3, "Pictures of each pair.")
-    tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents that sites and k are chosen by.")
-    scored_latents: Annotated[int, Field(ge=2)] = option(200, "Other latents, that the chosen mixtures are scored by.")
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; else results/GENERATOR-hybrid.")
+    k: tuple[Count, ...] = option((), "Channels to transplant per site (default: an eighth, a quarter, half and all).")
+    latents: Count = option(3, "Pictures per pair.")
+    tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents used to choose sites and k.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(200, "Held-out latents that score the chosen mixtures.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-hybrid.")
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentSpec:
-    """How ``cawa segment`` clusters pixels, and how it is shown."""
+    """Options of ``cawa segment``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
-    sites: tuple[int, ...] = option((), "Sites whose channels are clustered; the last half if left out.")
-    clusters: tuple[int, ...] = option((3, 5), "How many clusters; a column of the sheet each.")
-    latents: Count = option(4, "Pictures of each class on the sheet.")
+    sites: tuple[int, ...] = option((), "Sites whose channels are clustered (default: the last half).")
+    clusters: tuple[int, ...] = option((3, 5), "Numbers of clusters; each is shown plain and by awareness.")
+    latents: Count = option(4, "Pictures per class on the sheet.")
     fitted_latents: Count = option(
-        64, "Pictures of each class that clusters are fitted to, and scored on; at least those shown."
+        64, "Pictures per class to which clusters are fitted and on which they are scored; at least those on the sheet."
     )
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; else results/GENERATOR-segments.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-segments.")
 
 
-Own = TypeVar("Own")
+Application = TypeVar("Application")
 
 
 def merged_application(
-    kind: type[Own], file: Path | None, flags: Mapping[str, Any]
-) -> tuple[Own, AuditSpec, RunOptions]:
-    """What to do, the models it is for and how they run, from flags (None: not given) and a TOML file for the models.
+    kind: type[Application], file: Path | None, flags: Mapping[str, Any]
+) -> tuple[Application, AuditSpec, RunOptions]:
+    """Merge flags (None: not given) with a TOML file for the models into the options of a command, audit and run.
 
     Raises:
         InputError: no such file, an unknown key, a wrong type or a value out of range.
     """
-    own = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    chosen: Own = validated(kind, {name: value for name, value in flags.items() if name in own and value is not None})
-    return chosen, *merged_options(file, {name: value for name, value in flags.items() if name not in own})
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = {name: value for name, value in flags.items() if name in names and value is not None}
+    application: Application = validated(kind, given)
+    return application, *merged_options(file, {name: value for name, value in flags.items() if name not in names})

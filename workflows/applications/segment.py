@@ -1,4 +1,4 @@
-"""``cawa segment``: parts of generated objects by clustering pixels, with and without awareness (paper, Fig. 8)."""
+"""``cawa segment``: cluster pixels into parts of generated objects, with and without awareness (paper, Fig. 8)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WAYS = {False: "plain", True: "weighted"}
 
 
 def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> Storage:
-    """Draw the sheet, write the label maps as PNG and Parquet and the scores as JSON; gives where.
+    """Draw the sheet and write it with the label maps as PNG and Parquet, and the scores as JSON; return where.
 
     Raises:
         InputError: bad input; nothing was written.
@@ -56,34 +56,34 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
     require_rows(segment.latents, len(bench.class_ids), "classes")
     sites = sites_of(bench, segment.sites)
     storage = opened_output(segment.output, bench, "segments")
-    work = functools.partial(_segmented, bench, sites, segment.clusters, latents)
-    found = computed(bench, "segmenting pictures of", bench.class_ids, work, PASSES * latents)
-    storage.write("segments.png", draw_sheet(_sheet(segment, bench, found)))
-    storage.write("segments.parquet", _table(found))
-    for one in found:
-        for (weighted, clusters), segmentation in one.found.items():
+    work = functools.partial(_segment_class, bench, sites, segment.clusters, latents)
+    results = computed(bench, "segmenting pictures of", bench.class_ids, work, PASSES * latents)
+    storage.write("segments.png", draw_sheet(_sheet(segment, bench, results)))
+    storage.write("segments.parquet", _table(results))
+    for result in results:
+        for (weighted, clusters), segmentation in result.segmentations.items():
             for latent in range(segment.latents):
-                name = f"maps/c{one.class_id:04d}-{latent:04d}-{WAYS[weighted]}-{clusters}.png"
-                storage.write(name, labels_to_png(segmentation.labels[latent], one.colours[weighted, clusters]))
-    storage.write("segments.json", as_json(_description(segment, bench, found)))
+                name = f"maps/c{result.class_id:04d}-{latent:04d}-{WAYS[weighted]}-{clusters}.png"
+                storage.write(name, labels_to_png(segmentation.labels[latent], result.colours[weighted, clusters]))
+    storage.write("segments.json", as_json(_description(segment, bench, results)))
     return storage
 
 
-def _segmented(
+def _segment_class(
     bench: Workbench, sites: Sequence[int], clusters: Sequence[int], latents: int, class_id: int, advance: Advance
 ) -> SegmentedClass:
     return segmented(bench, class_id, sites, clusters, latents, advance)
 
 
-def _table(found: Sequence[SegmentedClass]) -> bytes:
-    """Every label map, rows of pixels one after another, with its overlap where that is known."""
+def _table(results: Sequence[SegmentedClass]) -> bytes:
+    """Encode every label map, flattened row by row, with its overlap if that is known."""
     rows: dict[str, list[Any]] = {name: [] for name in ("class_id", "latent", "weighted", "clusters", "iou", "labels")}
-    for one in found:
-        for (weighted, clusters), segmentation in one.found.items():
+    for result in results:
+        for (weighted, clusters), segmentation in result.segmentations.items():
             for latent, labels in enumerate(segmentation.labels):
-                overlap = one.overlap.get((weighted, clusters))
+                overlap = result.overlap.get((weighted, clusters))
                 scored = None if overlap is None else overlap[latent]
-                values = (one.class_id, latent, weighted, clusters, scored, labels.ravel())
+                values = (result.class_id, latent, weighted, clusters, scored, labels.ravel())
                 for name, value in zip(rows, values, strict=True):
                     rows[name].append(value)
     kinds = (pa.int32(), pa.int32(), pa.bool_(), pa.int32(), pa.float64(), pa.list_(pa.uint8()))
@@ -93,46 +93,48 @@ def _table(found: Sequence[SegmentedClass]) -> bytes:
     return sink.getvalue()
 
 
-def _sheet(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClass]) -> Sheet:
+def _sheet(segment: SegmentSpec, bench: Workbench, results: Sequence[SegmentedClass]) -> Sheet:
     names, keys = bench.generator.class_names, [(weighted, k) for k in segment.clusters for weighted in WAYS]
     rows = []
-    for one in found:
+    for result in results:
         for latent in range(segment.latents):
             maps = [
                 Cell(
-                    coloured(one.colours[key][one.found[key].labels[latent]]),
-                    f"IoU {one.overlap[key][latent]:.2f}" if one.overlap else "",
+                    coloured(result.colours[key][result.segmentations[key].labels[latent]]),
+                    f"IoU {result.overlap[key][latent]:.2f}" if result.overlap else "",
                 )
                 for key in keys
             ]
-            cells = (Cell(as_pixels(one.images[latent])), *maps)
-            rows.append(SheetRow(names[one.class_id] if latent == 0 else "", cells, begins_group=latent == 0))
-        if one.overlap:
-            means = (Cell(None, mean_in_words(one.overlap[key])) for key in keys)
+            cells = (Cell(as_pixels(result.images[latent])), *maps)
+            rows.append(SheetRow(names[result.class_id] if latent == 0 else "", cells, begins_group=latent == 0))
+        if result.overlap:
+            means = (Cell(None, mean_in_words(result.overlap[key])) for key in keys)
             rows.append(SheetRow("mean IoU", (Cell(None), *means)))
     sites = f"sites {', '.join(map(str, sites_of(bench, segment.sites)))}"
     scored = (
-        " IoU: of what lies less at the border than most, with Otsu's foreground; mean over "
-        f"{len(found[0].images)} pictures ± standard error."
+        " IoU: overlap of the parts away from the border with Otsu's foreground; mean over "
+        f"{len(results[0].images)} pictures ± standard error."
     )
     return Sheet(
         f"{bench.generator.name}: pixels clustered by the channels of {sites}",
         "Clusters are fitted to all pictures of a class together. By awareness with K = "
-        f"{max(segment.clusters)}, the darkest lies most at their border; elsewhere, parts have the colours of those "
-        "with which they have most pixels in common." + scored * bool(found[0].overlap) + f" Seed {bench.spec.seed}.",
+        f"{max(segment.clusters)}, the darkest is the one most at the border; in other maps, each part has the "
+        "colour of the part that it shares most pixels with."
+        + scored * bool(results[0].overlap)
+        + f" Seed {bench.spec.seed}.",
         ("picture", *(f"K = {k}\n{'by awareness' if weighted else 'plain'}" for weighted, k in keys)),
         tuple(rows),
     )
 
 
-def _description(segment: SegmentSpec, bench: Workbench, found: Sequence[SegmentedClass]) -> dict[str, Any]:
+def _description(segment: SegmentSpec, bench: Workbench, results: Sequence[SegmentedClass]) -> dict[str, Any]:
     classes = []
-    for one in found:
-        entry: dict[str, Any] = {"class_id": one.class_id, "class": bench.generator.class_names[one.class_id]}
-        if one.overlap:
+    for result in results:
+        entry: dict[str, Any] = {"class_id": result.class_id, "class": bench.generator.class_names[result.class_id]}
+        if result.overlap:
             entry["iou"] = {
-                str(k): {way: mean_and_error(one.overlap[weighted, k]) for weighted, way in WAYS.items()}
-                | {"gained_by_awareness": mean_and_error(one.overlap[True, k] - one.overlap[False, k])}
+                str(k): {way: mean_and_error(result.overlap[weighted, k]) for weighted, way in WAYS.items()}
+                | {"gained_by_awareness": mean_and_error(result.overlap[True, k] - result.overlap[False, k])}
                 for k in segment.clusters
             }
         classes.append(entry)
@@ -140,6 +142,6 @@ def _description(segment: SegmentSpec, bench: Workbench, found: Sequence[Segment
         **provenance(bench, segment),
         "sites": list(sites_of(bench, segment.sites)),
         "clusters": list(segment.clusters),
-        "fitted_latents": len(found[0].images),
+        "fitted_latents": len(results[0].images),
         "classes": classes,
     }

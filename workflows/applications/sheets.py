@@ -1,4 +1,4 @@
-"""What the applications' sheets and the files beside them have in common."""
+"""Helpers that the applications share for their sheets and the JSON files beside them."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MOST_ROWS = 60
-"""Rows of pictures on a sheet."""
+"""Maximum rows of pictures per sheet."""
 
 Advance = Callable[[float], None]
-"""Takes how much more is done."""
+"""Callback that takes the amount of work finished since its last call."""
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def require_rows(latents: int, groups: int, what: str) -> None:
-    """Check that a sheet does not get too long.
+    """Check that a sheet is not too long.
 
     Raises:
-        InputError: more than ``MOST_ROWS`` rows of pictures, ``latents`` for each of ``groups``.
+        InputError: ``latents`` rows for each of ``groups`` are more than ``MOST_ROWS`` rows of pictures.
     """
     if groups > MOST_ROWS:
         raise InputError(
-            f"{what} must be at most {MOST_ROWS} to a sheet, a row of pictures each; got {groups}: name fewer, or for "
-            "all classes use `cawa audit --stages masking,gallery,segmentation,hybrids,edits`"
+            f"{what} must be at most {MOST_ROWS} per sheet, with one row of pictures each; got {groups}: name fewer, "
+            "or for all classes use `cawa audit --stages masking,gallery,segmentation,hybrids,edits`"
         )
     if latents * groups > MOST_ROWS:
         raise InputError(
@@ -53,21 +53,21 @@ def require_rows(latents: int, groups: int, what: str) -> None:
 
 
 def opened_output(output: str, bench: Workbench, what: str) -> Storage:
-    """Where a sheet will be, once a file could be written there; called before what takes long.
+    """Open the folder of a sheet and check that it is writable, before any long computation.
 
     Args:
-        output: path or URL; ``results/GENERATOR-what`` where it is empty.
-        bench: names the generator.
-        what: the command's result in one word.
+        output: path or URL; ``results/GENERATOR-what`` if empty.
+        bench: workbench whose generator names the default folder.
+        what: one word for the command's result, used in the default folder.
 
     Raises:
-        InputError: no place for files.
+        InputError: the folder is not writable.
     """
     storage = open_storage(output or Path("results") / f"{bench.generator.name}-{what}")
     try:
         storage.probe()
     except StorageError as error:
-        raise InputError(f"output cannot be written: {error}; mend it or choose another --output") from None
+        raise InputError(f"output cannot be written: {error}; fix this or choose another --output") from None
     return storage
 
 
@@ -75,70 +75,70 @@ def computed(
     bench: Workbench,
     doing: str,
     items: Sequence[Item],
-    work: Callable[[Item, Advance], Found],
+    work: Callable[[Item, Advance], Result],
     size: float = 1,
     unit: str = "pictures",
-) -> list[Found]:
-    """What each item gives in the spec's arithmetic, with progress on stderr and smaller batches as memory runs out.
+) -> list[Result]:
+    """Process items in the spec's arithmetic, with progress on stderr; halve the batch size if memory runs out.
 
     Args:
-        bench: its batch size is halved where the device has too little memory.
-        doing: what is done, for the progress.
-        items: one after another.
-        work: done again from the start where memory ran out; may say on the way how much of an item is done.
-        size: of an item, in units.
-        unit: what is counted, in the plural.
+        bench: workbench whose batch size is halved if the device runs out of memory.
+        doing: phrase that the progress line begins with, such as "masking".
+        items: processed one after another.
+        work: function of an item and a progress callback; restarted for that item after an out-of-memory error.
+        size: units of work per item.
+        unit: name of the unit, in the plural.
 
     Raises:
-        torch.OutOfMemoryError: one picture at a time is too many.
+        torch.OutOfMemoryError: there is too little memory even for one picture per batch.
     """
-    found: list[Found] = []
+    results: list[Result] = []
     with ProgressReporter(f"{doing} {bench.generator.name}", len(items) * size, unit) as progress:
         for item in items:
-            found.append(within_memory(bench, functools.partial(work, item, progress.advance)))
-            progress.advance(len(found) * size - progress.done)
-    return found
+            results.append(within_memory(bench, functools.partial(work, item, progress.advance)))
+            progress.advance(len(results) * size - progress.done)
+    return results
 
 
 def provenance(bench: Workbench, options: DataclassInstance) -> dict[str, Any]:
-    """What made the pictures and the numbers: generator, seed, and the whole identity, as of an audit.
+    """Describe how pictures and numbers were made: generator, seed, options, and the same identity as an audit's.
 
     Args:
-        bench: the models.
-        options: the command's own; where the sheet goes is left out.
+        bench: workbench with the models.
+        options: options of the command; ``output`` is left out.
     """
-    own = dataclasses.asdict(options)
+    values = dataclasses.asdict(options)
     return {
         "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
         "seed": bench.spec.seed,
         "cawa": __version__,
         "identity": audit_identity(bench).as_data(),
-        "options": {name: value for name, value in own.items() if name != "output"},
+        "options": {name: value for name, value in values.items() if name != "output"},
     }
 
 
 def as_json(description: dict[str, Any]) -> bytes:
-    """For the file beside a sheet; null for what is no number."""
+    """Encode the file beside a sheet; values that are not finite become null."""
     return json.dumps(plain(description), indent=1, allow_nan=False).encode()
 
 
 def mean_and_error(values: NDArray[np.float64]) -> dict[str, float]:
-    """For a file."""
+    """Return mean and standard error, for a JSON file."""
     return {"mean": float(values.mean()), "stderr": standard_error(values)}
 
 
 def mean_in_words(values: NDArray[np.float64]) -> str:
-    """For a sheet."""
+    """Format mean and standard error, for a sheet."""
     error = f" ± {standard_error(values):.3f}" if len(values) > 1 else ""
     return f"{values.mean():.3f}{error}"
 
 
 def probability_in_words(after: float, before: float | None = None) -> str:
-    """A probability for a caption, with how far it is from the one before in brackets."""
+    """Format a probability for a caption, with its change from the one before in brackets."""
     return f"p = {after:.2f}" + ("" if before is None else f" ({change_in_words(after - before, 2)})")
 
 
 def change_in_words(change: float, digits: int, stderr: float = float("nan")) -> str:
-    """A signed change, with its standard error where that is known."""
+    """Format a signed change, with its standard error if that is known."""
     signed = f"{round(change, digits) + 0.0:+.{digits}f}".replace("-", "−")  # + 0.0: no minus before zero
     return signed + (f" ± {stderr:.{digits}f}" if np.isfinite(stderr) else "")

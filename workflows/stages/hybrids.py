@@ -63,7 +63,7 @@ class Hybrid:
         mixtures: the two classes unmixed, and the best mixture of each kind.
         sweeps: scores of all mixtures of a kind on the latents that chose; the unmixed classes have none.
         images: pictures of the first latents ``[n, C, H, W]``.
-        shown: scores of these images.
+        image_scores: scores of these images.
         scored: scores on the held-out latents.
     """
 
@@ -71,7 +71,7 @@ class Hybrid:
     mixtures: Mapping[str, Mixture]
     sweeps: Mapping[str, Sweep]
     images: Mapping[str, Tensor]
-    shown: Mapping[str, MixtureScores]
+    image_scores: Mapping[str, MixtureScores]
     scored: Mapping[str, MixtureScores]
 
 

@@ -43,7 +43,7 @@ class SegmentedClass:
     Attributes:
         class_id: class of the pictures.
         images: ``[n, C, H, W]`` in [-1, 1].
-        found: segmentations without and with weights, for each number of clusters.
+        segmentations: segmentations without and with weights, for each number of clusters.
         overlap: IoU of the foreground with Otsu's ``[n]``; empty if there is no such foreground.
         colours: colour index of each label ``[256]``. The weighted map with most clusters is the reference; a label of
             another map takes the colour of the reference part that it shares most pixels with.
@@ -51,7 +51,7 @@ class SegmentedClass:
 
     class_id: int
     images: Tensor
-    found: Mapping[Key, Segmentation]
+    segmentations: Mapping[Key, Segmentation]
     overlap: Mapping[Key, NDArray[np.float64]]
     colours: Mapping[Key, NDArray[np.uint8]]
 
@@ -125,7 +125,7 @@ def _finite(awareness: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rows(result: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
-    first = next(iter(result.found))
+    first = next(iter(result.segmentations))
     return [
         {
             "class_id": result.class_id,
@@ -139,7 +139,7 @@ def _rows(result: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
             "png": to_png(result.images[index]) if index < PICTURES and (weighted, clusters) == first else None,
             "labels_png": labels_to_png(labels, result.colours[weighted, clusters]) if index < PICTURES else None,
         }
-        for (weighted, clusters), segmentation in result.found.items()
+        for (weighted, clusters), segmentation in result.segmentations.items()
         for index, labels in enumerate(segmentation.labels)
     ]
 
