@@ -40,7 +40,7 @@ class AuditResult:
         computed, reused: shards done now, and found done (of this spec's stages).
         retried: attempts that failed and were made again.
         quarantined: names of shards that failed for good.
-        refreshed: whether tables or report were written anew.
+        refreshed: whether tables or report were written again.
         seconds: how long it took.
     """
 
@@ -85,7 +85,7 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
 
 
 def with_recorded_classes(bench: Workbench, storage: Storage, replace: Collection[str]) -> Workbench:
-    """A workbench that covers the classes whose results are to be replaced, too: the old stay until all are there."""
+    """Add the classes whose results will be replaced: the old results stay until all new ones are there."""
     if not replace or not storage.exists(AUDIT):
         return bench
     analyses = read_audit(storage).analyses
@@ -95,7 +95,7 @@ def with_recorded_classes(bench: Workbench, storage: Storage, replace: Collectio
 
 
 def cost_in_words(bench: Workbench, name: str, class_ids: Collection[int]) -> str:
-    """What it takes to compute a stage again for the classes that a folder has of it and those of a workbench."""
+    """Say what it takes to compute a stage again, for the classes that a folder has of it and those of a workbench."""
     n_classes, stage = len({*bench.class_ids, *class_ids}), STAGES[name]
     sites = range(len(bench.generator.sites)) if stage.by_site else range(1)
     passes = n_classes * sum(stage.passes(bench, site) for site in sites)
@@ -105,7 +105,7 @@ def cost_in_words(bench: Workbench, name: str, class_ids: Collection[int]) -> st
 def _done(
     bench: Workbench, options: RunOptions, storage: Storage, log: EventLog, start: float, record: AuditRecord
 ) -> AuditResult:
-    """What is missing of an audit, in a folder that is ours."""
+    """Compute what is missing of an audit, in a folder that this driver has locked."""
     manifest = Manifest.read(storage)
     manifest.tidy()
     _publish_sites(bench, manifest)
@@ -153,7 +153,7 @@ def _finish_replacements(record: AuditRecord, manifest: Manifest, wanted: Mappin
 
 
 def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
-    """What the driver needs to plan: under Ray its models stay on the CPU, and a cluster's devices are its own."""
+    """Load what the driver needs to plan; under Ray, its models stay on the CPU."""
     if options.executor == "ray":
         if not os.environ.get("RAY_ADDRESS"):
             checked_device(options.device)

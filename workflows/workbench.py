@@ -1,4 +1,4 @@
-"""What a worker keeps between shards: the models on their device, the real images."""
+"""The models on their device and the real images, which a worker keeps between shards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
     Evaluator: ("name", "digest", "protocol", "n_classes"),
     FeatureExtractor: ("name", "digest", "protocol"),
 }
-"""What a user's model must have, whichever factory made it."""
+"""Attributes that a user's model must have, whichever factory made it."""
 BATCH_VALUES = {"cpu": 2**22, "cuda": 2**28}
 """Values of a batch's largest feature map: 16 MB on a CPU, so that what a layer writes the next finds cached."""
 LARGEST_BATCH = {"cpu": 256, "cuda": 2048}
@@ -89,7 +89,9 @@ class Workbench:
         target, store = checked_device(device or options.device), options.weight_store(spec.generator)
         require_precision(spec.dtype, named_device(options.device))
         request = GeneratorRequest(spec.generator, store, spec.truncation, spec.truncation_statistics)
-        generator = _made(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(target)
+        generator = _require_model(Generator, "generator", spec.generator, GENERATORS.make(spec.generator, request)).to(
+            target
+        )
         _check_generator(spec, generator)
         exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes, once=once))
         needs = {need for stage in spec.stages for need in (*NEEDS[stage], *USES.get(stage, ())) if getattr(spec, need)}
@@ -110,31 +112,31 @@ class Workbench:
 
     @property
     def evaluator(self) -> Evaluator:
-        """The classifier; there where a stage needs one."""
-        found = self.judges["evaluator"]
-        assert isinstance(found, Evaluator)
-        return found
+        """The classifier; present if a stage needs one."""
+        evaluator = self.judges["evaluator"]
+        assert isinstance(evaluator, Evaluator)
+        return evaluator
 
     @property
     def real_images(self) -> RealImages:
-        """The real images; there where a stage needs them."""
+        """The real images; present if a stage needs them."""
         assert self.reals is not None
         return self.reals
 
     @property
     def batch(self) -> BatchSize:
-        """Images to a forward pass: those asked for, else as many as the device has room for."""
+        """Images per forward pass: as many as requested, else as many as the device has room for."""
         if BATCH not in self.kept:
             largest = max(site.channels * site.resolution**2 for site in self.generator.sites)
             kind = self.generator.device.type
             fitting = min(LARGEST_BATCH[kind], BATCH_VALUES[kind] // largest)
             self.kept[BATCH] = BatchSize(self.options.batch_size or max(1, fitting))
-        found: BatchSize = self.kept[BATCH]
-        return found
+        batch: BatchSize = self.kept[BATCH]
+        return batch
 
     @property
     def batch_size(self) -> int:
-        """Images to a forward pass, for now."""
+        """Images per forward pass at present; fewer after an out-of-memory error."""
         return self.batch.images
 
     @property
@@ -145,7 +147,7 @@ class Workbench:
 
     @property
     def arithmetic_name(self) -> str:
-        """What the networks compute in."""
+        """Name of the arithmetic that the networks compute in."""
         return self.spec.dtype + ", compiled" * self.spec.compile
 
     @cached_property
@@ -242,7 +244,7 @@ def _check_generator(spec: AuditSpec, generator: Generator) -> None:
     if generator.truncation != spec.truncation:
         raise InputError(
             f"truncation: {generator.name} was built for {generator.truncation:g}; got {spec.truncation:g}, let the "
-            "factory take the request and heed request.truncation"
+            "factory take the request and honour request.truncation"
         )
     for site in generator.sites:
         if "monte_carlo" not in spec.awareness_estimators and not generator.is_affine(site.index):
@@ -267,30 +269,30 @@ def _check_generator(spec: AuditSpec, generator: Generator) -> None:
 
 
 def _judges(spec: AuditSpec, options: RunOptions) -> dict[str, FeatureExtractor]:
-    """The evaluator and the networks that stages show real images to; one that serves twice is loaded once."""
-    shown = {role for stage in spec.stages for role in SHOWS.get(stage, ()) if spec.real_images}
-    roles = ("evaluator", *(role for role in ("fid_features", "manifold_features") if role in shown))
+    """Load the evaluator and the networks that stages show real images to; each network is loaded once."""
+    used = {role for stage in spec.stages for role in SHOWS.get(stage, ()) if spec.real_images}
+    roles = ("evaluator", *(role for role in ("fid_features", "manifold_features") if role in used))
     names = {role: getattr(spec, role) or spec.evaluator for role in roles}
     store = options.weight_store(spec.generator)
     loaded = {
-        name: _made(FeatureExtractor, "evaluator", name, EVALUATORS.make(name, EvaluatorRequest(name, store)))
+        name: _require_model(FeatureExtractor, "evaluator", name, EVALUATORS.make(name, EvaluatorRequest(name, store)))
         for name in dict.fromkeys(names.values())
     }
     return {role: loaded[name] for role, name in names.items()}
 
 
-def _made(kind: type[Kind], argument: str, name: str, made: object) -> Kind:
-    """What a factory made, if it is what it should be."""
-    if not isinstance(made, kind):
+def _require_model(kind: type[Kind], argument: str, name: str, model: object) -> Kind:
+    """Check that a factory returned a model of the expected type, with the attributes that it needs."""
+    if not isinstance(model, kind):
         raise InputError(
-            f"{argument} {name!r} must make a {kind.__module__}.{kind.__name__}; it made a {type(made).__name__}, "
+            f"{argument} {name!r} must make a {kind.__module__}.{kind.__name__}; it made a {type(model).__name__}, "
             f"see docs/{'own_generator' if kind is Generator else 'imagenet'}.md"
         )
-    needed = next(attributes for own, attributes in ATTRIBUTES.items() if isinstance(made, own))
-    lacking = [attribute for attribute in needed if not getattr(made, attribute, "")]
-    if lacking:
-        raise InputError(f"{argument} {name!r} must have the attribute {lacking[0]}; set it in the factory")
-    return made
+    required = next(attributes for base, attributes in ATTRIBUTES.items() if isinstance(model, base))
+    missing = [attribute for attribute in required if not getattr(model, attribute, "")]
+    if missing:
+        raise InputError(f"{argument} {name!r} must have the attribute {missing[0]}; set it in the factory")
+    return model
 
 
 def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> RealImages:
@@ -311,8 +313,9 @@ def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> 
             count -= len(reals.unreadable_of(class_id))
         if count < least:
             raise InputError(
-                f"real_images must be at least {least} a class, for halves of more than neighbours={spec.neighbours}; "
-                f"class {class_id} has {count}: add some, lower --neighbours, or leave it out"
+                f"real_images must be at least {least} per class, for halves of more than "
+                f"neighbours={spec.neighbours}; class {class_id} has {count}: add some, lower --neighbours, or leave it "
+                "out"
             )
     return reals
 

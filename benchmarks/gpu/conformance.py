@@ -1,6 +1,6 @@
 """Does the device give the CPU's numbers?
 
-The reference is float32 on the CPU. float32 on the device may differ by rounding alone. Lower precisions may be as far
+The reference is float32 on the CPU. float32 on the device may differ by rounding only. Lower precisions may be as far
 from the reference as bfloat16 on the CPU is, twice over: they round elsewhere, not more.
 """
 
@@ -59,7 +59,7 @@ REPEATED_SCREENING = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What a generator and its classifier give for a few latents of one class.
+    """Outputs of a generator and its classifier for a few latents of one class.
 
     Attributes:
         features: after the ReLU of each site.
@@ -98,19 +98,19 @@ def _array(tensor: torch.Tensor) -> Array:
     return tensor.detach().cpu().double().numpy()
 
 
-def differences(found: Outputs, reference: Outputs) -> dict[str, float]:
+def differences(outputs: Outputs, reference: Outputs) -> dict[str, float]:
     """Largest differences: of features relative to the largest of their site, of images and log-scores as they are."""
     return {
         "features": max(
-            _largest(a, b) / np.abs(b).max() for a, b in zip(found.features, reference.features, strict=True)
+            _largest(a, b) / np.abs(b).max() for a, b in zip(outputs.features, reference.features, strict=True)
         ),
-        "images": _largest(found.images, reference.images),
-        "log scores": max(_largest(a, b) for a, b in zip(found.log_scores, reference.log_scores, strict=True)),
+        "images": _largest(outputs.images, reference.images),
+        "log scores": max(_largest(a, b) for a, b in zip(outputs.log_scores, reference.log_scores, strict=True)),
     }
 
 
-def _largest(found: Array, expected: Array) -> float:
-    return float(np.abs(found - expected).max())
+def _largest(values: Array, expected: Array) -> float:
+    return float(np.abs(values - expected).max())
 
 
 def model_conformance(session: Session, name: str) -> Findings:
@@ -122,11 +122,11 @@ def model_conformance(session: Session, name: str) -> Findings:
     exact = {"features": FLOAT32_FEATURES, "images": FLOAT32_IMAGES, "log scores": FLOAT32_LOG_SCORES}
     checks = []
     for precision in session.precisions:
-        found = differences(outputs_of(session, name, session.device, precision), reference)
+        errors = differences(outputs_of(session, name, session.device, precision), reference)
         bounds = (
             exact if precision == "float32" else {key: LOWER_OVER_BFLOAT16 * value for key, value in allowed.items()}
         )
-        checks += [Check(f"{precision}: largest difference of {key}", found[key], bounds[key]) for key in found]
+        checks += [Check(f"{precision}: largest difference of {key}", errors[key], bounds[key]) for key in errors]
     moved = max(_largest(scores[1:], scores[0]) for scores in reference.log_scores)
     checks.append(Check("largest change by a mask, over the bound", moved / FLOAT32_LOG_SCORES, MASKS_MOVE, True))
     figures = {f"bfloat16 on the CPU: largest difference of {key}": value for key, value in allowed.items()}
@@ -147,7 +147,7 @@ def exactness(session: Session, name: str) -> list[Check]:
         change = max(_largest(masked[[1, 3]], unmasked), _largest(empty, whole))
         checks.append(Check(f"{precision}: largest change by an empty mask", change, 0.0))
     scores = [_scores_in_batches(generator, evaluator, z, class_id, site, masks, batch) for batch in (1, 3, 64)]
-    change = max(float((np.abs(one - scores[0]) / np.abs(scores[0])).max()) for one in scores[1:])
+    change = max(float((np.abs(other - scores[0]) / np.abs(scores[0])).max()) for other in scores[1:])
     return [*checks, Check("float32: largest relative change of a log score by the batch", change, ROUNDING)]
 
 
@@ -169,15 +169,15 @@ def audit_conformance(session: Session) -> Findings:
     reference = _audit_tables(session, "cpu", "float32")
     checks = []
     for precision in session.precisions:
-        found = _audit_tables(session, str(session.device), precision)
+        tables = _audit_tables(session, str(session.device), precision)
         bound = PROBABILITY if precision == "float32" else LOWER_PROBABILITY
-        effects = _column_differences(found["masking"], reference["masking"], ("score_change", "score_change_abs"))
+        effects = _column_differences(tables["masking"], reference["masking"], ("score_change", "score_change_abs"))
         screening = _column_differences(
-            found["masking"], reference["masking"], ("screened_score_change", "screened_score_change_abs")
+            tables["masking"], reference["masking"], ("screened_score_change", "screened_score_change_abs")
         )
-        metrics = _column_differences(found["class_metrics"], reference["class_metrics"], ("ms_ssim", "recall"))
-        fid = np.abs(found["class_metrics"].fid / reference["class_metrics"].fid - 1).max()
-        awareness = _relative_difference(found["awareness"], reference["awareness"])
+        metrics = _column_differences(tables["class_metrics"], reference["class_metrics"], ("ms_ssim", "recall"))
+        fid = np.abs(tables["class_metrics"].fid / reference["class_metrics"].fid - 1).max()
+        awareness = _relative_difference(tables["awareness"], reference["awareness"])
         checks += [
             Check(f"{precision}: largest difference of a masking effect", effects, bound),
             Check(f"{precision}: largest difference of a screened effect", screening, 2 * bound),
@@ -229,13 +229,13 @@ def _audit_tables(session: Session, device: str, precision: str, **options: Any)
     }
 
 
-def _column_differences(found: pd.DataFrame, expected: pd.DataFrame, columns: tuple[str, ...]) -> float:
-    return max(_largest(found[name].to_numpy(float), expected[name].to_numpy(float)) for name in columns)
+def _column_differences(frame: pd.DataFrame, expected: pd.DataFrame, columns: tuple[str, ...]) -> float:
+    return max(_largest(frame[name].to_numpy(float), expected[name].to_numpy(float)) for name in columns)
 
 
-def _relative_difference(found: pd.DataFrame, expected: pd.DataFrame) -> float:
+def _relative_difference(frame: pd.DataFrame, expected: pd.DataFrame) -> float:
     columns = ("category_awareness", "latent_awareness_robust", "activation_probability", "expected_activation")
-    pairs = [(found[name].to_numpy(float), expected[name].to_numpy(float)) for name in columns]
+    pairs = [(frame[name].to_numpy(float), expected[name].to_numpy(float)) for name in columns]
     return max(float((np.abs(a - b) / np.maximum(np.abs(b), 1e-3)).max()) for a, b in pairs)
 
 
@@ -250,9 +250,9 @@ def repeated_screening(session: Session) -> Findings:
     for name in (BUNDLED, DEEP_128):
         generator, evaluator = session.models(name)
         z = generator.sample_latents(0, class_of(name), range(session.sizes.latents))
-        one, other = (screened(generator, evaluator, z, class_of(name), len(z)) for _ in range(2))
-        gap = max(float((a - b).abs().max()) for a, b in zip(one.rates, other.rates, strict=True))
-        largest = max(float(rates.abs().max()) for rates in one.rates)
+        first, second = (screened(generator, evaluator, z, class_of(name), len(z)) for _ in range(2))
+        gap = max(float((a - b).abs().max()) for a, b in zip(first.rates, second.rates, strict=True))
+        largest = max(float(rates.abs().max()) for rates in first.rates)
         checks.append(Check(f"{name}: largest relative difference of a rate", gap / largest, REPEATED_SCREENING))
     return Findings(tuple(checks))
 
@@ -274,7 +274,7 @@ def memory_cap(session: Session) -> Findings:
     whole, _, most = scores(many)
     with memory_for(session.device, evaluator, many // 3, gigabytes=(least + most) / 2):
         capped, images, _ = scores(many)
-    change = max(float((np.abs(one - small) / np.abs(small)).max()) for one in (whole, capped))
+    change = max(float((np.abs(scores_of_run - small) / np.abs(small)).max()) for scores_of_run in (whole, capped))
     return Findings(
         (
             Check("largest relative change of a log score", change, ROUNDING),

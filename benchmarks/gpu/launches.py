@@ -33,7 +33,7 @@ COPIES = ("_to_copy", "copy_")
 
 @dataclasses.dataclass(frozen=True)
 class Calls:
-    """What some work asked of the device.
+    """Calls that some work made to the device.
 
     Attributes:
         launches: operators that run on the device.
@@ -76,7 +76,9 @@ class DeviceCalls(TorchDispatchMode):
                 return function.decompose(*args, **kwargs)
         result = function(*args, **kwargs)
         if not function.is_view:
-            self._count(name, [one for one in tree_leaves((args, kwargs, result)) if isinstance(one, Tensor)], kwargs)
+            self._count(
+                name, [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)], kwargs
+            )
         return result
 
     def _count(self, name: str, tensors: list[Tensor], kwargs: dict[str, Any]) -> None:
@@ -91,7 +93,7 @@ class DeviceCalls(TorchDispatchMode):
 
     @property
     def calls(self) -> Calls:
-        """What was counted so far."""
+        """The calls that were counted so far."""
         return Calls(self.by_operator.total(), self.waits, self.by_operator)
 
 

@@ -24,7 +24,7 @@ LONGEST = 10
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """What the profiler saw of some work.
+    """The profiler's view of some work.
 
     Attributes:
         seconds: wall time under the profiler.
@@ -145,7 +145,7 @@ class Convolutions(TorchDispatchMode):
 
 
 def _as_called(x: Tensor, weight: Tensor, bias: Tensor | None, arguments: Sequence[Any]) -> Convolution:
-    plain = tuple(tuple(one) if isinstance(one, list) else one for one in arguments)
+    plain = tuple(tuple(value) if isinstance(value, list) else value for value in arguments)
     shapes = tuple(x.shape), tuple(weight.shape)
     channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return Convolution(shapes, channels_last, x.dtype, bias is not None, plain)

@@ -1,4 +1,4 @@
-"""What a run has shown so far, on disk after every step."""
+"""The results of a run, on disk after every step."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a step has shown: bounds that hold or not, and figures without a bound."""
+    """The results of a step: checks against bounds, and figures without a bound."""
 
     checks: tuple[Check, ...] = ()
     figures: Figures = dataclasses.field(default_factory=dict)

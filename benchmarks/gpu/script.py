@@ -67,7 +67,7 @@ STEPS = (
     Step(f"masks {DEEP_256}", _masks(DEEP_256, "float32", "bfloat16"), (60, 20), 16),
     Step(f"class metrics {DEEP_128}", partial(speed.class_metrics, name=DEEP_128), (60, 20), 12),
 )
-"""What comes first matters most: whether the numbers are right, and whether masking is fast."""
+"""Steps in the order in which they matter: are the numbers right, and is masking fast?"""
 
 
 def main(arguments: Sequence[str]) -> int:

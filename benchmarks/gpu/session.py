@@ -1,4 +1,4 @@
-"""What the steps of a run share: the device, the sizes, the models with random weights, the time that is left."""
+"""The device, the sizes, the models with random weights and the time that the steps of a run share."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Session:
 
     @property
     def seconds_left(self) -> float:
-        """Until the deadline."""
+        """Seconds until the deadline."""
         return self.deadline - time.monotonic()
 
     @property
@@ -109,17 +109,17 @@ class Session:
         return self.weights[name]
 
     def store(self, *names: str) -> WeightStore:
-        """Where the weights of some models are; bundled ones have none."""
+        """Say where the weights of some models are; bundled ones have none."""
         large = [name for name in names if name not in (BUNDLED, BUNDLED_EVALUATOR)]
         return WeightStore({name: self.weights_of(name) for name in large}, offline=True)
 
     def generator(self, name: str, device: torch.device | None = None) -> Generator:
-        """Load a generator, on the measured device unless said otherwise."""
+        """Load a generator, on the measured device by default."""
         generator: Generator = GENERATORS.make(name, GeneratorRequest(name, self.store(name)))
         return generator.to(device or self.device)
 
     def evaluator(self, name: str, device: torch.device | None = None) -> Evaluator:
-        """Load a classifier, on the measured device unless said otherwise."""
+        """Load a classifier, on the measured device by default."""
         evaluator: Evaluator = EVALUATORS.make(name, EvaluatorRequest(name, self.store(name)))
         return evaluator.eval().requires_grad_(False).to(device or self.device)
 

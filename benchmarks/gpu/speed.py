@@ -94,13 +94,13 @@ def masks_against_loop(session: Session, name: str, precisions: tuple[str, ...])
 
 
 def masking_profile(session: Session, name: str, precision: str = "float32") -> Findings:
-    """Where the time of exact masking goes."""
+    """Profile exact masking: busy time, kernels, convolutions, waits."""
     use_exact_kernels()
-    one = contest(session, name, precision)
-    site = one.sites[len(one.sites) // 2]
-    seen = profiled(session.device, lambda: one.ours(site))
+    masking = contest(session, name, precision)
+    site = masking.sites[len(masking.sites) // 2]
+    seen = profiled(session.device, lambda: masking.ours(site))
     with arithmetic(precision, session.device):
-        alone = seconds_alone(session.device, lambda: one.ours(site), 3)
+        alone = seconds_alone(session.device, lambda: masking.ours(site), 3)
     rate = alone / seen.convolution_seconds
     figures: dict[str, Any] = {
         "site": site,
@@ -113,7 +113,7 @@ def masking_profile(session: Session, name: str, precision: str = "float32") -> 
     }
     if session.device.type != "cuda":
         return Findings((), figures | {"rate of convolutions over alone": rate})
-    figures["waits for the device"] = waits_of(lambda: one.ours(site))
+    figures["waits for the device"] = waits_of(lambda: masking.ours(site))
     checks = (
         Check("share of time the device is busy", seen.busy, BUSY, True),
         Check("rate of convolutions over alone", rate, CONVOLUTION_RATE, True),
@@ -248,8 +248,8 @@ def layouts(session: Session) -> Findings:
                 generator(z, class_ids_of(0, z))
             for channels_last in (True, False):
                 each = [
-                    count * dataclasses.replace(one, channels_last=channels_last).seconds(session.device, 3)
-                    for one, count in seen.counts.items()
+                    count * dataclasses.replace(convolution, channels_last=channels_last).seconds(session.device, 3)
+                    for convolution, count in seen.counts.items()
                 ]
                 layout = "channels last" if channels_last else "channels first"
                 figures[f"{precision}: seconds {layout}"] = float(np.sum(each))

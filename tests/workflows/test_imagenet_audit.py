@@ -171,7 +171,7 @@ def few_pictures(folder):
         (lambda folder: (folder / "0").mkdir(parents=True) or folder, "give class_folders"),
         (no_pictures, "n02099601"),
         (none_readable, "a.jpg"),
-        (few_pictures, "real_images must be at least 8 a class"),
+        (few_pictures, "real_images must be at least 8 per class"),
     ],
 )
 def test_folders_without_pictures(monkeypatch, capsys, imagenet, tmp_path, make, message):

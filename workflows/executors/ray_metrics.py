@@ -20,7 +20,7 @@ class Metrics:
             "cawa_shards", "shards by stage and outcome: finished, retried, quarantined", ("stage", "outcome")
         )
         self._seconds = Histogram("cawa_shard_seconds", "time of finished shards", SECONDS, ("stage",))
-        self._waiting = Gauge("cawa_shards_waiting", "shards that no worker has in hand")
+        self._waiting = Gauge("cawa_shards_waiting", "shards that no worker has started")
         self._workers = Gauge("cawa_workers", "workers by state: starting, idle, busy", ("state",))
 
     def count(self, outcome: Outcome) -> None:
