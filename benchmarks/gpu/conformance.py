@@ -261,8 +261,9 @@ def memory_cap(session: Session) -> Findings:
     """Running out of memory halves the batch and changes no number beyond rounding."""
     generator, evaluator = session.models(DEEP_128)
     few, many = 2, 4 * session.sizes.batch
-    z, masks = generator.sample_latents(0, CLASS_ID, range(few)), [(channel,) for channel in range(many)]
-    site = len(generator.sites) // 2
+    z, site = generator.sample_latents(0, CLASS_ID, range(few)), len(generator.sites) // 2
+    channels = generator.sites[site].channels
+    masks = [(mask % channels,) for mask in range(many)]
 
     def scores(batch: int) -> tuple[Array, int, float]:
         engine = MaskingEngine(generator, evaluator, BatchSize(batch))

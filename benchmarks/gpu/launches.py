@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -135,5 +136,9 @@ def masking_calls(
             move_to_fake_cuda(model)
         engine = MaskingEngine(generator, evaluator, BatchSize(batch))
         z = torch.empty(latents, generator.z_dim, device="cuda")
-        channels = [(channel,) for channel in range(masks)]
-        return {site: calls_of(lambda s=site: engine.site_log_scores(z, 0, s, channels)) for site in sites}
+        calls = {}
+        for site in sites:
+            channels = generator.sites[site].channels
+            wrapped = [(mask % channels,) for mask in range(masks)]  # narrow sites have fewer channels than masks
+            calls[site] = calls_of(partial(engine.site_log_scores, z, 0, site, wrapped))
+        return calls

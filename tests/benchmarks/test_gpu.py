@@ -35,6 +35,8 @@ def test_masking_waits_once_for_each_batch_of_latents():
     assert [one.waits for one in calls.values()] == [4, 4]  # a batch has room for ten latents under four masks
     assert [one.by_operator["_log_softmax"] for one in calls.values()] == [16, 16]
     assert calls[5].launches < calls[0].launches
+    more = masking_calls(*bundled(), latents=8, masks=80, batch=80, sites=(5,))  # of 64 channels
+    assert more[5].waits == 1
 
 
 def test_reading_screening_off_for_all_masks_of_a_site_waits_for_nothing():
