@@ -314,8 +314,8 @@ def _real_images(spec: AuditSpec, options: RunOptions, generator: Generator) -> 
         if count < least:
             raise InputError(
                 f"real_images must be at least {least} per class, for halves of more than "
-                f"neighbours={spec.neighbours}; class {class_id} has {count}: add some, lower --neighbours, or leave it "
-                "out"
+                f"neighbours={spec.neighbours}; class {class_id} has {count}: add some, lower --neighbours, or "
+                "leave it out"
             )
     return reals
 
