@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 
 from benchmarks.results import Result
 from cawa_core.class_tables import imagenet_classes
-from cawa_core.schemas import METRICS, TABLES
-from cawa_core.specs import AuditIdentity, AuditSpec
+from cawa_core.class_metrics.records import METRICS
+from cawa_core.table_schema import TABLES
+from workflows.identity import AuditIdentity
+from workflows.spec import AuditSpec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest, Receipt, Rows, publish
 from tests.reference.pandas_aggregation import pandas_tables

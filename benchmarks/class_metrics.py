@@ -19,7 +19,7 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from benchmarks.results import Result, compared, seconds_of
-from cawa_core.class_metrics.all_metrics import metrics_of_class
+from cawa_core.class_metrics.class_pair import metrics_of_class
 from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
 from cawa_core.class_metrics.frechet import frechet_distance
 from cawa_core.class_metrics.kernel import KERNEL_SAMPLES, kernel_distance

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cawa_core.digests import digest_of_bytes
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from cawa_core.tables import Manifest, Receipt
 from tests.biggan_deep_models import random_network, save_folder
 from workflows.config import RunOptions

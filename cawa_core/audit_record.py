@@ -14,7 +14,7 @@ REQUIRED_OPTIONS = ("generator", "classes", "stages")
 
 @dataclasses.dataclass(frozen=True)
 class RecordedIdentity:
-    """An :class:`~cawa_core.specs.AuditIdentity` as recorded by any version.
+    """An :class:`~workflows.identity.AuditIdentity` as recorded by any version.
 
     Attributes:
         spec: options as plain data, with classes as indices.
@@ -43,13 +43,17 @@ class AnalysisRecord:
 
     Attributes:
         hash: name of its results: of all that changes them.
-        options: that change its results, as plain data.
-        class_ids: classes that it covers, or is to cover, ascending.
+        options: options that change its results, as plain data.
+        class_ids: classes that it covers once it is complete, ascending.
+        unit: what its units of work are called, in the plural.
+        n_units: number of units of these classes.
     """
 
     hash: str
     options: dict[str, Any]
     class_ids: tuple[int, ...]
+    unit: str = "classes"
+    n_units: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

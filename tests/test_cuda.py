@@ -13,7 +13,7 @@ from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from cawa_core.tables import Manifest
 from cawa_core.transfers import Download, in_order, to_device
 from workflows.audit import run_audit

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import as_markdown as benchmarks_as_markdown
-from cawa_core.schemas import as_markdown
-from cawa_core.specs import AuditSpec
+from workflows.analyses.documentation import as_markdown
+from workflows.spec import AuditSpec
 from workflows.applications.options import EditSpec, HybridSpec, MaskSpec, SegmentSpec
 from workflows.config import RunOptions
 

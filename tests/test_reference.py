@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from tests.workflows.conftest import small_audit
 
 REFERENCE = Path(__file__).parent.parent / "results/reference/fashion-biggan"

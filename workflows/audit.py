@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError, last_line
-from cawa_core.specs import AuditSpec, require_members
+from cawa_core.options import require_members
 from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest, Receipt, publish
 from cawa_core.tables.receipts import HASH_DIGITS
@@ -27,6 +27,7 @@ from workflows.plan import plan
 from workflows.progress import ProgressReporter
 from workflows.real_check import check_real_images
 from workflows.shards import Shard
+from workflows.spec import AuditSpec
 from workflows.stages import STAGES
 from workflows.workbench import Workbench, checked_device
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from cawa_core.errors import InputError
-from cawa_core.specs import AuditSpec
 from cawa_core.storage import StorageError
 from workflows.applications.commands import edit, hybridise, mask, segment
 from workflows.command_options import with_options_of
 from workflows.compare.options import ComparisonSpec, merged_comparison
 from workflows.config import RunOptions, merged_options
 from workflows.quick_imports import quick_imports
+from workflows.spec import AuditSpec
 
 if TYPE_CHECKING:
     from cawa_core.generators.base import Generator

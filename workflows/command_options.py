@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from cawa_core.specs import OPTIONS, REPORT
 
-from cawa_core.specs import COVERAGE, OPTIONS, REPORT, ROLES, SUBJECT, AuditSpec
 from workflows.applications.options import EditSpec, HybridSpec, MaskSpec, SegmentSpec
 from workflows.compare.options import ComparisonSpec
 from workflows.config import RunOptions
+from workflows.lab.spec import ROLES, SUBJECT
+from workflows.spec import COVERAGE, AuditSpec
 
 PANELS = {
     RunOptions: "How to run it",

@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 
 from cawa_core.errors import InputError, suggestion
 from cawa_core.generators import GENERATORS
-from cawa_core.specs import AuditSpec, option, validated
+from cawa_core.options import option, validated
+from workflows.spec import AuditSpec
 
 if TYPE_CHECKING:
     from cawa_core.weights import WeightStore

@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from cawa_core.errors import InputError
-from cawa_core.schemas import TABLES
-from cawa_core.specs import AuditSpec
 from cawa_core.storage import open_storage
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
 from workflows.calibration import TIMED_STAGES, calibrated
 from workflows.config import RunOptions
@@ -20,6 +19,7 @@ from workflows.folder import AUDIT, require_folder_for
 from workflows.identity import audit_identity
 from workflows.plan import plan
 from workflows.shards import Shard
+from workflows.spec import AuditSpec
 from workflows.stages import STAGES
 from workflows.units import Calibration
 from workflows.workbench import Workbench

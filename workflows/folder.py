@@ -12,14 +12,18 @@ from typing import Any
 from cawa_core import __version__
 from cawa_core.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
 from cawa_core.errors import InputError
-from cawa_core.specs import ROLES, STAGES, SUBJECT, AuditIdentity, digest_of_classes
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.receipts import HASH_DIGITS
+from workflows.analyses import ANALYSES
+from workflows.identity import AuditIdentity, digest_of_classes
+from workflows.lab.spec import ROLES, SUBJECT
 
 AUDIT, SUMMARY, REPORT = "audit.json", "summary.json", "report.html"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
 
+CountUnits = Callable[[str, Collection[int]], int]
+"""An analysis and classes => how many units of work these have."""
 Cost = Callable[[str, Collection[int]], str]
 """An analysis and the classes that a folder has of it => what it takes to compute them again, in words."""
 
@@ -67,6 +71,7 @@ def open_folder(
     identity: AuditIdentity,
     device: str,
     class_names: Mapping[int, str],
+    count_units: CountUnits,
     replace: Collection[str] = (),
     cost: Cost = no_cost,
 ) -> AuditRecord:
@@ -80,7 +85,7 @@ def open_folder(
         StorageError: the store fails.
     """
     before = require_folder_for(storage, identity, replace, cost)
-    record = grown(before, identity, device, class_names)
+    record = grown(before, identity, device, class_names, count_units)
     if before is None or record != _recorded(storage):
         write_audit(storage, record)
     return record
@@ -100,17 +105,24 @@ def write_audit(storage: Storage, record: AuditRecord) -> None:
 
 
 def grown(
-    before: AuditRecord | None, identity: AuditIdentity, device: str, class_names: Mapping[int, str]
+    before: AuditRecord | None,
+    identity: AuditIdentity,
+    device: str,
+    class_names: Mapping[int, str],
+    count_units: CountUnits,
 ) -> AuditRecord:
     """Add what an identity asks for to what a folder holds."""
     analyses = dict(before.analyses) if before else {}
     replacing = dict(before.replacing) if before else {}
     for stage in identity.spec.stages:
-        wanted = AnalysisRecord(identity.analysis_hash(stage), identity.options_of(stage), _class_ids(identity))
+        wanted = AnalysisRecord(
+            identity.analysis_hash(stage), identity.options_of(stage), _class_ids(identity), ANALYSES[stage].unit
+        )
         into = analyses if stage not in analyses or analyses[stage].hash == wanted.hash else replacing
         known = into[stage].class_ids if stage in into and into[stage].hash == wanted.hash else ()
-        into[stage] = dataclasses.replace(wanted, class_ids=tuple(sorted({*known, *wanted.class_ids})))
-    analyses = {stage: analyses[stage] for stage in STAGES if stage in analyses}
+        class_ids = tuple(sorted({*known, *wanted.class_ids}))
+        into[stage] = dataclasses.replace(wanted, class_ids=class_ids, n_units=count_units(stage, class_ids))
+    analyses = _in_order(analyses)
     recorded = identity.as_recorded()
     names = dict(class_names)
     if before:
@@ -126,8 +138,14 @@ def grown(
         versions=before.versions if before else _versions(),
         device=before.device if before else device,
         analyses=analyses,
-        replacing={stage: replacing[stage] for stage in STAGES if stage in replacing},
+        replacing=_in_order(replacing),
     )
+
+
+def _in_order(analyses: Mapping[str, AnalysisRecord]) -> dict[str, AnalysisRecord]:
+    """Sort analyses as in the pipeline; those that are not installed here come last."""
+    order = [*(name for name in ANALYSES if name in analyses), *(name for name in analyses if name not in ANALYSES)]
+    return {name: analyses[name] for name in order}
 
 
 def with_replacement(record: AuditRecord, stage: str) -> AuditRecord:

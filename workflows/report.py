@@ -11,8 +11,8 @@ from cawa_core.errors import InputError
 from cawa_core.rendering.report import build_report, summary_digest
 from cawa_core.rendering.sections.base import shown
 from cawa_core.rendering.sections.masking import curve_pairs
-from cawa_core.schemas import ALL_SITES, TABLES
 from cawa_core.storage import Storage
+from cawa_core.table_schema import ALL_SITES, TABLES
 from cawa_core.tables import Manifest
 from workflows.folder import REPORT, SUMMARY, read_audit
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
+from cawa_core.specs import NEEDS, SHOWS, STAGES, USES
 from torch import Tensor
 
 from cawa_core.applications.segmentation import check_clusters
@@ -22,11 +23,13 @@ from cawa_core.generators import GENERATORS
 from cawa_core.generators.base import Generator
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.masking.sampling import SMALLEST
+from cawa_core.options import require_members
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.real_images.feature_cache import FeatureCache
-from cawa_core.specs import ESTIMATORS, NEEDS, SHOWS, STAGES, USES, AuditSpec, require_members
+from workflows.analyses.awareness import ESTIMATORS
 from workflows.config import RunOptions
+from workflows.spec import AuditSpec
 
 Kind = TypeVar("Kind")
 

@@ -28,7 +28,7 @@ from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
 from workflows.config import RunOptions

@@ -23,7 +23,7 @@ from cawa_core.batch_size import BatchSize
 from cawa_core.generators.base import class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from cawa_core.weights import load_tensors
 from workflows.audit import run_audit
 from workflows.config import RunOptions

@@ -4,7 +4,7 @@ Only files that the manifest names are ever read, and only if they have the reco
 """
 
 from cawa_core.tables.manifest import Manifest
-from cawa_core.tables.parquet import PublishedFile, Rows, publish, publish_groups, rows_of, to_parquet
+from cawa_core.tables.parquet import PublishedFile, Rows, publish, publish_files, publish_groups, rows_of, to_parquet
 from cawa_core.tables.receipts import Receipt
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Receipt",
     "Rows",
     "publish",
+    "publish_files",
     "publish_groups",
     "rows_of",
     "to_parquet",

@@ -12,9 +12,17 @@ import pyarrow.parquet as pq
 
 from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
-from cawa_core.schemas import TABLES
 from cawa_core.storage import Folder, open_storage
-from cawa_core.tables.parquet import TABLES_FOLDER, PublishedFile, audit_of, open_verified, row_groups_with
+from cawa_core.table_schema import table_named
+from cawa_core.tables.parquet import (
+    PUBLISHED_FOLDERS,
+    PublishedFile,
+    audit_of,
+    name_of_file,
+    open_verified,
+    read_verified,
+    row_groups_with,
+)
 from cawa_core.tables.receipts import Receipt
 
 if TYPE_CHECKING:
@@ -156,7 +164,7 @@ class Manifest:
 
         Only the driver that has locked the folder may call this, before it plans.
         """
-        table_files = self.storage.names(TABLES_FOLDER)
+        table_files = self._existing()
         receipts = _complete(self.receipts, table_files)
         replacements = {name: _complete(shards, table_files) for name, shards in self.replacements.items()}
         is_complete = (receipts, replacements) == (self.receipts, self.replacements)
@@ -166,6 +174,25 @@ class Manifest:
             self.write()
         for name in self.strays(table_files):
             self.storage.remove(name)
+
+    def _existing(self) -> list[str]:
+        """List the files in the folders that shards publish to."""
+        return [name for folder in PUBLISHED_FOLDERS for name in self.storage.names(folder)]
+
+    def file(self, stage: str, name: str) -> Iterator[tuple[Receipt, bytes]]:
+        """Yield a file that the shards of an analysis wrote, such as a trained map, with the receipt of each shard.
+
+        Args:
+            stage: name of the analysis.
+            name: name of the file.
+
+        Raises:
+            InputError: a recorded file is missing or damaged.
+        """
+        for receipt in self.receipts.values():
+            for file in receipt.files:
+                if receipt.stage == stage and not file.table and name_of_file(file) == name:
+                    yield receipt, read_verified(self.storage, file)
 
     def strays(self, present: Collection[str]) -> list[str]:
         """List files that belong to no shard: tables, and leftovers of interrupted writes anywhere in the folder.
@@ -181,26 +208,30 @@ class Manifest:
         groups = [self.receipts, *self.replacements.values()]
         return {file.file for shards in groups for receipt in shards.values() for file in receipt.files}
 
-    def covered(self, stage: str, analysis: str = "") -> set[tuple[int, int]]:
-        """Return a stage's (class, site) pairs whose recorded files all exist; site -1 if the stage has no sites.
+    def covered(self, stage: str, analysis: str = "") -> set[tuple[int | str, ...]]:
+        """Return the units of an analysis whose recorded files all exist: the class, then values on its other axes.
 
         Args:
-            stage: stage of the shards.
-            analysis: beginning of the hash of the analysis that the rows must belong to, replacements included; if
-                left out, the folder's results whatever they are.
+            stage: name of the analysis.
+            analysis: beginning of the hash that the rows must belong to, replacements included; if left out, the
+                folder's results whatever they are.
         """
         shards = self.receipts | self.replacements.get(analysis, {})
         return {
-            (class_id, site)
-            for receipt in _complete(shards, self.storage.names(TABLES_FOLDER)).values()
+            (class_id, *unit)
+            for receipt in _complete(shards, self._existing()).values()
             if receipt.stage == stage and (not analysis or receipt.analysis == analysis)
             for class_id in receipt.class_ids
-            for site in receipt.sites or (-1,)
+            for unit in receipt.units
         }
 
-    def digest(self, without_stage: str = "") -> str:
-        """Return the SHA-256 of the recorded files' digests, which changes exactly when a table changes."""
-        receipts = [receipt for receipt in self.receipts.values() if receipt.stage != without_stage]
+    def digest(self, without: Collection[str] = ()) -> str:
+        """Return the SHA-256 of the recorded files' digests, which changes exactly when a table changes.
+
+        Args:
+            without: analyses that are left out.
+        """
+        receipts = [receipt for receipt in self.receipts.values() if receipt.stage not in without]
         files = sorted(f"{file.file} {file.sha256}" for receipt in receipts for file in receipt.files)
         return digest_of_bytes("\n".join(files).encode())
 
@@ -211,7 +242,7 @@ class Manifest:
             InputError: a recorded file is missing, damaged, or of another audit than the rest.
         """
         frame: pd.DataFrame = self.rows(name).to_pandas()
-        return frame.sort_values(list(TABLES[name].key), ignore_index=True)
+        return frame.sort_values(list(table_named(name).key), ignore_index=True)
 
     def rows(
         self,
@@ -247,7 +278,7 @@ class Manifest:
             parts.append(part if columns is None else part.select(columns))
         if parts:
             return pa.concat_tables(parts)
-        return TABLES[name].schema.empty_table().select(columns or TABLES[name].schema.names)
+        return table_named(name).schema.empty_table().select(columns or table_named(name).schema.names)
 
     def row_groups(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield some columns of a table, one row group at a time.

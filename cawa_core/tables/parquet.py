@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 
 from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
-from cawa_core.schemas import TABLES
 from cawa_core.storage import Folder, Storage, open_storage
 from cawa_core.storage.names import require_inside
+from cawa_core.table_schema import table_named
 
 Rows = Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array]
 """Columns of a table by name."""
 
-TABLES_FOLDER = "tables"
+TABLES_FOLDER, FILES_FOLDER = "tables", "files"
+PUBLISHED_FOLDERS = (TABLES_FOLDER, FILES_FOLDER)
+"""Folders of the tables, and of the other files, that shards publish."""
+FILE_NAME = "[A-Za-z0-9_][A-Za-z0-9_.]*"
+"""Regular expression of the names that files besides tables may have."""
 DIGITS = 8
 """Digits of a file's digest in its name."""
 
@@ -40,7 +44,7 @@ class MissingTableFileError(TableFileError):
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
-    """A Parquet file of a shard: its table, its path inside the folder, its number of rows and its digest."""
+    """A file of a shard: its path inside the folder, its digest and, if it is Parquet, its table and number of rows."""
 
     table: str
     file: str
@@ -53,13 +57,14 @@ class PublishedFile:
 
         Raises:
             TypeError: a field is missing, unknown, or of another type.
-            ValueError: the file is not below the folder of tables, or the digest is malformed (it names a local copy).
+            ValueError: the file is not below the folder of tables (or of other files, if it has no table), or the
+                digest is malformed (it names a local copy).
         """
         published = cls(**entry)
         for name, kind in {"table": str, "file": str, "rows": int, "sha256": str}.items():
             if not isinstance(getattr(published, name), kind):
                 raise TypeError(f"{name} of a file must be {kind.__name__}; got {getattr(published, name)!r}")
-        require_inside(published.file, TABLES_FOLDER)
+        require_inside(published.file, TABLES_FOLDER if published.table else FILES_FOLDER)
         if not re.fullmatch("[0-9a-f]{64}", published.sha256):
             raise ValueError(f"sha256 of {published.file} must be 64 hexadecimal digits; got {published.sha256!r}")
         return published
@@ -67,7 +72,7 @@ class PublishedFile:
 
 def rows_of(name: str, records: Sequence[Mapping[str, Any]]) -> Rows:
     """Return the columns of a table from one mapping per row; columns are empty if there are no rows."""
-    return {column: [record[column] for record in records] for column in TABLES[name].columns}
+    return {column: [record[column] for record in records] for column in table_named(name).columns}
 
 
 def to_arrow(name: str, rows: Rows, schema: pa.Schema | None = None) -> pa.Table:
@@ -76,7 +81,7 @@ def to_arrow(name: str, rows: Rows, schema: pa.Schema | None = None) -> pa.Table
     Raises:
         ValueError: the columns are not those of the schema.
     """
-    schema = schema or TABLES[name].schema
+    schema = schema or table_named(name).schema
     if set(rows) != set(schema.names):
         difference = sorted(set(rows) ^ set(schema.names))
         raise ValueError(f"rows of {name} must have the columns of its schema; they differ in {', '.join(difference)}")
@@ -100,7 +105,7 @@ def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
         ValueError: the columns are not those of the schema.
     """
     buffer = io.BytesIO()
-    table = to_arrow(name, rows, _with_audit(TABLES[name].schema, audit))
+    table = to_arrow(name, rows, _with_audit(table_named(name).schema, audit))
     # Floating-point values rarely repeat, so a dictionary of them would only cost time and space.
     dictionary_columns = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
     pq.write_table(table, buffer, compression="zstd", use_dictionary=dictionary_columns)
@@ -127,6 +132,35 @@ def publish(folder: Folder, shard: str, tables: Mapping[str, Rows], audit: str) 
         storage.write(file, content)
         published.append(PublishedFile(name, file, len(next(iter(rows.values()))), sha256))
     return tuple(published)
+
+
+def publish_files(folder: Folder, shard: str, analysis: str, files: Mapping[str, bytes]) -> tuple[PublishedFile, ...]:
+    """Write each file of a shard under ``files``, with the shard and a digest in its name.
+
+    Args:
+        folder: audit folder.
+        shard: name of the shard.
+        analysis: name of the analysis, and of the folder below ``files``.
+        files: contents by name: letters, digits, underscores and dots.
+
+    Raises:
+        ValueError: a name has other characters.
+    """
+    storage = open_storage(folder)
+    published = []
+    for name, content in files.items():
+        if not re.fullmatch(FILE_NAME, name):
+            raise ValueError(f"name of a file must consist of letters, digits, underscores and dots; got {name!r}")
+        sha256 = digest_of_bytes(content)
+        file = f"{FILES_FOLDER}/{analysis}/part-{shard}-{sha256[:DIGITS]}.{name}"
+        storage.write(file, content)
+        published.append(PublishedFile("", file, 0, sha256))
+    return tuple(published)
+
+
+def name_of_file(published: PublishedFile) -> str:
+    """Return the name under which a shard published a file that is not a table."""
+    return published.file.rpartition("/")[2].rpartition("-")[2][DIGITS + 1 :]
 
 
 def _table_folder(name: str) -> str:
@@ -166,7 +200,7 @@ def publish_groups(
         counting: columns of slowly growing whole numbers, stored as differences.
         repeating: columns with few different values, stored with a dictionary.
     """
-    schema = TABLES[name].schema
+    schema = table_named(name).schema
     coded_schema = pa.schema([field.with_type(CODES) if field.type == pa.string() else field for field in schema])
     text = [field.name for field in schema if field.type == pa.string()]
     with_statistics = [field.name for field in schema if pa.types.is_integer(field.type) and field.name not in counting]
@@ -192,6 +226,26 @@ def publish_groups(
     return PublishedFile(name, f"{_table_folder(name)}/{sink.name}", n_rows, sink.sha256)
 
 
+def read_verified(storage: Storage, published: PublishedFile) -> bytes:
+    """Read a recorded file and compare its digest.
+
+    Raises:
+        MissingTableFileError: the file does not exist.
+        TableFileError: the file is damaged.
+    """
+    path = storage.path(published.file)
+    try:
+        content = storage.read_recorded(published.file, published.sha256)
+    except FileNotFoundError:
+        raise MissingTableFileError(f"{path} is missing; run the audit again to recompute it") from None
+    if digest_of_bytes(content) != published.sha256:
+        raise TableFileError(
+            f"{path} does not have the digest that manifest.json records; "
+            "remove the file and run the audit again to recompute it"
+        )
+    return content
+
+
 def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
     """Open a recorded file after comparing its digest; the bytes that are parsed are those that were compared.
 
@@ -204,21 +258,13 @@ def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Seq
         MissingTableFileError: the file does not exist.
         TableFileError: the file is damaged, or has the columns of another version.
     """
+    content = read_verified(storage, published)
     path = storage.path(published.file)
-    try:
-        content = storage.read_recorded(published.file, published.sha256)
-    except FileNotFoundError:
-        raise MissingTableFileError(f"{path} is missing; run the audit again to recompute it") from None
-    if digest_of_bytes(content) != published.sha256:
-        raise TableFileError(
-            f"{path} does not have the digest that manifest.json records; "
-            "remove the file and run the audit again to recompute it"
-        )
     try:
         parquet = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
     except pa.ArrowInvalid as error:
         raise TableFileError(f"{path} is not a table: {error}; run the audit in a new folder") from None
-    if _types(parquet.schema_arrow) != _types(TABLES[published.table].schema):
+    if _types(parquet.schema_arrow) != _types(table_named(published.table).schema):
         raise TableFileError(
             f"{published.file} does not have the columns of table {published.table}; run the audit in a new folder"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from cawa_core.tables.parquet import PublishedFile
@@ -17,11 +18,12 @@ class Receipt:
 
     Attributes:
         shard: name of the shard.
-        stage: stage that the shard belongs to.
-        class_ids, sites: classes and sites that the shard covers; no sites if the stage has none.
+        stage: analysis that the shard belongs to.
+        class_ids, sites: classes and sites that the shard covers; no sites if the analysis has none.
         files: published files.
         seconds, device: duration, and the device it was computed on.
         analysis: beginning of the hash of the analysis that its rows belong to.
+        units: units of each class that the shard covers: values on the axes of the analysis after the class.
     """
 
     shard: str
@@ -32,6 +34,7 @@ class Receipt:
     seconds: float
     device: str
     analysis: str = ""
+    units: tuple[tuple[int | str, ...], ...] = ((),)
 
     def as_entry(self) -> dict[str, Any]:
         """Return the receipt as JSON-serialisable data, without the shard's name."""
@@ -57,4 +60,10 @@ class Receipt:
             seconds=entry["seconds"],
             device=entry["device"],
             analysis=entry.get("analysis", ""),
+            units=tuple(map(tuple, entry.get("units", _units_of_sites(entry["sites"])))),
         )
+
+
+def _units_of_sites(sites: Sequence[int]) -> list[list[int]]:
+    """Return the units of a receipt that an earlier version wrote: the sites, or the whole class."""
+    return [[site] for site in sites] or [[]]

@@ -3,18 +3,11 @@ import dataclasses
 import pytest
 
 from cawa_core.errors import InputError
-from cawa_core.specs import (
-    COVERAGE,
-    OPTIONS,
-    REPORT,
-    ROLES,
-    STAGES,
-    SUBJECT,
-    AuditIdentity,
-    AuditSpec,
-    require_members,
-    validated,
-)
+from cawa_core.options import require_members, validated
+from cawa_core.specs import OPTIONS, REPORT, STAGES
+from workflows.identity import AuditIdentity
+from workflows.lab.spec import ROLES, SUBJECT
+from workflows.spec import COVERAGE, AuditSpec
 
 
 def test_defaults_are_valid_and_survive_the_round_trip():

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from workflows.audit import AuditResult, run_audit
 from workflows.config import RunOptions
 

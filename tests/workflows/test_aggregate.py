@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cawa_core.schemas import ALL_SITES, TABLES
-from cawa_core.specs import AuditSpec
+from cawa_core.table_schema import ALL_SITES, TABLES
+from workflows.spec import AuditSpec
 from cawa_core.tables import Manifest, Receipt, publish
 from tests.reference.pandas_aggregation import best_estimates, pandas_tables
 from workflows.aggregate import derived_tables

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cawa_core.errors import InputError
 from cawa_core.masking.engine import MaskingEngine
-from cawa_core.schemas import TABLES
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from workflows import stages

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cawa_core.schemas import TABLES
+from cawa_core.table_schema import TABLES
 from workflows.compare.masking import difference_p_values
 from workflows.compare.metrics import adjusted, metric_changes
 from workflows.compare.noise import binomial, bound_of_pairs, from_halves, from_spread

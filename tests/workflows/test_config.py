@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from cawa_core.errors import InputError
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from workflows.config import RunOptions, merged_options, recommended_spec
 
 

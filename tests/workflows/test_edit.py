@@ -13,7 +13,7 @@ from cawa_core import interventions
 from cawa_core.applications.suggestions import edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, Shift
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from tests.workflows.test_cli import run
 from workflows.applications.edit import run_edit
 from workflows.applications.options import EditSpec, merged_application

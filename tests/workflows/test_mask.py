@@ -9,7 +9,7 @@ from PIL import Image
 
 from cawa_core.batch_size import BatchSize
 from cawa_core.masking.engine import MaskingEngine
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from cawa_core.statistics.standard_errors import crossed_standard_error
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL

@@ -120,7 +120,7 @@ import time, urllib.request, ray
 from pathlib import Path
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27,
          _system_config={{"metrics_report_interval_ms": 500}})
-from cawa_core.specs import AuditSpec
+from workflows.spec import AuditSpec
 from workflows.audit import run_audit
 from workflows.config import RunOptions
 run_audit({tiny_spec!r}, RunOptions(output={str(tmp_path / "audit")!r}, workers=2))

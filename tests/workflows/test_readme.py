@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from cawa_core.schemas import TABLES
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,7 +8,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from cawa_core.schemas import TABLES
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, publish
 from tests.workflows.conftest import small_audit
 from tests.workflows.test_cli import run

@@ -7,11 +7,12 @@ import json
 from cawa_core import __version__
 from cawa_core.audit_record import AuditRecord
 from cawa_core.digests import digest_of_data
-from cawa_core.specs import AuditSpec, validated
+from cawa_core.options import validated
 from cawa_core.tables import Manifest
 from workflows.aggregate.derived_tables import DERIVED, publish_derived_tables
 from workflows.aggregate.summary import summarise
 from workflows.folder import SUMMARY, read_audit
+from workflows.spec import AuditSpec
 
 
 def aggregate(manifest: Manifest) -> None:

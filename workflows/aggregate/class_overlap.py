@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cawa_core.schemas import TABLES
 from cawa_core.statistics.overlap import overlap_counts
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Rows
 from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking
 

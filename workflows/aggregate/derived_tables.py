@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cawa_core.schemas import TABLES
-from cawa_core.specs import AuditSpec
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, PublishedFile, Receipt, Rows, publish, publish_groups
 from workflows.aggregate.class_overlap import ENCODING, class_overlap_groups
 from workflows.aggregate.masking_correlation import masking_correlation_columns
@@ -25,6 +24,7 @@ from workflows.aggregate.site_values import (
     site_awareness,
     site_masking,
 )
+from workflows.spec import AuditSpec
 
 DERIVED = "aggregate"
 """Stage name of the derived tables in the manifest."""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cawa_core.schemas import TABLES
 from cawa_core.seeds import SHARED_CLASS, random_generator
-from cawa_core.specs import AuditSpec
 from cawa_core.statistics.masking_correlation import masking_correlations
 from cawa_core.statistics.permutation_null import random_orders
+from cawa_core.table_schema import TABLES
 from workflows.aggregate.site_values import TARGETS, Ids, Known, Matrix, SiteMasking
+from workflows.spec import AuditSpec
 
 PREDICTORS = (
     "category_awareness",

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cawa_core.schemas import METRICS
+from cawa_core.class_metrics.records import METRICS
 from cawa_core.seeds import SHARED_CLASS, random_generator
-from cawa_core.specs import AuditSpec
 from cawa_core.statistics.correlation import pearson, spearman
 from cawa_core.statistics.intervals import bootstrap_pearson
+from workflows.spec import AuditSpec
 
 
 def metric_correlation_rows(metrics: pd.DataFrame, spec: AuditSpec) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from cawa_core.schemas import ALL_SITES
 from cawa_core.statistics.overlap import TopSets, top_channels
+from cawa_core.table_schema import ALL_SITES
 from workflows.aggregate.site_values import Ids, Matrix, SiteAwareness, SiteMasking
 
 LARGEST_OVERLAP_SHARE = 0.5

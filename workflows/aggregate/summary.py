@@ -9,17 +9,18 @@ from typing import Any, cast
 import pandas as pd
 
 from cawa_core.audit_record import AuditRecord
+from cawa_core.class_metrics.records import METRICS
 from cawa_core.plain_data import plain
 from cawa_core.rendering.findings import findings
 from cawa_core.rendering.html_tables import records
-from cawa_core.schemas import ALL_SITES, METRICS
 from cawa_core.seeds import SHARED_CLASS, random_generator
-from cawa_core.specs import AuditSpec
+from cawa_core.table_schema import ALL_SITES
 from cawa_core.tables import Manifest
 from workflows.aggregate.applications import edit_summary, hybrid_summary, segmentation_summary
 from workflows.aggregate.class_resamples import ClassResamples, mean_of_known
 from workflows.aggregate.heavy_tails import heavy_tails
 from workflows.aggregate.overlap_summary import overlap_summary
+from workflows.spec import AuditSpec
 
 SIGNIFICANT = 0.05
 COEFFICIENTS = ("pearson_smoothed", "pearson", "spearman")

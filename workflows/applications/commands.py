@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cawa_core.specs import AuditSpec
 from workflows.applications.endings import written_at_the_end
 from workflows.applications.options import (
     MODEL_OPTIONS,
@@ -22,6 +21,7 @@ from workflows.applications.options import (
 from workflows.command_options import with_options_of
 from workflows.config import RunOptions
 from workflows.quick_imports import quick_imports
+from workflows.spec import AuditSpec
 
 SpecFile = Annotated[Path | None, typer.Option(help="TOML file with options for models and devices.")]
 Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet id, comma-separated.")]

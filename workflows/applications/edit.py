@@ -21,9 +21,8 @@ from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, run
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
-from cawa_core.schemas import ALL_SITES
-from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage
+from cawa_core.table_schema import ALL_SITES
 from workflows.applications.options import EditSpec
 from workflows.applications.regions import region_pixels
 from workflows.applications.sheets import (
@@ -37,6 +36,7 @@ from workflows.applications.sheets import (
 )
 from workflows.config import RunOptions
 from workflows.pictures import scored_pictures
+from workflows.spec import AuditSpec
 from workflows.stages.edits import Choice, candidates, suggestions
 from workflows.workbench import Workbench
 

@@ -13,7 +13,6 @@ from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
-from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage
 from workflows.applications.options import HybridSpec
 from workflows.applications.sheets import (
@@ -28,6 +27,7 @@ from workflows.applications.sheets import (
 )
 from workflows.config import RunOptions
 from workflows.real_check import check_real_images
+from workflows.spec import AuditSpec
 from workflows.stages.hybrids import Choice, Hybrid, hybrid, pictures_scored
 from workflows.workbench import Workbench
 

@@ -19,10 +19,9 @@ from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
-from cawa_core.schemas import ALL_SITES
-from cawa_core.specs import AuditSpec
 from cawa_core.statistics.standard_errors import crossed_standard_error, standard_error
 from cawa_core.storage import Storage
+from cawa_core.table_schema import ALL_SITES
 from workflows.applications.options import MaskSpec
 from workflows.applications.sheets import (
     as_json,
@@ -35,6 +34,7 @@ from workflows.applications.sheets import (
 )
 from workflows.config import RunOptions
 from workflows.pictures import scored_pictures
+from workflows.spec import AuditSpec
 from workflows.stages.masking import site_controls
 from workflows.workbench import Workbench
 

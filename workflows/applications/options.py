@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from cawa_core.schemas import ALL_SITES
-from cawa_core.specs import AuditSpec, Count, option, validated
+from cawa_core.options import Count, option, validated
+from cawa_core.table_schema import ALL_SITES
 from workflows.config import RunOptions, merged_options
+from workflows.spec import AuditSpec
 
 MODEL_OPTIONS = (
     *("generator", "evaluator", "truncation", "truncation_statistics", "seed", "dtype"),

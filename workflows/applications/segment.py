@@ -15,7 +15,6 @@ from cawa_core.errors import InputError
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.grids import coloured, labels_to_png
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
-from cawa_core.specs import AuditSpec
 from cawa_core.storage import Storage
 from workflows.applications.options import SegmentSpec
 from workflows.applications.sheets import (
@@ -29,6 +28,7 @@ from workflows.applications.sheets import (
     require_rows,
 )
 from workflows.config import RunOptions
+from workflows.spec import AuditSpec
 from workflows.stages.segmentation import PASSES, SegmentedClass, segmented, sites_of
 from workflows.workbench import Workbench
 

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from cawa_core.rendering.html_tables import records
-from cawa_core.schemas import TABLES
+from cawa_core.table_schema import TABLES
 from workflows.compare.metrics import adjusted
 
 

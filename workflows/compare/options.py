@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from cawa_core.errors import InputError, suggestion
-from cawa_core.specs import option, validated
+from cawa_core.options import option, validated
 from workflows.config import read_toml
 
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 import pandas as pd
+from cawa_core.specs import OPTIONS
 
 from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError
-from cawa_core.specs import OPTIONS
 from cawa_core.storage import Folder
 from cawa_core.tables import Manifest
 from workflows.folder import opened_audit, read_audit

@@ -9,7 +9,6 @@ import ray
 import torch
 
 from cawa_core.errors import InputError
-from cawa_core.specs import AuditSpec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Receipt
 from workflows.config import RunOptions
@@ -18,6 +17,7 @@ from workflows.executors.ray_head import CORES
 from workflows.folder import require_same
 from workflows.identity import audit_identity
 from workflows.shards import Shard
+from workflows.spec import AuditSpec
 from workflows.workbench import Workbench
 
 

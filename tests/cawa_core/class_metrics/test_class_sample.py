@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cawa_core.class_metrics.all_metrics import metrics_of_class, protocol
+from cawa_core.class_metrics.class_pair import metrics_of_class, protocol
 from cawa_core.class_metrics.class_sample import ClassSampler, Kept
 from cawa_core.class_metrics.frechet import frechet_distance
 from cawa_core.class_metrics.kernel import kernel_distance

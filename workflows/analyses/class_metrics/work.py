@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cawa_core.class_metrics.all_metrics import metrics_of_class, protocol
+from cawa_core.class_metrics.class_pair import metrics_of_class, protocol
 from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
 from cawa_core.generators.base import class_ids_of
 from cawa_core.tables import Rows, rows_of

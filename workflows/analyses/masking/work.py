@@ -22,11 +22,11 @@ from cawa_core.masking.estimation import (
 )
 from cawa_core.masking.groups import awareness_order, consecutive_groups, control_masks
 from cawa_core.masking.screening import Screening, screened
-from cawa_core.schemas import ALL_SITES
 from cawa_core.seeds import random_generator
-from cawa_core.specs import AuditSpec
+from cawa_core.table_schema import ALL_SITES
 from cawa_core.tables import Rows
 from workflows.shards import Shard
+from workflows.spec import AuditSpec
 from workflows.stages.awareness import class_awareness
 from workflows.stages.base import Stage
 from workflows.units import Calibration

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from cawa_core.awareness import Awareness, awareness_of_samples, closed_form_awareness, monte_carlo_awareness
-from cawa_core.schemas import TABLES
 from cawa_core.seeds import SHARED_CLASS
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Rows
 from workflows.shards import Shard
 from workflows.stages.base import Stage

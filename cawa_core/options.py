@@ -1,0 +1,63 @@
+"""Options as fields of dataclasses: written once, with their help, and checked when they come from people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from cawa_core.errors import InputError, suggestion
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+def option(default: Any, description: str) -> Any:  # noqa: ANN401
+    """Make a field with the help text that the command line shows."""
+    return dataclasses.field(default=default, metadata={"help": description})
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def validated(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Build a spec dataclass from plain data.
+
+    Raises:
+        InputError: an unknown key, a wrong type or a value out of range; one line for the first fault.
+    """
+    try:
+        return _adapter(kind).validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise InputError(_first_fault(kind, error)) from None
+    except TypeError as error:
+        raise InputError(f"spec holds a value that is no number, text or list: {error}") from None
+
+
+def _first_fault(kind: type, error: ValidationError) -> str:
+    fault = error.errors()[0]
+    key, fields = str(fault["loc"][0]), [field.name for field in dataclasses.fields(kind)]
+    if key not in fields:
+        return f"unknown option {key!r}{suggestion(key, fields)}; allowed: {', '.join(fields)}"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}; got {fault['input']!r}"
+
+
+def require_members(argument: str, given: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    """Check that a tuple option is not empty, holds allowed words only, and none twice.
+
+    Raises:
+        InputError: otherwise.
+    """
+    for word in given:
+        if word not in allowed:
+            raise InputError(f"{argument} must be among {', '.join(allowed)}; got {word!r}{suggestion(word, allowed)}")
+    if not given or len(set(given)) < len(given):
+        raise InputError(
+            f"{argument} must name each of {', '.join(allowed)} at most once and at least one; got {given}"
+        )

@@ -1,0 +1,37 @@
+"""The analyses of an audit, in the order of the pipeline and of the report.
+
+An analysis is a folder beside this module, or a package that registers its declaration by the entry point group
+``cawa.analyses``; see ``docs/extending.md``.
+"""
+
+from __future__ import annotations
+
+from workflows.analyses.awareness import AWARENESS
+from workflows.analyses.catalogue import Catalogue
+from workflows.analyses.class_metrics import CLASS_METRICS
+from workflows.analyses.class_overlap import CLASS_OVERLAP
+from workflows.analyses.edits import EDITS
+from workflows.analyses.gallery import GALLERY
+from workflows.analyses.hybrids import HYBRIDS
+from workflows.analyses.masking import MASKING
+from workflows.analyses.masking_correlation import MASKING_CORRELATION
+from workflows.analyses.metric_correlation import METRIC_CORRELATION
+from workflows.analyses.segmentation import SEGMENTATION
+from workflows.analyses.shared_channels import SHARED_CHANNELS
+
+ANALYSES = Catalogue(
+    (
+        GALLERY,
+        AWARENESS,
+        MASKING,
+        MASKING_CORRELATION,
+        CLASS_OVERLAP,
+        SHARED_CHANNELS,
+        CLASS_METRICS,
+        METRIC_CORRELATION,
+        EDITS,
+        HYBRIDS,
+        SEGMENTATION,
+    ),
+    group="cawa.analyses",
+)

@@ -1,0 +1,36 @@
+"""Pictures of each class, unmasked and with low, random or high channels masked (paper, Fig. 3)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from cawa_core.table_schema import CLASS, F32, I32, TEXT, Table
+from workflows.analyses.base import Analysis
+from workflows.analyses.masking import ControlOptions
+
+GALLERY_TABLE = Table(
+    "gallery",
+    ("class_id", "kind", "index"),
+    {
+        **CLASS,
+        "kind": (
+            TEXT,
+            "sample (unmasked), or which control_fraction is masked at all sites: lowest, random, highest",
+        ),
+        "index": (I32, "index of the latent"),
+        "score": (F32, "the evaluator's probability of the class"),
+        "png": (pa.binary(), "the image"),
+    },
+)
+
+GALLERY = Analysis(
+    "gallery",
+    "Gallery",
+    options=ControlOptions,
+    tables=(GALLERY_TABLE,),
+    needs=("evaluator",),
+    classes_per_shard=25,
+    work="workflows.analyses.gallery.work:GalleryWork",
+    results="workflows.analyses.gallery.results:GalleryResults",
+    not_compared="its pictures are for people to look at",
+)

@@ -1,0 +1,65 @@
+"""Hybrids of each class with some other classes, by the best mixture of each kind (paper, Sec. 5.2, Fig. 7)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import pyarrow as pa
+from pydantic import Field
+
+from cawa_core.options import Count, option
+from cawa_core.table_schema import CLASS, I16, I32, PROTOCOL, TEXT, Table, with_stderr
+from workflows.analyses.base import Analysis
+from workflows.analyses.class_metrics import ManifoldOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class HybridOptions(ManifoldOptions):
+    """Options of the analysis ``hybrids``."""
+
+    hybrid_partners: Count = option(
+        1, "Other classes of the generator, drawn at random, that each class is mixed with."
+    )
+    hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents that choose the sites and k of a hybrid.")
+    hybrid_latents: Annotated[int, Field(ge=2)] = option(200, "Held-out latents that score the chosen hybrids.")
+
+
+HYBRIDS_TABLE = Table(
+    "hybrids",
+    ("class_id", "reference_id", "kind"),
+    {
+        **CLASS,
+        "reference_id": (I32, "index of the class that the class is mixed with"),
+        "kind": (
+            TEXT,
+            "input, reference (images of either class), style_mixing or channel_mixing (the best of each)",
+        ),
+        "first_site": (I16, "first site with transplants, or the first conditioned on the reference class"),
+        "sites": (pa.list_(I16), "sites with transplants"),
+        "k": (I32, "channels transplanted per site: those most aware of the reference class"),
+        **with_stderr("input_probability", "the evaluator's probability of the class"),
+        **with_stderr("reference_probability", "the evaluator's probability of the other class"),
+        **with_stderr("balance", "4 p q of both probabilities: 1 if the evaluator gives each class one half"),
+        **with_stderr("realism", "closeness to real images of either class; null without real images"),
+        **with_stderr("harmony", "balance times realism, or balance alone without real images"),
+        "n_tried": (I32, "number of latents on which the mixture was chosen"),
+        "n_samples": (I32, "number of held-out latents behind the scores"),
+        "pngs": (pa.list_(pa.binary()), "images of the first latents"),
+        **PROTOCOL,
+    },
+)
+
+HYBRIDS = Analysis(
+    "hybrids",
+    "Hybrids",
+    options=HybridOptions,
+    tables=(HYBRIDS_TABLE,),
+    needs=("evaluator",),
+    uses=("real_images",),
+    shows=("manifold_features",),
+    work="workflows.analyses.hybrids.work:HybridsWork",
+    results="workflows.analyses.hybrids.results:HybridsResults",
+    comparison="workflows.analyses.hybrids.comparison:HybridsComparison",
+    command="workflows.analyses.hybrids.command:hybridise",
+)

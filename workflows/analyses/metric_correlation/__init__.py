@@ -1,0 +1,30 @@
+"""How total awareness correlates with the class metrics, over classes (paper, Sec. 5.4, Fig. 10)."""
+
+from __future__ import annotations
+
+from cawa_core.table_schema import F32, I32, TEXT, Table
+from workflows.analyses.base import Analysis
+from workflows.analyses.class_metrics import CLASS_METRICS
+
+METRIC_CORRELATION_TABLE = Table(
+    "metric_correlation",
+    ("metric",),
+    {
+        "metric": (TEXT, "column of class_metrics that total awareness is correlated with"),
+        "pearson": (F32, "Pearson r over classes (Fig. 10)"),
+        "spearman": (F32, "rank correlation over classes"),
+        "ci_low": (F32, "lower end of the bootstrap 95% interval of pearson"),
+        "ci_high": (F32, "upper end of that interval"),
+        "n_classes": (I32, "number of classes with both values"),
+    },
+)
+
+METRIC_CORRELATION = Analysis(
+    "metric_correlation",
+    "Correlation of total awareness with class metrics",
+    tables=(METRIC_CORRELATION_TABLE,),
+    after=(CLASS_METRICS.name,),
+    derivation="workflows.analyses.metric_correlation.derivation:MetricCorrelationDerivation",
+    results="workflows.analyses.metric_correlation.results:MetricCorrelationResults",
+    comparison="workflows.analyses.metric_correlation.comparison:MetricCorrelationComparison",
+)

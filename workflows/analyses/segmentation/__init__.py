@@ -1,0 +1,56 @@
+"""Generated pictures segmented by clustering channel activations (paper, Sec. 5.3, Fig. 8)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pyarrow as pa
+
+from cawa_core.options import Count, option
+from cawa_core.table_schema import CLASS, F32, I16, I32, Table
+from workflows.analyses.base import Analysis
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationOptions:
+    """Options of the analysis ``segmentation``."""
+
+    segment_sites: tuple[int, ...] = option(
+        (), "Sites whose channels are clustered; the last half of the sites if left out."
+    )
+    segment_clusters: tuple[int, ...] = option((3, 5), "Numbers of clusters; each is fitted separately.")
+    segment_latents: Count = option(64, "Pictures per class that clusters are fitted to and scored on.")
+
+
+SEGMENTATION_TABLE = Table(
+    "segmentation",
+    ("class_id", "clusters", "weighted", "index"),
+    {
+        **CLASS,
+        "clusters": (I32, "number of clusters K for the pixels of all images of the class"),
+        "weighted": (pa.bool_(), "whether channels were multiplied by their category awareness"),
+        "index": (I32, "index of the latent"),
+        "iou": (F32, "intersection over union of the foreground with Otsu's; null unless objects are on black"),
+        "n_background": (I32, "number of labels, starting at 0, that belong to the background"),
+        "sites": (pa.list_(I16), "sites whose channels were clustered"),
+        "n_fitted": (I32, "number of images that the clusters were fitted to"),
+        "png": (pa.binary(), "the image, once for each of the first few latents; else null"),
+        "labels_png": (
+            pa.binary(),
+            "labels as palette indices, in order from the cluster that lies most at the border, so that labels "
+            "below n_background are background; the palette gives parts that share most pixels the same "
+            "colour in all maps of a class, whatever their labels; null beyond the first few latents",
+        ),
+    },
+)
+
+SEGMENTATION = Analysis(
+    "segmentation",
+    "Segmentation",
+    options=SegmentationOptions,
+    tables=(SEGMENTATION_TABLE,),
+    work="workflows.analyses.segmentation.work:SegmentationWork",
+    results="workflows.analyses.segmentation.results:SegmentationResults",
+    comparison="workflows.analyses.segmentation.comparison:SegmentationComparison",
+    command="workflows.analyses.segmentation.command:segment",
+)

@@ -1,0 +1,54 @@
+"""Channels in the top sets of all classes (paper, Sec. 4.2, Table 1 and Appendix C)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from cawa_core.options import Count, option
+from cawa_core.table_schema import CRITERION, F32, I32, SITE, Table
+from workflows.analyses.awareness import AWARENESS
+from workflows.analyses.base import Analysis
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedChannelOptions:
+    """Options of the analysis ``shared_channels``."""
+
+    shared_k: tuple[Count, ...] = option(
+        (1, 2, 5, 10, 20, 50), "Sizes of the top channel sets that all classes may share."
+    )
+
+
+SHARED_CHANNELS_TABLE = Table(
+    "shared_channels",
+    ("site", "k", "criterion"),
+    {
+        **SITE,
+        "k": (I32, "size of the top sets"),
+        **CRITERION,
+        "shared": (I32, "number of channels in the top set of every class (Table 1)"),
+        "shared_by_chance": (F32, "number expected for independent random sets"),
+        "n_classes": (I32, "number of classes intersected"),
+    },
+)
+TOP_CHANNEL_POPULARITY_TABLE = Table(
+    "top_channel_popularity",
+    ("site", "channel", "criterion"),
+    {
+        **SITE,
+        "channel": (I32, "index of the channel at its site"),
+        **CRITERION,
+        "n_classes": (I32, "number of classes that rank this channel first"),
+    },
+)
+
+SHARED_CHANNELS = Analysis(
+    "shared_channels",
+    "Shared channels",
+    options=SharedChannelOptions,
+    tables=(SHARED_CHANNELS_TABLE, TOP_CHANNEL_POPULARITY_TABLE),
+    after=(AWARENESS.name,),
+    derivation="workflows.analyses.shared_channels.derivation:SharedChannelsDerivation",
+    results="workflows.analyses.shared_channels.results:SharedChannelsResults",
+    not_compared="the comparison of awareness compares the top channels of each class",
+)
