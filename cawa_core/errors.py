@@ -24,3 +24,10 @@ def suggestion(given: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` with the most similar allowed word, or an empty string."""
     nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: ``1 class``, ``2 classes``."""
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -8,28 +8,29 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from cawa_core.audit_record import AuditRecord
-from cawa_core.errors import InputError, last_line
+from cawa_core.errors import InputError, counted, last_line
 from cawa_core.options import require_members
 from cawa_core.storage import Storage, open_storage
+from cawa_core.table_schema import SITES_TABLE
 from cawa_core.tables import Manifest, Receipt, publish
 from cawa_core.tables.receipts import HASH_DIGITS
+from workflows.analyses import ANALYSES
 from workflows.config import RunOptions
 from workflows.events import EventLog, event_log
 from workflows.execution import Failure, Outcome, Retry
 from workflows.executors import EXECUTORS
 from workflows.folder import AUDIT, open_folder, read_audit, require_folder_for, with_replacement, write_audit
-from workflows.identity import audit_identity, classes_read
+from workflows.job import Job
+from workflows.lab.opening import checked_device
+from workflows.lab.real_check import check_real_images
 from workflows.plan import plan
 from workflows.progress import ProgressReporter
-from workflows.real_check import check_real_images
 from workflows.shards import Shard
 from workflows.spec import AuditSpec
-from workflows.stages import STAGES
-from workflows.workbench import Workbench, checked_device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,93 +68,118 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
         spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
     if options.replace:
         require_members("replace", options.replace, spec.stages)
-    bench = driver_bench(spec, options)
-    storage = open_storage(options.output or Path("results") / bench.generator.name, options.storage_patience)
-    bench = with_recorded_classes(bench, storage, options.replace)
-    if bench.generator.description:
-        print(bench.generator.description, file=sys.stderr)
-    identity, cost = audit_identity(bench), functools.partial(cost_in_words, bench)
+    job = driver_job(spec, options)
+    storage = open_storage(options.output or Path("results") / job.lab.generator.name, options.storage_patience)
+    job = with_recorded_classes(job, storage, options.replace)
+    generator = job.lab.generator
+    if generator.description:
+        print(generator.description, file=sys.stderr)
+    identity = job.identity
+    cost = functools.partial(cost_in_words, job)
     recorded = read_audit(storage).identity.class_digests if storage.exists(AUDIT) else {}
     if not identity.class_digests.keys() <= recorded.keys():
-        check_real_images(bench)
-    name = {"audit": identity.hash[:HASH_DIGITS], "generator": bench.generator.name}
+        check_real_images(job.lab)
+    name = {"audit": identity.hash[:HASH_DIGITS], "generator": generator.name}
     with event_log(options.log, **name) as log:
         require_folder_for(storage, identity, options.replace, cost)  # a folder of others is not even locked
         with storage.locked():
-            names = {class_id: bench.generator.class_names[class_id] for class_id in classes_read(bench)}
-            record = open_folder(storage, identity, options.device, names, options.replace, cost)
-            return _done(bench, options, storage, log, start, record)
+            names = {class_id: generator.class_names[class_id] for class_id in job.classes_read}
+            units = job.count_units
+            record = open_folder(storage, identity, options.device, names, units, options.replace, cost)
+            return _done(job, options, storage, log, start, record)
 
 
-def with_recorded_classes(bench: Workbench, storage: Storage, replace: Collection[str]) -> Workbench:
+def with_recorded_classes(job: Job, storage: Storage, replace: Collection[str]) -> Job:
     """Add the classes whose results will be replaced: the old results stay until all new ones are there."""
     if not replace or not storage.exists(AUDIT):
-        return bench
+        return job
     analyses = read_audit(storage).analyses
     recorded = {class_id for stage in replace if stage in analyses for class_id in analyses[stage].class_ids}
-    classes = tuple(sorted({*bench.class_ids, *recorded}))
-    return dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, classes=classes))
+    return job.with_spec(classes=tuple(sorted({*job.lab.class_ids, *recorded})))
 
 
-def cost_in_words(bench: Workbench, name: str, class_ids: Collection[int]) -> str:
-    """Say what it takes to compute a stage again, for the classes that a folder has of it and those of a workbench."""
-    n_classes, stage = len({*bench.class_ids, *class_ids}), STAGES[name]
-    sites = range(len(bench.generator.sites)) if stage.by_site else range(1)
-    passes = n_classes * sum(stage.passes(bench, site) for site in sites)
-    return f"{n_classes} classes, about {passes:,.0f} generator passes"
+def cost_in_words(job: Job, stage: str, class_ids: Collection[int]) -> str:
+    """Say what it takes to compute an analysis again, for the classes that a folder has of it and those of a job."""
+    classes = {*job.lab.class_ids, *class_ids}
+    work = job.work(stage)
+    passes = sum(
+        work.cost(job.lab, job.spec, class_id, unit).passes
+        for class_id in classes
+        for unit in job.units(stage, class_id)
+    )
+    return f"{counted(len(classes), 'class')}, about {passes:,.0f} generator passes"
 
 
 def _done(
-    bench: Workbench, options: RunOptions, storage: Storage, log: EventLog, start: float, record: AuditRecord
+    job: Job, options: RunOptions, storage: Storage, log: EventLog, start: float, record: AuditRecord
 ) -> AuditResult:
     """Compute what is missing of an audit, in a folder that this driver has locked."""
     manifest = Manifest.read(storage)
     manifest.tidy()
-    _publish_sites(bench, manifest)
-    replaced = _begin_replacements(bench, record, manifest)
-    reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in bench.spec.stages])
-    shards = plan(bench, manifest, options.classes_per_shard or None)
-    log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
-    with contextlib.ExitStack() as started:
-        outcomes: Iterable[Outcome] = ()
-        if shards:
-            executor = started.enter_context(contextlib.closing(EXECUTORS.make(options.executor)))
-            # left before the executor is closed, however this ends: workers are stopped while there is a cluster
-            outcomes = started.enter_context(contextlib.closing(executor.run(bench, options, storage, shards)))
-        from workflows.refresh import refresh  # slow to import: meanwhile, workers start
+    _publish_sites(job, manifest)
+    replaced = _begin_replacements(job, record, manifest)
+    reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in job.spec.stages])
+    computed = 0
+    retried = 0
+    for stages in waves(job.spec.stages):
+        shards = plan(job, manifest, options.classes_per_shard or None, stages)
+        log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
+        with contextlib.ExitStack() as started:
+            outcomes: Iterable[Outcome] = ()
+            if shards:
+                executor = started.enter_context(contextlib.closing(EXECUTORS.make(options.executor)))
+                # left before the executor is closed, however this ends: workers are stopped while there is a cluster
+                outcomes = started.enter_context(contextlib.closing(executor.run(job, options, storage, shards)))
+            from workflows.refresh import refresh  # slow to import: meanwhile, workers start
 
-        computed, retried = _record(outcomes, bench.generator.name, shards, manifest, log)
+            n_computed, n_retried = _record(outcomes, job.lab.generator.name, shards, manifest, log)
+        computed += n_computed
+        retried += n_retried
         manifest.settle()
-        _finish_replacements(record, manifest, replaced)
-        refreshed = refresh(manifest)
-    failed, seconds = tuple(sorted(manifest.quarantined)), time.monotonic() - start
+    _finish_replacements(record, manifest, replaced)
+    refreshed = refresh(manifest)
+    failed = tuple(sorted(manifest.quarantined))
+    seconds = time.monotonic() - start
     log.write("done", computed=computed, retried=retried, quarantined=failed, seconds=round(seconds, 3))
     return AuditResult(storage, computed, reused, retried, failed, refreshed, seconds)
 
 
-def _begin_replacements(bench: Workbench, record: AuditRecord, manifest: Manifest) -> dict[str, int]:
-    """Keep new results apart from those that they are to replace; stage => units that must be there first."""
-    wanted = {}
-    for stage in bench.spec.stages:
+def waves(stages: Sequence[str]) -> list[tuple[str, ...]]:
+    """Divide analyses into rounds of execution, so that each comes after those whose results it reads."""
+    remaining = list(stages)
+    rounds = []
+    while remaining:
+        ready = tuple(name for name in remaining if not set(ANALYSES[name].after) & set(remaining))
+        if not ready:
+            raise InputError(f"stages must not read each other's results in a circle: {', '.join(remaining)}")
+        rounds.append(ready)
+        remaining = [name for name in remaining if name not in ready]
+    return rounds
+
+
+def _begin_replacements(job: Job, record: AuditRecord, manifest: Manifest) -> tuple[str, ...]:
+    """Keep new results apart from those that they will replace; return the analyses that are replaced."""
+    replaced = []
+    for stage in job.spec.stages:
         analysis = record.replacing.get(stage)
-        if analysis and analysis.hash == audit_identity(bench).analysis_hash(stage):
+        if analysis and analysis.hash == job.identity.analysis_hash(stage):
             manifest.drop_replacements(stage, analysis.hash[:HASH_DIGITS])
             manifest.begin_replacement(analysis.hash[:HASH_DIGITS])
-            wanted[stage] = len(bench.class_ids) * (len(bench.generator.sites) if STAGES[stage].by_site else 1)
-    return wanted
+            replaced.append(stage)
+    return tuple(replaced)
 
 
-def _finish_replacements(record: AuditRecord, manifest: Manifest, wanted: Mapping[str, int]) -> None:
+def _finish_replacements(record: AuditRecord, manifest: Manifest, replaced: Collection[str]) -> None:
     """Put complete results in the place of the old ones; what is not complete stays apart for the next run."""
-    for stage, units in wanted.items():
-        analysis = record.replacing[stage].hash[:HASH_DIGITS]
-        if len(manifest.covered(stage, analysis)) >= units:
-            manifest.finish_replacement(stage, analysis)
+    for stage in replaced:
+        analysis = record.replacing[stage]
+        if len(manifest.covered(stage, analysis.hash[:HASH_DIGITS])) >= analysis.n_units:
+            manifest.finish_replacement(stage, analysis.hash[:HASH_DIGITS])
             record = with_replacement(record, stage)
             write_audit(manifest.storage, record)
 
 
-def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
+def driver_job(spec: AuditSpec, options: RunOptions) -> Job:
     """Load what the driver needs to plan; under Ray, its models stay on the CPU."""
     if options.executor == "ray":
         if not os.environ.get("RAY_ADDRESS"):
@@ -162,25 +188,27 @@ def driver_bench(spec: AuditSpec, options: RunOptions) -> Workbench:
             raise InputError(
                 f"device must be cpu or cuda under ray, which gives each worker its own GPU; got {options.device!r}"
             )
-        return Workbench.build(spec, options, device="cpu")
-    return Workbench.build(spec, options)
+        return Job.open(spec, options, device="cpu")
+    return Job.open(spec, options)
 
 
 def _record(
     outcomes: Iterable[Outcome], name: str, shards: list[Shard], manifest: Manifest, log: EventLog
 ) -> tuple[int, int]:
-    """Keep what comes; how many shards were computed, and how many attempts were made again."""
-    computed, retried, cost = 0, 0, {shard.name: shard.cost for shard in shards}
+    """Record outcomes as they come; return how many shards were computed, and how many attempts were repeated."""
+    computed = 0
+    retried = 0
+    cost = {shard.name: shard.cost for shard in shards}
     with ProgressReporter(f"auditing {name}", sum(cost.values())) as progress:
         for outcome in outcomes:
             if isinstance(outcome, Retry):
                 retried += 1
                 progress.note(f"{outcome.shard.name} again: {last_line(outcome.error)}")
-                log.write("retried", shard=outcome.shard.name, stage=outcome.shard.stage, error=outcome.error)
+                log.write("retried", shard=outcome.shard.name, stage=outcome.shard.analysis, error=outcome.error)
             elif isinstance(outcome, Failure):
                 manifest.quarantine(outcome.shard.name, outcome.error)
                 progress.advance(outcome.shard.cost, f"{outcome.shard.name} failed")
-                log.write("quarantined", shard=outcome.shard.name, stage=outcome.shard.stage, error=outcome.error)
+                log.write("quarantined", shard=outcome.shard.name, stage=outcome.shard.analysis, error=outcome.error)
             else:
                 manifest.add(outcome)
                 computed += 1
@@ -189,17 +217,18 @@ def _record(
     return computed, retried
 
 
-def _publish_sites(bench: Workbench, manifest: Manifest) -> None:
-    if "sites" in manifest.receipts:
+def _publish_sites(job: Job, manifest: Manifest) -> None:
+    if SITES_TABLE.name in manifest.receipts:
         return
-    sites = bench.generator.sites
+    start = time.perf_counter()
+    sites = job.lab.generator.sites
     rows = {
         "site": [site.index for site in sites],
         **{name: [getattr(site, name) for site in sites] for name in ("name", "channels", "resolution")},
         "inert_channels": [list(site.inert_channels) for site in sites],
     }
-    start = time.perf_counter()
-    subject = audit_identity(bench).hash
-    files = publish(manifest.storage, "all", {"sites": rows}, subject)
+    subject = job.identity.hash
+    files = publish(manifest.storage, "all", {SITES_TABLE.name: rows}, subject)
     seconds = round(time.perf_counter() - start, 3)
-    manifest.add(Receipt("sites", "sites", (), (), files, seconds, "driver", subject[:HASH_DIGITS]))
+    name = SITES_TABLE.name
+    manifest.add(Receipt(name, name, (), (), files, seconds, "driver", subject[:HASH_DIGITS]))

@@ -15,11 +15,12 @@ import typer
 
 from cawa_core.errors import InputError
 from cawa_core.storage import StorageError
-from workflows.applications.commands import edit, hybridise, mask, segment
-from workflows.command_options import with_options_of
+from workflows.analyses import ANALYSES
+from workflows.analyses.base import imported
+from workflows.commands.flags import with_options_of
+from workflows.commands.quick_imports import quick_imports
 from workflows.compare.options import ComparisonSpec, merged_comparison
 from workflows.config import RunOptions, merged_options
-from workflows.quick_imports import quick_imports
 from workflows.spec import AuditSpec
 
 if TYPE_CHECKING:
@@ -164,8 +165,9 @@ def compare(
         raise typer.Exit(EXIT_REGRESSION)
 
 
-for command in (mask, edit, hybridise, segment):
-    app.command()(command)
+for analysis in ANALYSES.values():
+    if analysis.command:
+        app.command()(imported(analysis.command))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from cawa_core.errors import InputError, suggestion
 from cawa_core.generators import GENERATORS
 from cawa_core.options import option, validated
-from workflows.spec import AuditSpec
+from workflows.spec import AuditSpec, audit_spec_type
 
 if TYPE_CHECKING:
     from cawa_core.weights import WeightStore
@@ -24,6 +24,7 @@ class RunOptions:
     """How an audit is run: with the same weights and real images, nothing here changes a number beyond rounding."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    HEADING: ClassVar[str] = "How to run it"
 
     output: str = option(
         "", "Audit folder, or its s3://, gs:// or az:// URL; results/GENERATOR if left out. An existing folder grows."
@@ -135,7 +136,7 @@ def merged_options(file: Path | None, flags: Mapping[str, Any]) -> tuple[AuditSp
     values = read_toml(file) if file else {}
     values |= {name: value for name, value in flags.items() if value is not None}
     run_names = {field.name for field in dataclasses.fields(RunOptions)}
-    spec_names = {field.name for field in dataclasses.fields(AuditSpec)}
+    spec_names = {field.name for field in dataclasses.fields(audit_spec_type())}
     for key in values:
         if key not in run_names | spec_names:
             where = f" in {file}" if file else ""
@@ -152,11 +153,11 @@ def recommended_spec(values: Mapping[str, Any]) -> AuditSpec:
     """A spec from what is given, the rest as suits the generator, else as it is by default.
 
     Raises:
-        InputError: as :func:`cawa_core.specs.validated`.
+        InputError: as :func:`cawa_core.options.validated`.
     """
     generator = str(values.get("generator", AuditSpec.generator))
     users = {"evaluator": "", "real_images": ""} if GENERATORS.is_foreign(generator) else {}
-    spec: AuditSpec = validated(AuditSpec, {**users, **GENERATORS.defaults(generator), **values})
+    spec: AuditSpec = validated(audit_spec_type(), {**users, **GENERATORS.defaults(generator), **values})
     return spec
 
 

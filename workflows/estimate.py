@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from cawa_core.errors import InputError
-from cawa_core.storage import open_storage
-from cawa_core.table_schema import TABLES
+from cawa_core.storage import Storage, open_storage
+from cawa_core.table_schema import Table
 from cawa_core.tables import Manifest
-from workflows.calibration import TIMED_STAGES, calibrated
+from workflows.analyses.base import Analysis, Cost, Pace
+from workflows.calibration import paces
 from workflows.config import RunOptions
 from workflows.folder import AUDIT, require_folder_for
-from workflows.identity import audit_identity
+from workflows.job import Job
 from workflows.plan import plan
 from workflows.shards import Shard
 from workflows.spec import AuditSpec
-from workflows.stages import STAGES
-from workflows.units import Calibration
-from workflows.workbench import Workbench
 
 TEXT_BYTES = 8
 """Compressed size of a text or list value in a table; such values repeat."""
+Paces = Mapping[str, Pace | None]
+"""Measured seconds by analysis; None if passes are counted instead."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StageEstimate:
-    """Estimate for one stage.
+    """Estimate for one analysis.
 
     Attributes:
-        stage: name of the stage, for masking with its estimator.
+        stage: name of the analysis, with its variant if it has several.
         shards: number of shards to compute.
         passes: generator passes or their equal.
         rows, megabytes: size of its main table, before compression.
@@ -48,55 +48,50 @@ class StageEstimate:
     seconds: float
 
 
-def estimates(
-    bench: Workbench, manifest: Manifest, calibration: Calibration | None, classes_per_shard: int | None
-) -> list[StageEstimate]:
-    """Estimate, stage by stage, the work that the manifest does not cover.
+def estimates(job: Job, manifest: Manifest, measured: Paces, classes_per_shard: int | None) -> list[StageEstimate]:
+    """Estimate, analysis by analysis, the work that the manifest does not cover.
 
     Args:
-        calibration: seconds of the units of work; None: no estimate of time.
+        job: the audit.
+        manifest: what its folder has.
+        measured: what :func:`~workflows.calibration.paces` measured; empty: no estimate of time.
+        classes_per_shard: classes per shard; by default what suits each analysis.
     """
-    shards = plan(bench, manifest, classes_per_shard)
-    by_stage = []
-    for stage in bench.spec.stages:
-        todo = [shard for shard in shards if shard.stage == stage]
-        rows = sum(_rows(bench, shard) for shard in todo)
-        seconds = sum(_shard_seconds(bench, shard, calibration) for shard in todo) if calibration else float("nan")
-        name = f"masking ({bench.spec.masking_estimator})" if stage == "masking" else stage
-        megabytes = (rows * _row_bytes(stage) + sum(_picture_bytes(bench, shard) for shard in todo)) / 1e6
-        passes = sum(shard.cost for shard in todo)
-        by_stage.append(StageEstimate(name, len(todo), passes, rows, megabytes, seconds))
-    return by_stage
+    shards = plan(job, manifest, classes_per_shard)
+    return [
+        _estimate(job, analysis, [shard for shard in shards if shard.analysis == analysis.name], measured)
+        for analysis in job.analyses
+    ]
 
 
-def with_estimator(bench: Workbench, estimator: str) -> Workbench:
-    """Return a workbench with the same models and another masking estimator."""
-    spec: AuditSpec = dataclasses.replace(bench.spec, masking_estimator=estimator)  # type: ignore[arg-type]
-    return dataclasses.replace(bench, spec=spec, kept={})
+def _estimate(job: Job, analysis: Analysis, shards: Sequence[Shard], measured: Paces) -> StageEstimate:
+    work = job.work(analysis.name)
+    cost = sum((_cost(job, shard) for shard in shards), Cost())
+    seconds = sum(_seconds(job, shard, measured) for shard in shards) if measured else float("nan")
+    label = work.label(job.spec)
+    name = f"{analysis.name} ({label})" if label else analysis.name
+    picture = job.lab.generator.image_size**2 * job.lab.generator.image_channels
+    megabytes = (cost.rows * _row_bytes(analysis.tables[0]) + cost.pictures * picture) / 1e6
+    return StageEstimate(name, len(shards), sum(shard.cost for shard in shards), cost.rows, megabytes, seconds)
 
 
-def _rows(bench: Workbench, shard: Shard) -> int:
-    stage = STAGES[shard.stage]
-    return stage.rows_of_shard(bench, shard) if stage.rows_of_shard else len(shard.class_ids) * stage.rows(bench)
+def _cost(job: Job, shard: Shard) -> Cost:
+    work = job.work(shard.analysis)
+    costs = (work.cost(job.lab, job.spec, class_id, unit) for class_id in shard.class_ids for unit in shard.units)
+    return sum(costs, Cost())
 
 
-def _picture_bytes(bench: Workbench, shard: Shard) -> int:
-    picture = bench.generator.image_size**2 * bench.generator.image_channels
-    return len(shard.class_ids) * STAGES[shard.stage].pictures(bench) * picture
-
-
-def _row_bytes(stage: str) -> int:
-    kinds = TABLES[stage].schema.types
+def _row_bytes(table: Table) -> int:
+    kinds = table.schema.types
     return sum(kind.bit_width // 8 if pa.types.is_primitive(kind) else TEXT_BYTES for kind in kinds)
 
 
-def _shard_seconds(bench: Workbench, shard: Shard, calibration: Calibration) -> float:
-    stage = STAGES[shard.stage]
-    if stage.seconds:
-        return stage.seconds(bench, shard, calibration)
-    if stage.name in calibration.classes:
-        return len(shard.class_ids) * calibration.classes[stage.name]
-    return shard.cost * calibration.image
+def _seconds(job: Job, shard: Shard, measured: Paces) -> float:
+    pace = measured[shard.analysis]
+    if pace is None:
+        image = next(other["image"] for other in measured.values() if other is not None)
+        return shard.cost * image
+    return job.work(shard.analysis).seconds(job.lab, job.spec, shard, pace)
 
 
 def as_lines(stages: Sequence[StageEstimate], price: float | None) -> list[str]:
@@ -121,58 +116,74 @@ def estimate_line(estimate: StageEstimate, price: float | None) -> str:
 
 
 def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibrate: bool) -> list[str]:
-    """Return the lines of ``cawa plan``: the stages, then masking by the other estimators for comparison.
+    """Return the lines of ``cawa plan``: the analyses, then their variants for comparison.
 
     Args:
+        spec: options of the audit.
+        options: how it runs.
         price: price of one hour of the device; None: no cost column.
         calibrate: whether to time a few passes, for hours and cost.
 
     Raises:
         InputError: as for an audit with the same options, except that a default output folder may be taken.
     """
-    bench = Workbench.build(spec, options.with_absolute_paths())
-    storage = open_storage(options.output or Path("results") / bench.generator.name, options.storage_patience)
-    manifest = Manifest(storage)
-    place = storage.url
-    if storage.exists(AUDIT):
-        try:
-            require_folder_for(storage, audit_identity(bench), options.replace)
-            manifest = Manifest.read(storage)
-        except InputError:
-            if options.output:
-                raise
-            place = f"another --output: {storage.url} holds another audit"
-    timed = calibrate and "evaluator" in bench.judges
-    calibration = calibrated(bench) if timed else None
-    generator = bench.generator
+    job = Job.open(spec, options.with_absolute_paths())
+    generator = job.lab.generator
+    storage = open_storage(options.output or Path("results") / generator.name, options.storage_patience)
+    manifest, place = _what_is_there(job, storage, options)
+    measured = paces(job) if calibrate and "evaluator" in job.lab.networks else {}
     size = options.classes_per_shard or None
     channels = sum(site.channels for site in generator.sites)
     lines = [
-        f"{generator.name}: {len(bench.spec.classes)} classes, {len(generator.sites)} sites, {channels:,} channels; "
+        f"{generator.name}: {len(job.lab.class_ids)} classes, {len(generator.sites)} sites, {channels:,} channels; "
         f"to do in {place}"
     ]
-    if calibration:
-        lines.append(
-            f"hours on one {generator.device.type} device, {bench.batch_size} images per batch: "
-            f"{1 / calibration.image:.4g} images, {1 / calibration.mask[0]:.4g} masks at the first site "
-            f"and {1 / calibration.screened:.4g} screened latents per second"
+    if measured:
+        lines += _speed_lines(job, measured)
+    lines += as_lines(estimates(job, manifest, measured, size), price)
+    for analysis in job.analyses:
+        lines += _alternatives(job, analysis, storage, measured, size, price)
+    remarks = (remark for analysis in job.analyses for remark in job.work(analysis.name).remarks(job.spec))
+    return [*lines, *remarks]
+
+
+def _what_is_there(job: Job, storage: Storage, options: RunOptions) -> tuple[Manifest, str]:
+    """Return what the folder has, and where the work would go, in words."""
+    if storage.exists(AUDIT):
+        try:
+            require_folder_for(storage, job.identity, options.replace)
+        except InputError:
+            if options.output:
+                raise
+            return Manifest(storage), f"another --output: {storage.url} holds another audit"
+        return Manifest.read(storage), storage.url
+    return Manifest(storage), storage.url
+
+
+def _speed_lines(job: Job, measured: Paces) -> Iterator[str]:
+    image = next((pace["image"] for pace in measured.values() if pace is not None), None)
+    if image is not None:
+        yield (
+            f"hours on one {job.lab.generator.device.type} device, {job.lab.batch_size} images per batch: "
+            f"{1 / image:.4g} images per second"
         )
-        stages = [name for name in TIMED_STAGES if name in bench.spec.stages and STAGES[name].passes(bench, 0)]
-        unmeasured = [name for name in stages if name not in calibration.classes]
-        if unmeasured:
-            lines.append(
-                f"{' and '.join(unmeasured)}: only passes are counted, the rest would take too long to time here"
-            )
-    lines += as_lines(estimates(bench, manifest, calibration, size), price)
-    if "masking" in bench.spec.stages:
-        alternatives = [name for name in ("exact", "regression", "screening") if name != bench.spec.masking_estimator]
-        masking_only = dataclasses.replace(
-            bench, spec=dataclasses.replace(bench.spec, stages=("masking",), target_stderr=0, top=0)
-        )
-        lines.append("masking by the other estimators, from the start:")
-        for name in alternatives:
-            (estimate,) = estimates(with_estimator(masking_only, name), Manifest(storage), calibration, size)
-            lines.append(estimate_line(estimate, price))
-    if bench.spec.target_stderr:
-        lines.append("target_stderr: masks whose error is too large get more latents than the plan counts")
-    return lines
+    for analysis in job.analyses:
+        pace = measured[analysis.name]
+        if pace is not None:
+            yield from (f"{analysis.name}: {speed}" for speed in job.work(analysis.name).speeds(pace))
+    unmeasured = [name for name, pace in measured.items() if pace is None]
+    if unmeasured:
+        yield f"{' and '.join(unmeasured)}: only passes are counted, the rest would take too long to time here"
+
+
+def _alternatives(
+    job: Job, analysis: Analysis, storage: Storage, measured: Paces, size: int | None, price: float | None
+) -> Iterator[str]:
+    """Yield the estimates of other variants of an analysis, from the start."""
+    alternatives = job.work(analysis.name).alternatives(job.spec)
+    if alternatives:
+        yield f"{analysis.name} in other ways, from the start:"
+    for changes in alternatives.values():
+        variant = job.with_spec(stages=(analysis.name,), **changes)
+        (estimate,) = estimates(variant, Manifest(storage), measured, size)
+        yield estimate_line(estimate, price)

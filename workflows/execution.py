@@ -10,12 +10,12 @@ from typing import TypeVar
 import torch
 
 from cawa_core.storage import Storage
-from cawa_core.tables import Receipt, publish
+from cawa_core.tables import Manifest, Receipt, publish, publish_files
 from cawa_core.tables.receipts import HASH_DIGITS
-from workflows.identity import audit_identity
+from workflows.analyses import ANALYSES
+from workflows.job import Job
+from workflows.lab import Lab
 from workflows.shards import Shard
-from workflows.stages import STAGES
-from workflows.workbench import Workbench
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,20 +38,30 @@ Outcome = Receipt | Failure | Retry
 Result = TypeVar("Result")
 
 
-def execute(bench: Workbench, storage: Storage, shard: Shard) -> Receipt:
-    """Compute a shard, publish its tables and return the receipt of the finished shard."""
+def execute(job: Job, storage: Storage, shard: Shard) -> Receipt:
+    """Compute a shard, publish its tables and files, and return the receipt of the finished shard."""
     start = time.perf_counter()
-    tables = within_memory(bench, lambda: STAGES[shard.stage].process(bench, shard))
-    analysis = audit_identity(bench).analysis_hash(shard.stage)
-    files = publish(storage, shard.name, tables, analysis)
-    seconds = round(time.perf_counter() - start, 3)
-    device = str(bench.generator.device)
+    lab = job.lab
+    work = job.work(shard.analysis)
+    earlier = Manifest.read(storage) if ANALYSES[shard.analysis].after else None
+    output = within_memory(lab, lambda: work.run(lab, job.spec, shard, earlier))
+    analysis = job.identity.analysis_hash(shard.analysis)
+    files = publish(storage, shard.name, output.tables, analysis)
+    files += publish_files(storage, shard.name, shard.analysis, output.files)
     return Receipt(
-        shard.name, shard.stage, shard.class_ids, shard.sites, files, seconds, device, analysis[:HASH_DIGITS]
+        shard=shard.name,
+        stage=shard.analysis,
+        class_ids=shard.class_ids,
+        sites=shard.sites,
+        files=files,
+        seconds=round(time.perf_counter() - start, 3),
+        device=str(lab.generator.device),
+        analysis=analysis[:HASH_DIGITS],
+        units=shard.units,
     )
 
 
-def within_memory(bench: Workbench, work: Callable[[], Result]) -> Result:
+def within_memory(lab: Lab, work: Callable[[], Result]) -> Result:
     """Run work in the spec's arithmetic, halving the batch size and repeating it after an out-of-memory error.
 
     Raises:
@@ -59,8 +69,8 @@ def within_memory(bench: Workbench, work: Callable[[], Result]) -> Result:
     """
     while True:
         try:
-            with bench.arithmetic():
+            with lab.arithmetic():
                 return work()
         except torch.OutOfMemoryError:
-            if not bench.batch.halve():
+            if not lab.batch.halve():
                 raise

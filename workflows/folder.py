@@ -11,13 +11,13 @@ from typing import Any
 
 from cawa_core import __version__
 from cawa_core.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, counted
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.receipts import HASH_DIGITS
 from workflows.analyses import ANALYSES
 from workflows.identity import AuditIdentity, digest_of_classes
-from workflows.lab.spec import ROLES, SUBJECT
+from workflows.lab_spec import ROLES, SUBJECT
 
 AUDIT, SUMMARY, REPORT = "audit.json", "summary.json", "report.html"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
@@ -30,7 +30,7 @@ Cost = Callable[[str, Collection[int]], str]
 
 def no_cost(name: str, class_ids: Collection[int]) -> str:  # noqa: ARG001
     """Name the number of classes, if there is nobody to estimate more."""
-    return f"{len(class_ids)} classes"
+    return counted(len(class_ids), "class")
 
 
 def require_folder_for(

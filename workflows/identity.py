@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cawa_core import SCHEMA_VERSION
 from cawa_core.audit_record import RecordedIdentity
 from cawa_core.digests import digest_of_data
 from workflows.analyses import ANALYSES
-from workflows.lab.spec import ROLES, SUBJECT, ChannelOrderOptions
+from workflows.lab_spec import ROLES, SUBJECT, ChannelOrderOptions
 from workflows.spec import AuditSpec
+
+if TYPE_CHECKING:
+    from workflows.lab import Lab
 
 ORDER_OPTIONS = tuple(field.name for field in dataclasses.fields(ChannelOrderOptions))
 
@@ -110,3 +114,29 @@ def digest_of_classes(class_digests: Mapping[int, str], class_ids: Iterable[int]
     """Return the SHA-256 of the real images of some classes, from that of each that was read."""
     read = sorted(set(class_ids) & class_digests.keys())
     return digest_of_data({str(class_id): class_digests[class_id] for class_id in read})
+
+
+def identity_of(lab: Lab, spec: AuditSpec, class_ids: Iterable[int]) -> AuditIdentity:
+    """Return a spec with the digests of all that it names; paths do not enter.
+
+    Args:
+        lab: the models and real images.
+        spec: the options.
+        class_ids: classes whose real images are read.
+    """
+    spec = dataclasses.replace(spec, generator=lab.generator.name, classes=lab.class_ids)
+    digests = {"generator": lab.generator.digest}
+    digests |= {role: network.digest for role, network in lab.networks.items()}
+    class_digests: dict[int, str] = {}
+    if lab.reals is not None:
+        spec = dataclasses.replace(spec, real_images=lab.reals.name)
+        class_digests = {class_id: lab.reals.class_contents(class_id) for class_id in class_ids}
+        digests["real_images"] = digest_of_classes(class_digests, lab.class_ids)
+    return AuditIdentity(
+        spec=spec,
+        digests=digests,
+        protocols={role: network.protocol for role, network in lab.networks.items()},
+        class_digests=class_digests,
+        schema_version=SCHEMA_VERSION,
+        samples_order=not lab.is_affine,
+    )

@@ -1,8 +1,15 @@
-"""The unit of work: one stage, one block of classes, one block of sites."""
+"""The unit of execution: one analysis, one block of classes, some units of each."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
+
+from cawa_core.digests import digest_of_bytes
+from workflows.analyses.base import WHOLE_CLASS, Unit
+
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,25 +17,40 @@ class Shard:
     """Minutes of work that result in one Parquet file per table.
 
     Attributes:
-        stage: name of the stage.
+        analysis: name of the analysis.
         class_ids: classes of the block, ascending.
-        sites: sites of the block, ascending; empty where the stage does not go by site.
+        units: units of each class, in order.
+        by_site: whether a unit is a site.
         cost: expected work in generator passes or their equivalent; longer shards start first.
     """
 
-    stage: str
+    analysis: str
     class_ids: tuple[int, ...]
-    sites: tuple[int, ...] = ()
+    units: tuple[Unit, ...] = (WHOLE_CLASS,)
+    by_site: bool = False
     cost: float = dataclasses.field(default=0.0, compare=False)
 
     @property
+    def sites(self) -> tuple[int, ...]:
+        """Sites of the block; empty if its units are not sites."""
+        return tuple(int(unit[0]) for unit in self.units) if self.by_site else ()
+
+    @property
     def name(self) -> str:
-        """Name of the shard within its audit, and of its files."""
+        """Name of the shard within its audit, and of its files: the first and the last unit are in no other shard."""
         classes = f"c{self.class_ids[0]:04d}-{self.class_ids[-1]:04d}"
-        sites = f"-s{self.sites[0]:02d}-{self.sites[-1]:02d}" if self.sites else ""
-        return f"{self.stage}-{classes}{sites}"
+        if self.units == (WHOLE_CLASS,):
+            return f"{self.analysis}-{classes}"
+        prefix = "s" if self.by_site else "u"
+        return f"{self.analysis}-{classes}-{prefix}{_text(self.units[0])}-{_text(self.units[-1])}"
 
 
-def blocks(items: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
+def _text(unit: Unit) -> str:
+    """Return a unit as part of a file's name; text, which may hold any character, by its digest."""
+    values = (f"{value:02d}" if isinstance(value, int) else digest_of_bytes(value.encode())[:8] for value in unit)
+    return ".".join(values)
+
+
+def blocks(items: Sequence[Item], size: int) -> list[tuple[Item, ...]]:
     """Split items into consecutive blocks of at most ``size``."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
+    return [tuple(items[start : start + size]) for start in range(0, len(items), size)]

@@ -6,14 +6,16 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import Field
 
 from cawa_core.errors import InputError
 from cawa_core.options import option, require_members, validated
 from workflows.analyses import ANALYSES
-from workflows.lab.spec import LabSpec
+from workflows.lab_spec import LabSpec
+
+Options = TypeVar("Options")
 
 COVERAGE = ("classes", "stages")
 """Options that say which results a folder holds: it grows by them."""
@@ -107,4 +109,10 @@ def recorded_spec(values: Mapping[str, Any]) -> AuditSpec:
     known = {name: value for name, value in values.items() if name in names}
     known["stages"] = [name for name in values["stages"] if name in ANALYSES]
     spec: AuditSpec = validated(audit_spec_type(), known)
+    return spec
+
+
+def options_as(kind: type[Options], spec: AuditSpec) -> Options:
+    """Return a spec as the options of one analysis, all of which it has."""
+    assert isinstance(spec, kind)
     return spec

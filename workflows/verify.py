@@ -10,21 +10,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cawa_core.audit_record import AuditRecord
-from cawa_core.errors import InputError, last_line
+from cawa_core.errors import last_line
 from cawa_core.storage import Folder
+from cawa_core.table_schema import SITES_TABLE, TABLES
 from cawa_core.tables import Manifest, PublishedFile, Receipt
 from cawa_core.tables.parquet import (
-    TABLES_FOLDER,
+    PUBLISHED_FOLDERS,
     MissingTableFileError,
     TableFileError,
     audit_of,
     open_verified,
+    read_verified,
     shard_of_file,
 )
 from workflows.aggregate import is_current
 from workflows.folder import opened_audit, read_audit
 from workflows.report import report_shows
-from workflows.stages import STAGES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Fault:
 
     Attributes:
         kind: ``missing``, ``damaged``, ``foreign``, ``duplicate``, ``orphan``, ``mixed``, ``incomplete``,
-            ``quarantined`` or ``stale``.
+            ``unknown``, ``quarantined`` or ``stale``.
         subject: name of the file, shard, table or stage.
         explanation: description of the fault.
     """
@@ -69,7 +70,7 @@ def verify(folder: Folder) -> Verification:
     storage = opened_audit(folder)
     audit = read_audit(storage)
     manifest = Manifest.read(storage)
-    present = storage.names(TABLES_FOLDER)
+    present = [name for folder in PUBLISHED_FOLDERS for name in storage.names(folder)]
     protocols: dict[str, Counter[str]] = {}
     faults = [
         fault
@@ -100,6 +101,12 @@ def _receipt_faults(
     manifest.storage.bring_near((file.file, file.sha256) for file in receipt.files)
     for file in receipt.files:
         try:
+            if not file.table:
+                read_verified(manifest.storage, file)
+                continue
+            if file.table not in TABLES:
+                yield Fault("unknown", file.file, f"nothing that is installed here declares table {file.table}")
+                continue
             parquet = open_verified(manifest.storage, file)
         except TableFileError as error:
             kind = "missing" if isinstance(error, MissingTableFileError) else "damaged"
@@ -147,36 +154,28 @@ def _unrecorded_files(manifest: Manifest, present: list[str]) -> Iterator[Fault]
 
 
 def _duplicate_coverage(manifest: Manifest) -> Iterator[Fault]:
-    for stage in STAGES:
+    for stage in sorted({receipt.stage for receipt in manifest.receipts.values()}):
         counts = Counter(
-            (class_id, site)
+            (class_id, *unit)
             for receipt in manifest.receipts.values()
             if receipt.stage == stage
             for class_id in receipt.class_ids
-            for site in receipt.sites or (-1,)
+            for unit in receipt.units
         )
-        twice = sorted(pair for pair, count in counts.items() if count > 1)
+        twice = sorted((unit for unit, count in counts.items() if count > 1), key=str)
         if twice:
-            class_id, site = twice[0]
-            where = f"class {class_id}" if site < 0 else f"class {class_id}, site {site}"
-            yield Fault("duplicate", stage, f"{len(twice)} blocks are in two shards, the first: {where}")
+            first = ", ".join(map(str, twice[0]))
+            yield Fault("duplicate", stage, f"{len(twice)} units are in two shards, the first: class {first}")
 
 
 def _incomplete_stages(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
-    """Find stages that are not complete."""
-    if "sites" not in manifest.receipts:
-        yield Fault("incomplete", "sites", "not written yet; run the audit")
+    """Find analyses that are not complete."""
+    if SITES_TABLE.name not in manifest.receipts:
+        yield Fault("incomplete", SITES_TABLE.name, "not written yet; run the audit")
         return
-    try:
-        sites = manifest.rows("sites").num_rows
-    except InputError:
-        sites = None  # the damaged file is a fault already; the number of class-site pairs is unknown
     for stage, analysis in audit.analyses.items():
-        units = sites if STAGES[stage].by_site else 1
-        if units is None:
-            continue
-        total = len(analysis.class_ids) * units
         done = len(manifest.covered(stage))
-        if done < total:
-            unit = "class-site pairs" if STAGES[stage].by_site else "classes"
-            yield Fault("incomplete", stage, f"{done} of {total} {unit} are done; run the audit again")
+        if done < analysis.n_units:
+            yield Fault(
+                "incomplete", stage, f"{done} of {analysis.n_units} {analysis.unit} are done; run the audit again"
+            )

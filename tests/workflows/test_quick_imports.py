@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from workflows.quick_imports import quick_imports
+from workflows.commands.quick_imports import quick_imports
 
 
 @pytest.fixture

@@ -236,8 +236,12 @@ class Work(Generic[Options]):
         """Return changes of options that a plan shows for comparison, by label."""
         return {}
 
-    def remarks(self, lab: Lab, options: Options, pace: Pace) -> Sequence[str]:  # noqa: ARG002
-        """Return notes for a plan, such as measured speeds and what an estimate leaves out."""
+    def speeds(self, pace: Pace) -> Sequence[str]:  # noqa: ARG002
+        """Put measured seconds into words, as a plan shows them."""
+        return ()
+
+    def remarks(self, options: Options) -> Sequence[str]:  # noqa: ARG002
+        """Return notes for a plan on what its estimate leaves out."""
         return ()
 
 

@@ -25,6 +25,7 @@ class ComparisonSpec:
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    HEADING: ClassVar[str] = "What counts as worse"
 
     false_discovery_rate: Share = option(
         0.05,

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from cawa_core.storage import Storage
     from workflows.config import RunOptions
     from workflows.execution import Outcome
+    from workflows.job import Job
     from workflows.shards import Shard
-    from workflows.workbench import Workbench
 
 
 class Executor(Protocol):
     """Run shards and yield retries and one final outcome per shard, in any order, as they arrive."""
 
     def run(
-        self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
+        self, job: Job, options: RunOptions, storage: Storage, shards: Sequence[Shard]
     ) -> Generator[Outcome, None, None]:
         """Execute all shards; workers, if any, start at the call and stop when the generator is closed."""
         ...

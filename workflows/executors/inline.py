@@ -8,8 +8,8 @@ from collections.abc import Generator, Sequence
 from cawa_core.storage import Storage, StorageError
 from workflows.config import RunOptions
 from workflows.execution import Failure, Outcome, execute
+from workflows.job import Job
 from workflows.shards import Shard
-from workflows.workbench import Workbench
 
 
 class InlineExecutor:
@@ -17,7 +17,7 @@ class InlineExecutor:
 
     def run(
         self,
-        bench: Workbench,
+        job: Job,
         options: RunOptions,  # noqa: ARG002
         storage: Storage,
         shards: Sequence[Shard],
@@ -25,7 +25,7 @@ class InlineExecutor:
         """Execute the shards in the given order; a shard that raises becomes a failure and the rest still run."""
         for shard in shards:
             try:
-                outcome: Outcome = execute(bench, storage, shard)
+                outcome: Outcome = execute(job, storage, shard)
             except StorageError:  # every other shard would fail the same way
                 raise
             except Exception:  # one broken shard must not stop the others

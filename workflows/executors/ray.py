@@ -15,8 +15,8 @@ from workflows.execution import Outcome
 from workflows.executors import ray_head
 from workflows.executors.ray_dispatch import Dispatch
 from workflows.executors.ray_head import RayHead
+from workflows.job import Job
 from workflows.shards import Shard
-from workflows.workbench import Workbench
 
 CONNECT_SECONDS = 10.0
 """Timeout of the first connection to a cluster's address."""
@@ -30,11 +30,11 @@ class RayExecutor:
         self._head: RayHead | None = None
 
     def run(
-        self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]
+        self, job: Job, options: RunOptions, storage: Storage, shards: Sequence[Shard]
     ) -> Generator[Outcome, None, None]:
         """Execute the shards on the cluster at ``RAY_ADDRESS``, else on this machine; stop the actors at the end."""
         self._connect()
-        dispatch = Dispatch(bench, options, storage, shards)
+        dispatch = Dispatch(job, options, storage, shards)
         dispatch.start_actors()
         return self._outcomes(dispatch)
 

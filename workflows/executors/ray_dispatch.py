@@ -23,8 +23,8 @@ from workflows.execution import Outcome
 from workflows.executors.ray_metrics import Metrics
 from workflows.executors.ray_worker import ShardWorker
 from workflows.executors.shard_queue import ShardQueue
+from workflows.job import Job
 from workflows.shards import Shard
-from workflows.workbench import Workbench
 
 MAX_FAILED_STARTS = 3
 """Failed starts in a row, per worker, after which the run is abandoned."""
@@ -65,8 +65,8 @@ class Slot:
 class Dispatch:
     """The queue and the slots of one run."""
 
-    def __init__(self, bench: Workbench, options: RunOptions, storage: Storage, shards: Sequence[Shard]) -> None:
-        self.bench = bench
+    def __init__(self, job: Job, options: RunOptions, storage: Storage, shards: Sequence[Shard]) -> None:
+        self.job = job
         self.options = options
         self.folder = storage.everywhere
         self.queue = ShardQueue(shards)
@@ -145,7 +145,7 @@ class Dispatch:
         worker = ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=0, max_task_retries=0)(ShardWorker)
         for slot in self.slots:
             if slot.actor is None and slot.start_at <= time.monotonic():
-                slot.actor = worker.remote(self.bench.spec, self.options, self.folder, len(self.slots))
+                slot.actor = worker.remote(self.job.spec, self.options, self.folder, len(self.slots))
                 slot.pending = slot.actor.ready.remote()
 
     def hand_out(self) -> None:

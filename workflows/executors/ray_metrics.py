@@ -30,7 +30,7 @@ class Metrics:
             self._seconds.observe(max(outcome.seconds, 1e-3), tags={"stage": outcome.stage})
         else:
             kind = "quarantined" if isinstance(outcome, Failure) else "retried"
-            self._shards.inc(tags={"stage": outcome.shard.stage, "outcome": kind})
+            self._shards.inc(tags={"stage": outcome.shard.analysis, "outcome": kind})
 
     def show(self, waiting: int, states: Sequence[str]) -> None:
         """Set the gauges: the number of waiting shards, and the state of each worker."""

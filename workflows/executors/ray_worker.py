@@ -15,16 +15,15 @@ from workflows.config import RunOptions
 from workflows.execution import execute
 from workflows.executors.ray_head import CORES
 from workflows.folder import require_same
-from workflows.identity import audit_identity
+from workflows.job import Job
 from workflows.shards import Shard
 from workflows.spec import AuditSpec
-from workflows.workbench import Workbench
 
 
 class ShardWorker:
     """Actor that loads the models once, then computes shards."""
 
-    bench: Workbench
+    job: Job
 
     def __init__(self, spec: AuditSpec, options: RunOptions, folder: str, workers: int) -> None:
         torch.set_num_threads(threads_of_a_worker(workers))
@@ -38,9 +37,9 @@ class ShardWorker:
         Raises:
             InputError: this node has other weights, other real images or another audit folder than the driver.
         """
-        self.bench = Workbench.build(self.spec, self.options)
+        self.job = Job.open(self.spec, self.options)
         try:
-            require_same(self.storage, audit_identity(self.bench))
+            require_same(self.storage, self.job.identity)
         except InputError as error:
             raise InputError(
                 f"on {platform.node()}, {error}; all nodes need the driver's files and folder: a shared path, or s3://"
@@ -49,7 +48,7 @@ class ShardWorker:
 
     def execute(self, shard: Shard) -> Receipt:
         """Compute and publish one shard."""
-        return execute(self.bench, self.storage, shard)
+        return execute(self.job, self.storage, shard)
 
 
 def threads_of_a_worker(workers: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,25 +12,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cawa_core.applications.pixel_features import pictures_held, pixel_features
 from cawa_core.applications.segmentation import (
     Segmentation,
     bright_foreground,
+    check_clusters,
     intersection_over_union,
     matched_labels,
     segmentations,
 )
 from cawa_core.generators.base import class_ids_of
 from cawa_core.rendering.grids import labels_to_png, to_png
-from cawa_core.tables import Rows, rows_of
+from cawa_core.tables import Manifest, rows_of
+from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
+from workflows.analyses.segmentation import SEGMENTATION_TABLE, SegmentationOptions
+from workflows.lab import Lab
 from workflows.shards import Shard
-from workflows.stages.awareness import class_awareness
-from workflows.stages.base import Stage
-from workflows.workbench import Workbench
 
 ON_BLACK = ("fashion-biggan",)
 """Generators of bright objects on black, for which Otsu's threshold gives a reference foreground."""
 PICTURES = 4
 """Latents per class whose picture and label maps are recorded."""
+FEATURES_OF_A_PICTURE = 4
+"""Feature computations per picture: with and without weights, once to fit clusters and once to label."""
+LARGEST_SHARE, LONGEST_SECONDS = 3 / 8, 20.0
+"""Largest share of a class's latents, and approximate limit of seconds, that a plan times."""
 PASSES = 4
 """Passes over the pictures of a class: fit and label, each without and with weights."""
 Key = tuple[bool, int]
@@ -56,23 +63,80 @@ class SegmentedClass:
     colours: Mapping[Key, NDArray[np.uint8]]
 
 
-def process(bench: Workbench, shard: Shard) -> dict[str, Rows]:
-    """Compute the rows of the ``segmentation`` table."""
-    sites = sites_of(bench, bench.spec.segment_sites)
-    rows: list[dict[str, Any]] = []
-    for class_id in shard.class_ids:
-        rows += _rows(segmented(bench, class_id, sites, bench.spec.segment_clusters, bench.spec.segment_latents), sites)
-    return {"segmentation": rows_of("segmentation", rows)}
+class SegmentationWork(Work[SegmentationOptions]):
+    """Computation of the table ``segmentation``."""
+
+    def check(self, lab: Lab, options: SegmentationOptions) -> None:
+        """Check that the generator has the sites, and that there are enough pixels to cluster."""
+        if options.segment_sites:
+            lab.generator.require_sites(options.segment_sites)
+        check_clusters(options.segment_clusters, options.segment_latents * lab.generator.image_size**2)
+
+    def run(self, lab: Lab, options: SegmentationOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
+        """Compute the rows of some classes."""
+        sites = sites_of(lab, options.segment_sites)
+        rows: list[dict[str, Any]] = []
+        for class_id in shard.class_ids:
+            result = segmented(lab, class_id, sites, options.segment_clusters, options.segment_latents)
+            rows += _rows(result, sites)
+        return Output({SEGMENTATION_TABLE.name: rows_of(SEGMENTATION_TABLE.name, rows)})
+
+    def cost(self, lab: Lab, options: SegmentationOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
+        """Estimate the work: pictures, four passes over their channels, and about as long again for clustering.
+
+        There is a row per latent, number of clusters, and with or without weights; the first latents have pictures of
+        themselves and of their label maps.
+        """
+        maps = 2 * len(options.segment_clusters)
+        pictures = (1 + maps) * min(PICTURES, options.segment_latents)
+        return Cost(10.0 * options.segment_latents, maps * options.segment_latents, pictures)
+
+    def pace(self, lab: Lab, options: SegmentationOptions, image: float, seconds: Stopwatch) -> Pace | None:
+        """Time one class, because passes do not cover clustering: all of it on some latents, features for the rest.
+
+        Several classes are timed, because clusters converge sooner in some than in others.
+        """
+        if (
+            not lab.is_affine
+            or self.cost(lab, options, 0, ()).passes / options.segment_latents * image > LONGEST_SECONDS
+        ):
+            return None
+        generator = lab.generator
+        sites = sites_of(lab, options.segment_sites)
+        fewest = math.ceil(max(options.segment_clusters) / generator.image_size**2)
+        classes = sorted({lab.class_ids[place] for place in (0, len(lab.class_ids) // 2, -1)})
+        z = lab.latents(classes[0], min(lab.batch_size, pictures_held(generator, sites)))
+
+        def pixels() -> None:
+            features = pixel_features(generator, z, class_ids_of(classes[0], z), sites, None, lab.spec.seed)
+            for _ in features.strips():
+                pass
+
+        per_latent = image + FEATURES_OF_A_PICTURE * seconds(pixels, True) / len(z)
+        affordable = min(LARGEST_SHARE * options.segment_latents, LONGEST_SECONDS / (per_latent * len(classes)))
+        latents = min(options.segment_latents, max(fewest, math.ceil(affordable)))
+        if latents * per_latent * len(classes) > 2 * LONGEST_SECONDS:
+            return None
+
+        def class_seconds(class_id: int) -> float:
+            return seconds(lambda: segmented(lab, class_id, sites, options.segment_clusters, latents), False)
+
+        mean = sum(class_seconds(class_id) for class_id in classes) / len(classes)
+        return {"class": mean + (options.segment_latents - latents) * per_latent}
+
+    def seconds(self, lab: Lab, options: SegmentationOptions, shard: Shard, pace: Pace) -> float:  # noqa: ARG002
+        """Predict seconds from those of a class."""
+        return len(shard.class_ids) * pace["class"]
 
 
-def sites_of(bench: Workbench, given: tuple[int, ...]) -> tuple[int, ...]:
+def sites_of(lab: Lab, given: tuple[int, ...]) -> tuple[int, ...]:
     """Return the given sites, or by default the last half, as in the paper's Fig. 8."""
-    n_sites = len(bench.generator.sites)
+    n_sites = len(lab.generator.sites)
     return given or tuple(range(n_sites // 2, n_sites))
 
 
 def segmented(
-    bench: Workbench,
+    lab: Lab,
     class_id: int,
     sites: Sequence[int],
     clusters: Sequence[int],
@@ -82,19 +146,19 @@ def segmented(
     """Segment the first latents of a class for each number of clusters, without and with weights.
 
     Args:
-        bench: workbench with the generator.
+        lab: lab with the generator.
         class_id: class of the pictures.
         sites: sites whose channels are clustered.
         clusters: numbers of clusters K.
         latents: number of pictures.
         progress: called with the number of pictures processed; ``PASSES`` times ``latents`` in total.
     """
-    generator = bench.generator
-    z = bench.latents(class_id, latents)
+    generator = lab.generator
+    z = lab.latents(class_id, latents)
     with torch.inference_mode():
-        batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(bench.batch_size)]
+        batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(lab.batch_size)]
     images = torch.cat(batches)
-    aware = {site: _finite(class_awareness(bench, (class_id,), site).category_awareness[0]) for site in sites}
+    aware = {site: _finite(lab.class_awareness((class_id,), site).category_awareness[0]) for site in sites}
     label_maps: dict[Key, Segmentation] = {}
     for weighted in (False, True):
         weights = aware if weighted else None
@@ -105,8 +169,8 @@ def segmented(
             sites,
             clusters,
             weights,
-            seed=bench.spec.seed,
-            batch_size=bench.batch_size,
+            seed=lab.spec.seed,
+            batch_size=lab.batch_size,
             progress=progress,
         )
         label_maps |= {(weighted, number): segmentation for number, segmentation in by_number.items()}
@@ -142,23 +206,3 @@ def _rows(result: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
         for (weighted, clusters), segmentation in result.segmentations.items()
         for index, labels in enumerate(segmentation.labels)
     ]
-
-
-def passes(bench: Workbench, site: int) -> float:  # noqa: ARG001
-    """Estimate the work: the pictures, four passes over their channels, and about as long again for clustering."""
-    return 10.0 * bench.spec.segment_latents
-
-
-def rows(bench: Workbench) -> int:
-    """Count the rows of a class: one per latent, number of clusters, and with or without weights."""
-    return 2 * len(bench.spec.segment_clusters) * bench.spec.segment_latents
-
-
-def pictures(bench: Workbench) -> int:
-    """Count the pictures of a class: for each of the first latents, the picture itself and its label maps."""
-    return (1 + 2 * len(bench.spec.segment_clusters)) * min(PICTURES, bench.spec.segment_latents)
-
-
-SEGMENTATION = Stage(
-    "segmentation", by_site=False, classes_per_shard=1, passes=passes, process=process, rows=rows, pictures=pictures
-)

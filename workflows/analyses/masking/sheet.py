@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.errors import InputError
-from cawa_core.generators.base import class_ids_of
-from cawa_core.interventions import SiteMasks, masks_at, run
+from cawa_core.interventions import SiteMasks, masks_at
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.pixels import as_pixels
@@ -22,8 +21,11 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.statistics.standard_errors import crossed_standard_error, standard_error
 from cawa_core.storage import Storage
 from cawa_core.table_schema import ALL_SITES
-from workflows.applications.options import MaskSpec
-from workflows.applications.sheets import (
+from workflows.analyses.masking import MaskingOptions
+from workflows.analyses.masking.command import MaskCommandOptions
+from workflows.analyses.masking.work import site_controls
+from workflows.commands.sheets import (
+    Advance,
     as_json,
     change_in_words,
     computed,
@@ -33,10 +35,8 @@ from workflows.applications.sheets import (
     require_rows,
 )
 from workflows.config import RunOptions
-from workflows.pictures import scored_pictures
+from workflows.lab import Lab
 from workflows.spec import AuditSpec
-from workflows.stages.masking import site_controls
-from workflows.workbench import Workbench
 
 CONTROLS = ("lowest", "random", "highest")
 Array = NDArray[np.float64]
@@ -67,7 +67,7 @@ class MaskedClass:
     gained: Effects | None
 
 
-def run_mask(mask: MaskSpec, spec: AuditSpec, options: RunOptions) -> Storage:
+def run_mask(mask: MaskCommandOptions, spec: AuditSpec, options: RunOptions) -> Storage:
     """Draw the sheet and write it with the change of every score; return where it was written.
 
     Raises:
@@ -75,20 +75,20 @@ def run_mask(mask: MaskSpec, spec: AuditSpec, options: RunOptions) -> Storage:
     """
     if not mask.classes:
         raise InputError("classes must name at least one class to mask; see `cawa classes`")
-    spec = dataclasses.replace(spec, classes=mask.classes, stages=("masking",))
-    bench = Workbench.build(spec, options.with_absolute_paths())
-    _check(mask, bench)
-    storage = opened_output(mask.output, bench, "mask")
-    results = computed(
-        bench, "masking", bench.class_ids, lambda class_id, _: _mask_class(mask, bench, class_id), unit="classes"
-    )
-    storage.write("mask.png", draw_sheet(_sheet(mask, bench, results)))
-    storage.write("mask.json", as_json(_description(mask, bench, results)))
+    spec = dataclasses.replace(spec, classes=mask.classes)
+    lab = Lab.from_spec(spec, options.with_absolute_paths(), ("evaluator",))
+    _check(mask, lab)
+    storage = opened_output(mask.output, lab, "mask")
+    controls = MaskingOptions()
+    work = functools.partial(_mask_class, mask, lab, controls)
+    results = computed(lab, "masking", lab.class_ids, work, unit="classes")
+    storage.write("mask.png", draw_sheet(_sheet(mask, lab, controls, results)))
+    storage.write("mask.json", as_json(provenance(lab, spec, mask) | _description(mask, lab, results)))
     return storage
 
 
-def _check(mask: MaskSpec, bench: Workbench) -> None:
-    sites, classes = bench.generator.sites, len(bench.spec.classes)
+def _check(mask: MaskCommandOptions, lab: Lab) -> None:
+    sites = lab.generator.sites
     if mask.channels and mask.site == ALL_SITES:
         raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
     if mask.channels and mask.k:
@@ -96,40 +96,45 @@ def _check(mask: MaskSpec, bench: Workbench) -> None:
             f"k is the number of channels to choose by awareness; got {mask.k} and channels: leave out one of them"
         )
     if mask.channels or mask.site != ALL_SITES:
-        bench.generator.require_channels(mask.site, mask.channels or (0,))
+        lab.generator.require_channels(mask.site, mask.channels or (0,))
     most = min(site.channels - len(site.inert_channels) for site in (sites if mask.site < 0 else [sites[mask.site]]))
     if mask.k > most:
         raise InputError(f"k must be at most {most}, the channels of the smallest masked site; got {mask.k}")
-    require_rows(mask.latents, classes, "classes")
+    require_rows(mask.latents, len(lab.class_ids), "classes")
 
 
-def _masks(mask: MaskSpec, bench: Workbench, class_id: int) -> dict[str, list[SiteMasks]]:
+def _masks(mask: MaskCommandOptions, lab: Lab, controls: MaskingOptions, class_id: int) -> dict[str, list[SiteMasks]]:
     """Return masks by name, as in an audit: one mask per name, or all draws of the random one."""
     if mask.channels:
         return {f"channels {', '.join(map(str, mask.channels))}": [{mask.site: mask.channels}]}
-    sites = [mask.site] if mask.site != ALL_SITES else [site.index for site in bench.generator.sites]
-    by_site = {site: site_controls(bench, class_id, site, mask.k) for site in sites}
+    sites = [mask.site] if mask.site != ALL_SITES else [site.index for site in lab.generator.sites]
+    fraction = controls.control_fraction
+    repeats = controls.control_repeats
+    by_site = {site: site_controls(lab, class_id, site, fraction=fraction, repeats=repeats, k=mask.k) for site in sites}
     return {
         name: [
-            {site: controls[name][draw] for site, controls in by_site.items()}
-            for draw in range(len(by_site[sites[0]][name]))
+            {site: masks[name][draw] for site, masks in by_site.items()} for draw in range(len(by_site[sites[0]][name]))
         ]
         for name in CONTROLS
     }
 
 
-def _mask_class(mask: MaskSpec, bench: Workbench, class_id: int) -> MaskedClass:
-    masks, z = _masks(mask, bench, class_id), bench.latents(class_id, mask.latents)
-
-    def masked(rows: Tensor, site_masks: SiteMasks) -> Tensor:
-        return run(bench.generator, rows, class_ids_of(class_id, rows), masks_at(site_masks))
-
-    images, scores = [], []
+def _mask_class(
+    mask: MaskCommandOptions,
+    lab: Lab,
+    controls: MaskingOptions,
+    class_id: int,
+    advance: Advance,  # noqa: ARG001
+) -> MaskedClass:
+    masks = _masks(mask, lab, controls, class_id)
+    z = lab.latents(class_id, mask.latents)
+    images = []
+    scores = []
     for site_masks in ({}, *(draws[0] for draws in masks.values())):
-        pictures, probabilities = scored_pictures(bench, class_id, z, functools.partial(masked, site_masks=site_masks))
+        pictures, probabilities = lab.images(class_id, z, masks_at(site_masks))
         images.append(pictures)
         scores.append(probabilities)
-    by_name = _changes(mask, bench, class_id, masks)
+    by_name = _changes(mask, lab, class_id, masks)
     return MaskedClass(
         class_id,
         masks,
@@ -145,11 +150,11 @@ def _mask_class(mask: MaskSpec, bench: Workbench, class_id: int) -> MaskedClass:
 
 
 def _changes(
-    mask: MaskSpec, bench: Workbench, class_id: int, masks: Mapping[str, Sequence[SiteMasks]]
+    mask: MaskCommandOptions, lab: Lab, class_id: int, masks: Mapping[str, Sequence[SiteMasks]]
 ) -> dict[str, dict[str, Array]]:
     """Return the change of each draw and scored latent ``[draws, n]``, by name and effect; positive: the mask hurts."""
-    engine = MaskingEngine(bench.generator, bench.evaluator, bench.batch)
-    z = bench.latents(class_id, mask.scored_latents)
+    engine = MaskingEngine(lab.generator, lab.evaluator, lab.batch)
+    z = lab.latents(class_id, mask.scored_latents)
     every = [site_masks for draws in masks.values() for site_masks in draws]
     if mask.site == ALL_SITES:
         log_scores = engine.everywhere_log_scores(z, class_id, every)
@@ -175,9 +180,9 @@ def _gained(by_name: Mapping[str, Mapping[str, Array]]) -> Effects:
     return _effects(paired, over_draws=True)
 
 
-def _sheet(mask: MaskSpec, bench: Workbench, results: Sequence[MaskedClass]) -> Sheet:
+def _sheet(mask: MaskCommandOptions, lab: Lab, controls: MaskingOptions, results: Sequence[MaskedClass]) -> Sheet:
     where = "every site" if mask.site == ALL_SITES else f"site {mask.site}"
-    share = f"{mask.k} channels" if mask.k else f"{bench.spec.control_fraction:.0%} of the channels"
+    share = f"{mask.k} channels" if mask.k else f"{controls.control_fraction:.0%} of the channels"
     what = next(iter(results[0].masks)) if mask.channels else share
     heads = ["masked"] if mask.channels else [f"{name} awareness" if name != "random" else name for name in CONTROLS]
     paired = "; minus random: the difference on the same latents" * (results[0].gained is not None)
@@ -185,11 +190,11 @@ def _sheet(mask: MaskSpec, bench: Workbench, results: Sequence[MaskedClass]) -> 
         len(results[0].draws) > 1
     )
     return Sheet(
-        f"{bench.generator.name}: {what} masked at {where}",
-        f"p: probability of the class by {bench.evaluator.name}, in brackets its change by the mask; mean change of p "
-        f"over {mask.scored_latents:,} latents{draws}, ± standard error{paired}. Seed {bench.spec.seed}.",
+        f"{lab.generator.name}: {what} masked at {where}",
+        f"p: probability of the class by {lab.evaluator.name}, in brackets its change by the mask; mean change of p "
+        f"over {mask.scored_latents:,} latents{draws}, ± standard error{paired}. Seed {lab.spec.seed}.",
         ("nothing masked", *heads),
-        tuple(row for result in results for row in _sheet_rows(bench.generator.class_names[result.class_id], result)),
+        tuple(row for result in results for row in _sheet_rows(lab.generator.class_names[result.class_id], result)),
     )
 
 
@@ -218,16 +223,15 @@ def _change_of_p(effects: Effects) -> str:
     return change_in_words(-effects["score_change"], 3, effects["score_change_stderr"])
 
 
-def _description(mask: MaskSpec, bench: Workbench, results: Sequence[MaskedClass]) -> dict[str, Any]:
+def _description(mask: MaskCommandOptions, lab: Lab, results: Sequence[MaskedClass]) -> dict[str, Any]:
     return {
-        **provenance(bench, mask),
-        "scores": bench.score_protocol,
+        "scores": lab.score_protocol,
         "site": mask.site,
         "scored_latents": mask.scored_latents,
         "classes": [
             {
                 "class_id": result.class_id,
-                "class": bench.generator.class_names[result.class_id],
+                "class": lab.generator.class_names[result.class_id],
                 "masks": [_mask_data(result, place, name) for place, name in enumerate(result.masks)],
                 "highest_minus_random": result.gained,
                 "unmasked_scores": result.scores[0].tolist(),

@@ -14,8 +14,10 @@ from cawa_core.generators.base import Generator
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
-from workflows.applications.options import HybridSpec
-from workflows.applications.sheets import (
+from workflows.analyses.class_metrics import ManifoldOptions
+from workflows.analyses.hybrids.command import HybridiseCommandOptions
+from workflows.analyses.hybrids.work import Choice, Hybrid, hybrid, pictures_scored
+from workflows.commands.sheets import (
     Advance,
     as_json,
     computed,
@@ -26,10 +28,9 @@ from workflows.applications.sheets import (
     require_rows,
 )
 from workflows.config import RunOptions
-from workflows.real_check import check_real_images
-from workflows.spec import AuditSpec
-from workflows.stages.hybrids import Choice, Hybrid, hybrid, pictures_scored
-from workflows.workbench import Workbench
+from workflows.lab import Lab
+from workflows.lab.real_check import check_real_images, require_real_images
+from workflows.spec import AuditSpec, options_as
 
 LABELS = {
     "input": "input",
@@ -58,7 +59,7 @@ class HybridResult:
 def run_hybridise(
     inputs: Sequence[int | str],
     references: Sequence[int | str],
-    chosen: HybridSpec,
+    chosen: HybridiseCommandOptions,
     spec: AuditSpec,
     options: RunOptions,
 ) -> HybridResult:
@@ -68,30 +69,34 @@ def run_hybridise(
         InputError: bad input; nothing was written.
     """
     named = ("all",) if "all" in (*inputs, *references) else (*inputs, *references)
-    spec = dataclasses.replace(spec, classes=named, stages=("hybrids",))
-    bench = Workbench.build(spec, options.with_absolute_paths(), once=False)
-    _check_mixing(bench.generator)
-    sides = [_class_indices(bench, words) for words in (inputs, references)]
+    spec = dataclasses.replace(spec, classes=named)
+    needs = ("evaluator", "real_images", "manifold_features") if spec.real_images else ("evaluator",)
+    lab = Lab.from_spec(spec, options.with_absolute_paths(), needs, once=False)
+    _check_mixing(lab.generator)
+    sides = [_class_indices(lab, words) for words in (inputs, references)]
     pairs = [(first, second) for first, second in itertools.product(*sides) if first != second]
-    _check(chosen, bench, pairs)
-    check_real_images(bench)
-    choice = Choice(chosen.tried_latents, chosen.scored_latents, chosen.sites, chosen.k)
-    storage = opened_output(chosen.output, bench, "hybrid")
-    pictures_per_pair = pictures_scored(bench, choice, chosen.latents)
-    work = functools.partial(_hybrid, bench, choice, chosen.latents)
-    hybrids = computed(bench, "mixing classes of", pairs, work, pictures_per_pair)
-    storage.write("hybrid.png", draw_sheet(_sheet(bench, hybrids)))
-    storage.write("hybrid.json", as_json(_description(chosen, bench, hybrids)))
-    return HybridResult(storage, tuple(_sweep_lines(bench, hybrids)))
+    _check(chosen, lab, pairs)
+    check_real_images(lab)
+    neighbours = options_as(ManifoldOptions, spec).neighbours
+    if lab.reals is not None:
+        require_real_images(lab, neighbours)
+    choice = Choice(chosen.tried_latents, chosen.scored_latents, neighbours, chosen.sites, chosen.k)
+    storage = opened_output(chosen.output, lab, "hybrid")
+    pictures_per_pair = pictures_scored(lab, choice, chosen.latents)
+    work = functools.partial(_hybrid, lab, choice, chosen.latents)
+    hybrids = computed(lab, "mixing classes of", pairs, work, pictures_per_pair)
+    storage.write("hybrid.png", draw_sheet(_sheet(lab, hybrids)))
+    storage.write("hybrid.json", as_json(provenance(lab, spec, chosen) | _description(lab, hybrids)))
+    return HybridResult(storage, tuple(_sweep_lines(lab, hybrids)))
 
 
-def _hybrid(bench: Workbench, choice: Choice, pictures: int, pair: Pair, advance: Advance) -> Hybrid:
-    return hybrid(bench, pair, choice, pictures, advance)
+def _hybrid(lab: Lab, choice: Choice, pictures: int, pair: Pair, advance: Advance) -> Hybrid:
+    return hybrid(lab, pair, choice, pictures, advance)
 
 
-def _class_indices(bench: Workbench, words: Sequence[int | str]) -> list[int]:
+def _class_indices(lab: Lab, words: Sequence[int | str]) -> list[int]:
     """Return the indices of classes in the order given, without duplicates."""
-    classes = bench.generator.classes
+    classes = lab.generator.classes
     if tuple(words) == ("all",):
         return list(classes.resolve_all(("all",)))
     return list(dict.fromkeys(classes.resolve(word) for word in words))
@@ -109,20 +114,21 @@ def _check_mixing(generator: Generator) -> None:
         )
 
 
-def _check(chosen: HybridSpec, bench: Workbench, pairs: Sequence[tuple[int, int]]) -> None:
+def _check(chosen: HybridiseCommandOptions, lab: Lab, pairs: Sequence[tuple[int, int]]) -> None:
     if not pairs:
         raise InputError("reference must include a class other than the input")
     for site in chosen.sites:
-        bench.generator.require_channels(site, (0,))
-    sites = [bench.generator.sites[site] for site in chosen.sites] or bench.generator.sites
+        lab.generator.require_channels(site, (0,))
+    sites = [lab.generator.sites[site] for site in chosen.sites] or lab.generator.sites
     most = min(site.channels - len(site.inert_channels) for site in sites)
     if chosen.k and max(chosen.k) > most:
         raise InputError(f"k must be at most {most}, the channels of the smallest site; got {max(chosen.k)}")
     require_rows(chosen.latents, len(pairs), "pairs")
 
 
-def _sheet(bench: Workbench, hybrids: Sequence[Hybrid]) -> Sheet:
-    names, rows = bench.generator.class_names, []
+def _sheet(lab: Lab, hybrids: Sequence[Hybrid]) -> Sheet:
+    names = lab.generator.class_names
+    rows = []
     scored = hybrids[0].scored["channel_mixing"]
     realism = "; realism: 1 or more is among real images of either class"
     harmony = "4 p q" if scored.realism is None else "4 p q times realism"
@@ -143,16 +149,16 @@ def _sheet(bench: Workbench, hybrids: Sequence[Hybrid]) -> Sheet:
         means = (mean_in_words(result.scored[kind].harmony) if kind in MIXED else "" for kind in LABELS)
         rows.append(SheetRow("harmony", tuple(Cell(None, text) for text in means)))
     return Sheet(
-        f"{bench.generator.name}: classes mixed",
-        f"Probabilities by {bench.evaluator.name}{realism * (scored.realism is not None)}. "
+        f"{lab.generator.name}: classes mixed",
+        f"Probabilities by {lab.evaluator.name}{realism * (scored.realism is not None)}. "
         f"Harmony: {harmony}, over {len(scored.harmony):,} held-out latents, ± standard error. "
-        f"Seed {bench.spec.seed}.",
+        f"Seed {lab.spec.seed}.",
         tuple(LABELS.values()),
         tuple(rows),
     )
 
 
-def _description(chosen: HybridSpec, bench: Workbench, hybrids: Sequence[Hybrid]) -> dict[str, Any]:
+def _description(lab: Lab, hybrids: Sequence[Hybrid]) -> dict[str, Any]:
     pairs = []
     for result in hybrids:
         difference = result.scored["channel_mixing"].harmony - result.scored["style_mixing"].harmony
@@ -170,9 +176,8 @@ def _description(chosen: HybridSpec, bench: Workbench, hybrids: Sequence[Hybrid]
             }
         )
     return {
-        **provenance(bench, chosen),
-        "scores": bench.score_protocol,
-        "realism": None if bench.reals is None else bench.judges["manifold_features"].protocol,
+        "scores": lab.score_protocol,
+        "realism": None if lab.reals is None else lab.networks["manifold_features"].protocol,
         "tried_latents": hybrids[0].sweeps["channel_mixing"].n_latents,
         "scored_latents": len(hybrids[0].scored["channel_mixing"].harmony),
         "pairs": pairs,
@@ -191,8 +196,9 @@ def _k(mixture: Mixture) -> int:
     return max(map(len, mixture.transplants.values()), default=0)
 
 
-def _sweep_lines(bench: Workbench, hybrids: Sequence[Hybrid]) -> list[str]:
-    names, lines = bench.generator.class_names, []
+def _sweep_lines(lab: Lab, hybrids: Sequence[Hybrid]) -> list[str]:
+    names = lab.generator.class_names
+    lines = []
     for result in hybrids:
         tried = [(kind, entry) for kind in MIXED for entry in _tried(result.sweeps[kind])]
         best = sorted(tried, key=lambda pair: -pair[1]["harmony"])[:LISTED]

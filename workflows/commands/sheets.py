@@ -18,9 +18,10 @@ from cawa_core.plain_data import plain
 from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.storage import Storage, StorageError, open_storage
 from workflows.execution import within_memory
-from workflows.identity import audit_identity
+from workflows.identity import identity_of
+from workflows.lab import Lab
 from workflows.progress import ProgressReporter
-from workflows.workbench import Workbench
+from workflows.spec import AuditSpec
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,7 +44,7 @@ def require_rows(latents: int, groups: int, what: str) -> None:
     if groups > MOST_ROWS:
         raise InputError(
             f"{what} must be at most {MOST_ROWS} per sheet, with one row of pictures each; got {groups}: name fewer, "
-            "or for all classes use `cawa audit --stages masking,gallery,segmentation,hybrids,edits`"
+            "or for all classes use `cawa audit`"
         )
     if latents * groups > MOST_ROWS:
         raise InputError(
@@ -52,18 +53,18 @@ def require_rows(latents: int, groups: int, what: str) -> None:
         )
 
 
-def opened_output(output: str, bench: Workbench, what: str) -> Storage:
+def opened_output(output: str, lab: Lab, what: str) -> Storage:
     """Open the folder of a sheet and check that it is writable, before any long computation.
 
     Args:
         output: path or URL; ``results/GENERATOR-what`` if empty.
-        bench: workbench whose generator names the default folder.
+        lab: lab whose generator names the default folder.
         what: one word for the command's result, used in the default folder.
 
     Raises:
         InputError: the folder is not writable.
     """
-    storage = open_storage(output or Path("results") / f"{bench.generator.name}-{what}")
+    storage = open_storage(output or Path("results") / f"{lab.generator.name}-{what}")
     try:
         storage.probe()
     except StorageError as error:
@@ -72,7 +73,7 @@ def opened_output(output: str, bench: Workbench, what: str) -> Storage:
 
 
 def computed(
-    bench: Workbench,
+    lab: Lab,
     doing: str,
     items: Sequence[Item],
     work: Callable[[Item, Advance], Result],
@@ -82,7 +83,7 @@ def computed(
     """Process items in the spec's arithmetic, with progress on stderr; halve the batch size if memory runs out.
 
     Args:
-        bench: workbench whose batch size is halved if the device runs out of memory.
+        lab: lab whose batch size is halved if the device runs out of memory.
         doing: phrase that the progress line begins with, such as "masking".
         items: processed one after another.
         work: function of an item and a progress callback; restarted for that item after an out-of-memory error.
@@ -93,26 +94,27 @@ def computed(
         torch.OutOfMemoryError: there is too little memory even for one picture per batch.
     """
     results: list[Result] = []
-    with ProgressReporter(f"{doing} {bench.generator.name}", len(items) * size, unit) as progress:
+    with ProgressReporter(f"{doing} {lab.generator.name}", len(items) * size, unit) as progress:
         for item in items:
-            results.append(within_memory(bench, functools.partial(work, item, progress.advance)))
+            results.append(within_memory(lab, functools.partial(work, item, progress.advance)))
             progress.advance(len(results) * size - progress.done)
     return results
 
 
-def provenance(bench: Workbench, options: DataclassInstance) -> dict[str, Any]:
+def provenance(lab: Lab, spec: AuditSpec, options: DataclassInstance) -> dict[str, Any]:
     """Describe how pictures and numbers were made: generator, seed, options, and the same identity as an audit's.
 
     Args:
-        bench: workbench with the models.
+        lab: lab with the models.
+        spec: options of the models.
         options: options of the command; ``output`` is left out.
     """
     values = dataclasses.asdict(options)
     return {
-        "generator": {"name": bench.generator.name, "digest": bench.generator.digest},
-        "seed": bench.spec.seed,
+        "generator": {"name": lab.generator.name, "digest": lab.generator.digest},
+        "seed": lab.spec.seed,
         "cawa": __version__,
-        "identity": audit_identity(bench).as_data(),
+        "identity": identity_of(lab, spec, lab.class_ids).as_data(),
         "options": {name: value for name, value in values.items() if name != "output"},
     }
 

@@ -16,8 +16,10 @@ from cawa_core.pixels import as_pixels
 from cawa_core.rendering.grids import coloured, labels_to_png
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
-from workflows.applications.options import SegmentSpec
-from workflows.applications.sheets import (
+from workflows.analyses.segmentation import SegmentationOptions
+from workflows.analyses.segmentation.command import SegmentCommandOptions
+from workflows.analyses.segmentation.work import PASSES, SegmentationWork, SegmentedClass, segmented, sites_of
+from workflows.commands.sheets import (
     Advance,
     as_json,
     computed,
@@ -28,14 +30,13 @@ from workflows.applications.sheets import (
     require_rows,
 )
 from workflows.config import RunOptions
+from workflows.lab import Lab
 from workflows.spec import AuditSpec
-from workflows.stages.segmentation import PASSES, SegmentedClass, segmented, sites_of
-from workflows.workbench import Workbench
 
 WAYS = {False: "plain", True: "weighted"}
 
 
-def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> Storage:
+def run_segment(segment: SegmentCommandOptions, spec: AuditSpec, options: RunOptions) -> Storage:
     """Draw the sheet and write it with the label maps as PNG and Parquet, and the scores as JSON; return where.
 
     Raises:
@@ -44,35 +45,29 @@ def run_segment(segment: SegmentSpec, spec: AuditSpec, options: RunOptions) -> S
     if not segment.classes:
         raise InputError("classes must name at least one class to segment; see `cawa classes`")
     latents = max(segment.latents, segment.fitted_latents)
-    spec = dataclasses.replace(
-        spec,
-        classes=segment.classes,
-        stages=("segmentation",),
-        segment_sites=segment.sites,
-        segment_clusters=segment.clusters,
-        segment_latents=latents,
-    )
-    bench = Workbench.build(spec, options.with_absolute_paths())
-    require_rows(segment.latents, len(bench.class_ids), "classes")
-    sites = sites_of(bench, segment.sites)
-    storage = opened_output(segment.output, bench, "segments")
-    work = functools.partial(_segment_class, bench, sites, segment.clusters, latents)
-    results = computed(bench, "segmenting pictures of", bench.class_ids, work, PASSES * latents)
-    storage.write("segments.png", draw_sheet(_sheet(segment, bench, results)))
+    spec = dataclasses.replace(spec, classes=segment.classes)
+    lab = Lab.from_spec(spec, options.with_absolute_paths(), ())
+    SegmentationWork().check(lab, SegmentationOptions(segment.sites, segment.clusters, latents))
+    require_rows(segment.latents, len(lab.class_ids), "classes")
+    sites = sites_of(lab, segment.sites)
+    storage = opened_output(segment.output, lab, "segments")
+    work = functools.partial(_segment_class, lab, sites, segment.clusters, latents)
+    results = computed(lab, "segmenting pictures of", lab.class_ids, work, PASSES * latents)
+    storage.write("segments.png", draw_sheet(_sheet(segment, lab, results)))
     storage.write("segments.parquet", _table(results))
     for result in results:
         for (weighted, clusters), segmentation in result.segmentations.items():
             for latent in range(segment.latents):
                 name = f"maps/c{result.class_id:04d}-{latent:04d}-{WAYS[weighted]}-{clusters}.png"
                 storage.write(name, labels_to_png(segmentation.labels[latent], result.colours[weighted, clusters]))
-    storage.write("segments.json", as_json(_description(segment, bench, results)))
+    storage.write("segments.json", as_json(provenance(lab, spec, segment) | _description(segment, lab, results)))
     return storage
 
 
 def _segment_class(
-    bench: Workbench, sites: Sequence[int], clusters: Sequence[int], latents: int, class_id: int, advance: Advance
+    lab: Lab, sites: Sequence[int], clusters: Sequence[int], latents: int, class_id: int, advance: Advance
 ) -> SegmentedClass:
-    return segmented(bench, class_id, sites, clusters, latents, advance)
+    return segmented(lab, class_id, sites, clusters, latents, advance)
 
 
 def _table(results: Sequence[SegmentedClass]) -> bytes:
@@ -93,8 +88,9 @@ def _table(results: Sequence[SegmentedClass]) -> bytes:
     return sink.getvalue()
 
 
-def _sheet(segment: SegmentSpec, bench: Workbench, results: Sequence[SegmentedClass]) -> Sheet:
-    names, keys = bench.generator.class_names, [(weighted, k) for k in segment.clusters for weighted in WAYS]
+def _sheet(segment: SegmentCommandOptions, lab: Lab, results: Sequence[SegmentedClass]) -> Sheet:
+    names = lab.generator.class_names
+    keys = [(weighted, k) for k in segment.clusters for weighted in WAYS]
     rows = []
     for result in results:
         for latent in range(segment.latents):
@@ -110,27 +106,27 @@ def _sheet(segment: SegmentSpec, bench: Workbench, results: Sequence[SegmentedCl
         if result.overlap:
             means = (Cell(None, mean_in_words(result.overlap[key])) for key in keys)
             rows.append(SheetRow("mean IoU", (Cell(None), *means)))
-    sites = f"sites {', '.join(map(str, sites_of(bench, segment.sites)))}"
+    sites = f"sites {', '.join(map(str, sites_of(lab, segment.sites)))}"
     scored = (
         " IoU: overlap of the parts away from the border with Otsu's foreground; mean over "
         f"{len(results[0].images)} pictures ± standard error."
     )
     return Sheet(
-        f"{bench.generator.name}: pixels clustered by the channels of {sites}",
+        f"{lab.generator.name}: pixels clustered by the channels of {sites}",
         "Clusters are fitted to all pictures of a class together. By awareness with K = "
         f"{max(segment.clusters)}, the darkest is the one most at the border; in other maps, each part has the "
         "colour of the part that it shares most pixels with."
         + scored * bool(results[0].overlap)
-        + f" Seed {bench.spec.seed}.",
+        + f" Seed {lab.spec.seed}.",
         ("picture", *(f"K = {k}\n{'by awareness' if weighted else 'plain'}" for weighted, k in keys)),
         tuple(rows),
     )
 
 
-def _description(segment: SegmentSpec, bench: Workbench, results: Sequence[SegmentedClass]) -> dict[str, Any]:
+def _description(segment: SegmentCommandOptions, lab: Lab, results: Sequence[SegmentedClass]) -> dict[str, Any]:
     classes = []
     for result in results:
-        entry: dict[str, Any] = {"class_id": result.class_id, "class": bench.generator.class_names[result.class_id]}
+        entry: dict[str, Any] = {"class_id": result.class_id, "class": lab.generator.class_names[result.class_id]}
         if result.overlap:
             entry["iou"] = {
                 str(k): {way: mean_and_error(result.overlap[weighted, k]) for weighted, way in WAYS.items()}
@@ -139,8 +135,7 @@ def _description(segment: SegmentSpec, bench: Workbench, results: Sequence[Segme
             }
         classes.append(entry)
     return {
-        **provenance(bench, segment),
-        "sites": list(sites_of(bench, segment.sites)),
+        "sites": list(sites_of(lab, segment.sites)),
         "clusters": list(segment.clusters),
         "fitted_latents": len(results[0].images),
         "classes": classes,

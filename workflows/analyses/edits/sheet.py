@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,15 @@ from cawa_core.applications.editing import TARGETS, channel_deviations
 from cawa_core.applications.suggestions import Suggestion
 from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
-from cawa_core.interventions import Intervention, run
+from cawa_core.interventions import Intervention
 from cawa_core.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
 from cawa_core.table_schema import ALL_SITES
-from workflows.applications.options import EditSpec
-from workflows.applications.regions import region_pixels
-from workflows.applications.sheets import (
+from workflows.analyses.edits.command import EditCommandOptions
+from workflows.analyses.edits.regions import region_pixels
+from workflows.analyses.edits.work import Choice, candidates, suggestions
+from workflows.commands.sheets import (
     Advance,
     as_json,
     computed,
@@ -35,10 +35,8 @@ from workflows.applications.sheets import (
     require_rows,
 )
 from workflows.config import RunOptions
-from workflows.pictures import scored_pictures
+from workflows.lab import Lab
 from workflows.spec import AuditSpec
-from workflows.stages.edits import Choice, candidates, suggestions
-from workflows.workbench import Workbench
 
 STRENGTHS = {"multiply": (0.0, 1.0, 2.0, 3.0), "add": (-2.0, -1.0, 0.0, 1.0, 2.0), "set": (-2.0, 0.0, 2.0, 4.0)}
 """Default strengths by operation."""
@@ -107,7 +105,7 @@ class Series:
     unedited: NDArray[np.float64]
 
 
-def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult:
+def run_edit(edit: EditCommandOptions, spec: AuditSpec, options: RunOptions) -> EditResult:
     """Draw the sheet and write it with the probability of each picture's class.
 
     Raises:
@@ -115,30 +113,32 @@ def run_edit(edit: EditSpec, spec: AuditSpec, options: RunOptions) -> EditResult
     """
     _check(edit)
     edit = dataclasses.replace(edit, strengths=edit.strengths or STRENGTHS[edit.operation])
-    spec = dataclasses.replace(spec, classes=edit.classes, stages=("edits",))
-    bench = Workbench.build(spec, options.with_absolute_paths())
-    generator, classes = bench.generator, bench.class_ids
+    spec = dataclasses.replace(spec, classes=edit.classes)
+    lab = Lab.from_spec(spec, options.with_absolute_paths(), ("evaluator",))
+    generator = lab.generator
+    classes = lab.class_ids
     region = _region(edit.region, edit.parts, generator.image_size) if edit.region or edit.parts else None
-    _check_place(edit, bench)
+    _check_place(edit, lab)
     latents = edit.latents or (SUGGESTED_LATENTS if edit.suggest else LATENTS)
     require_rows(
         latents, SUGGESTIONS_PER_SHEET if edit.suggest else len(classes), "edits" if edit.suggest else "classes"
     )
-    storage = opened_output(edit.output, bench, "edit")
-    suggested = _suggestions(bench, edit, classes[0]) if edit.suggest else ()
+    storage = opened_output(edit.output, lab, "edit")
+    suggested = _suggestions(lab, edit, classes[0]) if edit.suggest else ()
     targets = [Target(best.site, (best.channel,), classes[0]) for best in suggested[:SUGGESTIONS_PER_SHEET]] or [
         Target(edit.site, edit.channels, class_id) for class_id in classes
     ]
     indices = range(edit.tried_latents, edit.tried_latents + latents) if edit.suggest else range(latents)
     series = computed(
-        bench, "editing", targets, lambda target, _: _series(bench, edit, target, indices, region), unit="edits"
+        lab, "editing", targets, lambda target, _: _series(lab, edit, target, indices, region), unit="edits"
     )
-    storage.write("edit.png", draw_sheet(_sheet(bench, edit, series)))
-    storage.write("edit.json", as_json(_description(bench, edit, series, indices, suggested, region)))
+    description = _description(lab, edit, series, indices, suggested, region)
+    storage.write("edit.png", draw_sheet(_sheet(lab, edit, series)))
+    storage.write("edit.json", as_json(provenance(lab, spec, edit) | description))
     return EditResult(storage, suggested)
 
 
-def _check(edit: EditSpec) -> None:
+def _check(edit: EditCommandOptions) -> None:
     """Check that options go together, as far as this needs no generator."""
     if not edit.classes:
         raise InputError("classes must name at least one class to edit; see `cawa classes`")
@@ -158,12 +158,13 @@ def _check(edit: EditSpec) -> None:
         )
 
 
-def _check_place(edit: EditSpec, bench: Workbench) -> None:
+def _check_place(edit: EditCommandOptions, lab: Lab) -> None:
     """Check that the generator has the site and channels, and that suggestions are for one class."""
-    sites, classes = bench.generator.sites, len(bench.spec.classes)
+    sites = lab.generator.sites
+    classes = len(lab.class_ids)
     if edit.suggest:
         if edit.site != ALL_SITES:
-            bench.generator.require_channels(edit.site, (0,))
+            lab.generator.require_channels(edit.site, (0,))
         if classes > 1:
             raise InputError(
                 f"classes must be one for --suggest, which suggests edits of one class; got {classes}: name one"
@@ -171,46 +172,43 @@ def _check_place(edit: EditSpec, bench: Workbench) -> None:
         return
     if edit.channels and edit.site == ALL_SITES:
         raise InputError(f"site must be given with channels, in 0..{len(sites) - 1}; see `cawa sites`")
-    bench.generator.require_channels(max(0, edit.site), edit.channels)
+    lab.generator.require_channels(max(0, edit.site), edit.channels)
 
 
-def _suggestions(bench: Workbench, edit: EditSpec, class_id: int) -> tuple[Suggestion, ...]:
+def _suggestions(lab: Lab, edit: EditCommandOptions, class_id: int) -> tuple[Suggestion, ...]:
     choice = Choice(edit.tried_latents, edit.scored_latents, edit.strengths[-1])
     only = None if edit.site == ALL_SITES else edit.site
 
     def best(class_id: int, _: Advance) -> list[Suggestion]:
-        return suggestions(bench, class_id, candidates(bench, class_id, edit.candidates, only), choice)
+        return suggestions(lab, class_id, candidates(lab, class_id, edit.candidates, only), choice)
 
-    (best_first,) = computed(bench, "trying edits of", [class_id], best, unit="classes")
+    (best_first,) = computed(lab, "trying edits of", [class_id], best, unit="classes")
     return tuple(best_first)
 
 
-def _series(bench: Workbench, edit: EditSpec, target: Target, latents: range, region: Region | None) -> Series:
-    generator, class_id, site = bench.generator, target.class_id, target.site
-    z = bench.latents(class_id, latents.stop)[latents.start :]
-    deviations = None if edit.operation == "multiply" else _deviations(bench, target)
+def _series(lab: Lab, edit: EditCommandOptions, target: Target, latents: range, region: Region | None) -> Series:
+    class_id = target.class_id
+    z = lab.latents(class_id, latents.stop)[latents.start :]
+    deviations = None if edit.operation == "multiply" else _deviations(lab, target)
     weights = region.weights if region else None
-
-    def drawn(rows: Tensor, edits: Sequence[Intervention] = ()) -> Tensor:
-        return run(generator, rows, class_ids_of(class_id, rows), edits)
-
-    pictures, scores = [], []
+    pictures = []
+    scores = []
     for strength in edit.strengths:
         edits = [
-            Intervention(site, (channel,), TARGETS[edit.operation](strength * unit), weights)
+            Intervention(target.site, (channel,), TARGETS[edit.operation](strength * unit), weights)
             for channel, unit in zip(target.channels, deviations or (1.0,) * len(target.channels), strict=True)
         ]
-        images, probabilities = scored_pictures(bench, class_id, z, functools.partial(drawn, edits=edits))
+        images, probabilities = lab.images(class_id, z, edits)
         pictures.append(images)
         scores.append(probabilities)
-    unedited = scored_pictures(bench, class_id, z, drawn)[1]
+    unedited = lab.images(class_id, z)[1]
     return Series(target, deviations, torch.stack(pictures), np.stack(scores), unedited)
 
 
-def _deviations(bench: Workbench, target: Target) -> tuple[float, ...]:
-    z = bench.latents(target.class_id, DEVIATION_LATENTS)
+def _deviations(lab: Lab, target: Target) -> tuple[float, ...]:
+    z = lab.latents(target.class_id, DEVIATION_LATENTS)
     ids = class_ids_of(target.class_id, z)
-    every = channel_deviations(bench.generator, z, ids, target.site, bench.batch_size)
+    every = channel_deviations(lab.generator, z, ids, target.site, lab.batch_size)
     return tuple(every[list(target.channels)].tolist())
 
 
@@ -239,8 +237,9 @@ def _region(path: str, parts: Sequence[int], side: int) -> Region:
     return Region(path, hashlib.sha256(content).hexdigest(), torch.from_numpy(pixels.copy()))
 
 
-def _sheet(bench: Workbench, edit: EditSpec, series: Sequence[Series]) -> Sheet:
-    names, neutral = bench.generator.class_names, NEUTRAL[edit.operation]
+def _sheet(lab: Lab, edit: EditCommandOptions, series: Sequence[Series]) -> Sheet:
+    names = lab.generator.class_names
+    neutral = NEUTRAL[edit.operation]
     rows = [
         SheetRow(
             _label(edit, entry.target, names[entry.target.class_id], latent),
@@ -262,17 +261,17 @@ def _sheet(bench: Workbench, edit: EditSpec, series: Sequence[Series]) -> Sheet:
     first = series[0].target
     what = f"edits of {names[first.class_id]}" if edit.suggest else f"{_channels(first.channels)} at site {first.site}"
     return Sheet(
-        f"{bench.generator.name}: {what}",
-        f"p: probability of the class by {bench.evaluator.name}, in brackets its change by the edit."
+        f"{lab.generator.name}: {what}",
+        f"p: probability of the class by {lab.evaluator.name}, in brackets its change by the edit."
         + ("" if neutral not in edit.strengths else " Framed: unedited.")
         + " The latents of these pictures were not used to choose the edits." * edit.suggest
-        + f" Seed {bench.spec.seed}.",
+        + f" Seed {lab.spec.seed}.",
         tuple(_heading(edit, strength) for strength in edit.strengths),
         tuple(rows),
     )
 
 
-def _label(edit: EditSpec, target: Target, name: str, latent: int) -> str:
+def _label(edit: EditCommandOptions, target: Target, name: str, latent: int) -> str:
     if latent:
         return ""
     return f"site {target.site}\nchannel {target.channels[0]}" if edit.suggest else name
@@ -282,7 +281,7 @@ def _channels(channels: Sequence[int]) -> str:
     return f"channel{'s' * (len(channels) > 1)} {', '.join(map(str, channels))}"
 
 
-def _heading(edit: EditSpec, strength: float) -> str:
+def _heading(edit: EditCommandOptions, strength: float) -> str:
     return {
         "multiply": f"× {strength:g}",
         "add": f"{strength:+g} σ" if strength else "+0",
@@ -291,23 +290,22 @@ def _heading(edit: EditSpec, strength: float) -> str:
 
 
 def _description(
-    bench: Workbench,
-    edit: EditSpec,
+    lab: Lab,
+    edit: EditCommandOptions,
     series: Sequence[Series],
     indices: range,
     suggested: Sequence[Suggestion],
     region: Region | None,
 ) -> dict[str, Any]:
     return {
-        **provenance(bench, edit),
-        "scores": bench.score_protocol,
+        "scores": lab.score_protocol,
         "operation": edit.operation,
         "region": region and {"path": region.path, "sha256": region.sha256, "parts": edit.parts},
         "latents": list(indices),
         "edits": [
             {
                 **dataclasses.asdict(entry.target),
-                "class": bench.generator.class_names[entry.target.class_id],
+                "class": lab.generator.class_names[entry.target.class_id],
                 "deviations": entry.deviations,
                 "strengths": edit.strengths,
                 "scores": entry.scores.tolist(),

@@ -6,32 +6,31 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
-from cawa_core.specs import OPTIONS, REPORT
 
-from workflows.applications.options import EditSpec, HybridSpec, MaskSpec, SegmentSpec
-from workflows.compare.options import ComparisonSpec
+from workflows.analyses import ANALYSES
 from workflows.config import RunOptions
-from workflows.lab.spec import ROLES, SUBJECT
-from workflows.spec import COVERAGE, AuditSpec
+from workflows.lab_spec import ROLES, SUBJECT
+from workflows.spec import COVERAGE, AuditSpec, audit_spec_type
 
-PANELS = {
-    RunOptions: "How to run it",
-    ComparisonSpec: "What counts as worse",
-    EditSpec: "What to change",
-    MaskSpec: "What to mask",
-    HybridSpec: "What to mix",
-    SegmentSpec: "What to cluster",
-}
-SPEC_PANELS = {
-    "What to audit (defaults suit fashion-biggan; for others see docs/imagenet.md)": (*COVERAGE, *SUBJECT),
-    "Networks and real images": ROLES,
-    **{stage.replace("_", " ").capitalize(): names for stage, names in OPTIONS.items()},
-    "Derived tables and report": REPORT,
-}
-"""Heading => fields of AuditSpec, those of one analysis together."""
+DERIVED_HEADING = "Derived tables and report"
+
+
+@cache
+def spec_panels() -> dict[str, str]:
+    """Return the heading under which help shows each option of an audit, in the order of the panels.
+
+    An option of several analyses is shown with the first of them.
+    """
+    subject = "What to audit (defaults suit fashion-biggan; for others see docs/imagenet.md)"
+    headings = dict.fromkeys((*COVERAGE, *SUBJECT), subject) | dict.fromkeys(ROLES, "Networks and real images")
+    for name, owner in ANALYSES.option_names(derived=False).items():
+        headings.setdefault(name, ANALYSES[owner].title)
+    rest = [field.name for field in dataclasses.fields(audit_spec_type()) if field.name not in headings]
+    return headings | dict.fromkeys(rest, DERIVED_HEADING)
 
 
 def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -39,7 +38,7 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
 
     Args:
         kinds: the dataclasses.
-        only: of AuditSpec and RunOptions, these fields alone.
+        only: the fields of AuditSpec and RunOptions to use; by default all.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,24 +66,21 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
 
 
 def _fields(kind: type) -> list[dataclasses.Field[Any]]:
-    """Return the fields of a dataclass; of AuditSpec, in the order of the panels."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    """Return the fields of a dataclass; of AuditSpec, those of every analysis, in the order of the panels."""
     if kind is not AuditSpec:
-        return list(fields.values())
-    names = dict.fromkeys(name for panel in SPEC_PANELS.values() for name in panel)
-    return [fields[name] for name in names]
+        return list(dataclasses.fields(kind))
+    fields = {field.name: field for field in dataclasses.fields(audit_spec_type())}
+    return [fields[name] for name in spec_panels()]
 
 
 def _panel(kind: type, name: str) -> str:
-    """Heading under which help shows an option: an option of several analyses stands with the first."""
-    if kind is not AuditSpec:
-        return PANELS[kind]
-    return next(panel for panel, names in SPEC_PANELS.items() if name in names)
+    """Return the heading under which help shows an option."""
+    return spec_panels()[name] if kind is AuditSpec else str(kind.HEADING)  # type: ignore[attr-defined]
 
 
 def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
-    """One field as an optional keyword: lists as text with commas, numbers as numbers."""
-    hint = get_type_hints(kind)[field.name]
+    """Make a field an optional keyword: lists as text with commas, numbers as numbers."""
+    hint = get_type_hints(audit_spec_type() if kind is AuditSpec else kind)[field.name]
     taken = hint if hint in (int, float, bool) else str
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
     text = field.metadata["help"] + (f" [dim]\\[default: {default}][/dim]" if default else "")
@@ -101,7 +97,7 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
 
 
 def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
-    """Text with commas as a list; of numbers where the field holds numbers, and then none of them for no text."""
+    """Split text with commas into a list: of numbers if the field holds numbers, and empty for no text."""
     hint = annotation.__metadata__[1]
     if value is None or get_origin(hint) is not tuple:
         return value

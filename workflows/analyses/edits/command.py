@@ -1,0 +1,67 @@
+"""``cawa edit``: its options, and the command itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from cawa_core.options import Count, option
+from cawa_core.table_schema import ALL_SITES
+from workflows.commands.endings import written_at_the_end
+from workflows.commands.flags import with_options_of
+from workflows.commands.options import (
+    MODEL_OPTIONS,
+    SpecFile,
+    merged_command,
+)
+from workflows.commands.quick_imports import quick_imports
+from workflows.config import RunOptions
+from workflows.spec import AuditSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class EditCommandOptions:
+    """Options of ``cawa edit``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    HEADING: ClassVar[str] = "What to change"
+
+    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
+    site: Annotated[int, Field(ge=ALL_SITES)] = option(
+        ALL_SITES, f"Site of the channels, see `cawa sites`; with --suggest {ALL_SITES}: every site."
+    )
+    channels: tuple[int, ...] = option((), "Channels to edit together.")
+    operation: Literal["multiply", "add", "set"] = option("multiply", "Operation on the channels' features.")
+    strengths: tuple[float, ...] = option(
+        (),
+        "Factors (default 0,1,2,3), or values in standard deviations of each channel (default -2,-1,0,1,2 to add and "
+        "-2,0,2,4 to set); --suggest ranks by the last factor.",
+    )
+    latents: Annotated[int, Field(ge=0)] = option(0, "Pictures per class; 0: three, or with --suggest one per edit.")
+    region: str = option(
+        "", "PNG as large as the pictures: white pixels are edited in full, grey ones in part, black ones not at all."
+    )
+    parts: tuple[Annotated[int, Field(ge=0)], ...] = option(
+        (), "Labels of a --region that is a map of `cawa segment`: edit only these parts."
+    )
+    suggest: bool = option(False, "Try channels one by one; list and show the best edits of one class.")
+    candidates: Count = option(256, "Number of channels that --suggest tries: those of highest awareness at each site.")
+    tried_latents: Count = option(4, "Latents that --suggest uses to choose edits.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents that score the suggestions.")
+    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-edit.")
+
+
+@with_options_of(EditCommandOptions, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@written_at_the_end()
+def edit(
+    flags: dict[str, Any],
+    spec: SpecFile = None,
+) -> None:
+    """Edit channels at one site over a range of strengths and show the pictures, or suggest the best edits."""
+    with quick_imports():
+        from workflows.analyses.edits.sheet import run_edit, suggestion_lines
+
+    result = run_edit(*merged_command(EditCommandOptions, spec, flags))
+    print("\n".join([*suggestion_lines(result.suggestions), f"sheet: {result.storage.path('edit.png')}"]))

@@ -1,1 +1,0 @@
-"""The paper's applications as commands: mask, edit, hybridise, segment."""
