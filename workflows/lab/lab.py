@@ -18,7 +18,7 @@ from cawa_core.awareness import Awareness, awareness_of_samples, closed_form_awa
 from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import Generator, class_ids_of
-from cawa_core.interventions import Intervention, run
+from cawa_core.interventions import Change, run
 from cawa_core.masking.engine import log_scores
 from cawa_core.masking.groups import awareness_order
 from cawa_core.real_images.base import RealImages
@@ -165,14 +165,14 @@ class Lab:
 
     @torch.inference_mode()
     def images(
-        self, class_id: int, z: Tensor, interventions: Sequence[Intervention] = ()
+        self, class_id: int, z: Tensor, interventions: Sequence[Change] = ()
     ) -> tuple[Tensor, NDArray[np.float64]]:
         """Generate images of a class under interventions, and score them.
 
         Args:
             class_id: class of the images; the score is the evaluator's probability of it.
             z: latents ``[n, z_dim]``.
-            interventions: changes of features, in any order of sites.
+            interventions: changes of features or of what sites are conditioned on, in any order of sites.
 
         Returns:
             Images ``[n, C, H, W]`` in [-1, 1] on the CPU, and scores ``[n]``.
