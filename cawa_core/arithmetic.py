@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from cawa_core.errors import InputError
+from cawa_core.options import Precision
 
-Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 

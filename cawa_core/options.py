@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -14,6 +14,8 @@ from cawa_core.errors import InputError, suggestion
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+"""Arithmetic of the networks, see :mod:`cawa_core.arithmetic`."""
 
 
 def option(default: Any, description: str) -> Any:  # noqa: ANN401
