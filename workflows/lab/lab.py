@@ -188,7 +188,7 @@ class Lab:
     def class_awareness(self, class_ids: tuple[int, ...], site: int) -> Awareness:
         """Return a site's awareness for some classes, in closed form if there is one; it orders the channels."""
         if not self.generator.is_affine(site):  # thousands of passes: computed once for all analyses
-            key = ("awareness", class_ids, site, self.spec.seed, self.spec.awareness_samples)
+            key = ("awareness of classes", class_ids, site, self.spec.seed, self.spec.awareness_samples)
             return self.memo.once(key, lambda: self.sampled_awareness(class_ids, site))
         modulation = self.generator.modulation(site).with_latent_scaled(self.generator.latent_deviation)
         return closed_form_awareness(modulation, self.class_embeddings[list(class_ids)])
