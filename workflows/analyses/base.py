@@ -1,4 +1,4 @@
-"""What an analysis declares, and the classes that its parts are written as.
+"""The declaration of an analysis, and the classes that its parts are written as.
 
 An analysis is one folder. Its declaration is light, because every command imports it: the parts that compute are named
 by ``package.module:attribute`` and imported when they are needed.
@@ -144,7 +144,7 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What units of work cost.
+    """Cost of units of work.
 
     Attributes:
         passes: generator passes, or work that takes as long.
@@ -285,7 +285,7 @@ class Derivation(Generic[Options]):
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a summary is computed from.
+    """Inputs of a summary.
 
     Attributes:
         manifest: results of the folder.
@@ -299,7 +299,7 @@ class Findings:
 
 
 class Results(Generic[Options]):
-    """What an analysis says about its tables, in the summary and the report; it is asked even if it has no results."""
+    """Statements of an analysis about its tables, in the summary and the report; asked for even without results."""
 
     def summary(self, findings: Findings) -> Content:  # noqa: ARG002
         """Return its entries of ``summary.json``; the value of an entry is None if the tables do not allow it.
