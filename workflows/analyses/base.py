@@ -1,4 +1,4 @@
-"""What an analysis declares, and the classes that its parts are written as.
+"""The declaration of an analysis, and the classes that its parts are written as.
 
 An analysis is one folder. Its declaration is light, because every command imports it: the parts that compute are named
 by ``package.module:attribute`` and imported when they are needed.
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from cawa_core.table_schema import Table
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from cawa_core.rendering.claims import Claim
+    from concurrent.futures import Executor
 
+    import pandas as pd
+
+    from cawa_core.rendering.claims import Claim
     from cawa_core.rendering.sections import Section
     from cawa_core.tables import Manifest, PublishedFile, Rows
     from workflows.aggregate.class_resamples import ClassResamples
+    from workflows.aggregate.sites import SiteResults
     from workflows.compare.pairing import Pair
     from workflows.lab import Lab
     from workflows.shards import Shard
@@ -141,7 +144,7 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What units of work cost.
+    """Cost of units of work.
 
     Attributes:
         passes: generator passes, or work that takes as long.
@@ -248,36 +251,45 @@ class Work(Generic[Options]):
 class Derivation(Generic[Options]):
     """Tables of an analysis that are derived from those of others, whenever these change.
 
+    Aggregation reads each site once and gives it to all derivations, in the order of the analyses.
+
     Args:
         manifest: results of the folder.
         spec: options of the audit.
         audit: hash that the files carry.
+        writer: a thread in which :meth:`add_site` may write while the next site is read; :meth:`files` must wait for
+            the results of what was submitted.
     """
 
     TOP_SETS: ClassVar[str] = ""
-    """Option that holds the sizes of top sets, if the rankings of a site are used."""
+    """Option with the sizes of the top sets that are needed of the rankings of a site; empty if none are."""
 
-    def __init__(self, manifest: Manifest, spec: AuditSpec, audit: str) -> None:
+    def __init__(self, manifest: Manifest, spec: AuditSpec, audit: str, writer: Executor) -> None:
         self.manifest = manifest
         self.spec = spec
         self.audit = audit
+        self.writer = writer
+        self.begin()
 
     @property
     def options(self) -> Options:
         """Options of the audit."""
         return self.spec  # type: ignore[return-value]  # a spec has the options of every analysis
 
-    def add_site(self, site: Any) -> None:  # noqa: ANN401
-        """Take in the awareness and masking of the next site (a :class:`~workflows.aggregate.sites.SiteResults`)."""
+    def begin(self) -> None:
+        """Prepare whatever the sites are added to."""
+
+    def add_site(self, site: SiteResults) -> None:
+        """Take in the awareness and masking of the next site, in ascending order; keep only what is derived."""
 
     def files(self) -> list[PublishedFile]:
-        """Write the tables, after all sites, and return their files; none if there is nothing to derive."""
+        """Write the tables, after all sites, and return all files; none if there is nothing to derive."""
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a summary is computed from.
+    """Inputs of a summary.
 
     Attributes:
         manifest: results of the folder.
@@ -291,25 +303,33 @@ class Findings:
 
 
 class Results(Generic[Options]):
-    """What an analysis says about its tables."""
+    """Statements of an analysis about its tables, in the summary and the report; asked for even without results."""
 
     def summary(self, findings: Findings) -> Content:  # noqa: ARG002
-        """Return its entries of ``summary.json``; the value of an entry is None if the tables do not allow it."""
+        """Return its entries of ``summary.json``; the value of an entry is None if the tables do not allow it.
+
+        Other summaries are computed at the same time, so change nothing that they share.
+        """
         return {}
 
     def claims(self, summary: Content) -> Sequence[Claim]:  # noqa: ARG002
-        """Return the claims that a summary decides."""
+        """Return the claims that a summary decides; an entry may be missing or None."""
         return ()
 
     def shown(self, manifest: Manifest) -> Mapping[str, pd.DataFrame]:  # noqa: ARG002
-        """Read the rows that its sections show, by table."""
+        """Read the rows that its sections show; of large tables, no others.
+
+        Returns:
+            Its own tables by name, empty if nothing wrote them, and rows that it reads of other tables, by names that
+            no other analysis uses.
+        """
         return {}
 
     def sections(self, tables: Mapping[str, pd.DataFrame], summary: Content) -> Sequence[Section]:  # noqa: ARG002
         """Build its sections of the report.
 
         Args:
-            tables: what :meth:`shown` of every analysis read; a table is empty if nothing wrote it.
+            tables: what :meth:`shown` of every analysis read.
             summary: content of ``summary.json``.
         """
         return ()

@@ -1,4 +1,4 @@
-"""Awareness against the effect of masking (Fig. 4), and which predictor predicts that effect best."""
+"""Sections on awareness against the effect of masking (Fig. 4), and on which predictor predicts that effect best."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cawa_core.rendering import figures
+from cawa_core.rendering.claims import interval_words, signed
 from cawa_core.rendering.figures import Picture
-from cawa_core.rendering.findings import PREDICTOR_WORDS, interval_words, signed
 from cawa_core.rendering.html_tables import records, table_of
-from cawa_core.rendering.sections.base import TARGET_WORDS, Section, Tables, class_names
+from cawa_core.rendering.sections import Section, Tables, class_names, site_words
 from cawa_core.statistics.correlation import smoothed
 from cawa_core.statistics.estimates import best_estimates
+from cawa_core.table_schema import ALL_SITES
+from workflows.analyses.base import Content
+from workflows.analyses.masking.sites import TARGET_WORDS
+from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE, figures
+from workflows.analyses.masking_correlation.predictors import PREDICTOR_WORDS
 
+DRAWN_MASKING = "masking of the pairs drawn as curves"
+DRAWN_AWARENESS = "awareness of the pairs drawn as curves"
+"""Names of what is read of other analyses' tables: rows of the class-site pairs that are drawn as curves."""
 CURVES = 4
 """Class-site pairs with the highest r that are drawn as curves, like the paper's Fig. 4."""
 
 
-def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
-    """Build the section on Fig. 4, signed and absolute, with the permutation null of every class and site."""
-    correlations = tables["masking_correlation"]
-    if correlations.empty:
+def curves(tables: Tables, summary: Content) -> Section | None:
+    """Build the section on Fig. 4, signed and absolute, with the permutation null of every class and site.
+
+    There is none without correlations: with one or two groups per site, or no change at all.
+    """
+    correlations = tables[MASKING_CORRELATION_TABLE.name]
+    if not curve_pairs(correlations):
         return None
     names = class_names(summary)
-    if not curve_pairs(correlations):
-        return None  # one or two groups per site, or no change at all
     pictures = []
     rows = []
     for target, words in TARGET_WORDS.items():
@@ -63,7 +71,7 @@ def curves(tables: Tables, summary: Mapping[str, Any]) -> Section | None:
 
 
 def curve_pairs(correlations: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return the (class, site) pairs drawn as curves; the section needs no other rows of ``masking``."""
+    """Return the (class, site) pairs drawn as curves; the sections need no other rows of ``masking``."""
     selected = pd.concat([_best_and_median(_ranked(correlations, target)) for target in TARGET_WORDS])
     return sorted(set(zip(selected.class_id.tolist(), selected.site.tolist(), strict=True)))
 
@@ -80,8 +88,8 @@ def _best_and_median(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, rank: str) -> Picture:
-    masking = tables["masking"]
-    awareness = tables["awareness"]
+    masking = tables[DRAWN_MASKING]
+    awareness = tables[DRAWN_AWARENESS]
     here = (masking.class_id == row["class_id"]) & (masking.site == row["site"])
     groups = masking[here].sort_values("group")
     there = (awareness.class_id == row["class_id"]) & (awareness.site == row["site"])
@@ -97,7 +105,7 @@ def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, 
     return figures.masking_curve(name, title, mean_awareness, change, smoothed(change), (units, words), alt)
 
 
-def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  # noqa: ARG001
+def predictors(summary: Content) -> Section | None:
     """Build the section on which predictor predicts the effect of masking best, site by site."""
     rows = summary["masking_prediction"]
     if all(row["spearman"] is None for row in rows or ()):
@@ -106,8 +114,7 @@ def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  #
         figures.predictor_lines(
             f"predictors-{target}",
             words.capitalize(),
-            [row for row in rows if row["target"] == target and row["site"] >= 0],
-            PREDICTOR_WORDS,
+            [row for row in rows if row["target"] == target and row["site"] != ALL_SITES],
         )
         for target, words in TARGET_WORDS.items()
     )
@@ -126,7 +133,7 @@ def predictors(tables: Tables, summary: Mapping[str, Any]) -> Section | None:  #
         {
             **row,
             "words": PREDICTOR_WORDS[row["predictor"]],
-            "where": "all" if row["site"] == -1 else str(row["site"]),
+            "where": site_words(row["site"]),
             "interval": interval_words(row["spearman_ci"]).removeprefix("95% interval "),
         }
         for row in rows

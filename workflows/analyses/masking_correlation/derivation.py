@@ -1,4 +1,4 @@
-"""Rows of ``masking_correlation``: correlation of every predictor with every effect, per class and site."""
+"""Derivation of ``masking_correlation``: correlation of every predictor with every effect, per class and site."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ from numpy.typing import NDArray
 from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.masking_correlation import masking_correlations
 from cawa_core.statistics.permutation_null import random_orders
-from cawa_core.table_schema import TABLES
-from workflows.aggregate.site_values import TARGETS, Ids, Known, Matrix, SiteMasking
+from cawa_core.tables import PublishedFile, publish
+from workflows.aggregate.sites import SiteResults
+from workflows.analyses.awareness.sites import Ids, Known, Matrix
+from workflows.analyses.base import Derivation, NoOptions
+from workflows.analyses.masking.sites import TARGETS, SiteMasking
+from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE
+from workflows.analyses.masking_correlation.predictors import PREDICTORS, source_of
 from workflows.spec import AuditSpec
-
-PREDICTORS = (
-    "category_awareness",
-    "category_awareness_sampled",
-    "activation_probability",
-    "expected_activation",
-    "screening",
-)
-SCREENING = {target: f"screened_score_change{'_abs' if target.endswith('_abs') else ''}" for target in TARGETS}
-"""First-order estimate of each effect, which the predictor ``screening`` uses."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -38,6 +33,29 @@ class Pair:
     source: str
     target: str
     known: Known
+
+
+class MaskingCorrelationDerivation(Derivation[NoOptions]):
+    """Derivation of ``masking_correlation``, site by site."""
+
+    def begin(self) -> None:
+        """Prepare the columns of all sites."""
+        self._parts: list[Columns] = []
+
+    def add_site(self, site: SiteResults) -> None:
+        """Correlate predictors and effects at a site."""
+        if site.masking is not None:
+            columns = masking_correlation_columns(site.awareness.class_ids, site.site, site.masking, self.spec)
+            if len(columns["class_id"]):
+                self._parts.append(columns)
+
+    def files(self) -> list[PublishedFile]:
+        """Write the correlations of all sites."""
+        if not self._parts:
+            return []
+        names = MASKING_CORRELATION_TABLE.columns
+        columns = {name: np.concatenate([part[name] for part in self._parts]) for name in names}
+        return list(publish(self.manifest.storage, "all", {MASKING_CORRELATION_TABLE.name: columns}, self.audit))
 
 
 def masking_correlation_columns(class_ids: Ids, site: int, masking: SiteMasking, spec: AuditSpec) -> Columns:
@@ -57,7 +75,7 @@ def masking_correlation_columns(class_ids: Ids, site: int, masking: SiteMasking,
         for rows, correlations_of_pairs in _by_count(masking, pairs, orders)
         for pair, index, correlations in correlations_of_pairs
     ]
-    names = TABLES["masking_correlation"].schema.names
+    names = MASKING_CORRELATION_TABLE.columns
     return {name: np.concatenate([part[name] for part in parts]) if parts else np.array([]) for name in names}
 
 
@@ -65,7 +83,7 @@ def _pairs(masking: SiteMasking) -> Iterator[Pair]:
     sources: Mapping[str, Matrix] = {**masking.predictors, **masking.effects}
     for target in TARGETS:
         for predictor in PREDICTORS:
-            source = SCREENING[target] if predictor == "screening" else predictor
+            source = source_of(predictor, target)
             if source in sources:
                 known = np.isfinite(sources[source]) & np.isfinite(masking.effects[target])
                 if known.any():
