@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from workflows.workbench import Workbench
 
 from cawa_core.digests import digest_of_bytes
-from workflows.spec import AuditSpec
 from cawa_core.tables import Manifest, Receipt
 from tests.biggan_deep_models import random_network, save_folder
 from workflows.config import RunOptions
 from workflows.executors import EXECUTORS
 from workflows.plan import plan
-from workflows.workbench import Workbench
+from workflows.spec import AuditSpec
 
 LIGHT_TAIL = 2.867e-7
 """P(gain <= 0) where mean over deviation is 5."""

@@ -18,10 +18,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from workflows.stages import STAGES
+
 from benchmarks.results import Result, seconds_of
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
-from workflows.stages import STAGES
 
 ONE = "Ray, one worker"
 WAYS = {

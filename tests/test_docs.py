@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from workflows.analyses.documentation import as_markdown
+from workflows.applications.options import EditSpec, HybridSpec, MaskSpec, SegmentSpec
 
 from benchmarks.__main__ import as_markdown as benchmarks_as_markdown
-from workflows.analyses.documentation import as_markdown
-from workflows.spec import AuditSpec
-from workflows.applications.options import EditSpec, HybridSpec, MaskSpec, SegmentSpec
 from workflows.config import RunOptions
+from workflows.spec import AuditSpec
 
 ROOT = Path(__file__).parent.parent
 

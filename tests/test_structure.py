@@ -4,7 +4,6 @@ import ast
 from pathlib import Path
 
 import pytest
-
 from cawa_core.specs import STAGES as SPEC_STAGES
 from workflows.stages import STAGES
 

@@ -18,6 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from workflows.stages import STAGES
+from workflows.workbench import Workbench
 
 from benchmarks.gpu.device import PeakMemory, memory_for
 from benchmarks.gpu.results import Check, Findings
@@ -28,14 +30,12 @@ from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from workflows.spec import AuditSpec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
 from workflows.config import RunOptions
 from workflows.execution import within_memory
 from workflows.plan import plan
-from workflows.stages import STAGES
-from workflows.workbench import Workbench
+from workflows.spec import AuditSpec
 
 Array = NDArray[np.float64]
 

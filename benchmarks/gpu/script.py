@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from workflows.workbench import checked_device
 
 from benchmarks.gpu import conformance, speed
 from benchmarks.gpu.device import describe, free_gigabytes
@@ -21,7 +22,6 @@ from benchmarks.gpu.results import Findings, Recorder, StepRecord, as_markdown
 from benchmarks.gpu.session import BIGGAN, BUNDLED, DEEP_128, DEEP_256, FULL, SMALL, Session
 from cawa_core.arithmetic import use_exact_kernels
 from cawa_core.errors import InputError
-from workflows.workbench import checked_device
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from workflows.stages import STAGES
+from workflows.workbench import Workbench
 
 from benchmarks import full_model_awareness
 from benchmarks.gpu.device import PeakMemory, seconds_on
@@ -23,14 +25,12 @@ from cawa_core.batch_size import BatchSize
 from cawa_core.generators.base import class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from workflows.spec import AuditSpec
 from cawa_core.weights import load_tensors
 from workflows.audit import run_audit
 from workflows.config import RunOptions
 from workflows.execution import within_memory
 from workflows.shards import Shard
-from workflows.stages import STAGES
-from workflows.workbench import Workbench
+from workflows.spec import AuditSpec
 
 OF_WHAT_OPERATIONS_ALLOW = 0.9
 """Exact masks over the hook loop, as a share of what the saved operations allow."""

@@ -1,10 +1,10 @@
 import dataclasses
 
 import pytest
+from cawa_core.specs import OPTIONS, REPORT, STAGES
 
 from cawa_core.errors import InputError
 from cawa_core.options import require_members, validated
-from cawa_core.specs import OPTIONS, REPORT, STAGES
 from workflows.identity import AuditIdentity
 from workflows.lab_spec import ROLES, SUBJECT
 from workflows.spec import COVERAGE, AuditSpec

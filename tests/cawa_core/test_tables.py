@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cawa_core.errors import InputError
-from cawa_core.table_schema import TABLES
 from cawa_core.storage import open_storage, write_atomically
+from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, Receipt, publish, publish_groups, to_parquet
 from cawa_core.tables.manifest import FEW_LINES
 from cawa_core.tables.parquet import CODES

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from workflows.spec import AuditSpec
 from workflows.audit import AuditResult, run_audit
 from workflows.config import RunOptions
+from workflows.spec import AuditSpec
 
 SMALL = AuditSpec(
     classes=(1, 3, 7, 8),

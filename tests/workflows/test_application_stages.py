@@ -8,6 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from workflows.applications.hybridise import run_hybridise
+from workflows.applications.options import HybridSpec, SegmentSpec, merged_application
+from workflows.applications.segment import run_segment
+from workflows.stages.awareness import class_awareness
+from workflows.stages.edits import EDITS, candidates
+from workflows.stages.gallery import GALLERY
+from workflows.stages.hybrids import partners
+from workflows.workbench import Workbench
 
 from cawa_core import interventions
 from cawa_core.applications.segmentation import bright_foreground, intersection_over_union
@@ -17,17 +25,9 @@ from cawa_core.interventions import Intervention, Scale
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
-from workflows.applications.hybridise import run_hybridise
-from workflows.applications.options import HybridSpec, SegmentSpec, merged_application
-from workflows.applications.segment import run_segment
 from workflows.config import RunOptions
 from workflows.shards import Shard
-from workflows.stages.awareness import class_awareness
-from workflows.stages.edits import EDITS, candidates
-from workflows.stages.gallery import GALLERY
-from workflows.stages.hybrids import partners
 from workflows.verify import verify
-from workflows.workbench import Workbench
 
 APPLICATIONS = ("segmentation", "hybrids", "edits")
 

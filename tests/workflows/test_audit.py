@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from workflows.aggregate.masking_correlation import PREDICTORS
+from workflows.aggregate.site_values import TARGETS
+from workflows.workbench import Workbench
 
 from cawa_core.errors import InputError
 from cawa_core.masking.engine import MaskingEngine
@@ -17,11 +20,8 @@ from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from workflows import stages
-from workflows.aggregate.masking_correlation import PREDICTORS
-from workflows.aggregate.site_values import TARGETS
 from workflows.config import RunOptions
 from workflows.status import status_lines
-from workflows.workbench import Workbench
 
 CHANNELS = 128 * 3 + 64 * 3
 

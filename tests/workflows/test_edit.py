@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from workflows.applications.edit import run_edit
+from workflows.applications.options import EditSpec, merged_application
+from workflows.stages.edits import candidates
+from workflows.workbench import Workbench
 
 from cawa_core import interventions
 from cawa_core.applications.suggestions import edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, Shift
-from workflows.spec import AuditSpec
 from tests.workflows.test_cli import run
-from workflows.applications.edit import run_edit
-from workflows.applications.options import EditSpec, merged_application
 from workflows.config import RunOptions
 from workflows.identity import audit_identity
-from workflows.stages.edits import candidates
-from workflows.workbench import Workbench
+from workflows.spec import AuditSpec
 
 
 def edited(folder, **fields):

@@ -8,6 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from workflows.applications import hybridise
+from workflows.applications.hybridise import run_hybridise
+from workflows.applications.options import HybridSpec, merged_application
+from workflows.real_features import real_features
+from workflows.stages.masking import site_order
+from workflows.workbench import Workbench
 
 from cawa_core.applications.mixtures import MEASURES, Mixture
 from cawa_core.errors import InputError
@@ -15,13 +21,7 @@ from cawa_core.generators.base import Generator
 from cawa_core.generators.fashion import FashionBigGAN
 from tests.workflows.test_cli import run
 from workflows import real_features as real_features_module
-from workflows.applications import hybridise
-from workflows.applications.hybridise import run_hybridise
-from workflows.applications.options import HybridSpec, merged_application
 from workflows.config import RunOptions
-from workflows.real_features import real_features
-from workflows.stages.masking import site_order
-from workflows.workbench import Workbench
 
 FEW = {"latents": 1, "tried_latents": 2, "scored_latents": 6}
 

@@ -6,20 +6,20 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from workflows.applications.mask import run_mask
+from workflows.applications.options import MaskSpec, merged_application
+from workflows.stages.masking import site_controls
+from workflows.workbench import Workbench
 
 from cawa_core.batch_size import BatchSize
 from cawa_core.masking.engine import MaskingEngine
-from workflows.spec import AuditSpec
 from cawa_core.statistics.standard_errors import crossed_standard_error
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from tests.workflows.test_cli import run
-from workflows.applications.mask import run_mask
-from workflows.applications.options import MaskSpec, merged_application
 from workflows.config import RunOptions
 from workflows.identity import audit_identity
-from workflows.stages.masking import site_controls
-from workflows.workbench import Workbench
+from workflows.spec import AuditSpec
 
 
 def masked(folder, **fields):

@@ -5,6 +5,9 @@ import re
 
 import pytest
 import torch
+from workflows.stages import STAGES
+from workflows.units import Calibration
+from workflows.workbench import Workbench
 
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
@@ -14,9 +17,6 @@ from workflows.calibration import calibrated
 from workflows.config import RunOptions
 from workflows.estimate import estimates, plan_lines, with_estimator
 from workflows.shards import Shard
-from workflows.stages import STAGES
-from workflows.units import Calibration
-from workflows.workbench import Workbench
 
 UNITS = Calibration(image=1.0, mask=(1.0,) * 6, screened=100.0, awareness=1e-3, sampled=1e-6)
 

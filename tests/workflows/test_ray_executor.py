@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from workflows.workbench import Workbench
 
 from cawa_core.errors import InputError
 from cawa_core.storage import open_storage
@@ -26,7 +27,6 @@ from workflows.executors.shard_queue import MAX_ERRORS
 from workflows.folder import open_folder
 from workflows.identity import audit_identity
 from workflows.plan import plan
-from workflows.workbench import Workbench
 
 pytestmark = pytest.mark.slow
 

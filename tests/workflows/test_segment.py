@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-
-from cawa_core.errors import InputError
-from cawa_core.rendering.grids import coloured
-from tests.workflows.test_cli import run
 from workflows.applications import edit as edit_module
 from workflows.applications.edit import run_edit
 from workflows.applications.options import EditSpec, SegmentSpec, merged_application
 from workflows.applications.regions import region_pixels
 from workflows.applications.segment import run_segment
+
+from cawa_core.errors import InputError
+from cawa_core.rendering.grids import coloured
+from tests.workflows.test_cli import run
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,6 @@
 
 import pytest
 import torch
-
-from cawa_core.errors import InputError
-from cawa_core.storage import StorageError
-from cawa_core.storage.base import PROBE
-from cawa_core.storage.local import LocalStorage
-from tests.workflows.conftest import SMALL
-from tests.workflows.test_cli import run
 from workflows.applications.sheets import (
     change_in_words,
     computed,
@@ -16,8 +9,15 @@ from workflows.applications.sheets import (
     probability_in_words,
     require_rows,
 )
-from workflows.config import RunOptions
 from workflows.workbench import Workbench
+
+from cawa_core.errors import InputError
+from cawa_core.storage import StorageError
+from cawa_core.storage.base import PROBE
+from cawa_core.storage.local import LocalStorage
+from tests.workflows.conftest import SMALL
+from tests.workflows.test_cli import run
+from workflows.config import RunOptions
 
 COMMANDS = {
     "mask": ["--classes=8", "--scored-latents=2"],

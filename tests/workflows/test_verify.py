@@ -7,12 +7,12 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
+from workflows.aggregate.derived_tables import DERIVED
 
 from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, publish
 from tests.workflows.conftest import small_audit
 from tests.workflows.test_cli import run
-from workflows.aggregate.derived_tables import DERIVED
 from workflows.verify import verify
 
 
