@@ -98,8 +98,9 @@ def test_the_analysis_is_computed(audited, package):
     assert "0 faults" in cawa(package, "verify", audited)
     summary = json.loads((audited / "summary.json").read_text())
     assert summary["brightness"]["1"] == pytest.approx(table[table.class_id == 1].brightness.mean())
-    assert {"claim": "All classes are dark.", "verdict": "holds"}.items() <= summary["findings"][-1].items() or any(
-        finding["claim"] == "All classes are dark." for finding in summary["findings"]
+    verdicts = {claim["claim"]: claim["verdict"] for claim in summary["findings"]}
+    assert verdicts["All classes are dark."] == (
+        "holds" if max(summary["brightness"].values()) < 0.5 else "does not hold"
     )
     page = (audited / "report.html").read_text()
     assert 'id="brightness"' in page
@@ -117,14 +118,16 @@ def test_files_are_recorded_and_verified(audited, package, tmp_path):
     file.unlink()
     assert "missing files/brightness" in cawa(package, "verify", damaged, code=1)
     printed = cawa(package, "audit", *AUDIT, "--classes", "0,1,2", "--executor", "inline", "--output", damaged)
-    assert printed.startswith("1 shard computed") or "1 shards computed" in printed
+    assert "1 shard computed, " in printed
     assert "0 faults" in cawa(package, "verify", damaged)
 
 
 def _files(folder):
     import io
 
-    return [(receipt, io.BytesIO(data)) for receipt, data in Manifest.read(folder).file("brightness", "mean_pictures.npy")]
+    return [
+        (receipt, io.BytesIO(data)) for receipt, data in Manifest.read(folder).file("brightness", "mean_pictures.npy")
+    ]
 
 
 def test_the_analysis_resumes_on_ray_after_a_kill(audited, package, tmp_path):
@@ -178,9 +181,9 @@ def test_the_analysis_is_compared(package, audited, tmp_path):
 
 
 def test_the_command_of_the_analysis(package):
-    printed = cawa(package, "brightness", "--classes", "0,Trouser", "--latents", 4)
-    assert re.fullmatch(r"T-shirt/top: 0\.\d{3}\nTrouser: 0\.\d{3}\n", printed)
-    assert "unknown class" in cawa(package, "brightness", "--classes", "nothing", code=2) or True
+    printed = cawa(package, "brightness", "--classes", "0,trouser", "--latents", 4)
+    assert re.fullmatch(r"T-shirt/top: 0\.\d{3}\ntrouser: 0\.\d{3}\n", printed)
+    assert "no class is named 'nothing'" in cawa(package, "brightness", "--classes", "nothing", code=2)
 
 
 def test_a_folder_outlives_the_package(audited, tmp_path):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, counted
 from cawa_core.storage import StorageError
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import imported
@@ -90,7 +90,7 @@ def audit(
         from workflows.folder import REPORT
 
     result = run_audit(audit_spec, options)
-    computed = f"{result.computed} shards computed" if result.computed else "nothing to compute"
+    computed = f"{counted(result.computed, 'shard')} computed" if result.computed else "nothing to compute"
     print(
         f"{computed}, {result.reused} reused, {result.retried} retried, {len(result.quarantined)} quarantined, "
         f"{result.seconds:.0f} s"
