@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cawa_core.statistics.overlap import TopSets, top_channels
 from cawa_core.tables import Manifest
 from workflows.aggregate.site_values import SiteAwareness, numbers, read_site
+from workflows.analyses.masking import MASKING_TABLE
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -44,7 +45,7 @@ class NoisyValues:
 def masking_values(manifest: Manifest, site: int, awareness: SiteAwareness) -> NoisyValues:
     """Read ``score_change_abs`` of each group at a site; all channels of a group share its value and noise."""
     columns = ["class_id", "group", "channels", "score_change_abs", "score_change_abs_stderr"]
-    rows = manifest.rows("masking", columns, sites=[site])
+    rows = manifest.rows(MASKING_TABLE.name, columns, sites=[site])
     class_id, group = (numbers(rows[name]).astype(np.int64) for name in ("class_id", "group"))
     known = np.isin(class_id, awareness.class_ids)
     place = np.searchsorted(awareness.class_ids, class_id)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from cawa_core.class_metrics.kernel import KERNEL_SAMPLES
-from workflows.compare.noise import Noise, binomial, bound_of_pairs, from_halves, from_spread
-from workflows.compare.options import ComparisonSpec
-from workflows.compare.quality import MANIFOLD, QUALITIES, Quality, on_scale, worsening
-from workflows.compare.totals import shift_p_value
+from cawa_core.class_metrics.records import METRICS, ClassMetric
+from workflows.analyses.class_metrics.noise import binomial, bound_of_pairs, from_halves, from_spread
+from workflows.analyses.class_metrics.scales import on_scale, worsening
+from workflows.compare.significance import Noise, adjusted, shift_p_value
 
 Array = NDArray[np.float64]
 
+COMPARED_IMAGES = "ms_ssim_images"
+"""Column with the number of images that MS-SSIM compares, which is added to the table."""
+
 
 def metric_changes(
-    base: pd.DataFrame, new: pd.DataFrame, base_floor: pd.DataFrame, new_floor: pd.DataFrame, spec: ComparisonSpec
+    base: pd.DataFrame,
+    new: pd.DataFrame,
+    base_floor: pd.DataFrame,
+    new_floor: pd.DataFrame,
+    thresholds: Mapping[str, float],
+    level: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Test the change of every class metric.
 
@@ -28,9 +36,11 @@ def metric_changes(
     often.
 
     Args:
-        base, new: table ``class_metrics`` of the two audits, for the same classes, with the column ``ms_ssim_images``:
-            number of images behind ``ms_ssim``.
+        base, new: table ``class_metrics`` of the two audits, for the same classes, with the column
+            :data:`COMPARED_IMAGES`.
         base_floor, new_floor: table ``class_metric_floor``.
+        thresholds: smallest worsening that counts, by metric.
+        level: false discovery rate.
 
     Returns:
         One row per (class, metric) with ``base``, ``new``, ``worsening`` (in the unit of its threshold), ``stderr`` and
@@ -41,14 +51,13 @@ def metric_changes(
     floors = [_floors(floor, base.class_id) for floor in (base_floor, new_floor)]
     by_class = []
     totals = []
-    for metric, quality in QUALITIES.items():
-        rows, total = _changes(metric, quality, base, new, floors)
+    for metric in METRICS:
+        rows, total = _changes(metric, base, new, floors)
         by_class.append(rows)
         totals.append(total)
-    level = spec.false_discovery_rate / 2
     return (
-        _with_verdicts(pd.concat(by_class, ignore_index=True), spec, level),
-        _with_verdicts(pd.DataFrame(totals), spec, level),
+        _with_verdicts(pd.concat(by_class, ignore_index=True), thresholds, level / 2),
+        _with_verdicts(pd.DataFrame(totals), thresholds, level / 2),
     )
 
 
@@ -59,20 +68,19 @@ def _floors(floor: pd.DataFrame, class_ids: pd.Series[Any]) -> dict[str, pd.Data
 
 
 def _changes(
-    metric: str, quality: Quality, base: pd.DataFrame, new: pd.DataFrame, floors: list[dict[str, pd.DataFrame]]
+    metric: ClassMetric, base: pd.DataFrame, new: pd.DataFrame, floors: list[dict[str, pd.DataFrame]]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    values = [_numbers(frame, metric) for frame in (base, new)]
+    values = [_numbers(frame, metric.name) for frame in (base, new)]
     counts = [_draws(frame, metric) for frame in (base, new)]
-    before, after = (on_scale(quality, *pair) for pair in zip(values, counts, strict=True))
+    before, after = (on_scale(metric, *sides) for sides in zip(values, counts, strict=True))
     differences = after - before
-    noise = _noise(metric, quality, differences, values, counts, floors)
-    real_floor = np.nan_to_num(np.abs(_numbers(floors[0]["real_real"], metric))) if metric == "kid" else 0.0
-    worse = worsening(quality, values[0], values[1], np.broadcast_to(real_floor, differences.shape))
+    noise = _noise(metric, differences, values, counts, floors)
+    worse = worsening(metric, values[0], values[1], _smallest_size(metric, floors[0]["real_real"]))
     rows = pd.DataFrame(
         {
             "class_id": base.class_id,
             "class_name": base.class_name,
-            "metric": metric,
+            "metric": metric.name,
             "base": values[0],
             "new": values[1],
             "worsening": worse,
@@ -83,7 +91,7 @@ def _changes(
     )
     known = np.isfinite(worse)
     total = {
-        "metric": metric,
+        "metric": metric.name,
         "base": _mean(values[0]),
         "new": _mean(values[1]),
         "worsening": float(np.median(worse[known])) if known.any() else float("nan"),
@@ -93,22 +101,28 @@ def _changes(
     return rows, total
 
 
+def _smallest_size(metric: ClassMetric, real_floor: pd.DataFrame) -> Array:
+    """Return the smallest size that a relative change refers to: that of the real images for KID, which may be zero."""
+    if metric.draws != "kernel":
+        return np.zeros(len(real_floor))
+    return np.asarray(np.nan_to_num(np.abs(_numbers(real_floor, metric.name))))
+
+
 def _noise(
-    metric: str,
-    quality: Quality,
+    metric: ClassMetric,
     differences: Array,
     values: list[Array],
     counts: list[Array],
     floors: list[dict[str, pd.DataFrame]],
 ) -> Noise:
     """Estimate the noise: from theory for shares, from half samples for other metrics; MS-SSIM has no half samples."""
-    if quality.scale == "share":
-        return binomial(counts[0], counts[1], quality.design_effect)
-    if metric == "ms_ssim":
+    if metric.scale == "share":
+        return binomial(counts[0], counts[1], metric.design_effect)
+    if metric.draws == "compared":
         spread = from_spread(differences)
         return spread if spread.source != "unknown" else bound_of_pairs(values[0], values[1], counts[0], counts[1])
     halves = [floor["fake_real"] for floor in floors]
-    before, after = (on_scale(quality, _numbers(half, metric), _draws(half, metric)) for half in halves)
+    before, after = (on_scale(metric, _numbers(half, metric.name), _draws(half, metric)) for half in halves)
     noise = from_halves(differences, after - before, counts[0], _draws(halves[0], metric))
     return noise if noise.source != "unknown" else from_spread(differences)
 
@@ -117,21 +131,20 @@ def _numbers(frame: pd.DataFrame, column: str) -> Array:
     return frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _draws(frame: pd.DataFrame, metric: str) -> Array:
-    """Return the images behind each class's metric: generated ones, or real ones for shares of real images."""
-    if metric == "ms_ssim":
-        return _numbers(frame, "ms_ssim_images")
+def _draws(frame: pd.DataFrame, metric: ClassMetric) -> Array:
+    """Return the number of images that each class's metric averages over."""
+    if metric.draws == "compared":
+        return _numbers(frame, COMPARED_IMAGES)
     fakes = _numbers(frame, "n_fake")
-    if metric == "kid":
+    if metric.draws == "kernel":
         return np.minimum(fakes, KERNEL_SAMPLES)
-    return np.minimum(fakes, _numbers(frame, "n_real")) if metric in MANIFOLD else fakes
+    return np.minimum(fakes, _numbers(frame, "n_real")) if metric.draws == "matched" else fakes
 
 
-def _with_verdicts(rows: pd.DataFrame, spec: ComparisonSpec, level: float) -> pd.DataFrame:
+def _with_verdicts(rows: pd.DataFrame, thresholds: Mapping[str, float], level: float) -> pd.DataFrame:
     """Add ``q_value`` and ``verdict``: worse, better, below threshold, within noise, same or unknown."""
     q_values = adjusted(rows.p_value.to_numpy(dtype=np.float64))
-    thresholds = rows.metric.map({name: getattr(spec, quality.threshold) for name, quality in QUALITIES.items()})
-    large = rows.worsening.abs() >= thresholds
+    large = rows.worsening.abs() >= rows.metric.map(thresholds)
     significant = q_values <= level
     verdict = np.select(
         [
@@ -145,15 +158,6 @@ def _with_verdicts(rows: pd.DataFrame, spec: ComparisonSpec, level: float) -> pd
         "better",
     )
     return rows.assign(q_value=q_values, verdict=verdict)
-
-
-def adjusted(p_values: Array) -> Array:
-    """Return Benjamini-Hochberg adjusted p-values ``[n]``; NaN stays NaN and does not count as a test."""
-    known = np.isfinite(p_values)
-    q_values = np.full(p_values.shape, np.nan)
-    if known.any():
-        q_values[known] = false_discovery_control(p_values[known])
-    return q_values
 
 
 def _mean(values: Array) -> float:

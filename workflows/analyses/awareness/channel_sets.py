@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,34 +15,48 @@ from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.tables import Manifest
 from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking, site_rankings
 from workflows.aggregate.site_values import Ids, SiteAwareness, site_awareness, site_masking
+from workflows.analyses.awareness.turnover import (
+    NoisyValues,
+    masking_values,
+    overlaps,
+    overlaps_by_noise,
+    sampled_awareness,
+)
+from workflows.analyses.masking import MASKING
 from workflows.compare.pairing import Pair
-from workflows.compare.turnover import NoisyValues, masking_values, overlaps, overlaps_by_noise, sampled_awareness
 
 COLUMNS = ("class_id", "site", "criterion", "k", "overlap", "expected", "lowest", "overlap_by_chance")
 
 
-def set_changes(pair: Pair) -> pd.DataFrame:
+def set_changes(pair: Pair, sampled_sites: Collection[int]) -> pd.DataFrame:
     """Return the share of the top k that base and new have in common, by class, site, criterion and k.
 
     The sizes k are those in ``overlap_k`` and ``shared_k`` of both audits, up to half of the channels of a site.
 
+    Args:
+        pair: the audits.
+        sampled_sites: sites where awareness is sampled.
+
     Returns:
         Columns ``COLUMNS``; identical checkpoints have overlap 1. ``expected`` and ``lowest``: mean and least overlap
-        of draws that differ only by noise (:mod:`workflows.compare.turnover`); 1 where awareness is a closed form,
-        NaN where a standard error is unknown.
+        of draws that differ only by noise (:mod:`workflows.analyses.awareness.turnover`); 1 where awareness is a closed
+        form, NaN where a standard error is unknown.
     """
     sizes = sorted({*pair.common("overlap_k"), *pair.common("shared_k")})
-    parts = [part for site in map(int, pair.sites.site) for part in _site_changes(pair, site, sizes)]
+    parts = [
+        part
+        for site in map(int, pair.sites.site)
+        for part in _site_changes(pair, site, sizes, exact=site not in sampled_sites)
+    ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _site_changes(pair: Pair, site: int, sizes: Sequence[int]) -> Iterator[pd.DataFrame]:
+def _site_changes(pair: Pair, site: int, sizes: Sequence[int], exact: bool) -> Iterator[pd.DataFrame]:
     largest = max(sizes, default=0)
-    masked = "masking" in pair.stages
+    masked = pair.has(MASKING)
     if not largest:
         return
     sides = [_Side.read(audit.manifest, site, largest, masked) for audit in (pair.base, pair.new)]
-    exact = site not in (pair.sampled_sites or ())
     for criterion in COMPARED_CRITERIA:
         if any(criterion not in side.rankings for side in sides):
             continue

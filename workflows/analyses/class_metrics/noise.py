@@ -1,15 +1,14 @@
 """Standard errors of differences of class metrics, which no table holds: from theory or from half samples.
 
-Every function works on the scale of :func:`workflows.compare.quality.on_scale`.
+Every function works on the scale of :func:`workflows.analyses.class_metrics.scales.on_scale`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+
+from workflows.compare.significance import Noise, unknown
 
 Array = NDArray[np.float64]
 
@@ -21,33 +20,6 @@ MAD_EFFICIENCY = 0.37
 """Efficiency of the median absolute deviation: degrees of freedom per class."""
 FEWEST = 3
 """Smallest number of classes whose spread gives an estimate."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Noise:
-    """Standard errors of differences.
-
-    Attributes:
-        stderr: standard error per class ``[n]``; NaN: unknown.
-        freedom: degrees of freedom of the standard errors; infinite if they come from theory.
-        source: ``binomial``, ``half samples``, ``spread over classes``, ``bound`` or ``unknown``.
-    """
-
-    stderr: Array
-    freedom: float
-    source: str
-
-    def p_values(self, differences: Array) -> Array:
-        """Return the two-sided p-value of each difference ``[n]``; 1 where nothing moved, NaN where unknown."""
-        moved = differences != 0
-        z = np.divide(np.abs(differences), self.stderr, out=np.zeros_like(differences), where=moved)
-        tail = norm.sf(z) if np.isinf(self.freedom) else t.sf(z, self.freedom)
-        return np.asarray(np.where(moved, 2 * tail, 1.0))
-
-
-def unknown(n: int) -> Noise:
-    """Return unknown noise for n classes."""
-    return Noise(np.full(n, np.nan), np.inf, "unknown")
 
 
 def binomial(base_counts: Array, new_counts: Array, design_effect: float) -> Noise:

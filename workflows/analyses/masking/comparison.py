@@ -3,23 +3,79 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import t
 
-from cawa_core.rendering.html_tables import records
+from cawa_core.rendering.html_tables import records, table_of
+from cawa_core.rendering.sections import Section
 from cawa_core.tables import Manifest
-from workflows.compare.metrics import adjusted
+from workflows.analyses.base import Comparison, Content, NoOptions
+from workflows.analyses.masking import MASKING_TABLE
 from workflows.compare.pairing import Pair
+from workflows.compare.significance import adjusted, difference_p_values
+from workflows.compare.tables import table_of_first
 
 Array = NDArray[np.float64]
 
 COLUMNS = ["class_id", "channels", "score_change", "score_change_stderr", "method", "n_samples", "n_screened"]
 MOST_SHOWN = 100
 """Largest number of moved groups that are listed, the most significant first."""
+
+
+class MaskingComparison(Comparison[NoOptions]):
+    """Comparison of the effects of channel groups that both audits masked."""
+
+    ENTRIES = ("masking_effects",)
+
+    def contrast(self, pair: Pair, thresholds: NoOptions, level: float) -> Content:  # noqa: ARG002
+        """Compare the effect of every group; see :func:`masking_changes`."""
+        return {"masking_effects": dataclasses.asdict(masking_changes(pair, level))}
+
+    def has_moved(self, content: Content) -> bool:
+        """Return whether any effect differs, or any group has no counterpart."""
+        effects = content["masking_effects"]
+        return bool(effects["n_unmatched"]) or any(row["largest_change"] for row in effects["by_class"])
+
+    def sections(self, content: Content) -> list[Section]:
+        """Show the groups that moved, and counts by class and by site."""
+        effects = content["masking_effects"]
+        columns = {
+            "class_name": "class",
+            "site": "site",
+            "channels": "channels",
+            "score_change_base": "base",
+            "score_change_new": "new",
+            "change": "change",
+            "q_value": "adjusted p",
+        }
+        moved = [row | {"channels": ", ".join(map(str, row["channels"]))} for row in effects["moved"]]
+        counts = {"n_groups": "channel groups", "n_moved": "moved", "largest_change": "largest change"}
+        names = content["class_names"]
+        by_class = [row | {"class": names[str(row["class_id"])]} for row in effects["by_class"]]
+        lead = (
+            f"In {effects['n_moved']} of {effects['n_groups']} channel groups, the effect of masking on the "
+            f"probability of the class changed; {effects['n_unmatched']} groups of one audit have no counterpart in "
+            "the other. Neither direction is better, so this does not enter the verdict."
+        )
+        tables = (
+            table_of_first("Channels whose effect moved, the most significant", columns, moved),
+            table_of("By class", {"class": "class"} | counts, by_class),
+            table_of("By site", {"site": "site"} | counts, effects["by_site"]),
+        )
+        return [Section("masking", "Effects of masking", lead, tables=tables)]
+
+    def markdown(self, content: Content) -> Iterator[tuple[str, str]]:
+        """Say how many groups moved."""
+        effects = content["masking_effects"]
+        yield (
+            "Channels",
+            f"The effect of masking moved significantly in {effects['n_moved']} of {effects['n_groups']} channel "
+            f"groups that both audits masked ({effects['n_unmatched']} without a counterpart).\n",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +145,7 @@ def _site_groups(pair: Pair, site: int) -> tuple[pd.DataFrame, int]:
 
 
 def _rows(manifest: Manifest, site: int) -> pd.DataFrame:
-    frame: pd.DataFrame = manifest.rows("masking", COLUMNS, sites=[site]).to_pandas()
+    frame: pd.DataFrame = manifest.rows(MASKING_TABLE.name, COLUMNS, sites=[site]).to_pandas()
     frame["channels"] = _join_keys(frame.channels)
     frame["draws"] = frame.n_samples.where(frame.n_samples > 0, frame.n_screened)
     return frame.drop(columns=["n_samples", "n_screened"])
@@ -102,22 +158,6 @@ def _join_keys(groups: pd.Series[Any]) -> Any:  # noqa: ANN401
     if (groups.str.len() == 1).all():
         return np.concatenate(groups.to_list())
     return [tuple(sorted(channels)) for channels in groups]
-
-
-def difference_p_values(
-    base: Array, new: Array, base_stderr: Array, new_stderr: Array, base_draws: Array, new_draws: Array
-) -> Array:
-    """Return Welch's two-sided p-values ``[n]`` of differences of means, given standard errors and draws ``[n]``.
-
-    They are 1 where nothing moved, and NaN where something moved without a known standard error above zero.
-    """
-    base_variance = base_stderr**2
-    new_variance = new_stderr**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        total = base_variance + new_variance
-        freedom = total**2 / (base_variance**2 / (base_draws - 1) + new_variance**2 / (new_draws - 1))
-        p_values = 2 * t.sf(np.abs(new - base) / np.sqrt(total), freedom)
-    return np.where(new == base, 1.0, np.where(total > 0, p_values, np.nan))
 
 
 def _counts_by(rows: pd.DataFrame, key: str) -> list[dict[str, Any]]:
