@@ -19,7 +19,7 @@ from workflows.analyses import ANALYSES
 from workflows.analyses.base import imported
 from workflows.commands.flags import with_options_of
 from workflows.commands.quick_imports import quick_imports
-from workflows.compare.options import ComparisonSpec, merged_comparison
+from workflows.compare.options import comparison_spec_type, merged_comparison
 from workflows.config import RunOptions, merged_options
 from workflows.spec import AuditSpec
 
@@ -146,7 +146,7 @@ def verify(folder: AuditFolder) -> None:
 
 
 @app.command()
-@with_options_of(ComparisonSpec)
+@with_options_of(comparison_spec_type())
 def compare(
     base: AuditFolder,
     new: AuditFolder,

@@ -16,7 +16,7 @@ from cawa_core.tables import Manifest
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import Analysis
 from workflows.folder import opened_audit, read_audit
-from workflows.lab.spec import SUBJECT
+from workflows.lab_spec import SUBJECT
 
 FREE = ("generator", "seed")
 """Parts of a folder's subject that may differ. Of the generator this is the name only: the sites show whether the

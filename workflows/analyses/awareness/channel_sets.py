@@ -14,7 +14,7 @@ from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.tables import Manifest
 from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking, site_rankings
-from workflows.aggregate.site_values import Ids, SiteAwareness, site_awareness, site_masking
+from workflows.analyses.awareness.sites import Ids, SiteAwareness, site_awareness
 from workflows.analyses.awareness.turnover import (
     NoisyValues,
     masking_values,
@@ -23,6 +23,7 @@ from workflows.analyses.awareness.turnover import (
     sampled_awareness,
 )
 from workflows.analyses.masking import MASKING
+from workflows.analyses.masking.sites import site_masking
 from workflows.compare.pairing import Pair
 
 COLUMNS = ("class_id", "site", "criterion", "k", "overlap", "expected", "lowest", "overlap_by_chance")

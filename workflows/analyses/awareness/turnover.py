@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cawa_core.statistics.overlap import TopSets, top_channels
 from cawa_core.tables import Manifest
-from workflows.aggregate.site_values import SiteAwareness, numbers, read_site
+from workflows.analyses.awareness.sites import SiteAwareness, numbers, read_site
 from workflows.analyses.masking import MASKING_TABLE
 
 Array = NDArray[np.float64]
