@@ -11,7 +11,7 @@ from pathlib import Path
 from cawa_core.storage import write_atomically
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes received so far and the bytes of the whole file, or None if unknown."""
+"""Function called with the bytes received so far and the bytes of the whole file, or None if unknown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PartialFile:
 
     @property
     def size(self) -> int:
-        """Bytes received so far."""
+        """Number of bytes received so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
@@ -69,7 +69,8 @@ class PartialFile:
 
     def append(self, pieces: Iterable[bytes], progress: Progress | None) -> None:
         """Append the pieces as they arrive."""
-        origin, size = self.origin, self.size
+        origin = self.origin
+        size = self.size
         with self.path.open("ab") as file:
             for piece in pieces:
                 file.write(piece)
