@@ -151,7 +151,7 @@ class MixtureScores:
         return self.balance if self.realism is None else self.balance * self.realism
 
     def measures(self) -> dict[str, Array]:
-        """Return the measures that are known, by name."""
+        """Return the known measures by name."""
         return {name: values for name in MEASURES if (values := getattr(self, name)) is not None}
 
 

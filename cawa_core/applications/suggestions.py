@@ -28,7 +28,7 @@ class Suggestion:
     """Mean effects over latents of multiplying a channel on images of a class, with standard errors.
 
     Attributes:
-        site, channel: the channel that is multiplied.
+        site, channel: site and index of the multiplied channel.
         change: mean absolute change of a pixel, as a share of the range from black to white.
         locality: 1 minus the share of the image that the change covers, (Σ|d|)² / (P Σd²) over its P pixels: 0 if all
             pixels change equally, close to 1 if few change.
