@@ -117,7 +117,7 @@ def pixel_features(
         z: latents ``[n, z_dim]``.
         class_ids: classes of the latents, int64 ``[n]``.
         sites: sites whose channels are stacked, in ascending order.
-        weights: factors of the channels of each site ``[C]``, their category awareness; None leaves features unweighted.
+        weights: factors of the channels of each site ``[C]``, their category awareness; None for no weights.
         seed: seed of the projection, used if there are more than ``MOST_DIMENSIONS`` channels.
 
     Raises:

@@ -22,7 +22,11 @@ def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequ
 
 
 class FashionClassifier(nn.Module):
-    """Network in its training form: 28, 14, then 7 pixels, mean over pixels, 128 features, ten logits."""
+    """Network in its training form: 28, 14, then 7 pixels, mean over pixels, 128 features, one logit per class.
+
+    Args:
+        n_classes: number of classes.
+    """
 
     def __init__(self, n_classes: int = 10) -> None:
         super().__init__()

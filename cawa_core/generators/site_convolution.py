@@ -99,6 +99,9 @@ class UpsamplingConvolution(SiteConvolution):
     the four output parities. This needs 4/9 of the multiplications and no enlarged copy. The result equals
     ``convolution(interpolate(x, scale_factor=2, mode="nearest"))`` up to the rounding of the folded weights.
 
+    Args:
+        convolution: convolution of 3 x 3 with padding 1.
+
     Raises:
         ValueError: the convolution is not 3 x 3.
     """
@@ -145,6 +148,9 @@ class PlaneConvolution(SiteConvolution):
     """A convolution to very few planes, computed as one matrix product per tap and a sum of shifted planes.
 
     Libraries tile convolutions by output channel; for the one or three planes of an image, most of a tile is idle.
+
+    Args:
+        convolution: convolution of ``k x k`` with padding ``k // 2``, k odd.
     """
 
     taps: Tensor

@@ -23,7 +23,11 @@ PERMANENT_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno
 
 
 class LocalStorage(Storage):
-    """Files under one folder, which need not exist yet."""
+    """Files under one folder.
+
+    Args:
+        folder: path of the folder, which need not exist yet.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

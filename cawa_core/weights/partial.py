@@ -30,7 +30,11 @@ class Origin:
 
 
 class PartialFile:
-    """The bytes of a file received so far, in the target's folder."""
+    """The bytes of a file received so far, in the target's folder.
+
+    Args:
+        target: path of the complete file.
+    """
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.part")
