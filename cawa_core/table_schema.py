@@ -92,11 +92,12 @@ def table_named(name: str) -> Table:
     """Return a declared table.
 
     Raises:
-        InputError: nothing that is imported or installed declares it.
+        InputError: nothing that is imported declares it.
     """
     if name not in TABLES:
         raise InputError(
-            f"table must be one of {', '.join(TABLES)}; got {name!r}, which nothing that is installed here declares"
+            f"table must be one of {', '.join(TABLES)}; got {name!r}, which no imported module declares: import "
+            "workflows.analyses first, or install the package that has it"
         )
     return TABLES[name]
 

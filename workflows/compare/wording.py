@@ -23,7 +23,8 @@ def verdict_line(rows: Rows, moved: bool) -> str:
     """
     if not rows:
         names = [analysis.name for analysis in judging()]
-        return f"not judged: {' or '.join(names)} is not in both audits"
+        nothing = "" if moved else "; nothing moved"
+        return f"not judged: {' or '.join(names)} is not in both audits{nothing}"
     classes = [row for row in rows if "class_id" in row]
     worse = [row for row in rows if row["verdict"] == "worse"]
     worse_totals = [row for row in worse if "class_id" not in row]
