@@ -1,4 +1,4 @@
-"""What a worker, a command, a notebook and the explorer hold: models on their device, and real images."""
+"""The lab: models on their device and real images, as a worker, a command, a notebook and the explorer hold them."""
 
 from __future__ import annotations
 

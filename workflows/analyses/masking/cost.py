@@ -1,4 +1,4 @@
-"""What masks cost: their number, and the seconds that each takes."""
+"""The cost of masking: how many masks there are, and the seconds that each takes."""
 
 from __future__ import annotations
 
