@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from workflows.spec import AuditSpec
+from workflows.spec import AuditSpec, audit_spec
 from workflows.audit import AuditResult, run_audit
 from workflows.config import RunOptions
 
-SMALL = AuditSpec(
+SMALL = audit_spec(
     classes=(1, 3, 7, 8),
     awareness_samples=200,
     masking_latents=4,

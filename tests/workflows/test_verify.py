@@ -136,7 +136,7 @@ def test_shards_that_are_lacking_doubled_or_given_up(folder):
     lost = len(receipt.class_ids) * len(receipt.sites)
     assert f"{24 - lost} of 24 class-site pairs" in found["incomplete", "masking"]
     assert found["quarantined", receipt.shard] == "RuntimeError: poison"
-    assert "blocks are in two shards" in found["duplicate", "awareness"]
+    assert "units are in two shards" in found["duplicate", "awareness"]
     assert {file.file for file in receipt.files} <= {subject for kind, subject in found if kind == "orphan"}
 
 
