@@ -1,4 +1,4 @@
-"""What an analysis declares, and the classes that its parts are written as.
+"""The declaration of an analysis, and the classes that its parts are written as.
 
 An analysis is one folder. Its declaration is light, because every command imports it: the parts that compute are named
 by ``package.module:attribute`` and imported when they are needed.
@@ -141,7 +141,7 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What units of work cost.
+    """The cost of units of work.
 
     Attributes:
         passes: generator passes, or work that takes as long.
@@ -277,7 +277,7 @@ class Derivation(Generic[Options]):
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a summary is computed from.
+    """The results that a summary is computed from.
 
     Attributes:
         manifest: results of the folder.
@@ -291,7 +291,7 @@ class Findings:
 
 
 class Results(Generic[Options]):
-    """What an analysis says about its tables."""
+    """The summary and the sections in which an analysis presents its tables."""
 
     def summary(self, findings: Findings) -> Content:  # noqa: ARG002
         """Return its entries of ``summary.json``; the value of an entry is None if the tables do not allow it."""

@@ -1,4 +1,4 @@
-"""What a worker, a command, a notebook and the explorer hold: models on their device, and real images."""
+"""The lab that workers, commands, notebooks and the explorer hold: models on their device, and real images."""
 
 from __future__ import annotations
 

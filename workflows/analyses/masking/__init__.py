@@ -1,4 +1,4 @@
-"""What masking each channel group does to the score of the class (paper, Sec. 4)."""
+"""The effect of masking each channel group on the score of the class (paper, Sec. 4)."""
 
 from __future__ import annotations
 
