@@ -24,14 +24,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cawa_core.digests import digest_of_bytes
-from workflows.analyses.awareness import AwarenessOptions
-from workflows.spec import AuditSpec, audit_spec, options_as
 from cawa_core.tables import Manifest, Receipt
 from tests.biggan_deep_models import random_network, save_folder
+from workflows.analyses.awareness import AwarenessOptions
 from workflows.config import RunOptions
 from workflows.executors import EXECUTORS
-from workflows.plan import plan
 from workflows.job import Job
+from workflows.plan import plan
+from workflows.spec import AuditSpec, audit_spec, options_as
 
 LIGHT_TAIL = 2.867e-7
 """P(gain <= 0) where mean over deviation is 5."""

@@ -13,11 +13,11 @@ from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from workflows.spec import audit_spec
 from cawa_core.tables import Manifest
 from cawa_core.transfers import Download, in_order, to_device
 from workflows.audit import run_audit
 from workflows.config import RunOptions
+from workflows.spec import audit_spec
 
 pytestmark = [
     pytest.mark.cuda,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workflows.spec import audit_spec
 from tests.workflows.conftest import small_audit
+from workflows.spec import audit_spec
 
 REFERENCE = Path(__file__).parent.parent / "results/reference/fashion-biggan"
 

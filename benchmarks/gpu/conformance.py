@@ -28,13 +28,13 @@ from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from workflows.spec import audit_spec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
 from workflows.config import RunOptions
 from workflows.execution import within_memory
-from workflows.plan import plan
 from workflows.job import Job
+from workflows.plan import plan
+from workflows.spec import audit_spec
 
 Array = NDArray[np.float64]
 

@@ -23,14 +23,14 @@ from cawa_core.batch_size import BatchSize
 from cawa_core.generators.base import class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
-from workflows.spec import audit_spec
 from cawa_core.weights import load_tensors
 from workflows.analyses.base import Output
 from workflows.audit import run_audit
 from workflows.config import RunOptions
 from workflows.execution import within_memory
-from workflows.shards import Shard
 from workflows.job import Job
+from workflows.shards import Shard
+from workflows.spec import audit_spec
 
 OF_WHAT_OPERATIONS_ALLOW = 0.9
 """Exact masks over the hook loop, as a share of what the saved operations allow."""

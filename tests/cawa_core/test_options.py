@@ -24,7 +24,10 @@ class Recipe:
 def test_options_have_defaults_help_and_types():
     assert validated(Recipe, {}) == Recipe()
     assert validated(Recipe, {"eggs": 3, "steps": ["bake"]}) == Recipe(eggs=3, steps=("bake",))
-    assert [field.metadata["help"] for field in dataclasses.fields(Recipe)][:2] == ["Number of eggs.", "Share of sugar."]
+    assert [field.metadata["help"] for field in dataclasses.fields(Recipe)][:2] == [
+        "Number of eggs.",
+        "Share of sugar.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from workflows.spec import AuditSpec, audit_spec
 from workflows.audit import AuditResult, run_audit
 from workflows.config import RunOptions
+from workflows.spec import AuditSpec, audit_spec
 
 SMALL = audit_spec(
     classes=(1, 3, 7, 8),

@@ -95,6 +95,14 @@ def test_the_summary_says_what_the_tables_say(audited):
     assert "Infinity" not in text
 
 
+def test_every_analysis_has_its_section_of_the_report(audited):
+    """By its name, which the contents of the page link to."""
+    page = (audited / "report.html").read_text()
+    for analysis in ANALYSES.values():
+        if analysis.results:
+            assert f'<section id="{analysis.name}">' in page, analysis.name
+
+
 def compare(one, other, tolerance):
     """Every table of two audits that is not derived from others, row by row; text and counts exactly."""
     derived = {table.name for analysis in ANALYSES.derived for table in analysis.tables}

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from cawa_core.batch_size import BatchSize
-from workflows.shards import Shard
 from tests.workflows.conftest import SMALL
 from workflows.config import RunOptions
 from workflows.job import Job
 from workflows.lab.memo import Memo
+from workflows.shards import Shard
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_what_channels_gain_is_the_difference_over_pairs(table, summary):
 
 def test_the_report_shows_and_judges_it(audited, summary):
     assert '<section id="hybrids">' in (audited / "report.html").read_text()
-    assert 'Sec. 5.2, Fig. 7' in [finding["source"] for finding in summary["findings"]]
+    assert "Sec. 5.2, Fig. 7" in [finding["source"] for finding in summary["findings"]]
 
 
 def test_one_class_alone_has_the_hybrids_of_a_larger_audit(table, tmp_path):

@@ -1,6 +1,5 @@
 """``cawa hybridise``: the best mixtures of pairs of classes, their scores, and input that does not fit."""
 
-import dataclasses
 import json
 import re
 

@@ -1,6 +1,5 @@
 """``cawa mask``: the same changes as the audit's tables, and input that does not fit."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +8,6 @@ from PIL import Image
 
 from cawa_core.batch_size import BatchSize
 from cawa_core.masking.engine import MaskingEngine
-from workflows.spec import audit_spec
 from cawa_core.statistics.standard_errors import crossed_standard_error
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
@@ -21,6 +19,7 @@ from workflows.commands.options import merged_command
 from workflows.config import RunOptions
 from workflows.identity import identity_of
 from workflows.lab import Lab
+from workflows.spec import audit_spec
 
 
 def masked(folder, **fields):
@@ -87,7 +86,7 @@ def test_one_random_draw_has_no_error(tmp_path):
 
 def test_the_file_says_what_made_it(tmp_path):
     found = masked(tmp_path, classes=["bag"], site=1, k=4, scored_latents=2, latents=1, truncation=0.5)
-    spec = dataclasses.replace(audit_spec(), classes=(8,), stages=("masking",), truncation=0.5)
+    spec = audit_spec(classes=(8,), truncation=0.5)
     lab = Lab.from_spec(spec, RunOptions(), ("evaluator",))
     assert found["identity"] == identity_of(lab, spec, lab.class_ids).as_data()
     assert found["options"] == {

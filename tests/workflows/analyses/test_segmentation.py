@@ -82,7 +82,7 @@ def test_overlaps_are_averaged_over_latents_then_classes(table, summary):
 
 def test_the_report_shows_and_judges_it(audited, summary):
     assert '<section id="segmentation">' in (audited / "report.html").read_text()
-    assert 'Sec. 5.3, Fig. 8' in [finding["source"] for finding in summary["findings"]]
+    assert "Sec. 5.3, Fig. 8" in [finding["source"] for finding in summary["findings"]]
 
 
 @pytest.mark.parametrize(
