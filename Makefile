@@ -34,7 +34,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	@touch $@
 
 docs: $(VENV)/installed
-	$(BIN)/python -c "from cawa_core.schemas import as_markdown; print(as_markdown(), end='')" > docs/tables.md
+	$(BIN)/python -c "from workflows.analyses.documentation import tables_as_markdown; print(tables_as_markdown(), end='')" > docs/tables.md
 
 clean:
 	rm -rf $(VENV)

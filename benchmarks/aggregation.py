@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,11 @@ from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, Receipt, Rows, publish
 from tests.reference.pandas_aggregation import pandas_tables
 from workflows.aggregate import aggregate
+from workflows.analyses import ANALYSES
 from workflows.folder import open_folder
 from workflows.identity import AuditIdentity
 from workflows.report import write_report
-from workflows.spec import AuditSpec
+from workflows.spec import AuditSpec, audit_spec
 
 WIDTHS = tuple(
     width for block in (*(2048,) * 4, *(1024,) * 4, *(512,) * 2, *(256,) * 2) for width in (block, *(block // 4,) * 3)
@@ -138,12 +139,12 @@ def class_tables(factors: Matrix, random: np.random.Generator) -> dict[str, Rows
             "class_id": range(n),
             "class_name": names[:n],
             "total_awareness": random.random(n),
-            **{name: random.random(n) for name in METRICS},
+            **{metric.name: random.random(n) for metric in METRICS},
             **counts,
             "unreadable": [[]] * n,
         }
     }
-    floors = [{"comparison": [kind] * n} | {name: random.random(n) for name in METRICS} for kind in FLOORS]
+    floors = [{"comparison": [kind] * n} | {metric.name: random.random(n) for metric in METRICS} for kind in FLOORS]
     joined = {name: np.concatenate([one[name] for one in floors]) for name in floors[0]}
     repeated = {name: [*values, *values] for name, values in counts.items()}
     rows["class_metric_floor"] = {"class_id": [*range(n), *range(n)], **joined, **repeated}
@@ -160,12 +161,17 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
     names = imagenet_classes().names
     spec = dataclasses.replace(spec, generator="random", classes=tuple(range(n_classes)))
     identity = AuditIdentity(spec, {"generator": ""}, {}, {}, 1)
-    open_folder(open_storage(folder), identity, "cpu", dict(enumerate(names)))
+
+    def count_units(analysis: str, class_ids: Collection[int]) -> int:
+        return len(class_ids) * (len(widths) if ANALYSES[analysis].by_site else 1)
+
+    open_folder(open_storage(folder), identity, "cpu", dict(enumerate(names)), count_units)
     manifest, factors, random = Manifest.read(folder), class_factors(n_classes), np.random.default_rng(1)
 
     def add(shard: str, stage: str, class_ids: Sequence[int], sites: tuple[int, ...], tables: dict[str, Rows]) -> None:
         files = publish(folder, shard, tables, identity.hash)
-        manifest.add(Receipt(shard, stage, tuple(class_ids), sites, files, 0.0, "cpu"))
+        units = tuple((site,) for site in sites) or ((),)
+        manifest.add(Receipt(shard, stage, tuple(class_ids), sites, files, 0.0, "cpu", units=units))
 
     for site, channels in enumerate(widths):
         for start in range(0, n_classes, PER_SHARD):
@@ -222,7 +228,7 @@ def against_pandas(folder: Path, spec: AuditSpec) -> tuple[list[float], list[flo
 
 def run() -> Iterator[Result]:
     """The whole model, then the ratio on a sample that pandas can do."""
-    spec = AuditSpec()
+    spec = audit_spec()
     with tempfile.TemporaryDirectory() as name:
         sample, whole = Path(name) / "sample", Path(name) / "whole"
         few = write_audit(sample, SAMPLE_CLASSES, SAMPLE_WIDTHS, spec)

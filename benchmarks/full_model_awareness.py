@@ -22,15 +22,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from workflows.workbench import Workbench
 
 from cawa_core.digests import digest_of_bytes
 from cawa_core.tables import Manifest, Receipt
 from tests.biggan_deep_models import random_network, save_folder
+from workflows.analyses.awareness import AwarenessOptions
 from workflows.config import RunOptions
 from workflows.executors import EXECUTORS
+from workflows.job import Job
 from workflows.plan import plan
-from workflows.spec import AuditSpec
+from workflows.spec import AuditSpec, audit_spec, options_as
 
 LIGHT_TAIL = 2.867e-7
 """P(gain <= 0) where mean over deviation is 5."""
@@ -122,18 +123,19 @@ def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int, device: 
     """Compute, write and verify the awareness of a model."""
     options = RunOptions(weights=(str(weights),), workers=workers, offline=True, device=device)
     executor = EXECUTORS.make("ray" if workers else "inline")
-    bench = Workbench.build(spec, options)
+    job = Job.open(spec, options)
     manifest = Manifest.read(folder)
     start, first = time.perf_counter(), 0.0
     with PeakMemory() as memory:
-        for outcome in executor.run(bench, options, manifest.storage, plan(bench, manifest, None)):
+        for outcome in executor.run(job, options, manifest.storage, plan(job, manifest, None)):
             assert isinstance(outcome, Receipt), outcome
             first = first or time.perf_counter() - outcome.seconds - start
             manifest.receipts[outcome.shard] = outcome
         end = time.perf_counter()
     rows = sum(verified_rows(folder, receipt) for receipt in manifest.receipts.values())
     seconds, gibibytes = end - start - first, memory.bytes / 2**30
-    return Measurement(rows, seconds, first, gibibytes, manifest, bench.spec.monte_carlo_classes)
+    options_of_awareness = options_as(AwarenessOptions, job.spec)
+    return Measurement(rows, seconds, first, gibibytes, manifest, options_of_awareness.monte_carlo_classes)
 
 
 def compare_estimators(manifest: Manifest, classes: int) -> None:
@@ -169,7 +171,7 @@ def main() -> None:
     parser.add_argument("--monte-carlo", type=int, default=0, metavar="N")
     parser.add_argument("--workers", type=int, default=0, metavar="N")
     chosen = parser.parse_args()
-    spec = AuditSpec(generator="biggan-deep-256", stages=("awareness",), awareness_estimators=("closed_form",))
+    spec = audit_spec(generator="biggan-deep-256", stages=("awareness",), awareness_estimators=("closed_form",))
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # its memory is not the audit's

@@ -73,7 +73,8 @@ def stub_shards(cluster: SpotCluster, random: np.random.Generator) -> dict[Shard
             seconds = median * np.exp(cluster.spread * random.standard_normal())
             durations[Shard(stage, (class_id,), cost=median)] = seconds
     for site in range(cluster.sites):
-        durations[Shard("awareness", (0,), (site,), cost=cluster.awareness_seconds)] = cluster.awareness_seconds
+        shard = Shard("awareness", (0,), ((site,),), by_site=True, cost=cluster.awareness_seconds)
+        durations[shard] = cluster.awareness_seconds
     return durations
 
 

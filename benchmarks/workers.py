@@ -18,11 +18,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from workflows.stages import STAGES
-
 from benchmarks.results import Result, seconds_of
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
+from workflows.analyses import ANALYSES
 
 ONE = "Ray, one worker"
 WAYS = {
@@ -56,7 +55,7 @@ def audit(*options: str) -> Run:
         command = [sys.executable, "-m", "workflows", "audit", *WORK, f"--output={folder}", *options]
         whole = seconds_of(lambda: subprocess.run(command, check=True, capture_output=True))
         receipts = Manifest.read(open_storage(folder)).receipts.values()
-        return Run(whole, sum(one.seconds for one in receipts if one.stage in STAGES))
+        return Run(whole, sum(one.seconds for one in receipts if one.stage in ANALYSES.computed))
 
 
 def run() -> Iterator[Result]:

@@ -17,7 +17,7 @@ from cawa_core.tables import Manifest
 from cawa_core.transfers import Download, in_order, to_device
 from workflows.audit import run_audit
 from workflows.config import RunOptions
-from workflows.spec import AuditSpec
+from workflows.spec import audit_spec
 
 pytestmark = [
     pytest.mark.cuda,
@@ -110,7 +110,7 @@ def test_downloads_are_whole_when_they_are_handed_out():
 
 @pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
 def test_an_audit_on_the_gpu_is_that_of_the_cpu(tmp_path, executor):
-    spec = AuditSpec(
+    spec = audit_spec(
         classes=(1, 8),
         stages=("awareness", "masking", "class_metrics", "gallery"),
         masking_latents=16,

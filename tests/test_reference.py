@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflows.conftest import small_audit
-from workflows.spec import AuditSpec
+from workflows.spec import audit_spec
 
 REFERENCE = Path(__file__).parent.parent / "results/reference/fashion-biggan"
 
@@ -19,14 +19,14 @@ def summaries(tmp_path_factory):
     """All as in the reference but masking, with 8 latents and few groups, for its controls."""
     folder = tmp_path_factory.mktemp("fresh") / "audit"
     stages = ("awareness", "class_metrics", "masking", "segmentation", "hybrids", "edits")
-    spec = dataclasses.replace(AuditSpec(), masking_latents=8, masking_group_size=64, stages=stages)
+    spec = dataclasses.replace(audit_spec(), masking_latents=8, masking_group_size=64, stages=stages)
     small_audit(folder, spec)
     return tuple(json.loads((one / "summary.json").read_text()) for one in (REFERENCE, folder))
 
 
 def test_the_reference_is_of_these_models(summaries):
     reference = json.loads((REFERENCE / "audit.json").read_text())["identity"]
-    assert reference["spec"] == AuditSpec(classes=tuple(range(10))).as_data()
+    assert reference["spec"] == audit_spec(classes=tuple(range(10))).as_data()
     for text in ("report.html", "summary.json"):
         assert (REFERENCE / text).stat().st_size > 10_000
 

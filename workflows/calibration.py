@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -14,7 +15,20 @@ from workflows.job import Job
 from workflows.lab import Lab
 
 
-def paces(job: Job) -> dict[str, Pace | None]:
+@dataclasses.dataclass(frozen=True)
+class Paces:
+    """Measured seconds of an audit.
+
+    Attributes:
+        image: seconds to generate one image and pass it through every network.
+        by_analysis: seconds by analysis and kind of work; None if passes are counted instead.
+    """
+
+    image: float
+    by_analysis: Mapping[str, Pace | None]
+
+
+def paces(job: Job) -> Paces:
     """Measure the pace of each analysis, each kind of work after a warm-up; None if that would take too long.
 
     The audit must have an evaluator.
@@ -27,7 +41,7 @@ def paces(job: Job) -> dict[str, Pace | None]:
         for analysis in job.analyses:
             pace = job.work(analysis.name).pace(lab, job.spec, image, stopwatch)
             by_analysis[analysis.name] = None if pace is None else {"image": image, **pace}
-    return by_analysis
+    return Paces(image, by_analysis)
 
 
 def image_seconds(lab: Lab) -> float:

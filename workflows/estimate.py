@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from cawa_core.errors import InputError
 from cawa_core.storage import Storage, open_storage
 from cawa_core.table_schema import Table
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Analysis, Cost, Pace
-from workflows.calibration import paces
+from workflows.analyses.base import Analysis, Cost
+from workflows.calibration import Paces, paces
 from workflows.config import RunOptions
 from workflows.folder import AUDIT, require_folder_for
 from workflows.job import Job
@@ -24,8 +24,6 @@ from workflows.spec import AuditSpec
 
 TEXT_BYTES = 8
 """Compressed size of a text or list value in a table; such values repeat."""
-Paces = Mapping[str, Pace | None]
-"""Measured seconds by analysis; None if passes are counted instead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +46,15 @@ class StageEstimate:
     seconds: float
 
 
-def estimates(job: Job, manifest: Manifest, measured: Paces, classes_per_shard: int | None) -> list[StageEstimate]:
+def estimates(
+    job: Job, manifest: Manifest, measured: Paces | None, classes_per_shard: int | None
+) -> list[StageEstimate]:
     """Estimate, analysis by analysis, the work that the manifest does not cover.
 
     Args:
         job: the audit.
         manifest: what its folder has.
-        measured: what :func:`~workflows.calibration.paces` measured; empty: no estimate of time.
+        measured: what :func:`~workflows.calibration.paces` measured; None: no estimate of time.
         classes_per_shard: classes per shard; by default what suits each analysis.
     """
     shards = plan(job, manifest, classes_per_shard)
@@ -64,7 +64,7 @@ def estimates(job: Job, manifest: Manifest, measured: Paces, classes_per_shard: 
     ]
 
 
-def _estimate(job: Job, analysis: Analysis, shards: Sequence[Shard], measured: Paces) -> StageEstimate:
+def _estimate(job: Job, analysis: Analysis, shards: Sequence[Shard], measured: Paces | None) -> StageEstimate:
     work = job.work(analysis.name)
     cost = sum((_cost(job, shard) for shard in shards), Cost())
     seconds = sum(_seconds(job, shard, measured) for shard in shards) if measured else float("nan")
@@ -87,10 +87,9 @@ def _row_bytes(table: Table) -> int:
 
 
 def _seconds(job: Job, shard: Shard, measured: Paces) -> float:
-    pace = measured[shard.analysis]
+    pace = measured.by_analysis[shard.analysis]
     if pace is None:
-        image = next(other["image"] for other in measured.values() if other is not None)
-        return shard.cost * image
+        return shard.cost * measured.image
     return job.work(shard.analysis).seconds(job.lab, job.spec, shard, pace)
 
 
@@ -131,7 +130,7 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
     generator = job.lab.generator
     storage = open_storage(options.output or Path("results") / generator.name, options.storage_patience)
     manifest, place = _what_is_there(job, storage, options)
-    measured = paces(job) if calibrate and "evaluator" in job.lab.networks else {}
+    measured = paces(job) if calibrate and "evaluator" in job.lab.networks else None
     size = options.classes_per_shard or None
     channels = sum(site.channels for site in generator.sites)
     lines = [
@@ -161,23 +160,21 @@ def _what_is_there(job: Job, storage: Storage, options: RunOptions) -> tuple[Man
 
 
 def _speed_lines(job: Job, measured: Paces) -> Iterator[str]:
-    image = next((pace["image"] for pace in measured.values() if pace is not None), None)
-    if image is not None:
-        yield (
-            f"hours on one {job.lab.generator.device.type} device, {job.lab.batch_size} images per batch: "
-            f"{1 / image:.4g} images per second"
-        )
+    yield (
+        f"hours on one {job.lab.generator.device.type} device, {job.lab.batch_size} images per batch: "
+        f"{1 / measured.image:.4g} images per second"
+    )
     for analysis in job.analyses:
-        pace = measured[analysis.name]
+        pace = measured.by_analysis[analysis.name]
         if pace is not None:
             yield from (f"{analysis.name}: {speed}" for speed in job.work(analysis.name).speeds(pace))
-    unmeasured = [name for name, pace in measured.items() if pace is None]
+    unmeasured = [name for name, pace in measured.by_analysis.items() if pace is None]
     if unmeasured:
         yield f"{' and '.join(unmeasured)}: only passes are counted, the rest would take too long to time here"
 
 
 def _alternatives(
-    job: Job, analysis: Analysis, storage: Storage, measured: Paces, size: int | None, price: float | None
+    job: Job, analysis: Analysis, storage: Storage, measured: Paces | None, size: int | None, price: float | None
 ) -> Iterator[str]:
     """Yield the estimates of other variants of an analysis, from the start."""
     alternatives = job.work(analysis.name).alternatives(job.spec)

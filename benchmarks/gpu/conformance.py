@@ -18,8 +18,6 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from workflows.stages import STAGES
-from workflows.workbench import Workbench
 
 from benchmarks.gpu.device import PeakMemory, memory_for
 from benchmarks.gpu.results import Check, Findings
@@ -34,8 +32,9 @@ from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
 from workflows.config import RunOptions
 from workflows.execution import within_memory
+from workflows.job import Job
 from workflows.plan import plan
-from workflows.spec import AuditSpec
+from workflows.spec import audit_spec
 
 Array = NDArray[np.float64]
 
@@ -202,7 +201,7 @@ def _partition_checks(session: Session) -> list[Check]:
 
 def _audit_tables(session: Session, device: str, precision: str, **options: Any) -> dict[str, pd.DataFrame]:  # noqa: ANN401
     """Tables of a small audit of two classes, by its own stages."""
-    spec = AuditSpec(
+    spec = audit_spec(
         classes=(1, 8),
         stages=("awareness", "masking", "class_metrics"),
         dtype=precision,  # type: ignore[arg-type]
@@ -214,12 +213,13 @@ def _audit_tables(session: Session, device: str, precision: str, **options: Any)
         awareness_estimators=("closed_form",),
     )
     run = RunOptions(device=device, offline=True, cache=str(session.folder / "cache"), **options)
-    bench = Workbench.build(spec, run)
+    job = Job.open(spec, run)
     nothing = Manifest.read(open_storage(session.folder / "no audit"))
     parts: dict[str, list[pd.DataFrame]] = {}
-    for shard in plan(bench, nothing, run.classes_per_shard or None):
-        tables = within_memory(bench, functools.partial(STAGES[shard.stage].process, bench, shard))
-        for table, rows in tables.items():
+    for shard in plan(job, nothing, run.classes_per_shard or None):
+        work = job.work(shard.analysis)
+        output = within_memory(job.lab, functools.partial(work.run, job.lab, job.spec, shard, None))
+        for table, rows in output.tables.items():
             parts.setdefault(table, []).append(pd.DataFrame({name: _column(values) for name, values in rows.items()}))
     keys = {"masking": ["class_id", "site", "group"], "awareness": ["class_id", "site", "channel"]}
     return {

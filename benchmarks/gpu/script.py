@@ -22,6 +22,7 @@ from benchmarks.gpu.results import Findings, Recorder, StepRecord, as_markdown
 from benchmarks.gpu.session import BIGGAN, BUNDLED, DEEP_128, DEEP_256, FULL, SMALL, Session
 from cawa_core.arithmetic import use_exact_kernels
 from cawa_core.errors import InputError
+from workflows.lab.opening import checked_device
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from workflows.stages import STAGES
-from workflows.workbench import Workbench
 
 from benchmarks import full_model_awareness
 from benchmarks.gpu.device import PeakMemory, seconds_on
@@ -26,11 +24,13 @@ from cawa_core.generators.base import class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
 from cawa_core.weights import load_tensors
+from workflows.analyses.base import Output
 from workflows.audit import run_audit
 from workflows.config import RunOptions
 from workflows.execution import within_memory
+from workflows.job import Job
 from workflows.shards import Shard
-from workflows.spec import AuditSpec
+from workflows.spec import audit_spec
 
 OF_WHAT_OPERATIONS_ALLOW = 0.9
 """Exact masks over the hook loop, as a share of what the saved operations allow."""
@@ -137,11 +137,11 @@ def screening(session: Session) -> Findings:
 
 def regression(session: Session) -> Findings:
     """One class of the bundled generator by the default estimator: screening of all latents, exact masks of a few."""
-    spec = AuditSpec(classes=(1,), stages=("masking",))
-    bench = Workbench.build(spec, RunOptions(device=str(session.device), offline=True))
-    shard = Shard("masking", (1,), tuple(site.index for site in bench.generator.sites))
-    seconds = seconds_on(session.device, lambda: within_memory(bench, lambda: STAGES["masking"].process(bench, shard)))
-    channels = sum(site.channels for site in bench.generator.sites)
+    spec = audit_spec(classes=(1,), stages=("masking",))
+    job = Job.open(spec, RunOptions(device=str(session.device), offline=True))
+    shard = Shard("masking", (1,), tuple(job.units("masking", 1)), by_site=True)
+    seconds = seconds_on(session.device, lambda: shard_output(job, shard))
+    channels = sum(site.channels for site in job.lab.generator.sites)
     return Findings((), {"seconds per class": seconds, "channels per second": channels / seconds})
 
 
@@ -150,11 +150,11 @@ def class_metrics(session: Session, name: str) -> Findings:
     cache = str(session.folder / "cache")
     fakes = session.sizes.fakes[name != BUNDLED]
     if name == BUNDLED:
-        spec = AuditSpec(classes=(1,), stages=("class_metrics",), metric_samples=fakes)
+        spec = audit_spec(classes=(1,), stages=("class_metrics",), metric_samples=fakes)
         options = RunOptions(device=str(session.device), offline=True, cache=cache)
     else:
         weights = (session.weights_of(name), f"{INCEPTION}={session.weights_of(INCEPTION)}")
-        spec = AuditSpec(
+        spec = audit_spec(
             generator=name,
             evaluator=INCEPTION,
             real_images=str(session.real_images),
@@ -164,23 +164,19 @@ def class_metrics(session: Session, name: str) -> Findings:
             dtype="bfloat16" if session.device.type == "cuda" else "float32",
         )
         options = RunOptions(weights=weights, device=str(session.device), offline=True, cache=cache)
-    bench = Workbench.build(spec, options)
-    class_id = bench.class_ids[0]
-    z = bench.latents(class_id, min(fakes, bench.batch_size))
+    job = Job.open(spec, options)
+    lab = job.lab
+    class_id = lab.class_ids[0]
+    z = lab.latents(class_id, min(fakes, lab.batch_size))
 
     def generate() -> None:
-        with torch.inference_mode(), bench.arithmetic():
-            bench.evaluator.features(bench.generator(z, class_ids_of(class_id, z)))
+        with torch.inference_mode(), lab.arithmetic():
+            lab.evaluator.features(lab.generator(z, class_ids_of(class_id, z)))
 
     generate()
     batch_seconds = seconds_on(session.device, generate)
     with PeakMemory(session.device) as memory:
-        seconds = seconds_on(
-            session.device,
-            lambda: within_memory(
-                bench, lambda: STAGES["class_metrics"].process(bench, Shard("class_metrics", (class_id,)))
-            ),
-        )
+        seconds = seconds_on(session.device, lambda: shard_output(job, Shard("class_metrics", (class_id,))))
     return Findings(
         (),
         {
@@ -194,9 +190,15 @@ def class_metrics(session: Session, name: str) -> Findings:
     )
 
 
+def shard_output(job: Job, shard: Shard) -> Output:
+    """Compute a shard as an audit does, with smaller batches if memory runs out."""
+    work = job.work(shard.analysis)
+    return within_memory(job.lab, lambda: work.run(job.lab, job.spec, shard, None))
+
+
 def closed_form(session: Session) -> Findings:
     """Closed-form awareness of a whole BigGAN-deep-256, tables included."""
-    spec = AuditSpec(
+    spec = audit_spec(
         generator=DEEP_256,
         stages=("awareness",),
         awareness_estimators=("closed_form",),
@@ -215,7 +217,7 @@ def closed_form(session: Session) -> Findings:
 
 def ray_against_inline(session: Session) -> Findings:
     """The same audit inline and by one worker on Ray, which has the device to itself."""
-    spec = AuditSpec(
+    spec = audit_spec(
         classes=(0, 1, 2, 3) if session.device.type == "cuda" else (0,),
         stages=("awareness", "masking", "class_metrics", "gallery"),
         awareness_estimators=("closed_form",),

@@ -6,9 +6,9 @@ import pytest
 
 from workflows.audit import AuditResult, run_audit
 from workflows.config import RunOptions
-from workflows.spec import AuditSpec
+from workflows.spec import AuditSpec, audit_spec
 
-SMALL = AuditSpec(
+SMALL = audit_spec(
     classes=(1, 3, 7, 8),
     awareness_samples=200,
     masking_latents=4,

@@ -12,18 +12,29 @@ import torch
 from PIL import Image
 from workflows.aggregate.masking_correlation import PREDICTORS
 from workflows.aggregate.site_values import TARGETS
-from workflows.workbench import Workbench
 
 from cawa_core.errors import InputError
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
-from workflows import stages
+from workflows.analyses import ANALYSES
 from workflows.config import RunOptions
+from workflows.lab import Lab
 from workflows.status import status_lines
 
 CHANNELS = 128 * 3 + 64 * 3
+
+
+def replace_work(monkeypatch, name, work):
+    """Let a function of (compute, lab, shard) take the place of what computes an analysis; compute does it."""
+    kind = type(ANALYSES[name].make_work())
+    real = kind.run
+
+    def run(self, lab, options, shard, earlier):
+        return work(lambda: real(self, lab, options, shard, earlier), lab, shard)
+
+    monkeypatch.setattr(kind, "run", run)
 
 
 def test_every_table_is_there_with_its_rows(audited):
@@ -50,20 +61,6 @@ def test_values_are_in_their_ranges(audited):
     controls = manifest.table("masking_controls")
     assert (controls[controls.control == "no_op"].score_change_abs == 0).all()
     assert set(controls.site) == {-1, 0, 1, 2, 3, 4, 5}
-
-
-def test_the_awareness_table_is_the_estimators(audited, bundled_generator):
-    """Rows against the functions themselves: nothing is lost or shuffled on the way."""
-    import torch
-
-    from cawa_core.awareness import closed_form_awareness
-
-    table = Manifest.read(audited).table("awareness")
-    rows = table[(table.estimator == "closed_form") & (table.class_id == 7) & (table.site == 3)]
-    embedding = bundled_generator.class_embedding(torch.tensor([7]))
-    expected = closed_form_awareness(bundled_generator.modulation(3), embedding)
-    np.testing.assert_allclose(rows.category_awareness, expected.category_awareness[0], rtol=1e-6)
-    np.testing.assert_allclose(rows.expected_activation, expected.expected_activation[0], rtol=1e-6)
 
 
 def test_a_second_run_has_nothing_to_do(audited):
@@ -98,11 +95,18 @@ def test_the_summary_says_what_the_tables_say(audited):
     assert "Infinity" not in text
 
 
+def test_every_analysis_has_its_section_of_the_report(audited):
+    """By its name, which the contents of the page link to."""
+    page = (audited / "report.html").read_text()
+    for analysis in ANALYSES.values():
+        if analysis.results:
+            assert f'<section id="{analysis.name}">' in page, analysis.name
+
+
 def compare(one, other, tolerance):
-    """Every stage table of two audits, row by row; text and counts exactly."""
-    for name, table in TABLES.items():
-        if table.stage == "aggregate":
-            continue
+    """Every table of two audits that is not derived from others, row by row; text and counts exactly."""
+    derived = {table.name for analysis in ANALYSES.derived for table in analysis.tables}
+    for name in TABLES.keys() - derived:
         compare_table(name, *(Manifest.read(folder).table(name) for folder in (one, other)), tolerance)
 
 
@@ -153,15 +157,14 @@ def test_a_stopped_audit_goes_on_where_it_was(tmp_path, tiny_spec, monkeypatch):
     """Interrupted after some shards, resumed with other shard sizes: nothing twice, the same rows."""
     small_audit(tmp_path / "whole", tiny_spec)
     calls = []
-    masking = stages.STAGES["masking"]
 
-    def interrupted(bench, shard):
+    def interrupted(compute, lab, shard):
         if len(calls) == 5:
             raise KeyboardInterrupt
         calls.append(shard.name)
-        return masking.process(bench, shard)
+        return compute()
 
-    monkeypatch.setitem(stages.STAGES, "masking", dataclasses.replace(masking, process=interrupted))
+    replace_work(monkeypatch, "masking", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small_audit(tmp_path / "stopped", tiny_spec)
     assert len(Manifest.read(tmp_path / "stopped").covered("masking")) == 5
@@ -176,17 +179,16 @@ def test_a_stopped_audit_goes_on_where_it_was(tmp_path, tiny_spec, monkeypatch):
 @pytest.mark.parametrize("name", ["awareness", "masking", "class_metrics", "gallery"])
 def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec, monkeypatch, name):
     """Whichever stage it hits, the other shards, the summary and the report come out; the next run mends it."""
-    stage = stages.STAGES[name]
 
-    def poisoned(bench, shard):
+    def poisoned(compute, lab, shard):
         if 1 in shard.class_ids and shard.sites in ((), (0,)):
             raise RuntimeError("poison")
-        return stage.process(bench, shard)
+        return compute()
 
-    monkeypatch.setitem(stages.STAGES, name, dataclasses.replace(stage, process=poisoned))
+    replace_work(monkeypatch, name, poisoned)
     spec = dataclasses.replace(tiny_spec, classes=(1, 3, 7, 8), masking_group_size=64)
     result = small_audit(tmp_path / "audit", spec, classes_per_shard=1)
-    site = "-s00-00" if stage.by_site else ""
+    site = "-s00-00" if ANALYSES[name].by_site else ""
     assert result.quarantined == (f"{name}-c0001-0001{site}",)
     assert any("RuntimeError: poison" in line for line in status_lines(tmp_path / "audit"))
     assert "failed" in (tmp_path / "audit/report.html").read_text()
@@ -199,15 +201,15 @@ def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec,
 @pytest.mark.parametrize("stage", ["masking", "class_metrics"])
 def test_running_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, audited, monkeypatch, stage):
     """Whatever stage it meets; the batch that fits is kept for the shards that follow."""
-    known, sizes = stages.STAGES[stage], []
+    sizes = []
 
-    def small_device(bench, shard):
-        sizes.append(bench.batch_size)
-        if bench.batch_size > 16:
+    def small_device(compute, lab, shard):
+        sizes.append(lab.batch_size)
+        if lab.batch_size > 16:
             raise torch.OutOfMemoryError("no memory left on the device")
-        return known.process(bench, shard)
+        return compute()
 
-    monkeypatch.setitem(stages.STAGES, stage, dataclasses.replace(known, process=small_device))
+    replace_work(monkeypatch, stage, small_device)
     spec = dataclasses.replace(SMALL, stages=(stage,))
     assert small_audit(tmp_path, spec, batch_size=64).quarantined == ()
     assert sizes[:4] == [64, 32, 16, 16]
@@ -216,25 +218,25 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, au
 
 
 def test_memory_that_masks_lack_makes_the_batch_smaller_for_whatever_follows(monkeypatch):
-    bench = Workbench.build(SMALL, RunOptions(batch_size=64))
-    whole = type(bench.evaluator).log_probabilities
+    lab = Lab.open(options=RunOptions(batch_size=64))
+    whole = type(lab.evaluator).log_probabilities
 
     def small_device(self, images):
         if len(images) > 16:
             raise torch.OutOfMemoryError("no memory left on the device")
         return whole(self, images)
 
-    monkeypatch.setattr(type(bench.evaluator), "log_probabilities", small_device)
-    masks, z = [(0,), (1,), (2,)], bench.latents(1, 40)
-    MaskingEngine(bench.generator, bench.evaluator, bench.batch).site_log_scores(z, 1, 5, masks)
-    assert 4 <= bench.batch_size <= 16
+    monkeypatch.setattr(type(lab.evaluator), "log_probabilities", small_device)
+    masks, z = [(0,), (1,), (2,)], lab.latents(1, 40)
+    MaskingEngine(lab.generator, lab.evaluator, lab.batch).site_log_scores(z, 1, 5, masks)
+    assert 4 <= lab.batch_size <= 16
 
 
 def test_where_one_image_is_too_much_the_shard_is_given_up(tmp_path, monkeypatch):
-    def no_device(bench, shard):
+    def no_device(compute, lab, shard):
         raise torch.OutOfMemoryError("no memory left on the device")
 
-    monkeypatch.setitem(stages.STAGES, "gallery", dataclasses.replace(stages.STAGES["gallery"], process=no_device))
+    replace_work(monkeypatch, "gallery", no_device)
     spec = dataclasses.replace(SMALL, stages=("gallery",))
     assert len(small_audit(tmp_path, spec).quarantined) == 1
 
@@ -243,10 +245,10 @@ def test_events_are_lines_of_json(tmp_path, monkeypatch):
     """Started, every shard, what failed and why, done; appended by the next run."""
     spec = dataclasses.replace(SMALL, stages=("awareness",), awareness_estimators=("closed_form",), classes=(1, 8))
 
-    def poison(bench, shard):
+    def poison(compute, lab, shard):
         raise RuntimeError("poison")
 
-    monkeypatch.setitem(stages.STAGES, "awareness", dataclasses.replace(stages.STAGES["awareness"], process=poison))
+    replace_work(monkeypatch, "awareness", poison)
     log = tmp_path / "log.jsonl"
     small_audit(tmp_path / "audit", spec, log=str(log))
     monkeypatch.undo()
@@ -311,20 +313,6 @@ def test_a_folder_belongs_to_one_audit(tmp_path, audited, tiny_spec):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_monte_carlo_on_some_classes(tmp_path):
-    """The classes at both ends; every class keeps its closed form, and one criterion means one thing for all."""
-    spec = dataclasses.replace(SMALL, stages=("awareness",), monte_carlo_classes=2)
-    small_audit(tmp_path, spec)
-    awareness = Manifest.read(tmp_path).table("awareness")
-    counts = awareness.groupby(["estimator", "class_id"]).size().to_dict()
-    assert counts == {
-        **{("closed_form", class_id): CHANNELS for class_id in SMALL.classes},
-        **{("monte_carlo", class_id): CHANNELS for class_id in (1, 8)},
-    }
-    with pytest.raises(InputError, match="monte_carlo_classes needs closed_form"):
-        small_audit(tmp_path / "no", dataclasses.replace(spec, awareness_estimators=("monte_carlo",)))
-
-
 def test_lower_precision_is_near_and_another_audit(tmp_path, audited):
     """bfloat16 has 8 bits: probabilities within a few hundredths in the mean."""
     spec = dataclasses.replace(SMALL, stages=("masking",), classes=(1,), dtype="bfloat16")
@@ -340,6 +328,6 @@ def test_lower_precision_is_near_and_another_audit(tmp_path, audited):
 
 def test_float32_means_float32_whatever_an_imported_model_chose():
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
-    Workbench.build(SMALL, RunOptions())
+    Lab.open()
     assert not torch.backends.cuda.matmul.allow_tf32
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)

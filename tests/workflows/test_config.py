@@ -4,7 +4,7 @@ import pytest
 
 from cawa_core.errors import InputError
 from workflows.config import RunOptions, merged_options, recommended_spec
-from workflows.spec import AuditSpec
+from workflows.spec import audit_spec
 
 
 def test_a_generator_brings_what_suits_it_and_flags_go_before():
@@ -13,7 +13,7 @@ def test_a_generator_brings_what_suits_it_and_flags_go_before():
     assert (spec.masking_group_size, spec.masking_latents, spec.real_images) == (5, 8, "")
     assert recommended_spec({"generator": "biggan"}).masking_group_size == 1
     assert recommended_spec({"generator": "mine:factory"}).evaluator == ""
-    assert recommended_spec({}) == AuditSpec()
+    assert recommended_spec({}) == audit_spec()
 
 
 def test_weights_by_name_and_of_the_generator(tmp_path):

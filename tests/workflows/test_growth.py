@@ -82,11 +82,11 @@ def interrupt_after(monkeypatch):
     def after(count):
         left = [count]
 
-        def counted(bench, storage, shard):
+        def counted(job, storage, shard):
             if not left[0]:
                 raise Interrupted
             left[0] -= 1
-            return execute(bench, storage, shard)
+            return execute(job, storage, shard)
 
         monkeypatch.setattr("workflows.executors.inline.execute", counted)
 

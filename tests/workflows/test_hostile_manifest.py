@@ -45,6 +45,10 @@ def test_every_command_refuses_a_file_outside(monkeypatch, capsys, folder, comma
     [
         ({"file": "summary.json"}, "'summary.json' is not below tables/"),
         ({"file": "tables/../audit.json"}, "is not a plain path"),
+        ({"file": "files/edits/part-x-00000000.npy"}, "is not below tables/"),
+        ({"table": "", "file": "tables/class_overlap/x.parquet"}, "is not below files/"),
+        ({"table": "", "file": "files/../audit.json"}, "is not a plain path"),
+        ({"table": "", "file": "audit.json"}, "'audit.json' is not below files/"),
         ({"file": ["tables/x"]}, "file of a file must be str"),
         ({"sha256": "../../../../tmp/x"}, "sha256 of tables/class_overlap/x.parquet must be 64 hexadecimal digits"),
         ({"rows": "1"}, "rows of a file must be int; got '1'"),

@@ -5,127 +5,189 @@ import re
 
 import pytest
 import torch
-from workflows.stages import STAGES
-from workflows.units import Calibration
-from workflows.workbench import Workbench
 
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from workflows import calibration
-from workflows.calibration import calibrated
+from workflows.analyses import ANALYSES
+from workflows.analyses.hybrids import work as hybrids_work
+from workflows.analyses.segmentation import work as segmentation_work
+from workflows.calibration import Paces, paces
 from workflows.config import RunOptions
-from workflows.estimate import estimates, plan_lines, with_estimator
+from workflows.estimate import estimates, plan_lines
+from workflows.job import Job
+from workflows.plan import plan
 from workflows.shards import Shard
 
-UNITS = Calibration(image=1.0, mask=(1.0,) * 6, screened=100.0, awareness=1e-3, sampled=1e-6)
+SCREENING, CLOSED_FORM, SAMPLE = 100.0, 1e-3, 1e-6
+MASKS = {f"mask at site {site}": 1.0 for site in range(6)}
+BY_ANALYSIS = {
+    "gallery": {"image": 1.0},
+    "awareness": {"image": 1.0, "closed_form": CLOSED_FORM, "sample": SAMPLE},
+    "masking": {"image": 1.0, "screening": SCREENING, **MASKS},
+    "class_metrics": {"image": 1.0},
+    "edits": {"image": 1.0},
+    "hybrids": None,
+    "segmentation": None,
+}
+"""Seconds as a plan might have measured them; of two analyses it counts passes."""
+PACES = Paces(1.0, BY_ANALYSIS)
 
 
 @pytest.fixture(scope="module")
-def bench():
-    return Workbench.build(SMALL, RunOptions())
+def job():
+    return Job.open(SMALL, RunOptions())
 
 
-def test_rows_and_shards_are_those_of_the_audit(bench, audited, tmp_path):
+def test_rows_and_shards_are_those_of_the_audit(job, audited, tmp_path):
     done = Manifest.read(audited)
-    planned = estimates(bench, Manifest.read(tmp_path), None, None)
-    for one, stage in zip(planned, SMALL.stages, strict=True):
-        assert one.stage.startswith(stage)
-        assert one.shards == sum(receipt.stage == stage for receipt in done.receipts.values())
-        assert one.rows == len(done.table(stage))
-        assert one.passes == pytest.approx(
+    planned = estimates(job, Manifest.read(tmp_path), None, None)
+    for estimate, name in zip(planned, SMALL.stages, strict=True):
+        assert estimate.stage.startswith(name)
+        assert estimate.shards == sum(receipt.stage == name for receipt in done.receipts.values())
+        assert estimate.rows == len(done.table(name))
+        assert estimate.passes == pytest.approx(
             sum(
-                STAGES[stage].passes(bench, site) * len(SMALL.classes)
-                for site in (range(6) if STAGES[stage].by_site else [0])
+                job.work(name).cost(job.lab, job.spec, class_id, unit).passes
+                for class_id in SMALL.classes
+                for unit in ([(site,) for site in range(6)] if ANALYSES[name].by_site else [()])
             )
         )
-    assert estimates(bench, done, UNITS, None) == [
-        dataclasses.replace(one, shards=0, passes=0, rows=0, megabytes=0, seconds=0) for one in planned
+    assert estimates(job, done, PACES, None) == [
+        dataclasses.replace(estimate, shards=0, passes=0, rows=0, megabytes=0, seconds=0) for estimate in planned
     ]
 
 
-def test_seconds_are_units_times_their_number(bench, tmp_path):
+def test_units_are_planned_whatever_their_shards(job, tmp_path):
+    """Each class and unit once, by one class or by all classes per shard."""
+    for size in (1, 100):
+        shards = plan(job, Manifest.read(tmp_path), size)
+        units = [
+            (shard.analysis, class_id, *unit)
+            for shard in shards
+            for class_id in shard.class_ids
+            for unit in shard.units
+        ]
+        assert sorted(units) == sorted(
+            (name, class_id, *unit)
+            for name in SMALL.stages
+            for class_id in SMALL.classes
+            for unit in job.units(name, class_id)
+        )
+        assert len({shard.name for shard in shards}) == len(shards)
+        assert [shard.cost for shard in shards] == sorted((shard.cost for shard in shards), reverse=True)
+
+
+def test_seconds_are_paces_times_their_number(job, tmp_path):
     """Exact masks of 4 latents in groups of 8, and 4 latents for each of 2 + 3 controls; or screening of 4 latents."""
     exact, screening = (
         {
-            one.stage.split()[0]: one
-            for one in estimates(with_estimator(bench, name), Manifest.read(tmp_path), UNITS, None)
+            estimate.stage.split()[0]: estimate
+            for estimate in estimates(job.with_spec(masking_estimator=name), Manifest.read(tmp_path), PACES, None)
         }
         for name in ("exact", "screening")
     )
     controls = 6 * SMALL.control_latents * (SMALL.control_repeats + 3)
     groups = 576 // 8
     assert exact["masking"].seconds == 4 * (groups * 4 + controls)
-    assert screening["masking"].seconds == pytest.approx(4 * (controls + 4 * UNITS.screened))
+    assert screening["masking"].seconds == pytest.approx(4 * (controls + 4 * SCREENING))
     assert exact["class_metrics"].seconds == 2 * 60 * 4
-    assert exact["awareness"].seconds == pytest.approx(4 * 576 * (UNITS.awareness + 200 * UNITS.sampled))
+    assert exact["awareness"].seconds == pytest.approx(4 * 576 * (CLOSED_FORM + 200 * SAMPLE))
 
 
-def test_gains_that_are_measured_cost_a_pass_a_sample_at_each_site(bench, monkeypatch):
-    monkeypatch.setattr(type(bench.generator), "is_affine", lambda _, site: site != 2)
-    shard = Shard("awareness", (0, 1), (1, 2))
-    closed, sampled = UNITS.awareness, 200 * UNITS.sampled
-    expected = 2 * (bench.generator.sites[1].channels * (closed + sampled) + 200 * UNITS.image)
-    assert STAGES["awareness"].seconds(bench, shard, UNITS) == pytest.approx(expected)
+def test_gains_that_are_measured_cost_a_pass_a_sample_at_each_site(job, monkeypatch):
+    monkeypatch.setattr(type(job.lab.generator), "is_affine", lambda _, site: site != 2)
+    shard = Shard("awareness", (0, 1), ((1,), (2,)), by_site=True)
+    expected = 2 * (job.lab.generator.sites[1].channels * (CLOSED_FORM + 200 * SAMPLE) + 200 * 1.0)
+    seconds = job.work("awareness").seconds(job.lab, job.spec, shard, BY_ANALYSIS["awareness"])
+    assert seconds == pytest.approx(expected)
 
 
-def test_every_unit_is_measured(bench):
-    units = calibrated(bench)
-    assert len(units.mask) == 6
-    assert min(units.image, *units.mask, units.screened, units.awareness, units.sampled) > 0
+def test_every_kind_of_work_is_measured(job):
+    measured = paces(job)
+    assert {name: set(pace) for name, pace in measured.by_analysis.items()} == {
+        name: set(BY_ANALYSIS[name] or {"image": 1.0, "class": 1.0}) for name in SMALL.stages
+    }
+    assert min(seconds for pace in measured.by_analysis.values() for seconds in pace.values()) > 0
+    assert {pace["image"] for pace in measured.by_analysis.values()} == {measured.image}
 
 
-def test_stages_that_cluster_and_measure_distances_are_timed_themselves(bench, tmp_path):
-    units = calibrated(bench)
-    assert set(units.classes) == {"segmentation", "hybrids"}
-    assert min(units.classes.values()) > 0
-    measured = dataclasses.replace(UNITS, classes={"segmentation": 7.0, "hybrids": 11.0})
-    found = {one.stage: one for one in estimates(bench, Manifest.read(tmp_path), measured, None)}
-    assert (found["segmentation"].seconds, found["hybrids"].seconds) == (4 * 7, 4 * 11)
-    assert found["edits"].seconds == found["edits"].passes
+def test_analyses_that_cluster_and_measure_distances_are_timed_themselves(job, tmp_path):
+    timed = {"segmentation": {"image": 1.0, "class": 7.0}, "hybrids": {"image": 1.0, "class": 11.0}}
+    measured = Paces(1.0, BY_ANALYSIS | timed)
+    by_name = {estimate.stage: estimate for estimate in estimates(job, Manifest.read(tmp_path), measured, None)}
+    assert (by_name["segmentation"].seconds, by_name["hybrids"].seconds) == (4 * 7, 4 * 11)
+    assert by_name["edits"].seconds == by_name["edits"].passes
 
 
-def test_a_stage_that_would_take_too_long_to_time_is_said_to_be_passes_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibration, "LONGEST_SECONDS", 1e-9)
+def test_where_passes_are_counted_each_takes_as_long_as_an_image(job, tmp_path):
+    by_name = {estimate.stage: estimate for estimate in estimates(job, Manifest.read(tmp_path), PACES, None)}
+    for name in ("segmentation", "hybrids"):
+        assert by_name[name].seconds == by_name[name].passes > 0
+
+
+def test_an_analysis_that_would_take_too_long_to_time_is_said_to_be_passes_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(segmentation_work, "LONGEST_SECONDS", 1e-9)
+    monkeypatch.setattr(hybrids_work, "LONGEST_SECONDS", 1e-9)
     spec = dataclasses.replace(SMALL, stages=("segmentation", "hybrids"))
     lines = plan_lines(spec, RunOptions(output=str(tmp_path)), price=None, calibrate=True)
     assert "segmentation and hybrids: only passes are counted, the rest would take too long to time here" in lines
+    (everything,) = [line for line in lines if line.startswith("all ")]
+    assert float(everything.split()[-1]) > 0
 
 
-def test_a_stage_without_work_is_not_said_to_be_unmeasured(tmp_path):
+def test_an_analysis_without_work_is_not_said_to_be_unmeasured(tmp_path):
     spec = dataclasses.replace(SMALL, stages=("hybrids",), classes=(1,))
     assert not any("only passes" in line for line in plan_lines(spec, RunOptions(output=str(tmp_path)), None, True))
 
 
-def test_clusters_are_timed_on_as_many_pictures_as_they_need(bench, monkeypatch):
+def test_nothing_is_timed_where_nothing_is_to_be_mixed(job, monkeypatch):
+    """A generator that takes one class for a whole picture has no hybrids."""
+    monkeypatch.setattr(type(job.lab.generator), "mixes_classes", False)
+    pace = job.work("hybrids").pace(job.lab, job.spec, 1e9, lambda *_: pytest.fail("it timed something"))
+    assert pace == {"class": 0.0}
+
+
+def test_clusters_are_timed_on_as_many_pictures_as_they_need(job, monkeypatch):
     """Of 16 latents six would be enough; 255 clusters of 28 x 28 pixels would do with one."""
     timed = []
-    monkeypatch.setattr(calibration, "_stage_seconds", lambda one, *_: timed.append(one.spec.segment_latents) or 1.0)
-    own = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, segment_latents=16))
-    assert calibration._segmentation_seconds(own, image=0.001) > 1.0
+    monkeypatch.setattr(segmentation_work, "segmented", lambda *arguments: timed.append(arguments[-1]))
+
+    def seconds(work, warm):
+        if not warm:
+            work()
+        return 1e-3 if warm else 1.0
+
+    options = dataclasses.replace(job.spec, segment_latents=16)
+    work = job.work("segmentation")
+    assert work.pace(job.lab, options, 0.001, seconds)["class"] > 1.0
     assert timed == [6, 6, 6]
-    monkeypatch.setattr(calibration, "LONGEST_SECONDS", 0.02)
-    assert calibration._segmentation_seconds(own, image=1.0) is None
+    monkeypatch.setattr(segmentation_work, "LONGEST_SECONDS", 0.02)
+    assert work.pace(job.lab, options, 1.0, seconds) is None
 
 
-def test_hybrids_are_not_timed_where_their_fewest_latents_take_too_long(bench, monkeypatch):
+def test_hybrids_are_not_timed_where_their_fewest_latents_take_too_long(job):
     """A share of 2 in 100 is no less than 2 tried latents, whatever 4 or 8 scored ones take."""
-    monkeypatch.setattr(calibration, "_stage_seconds", lambda *_: 1.0)
-    spec = dataclasses.replace(bench.spec, hybrid_tried_latents=32, hybrid_latents=400)
-    own = dataclasses.replace(bench, spec=spec, reals=None)
-    assert calibration._hybrid_seconds(own, image=0.001) == pytest.approx(1.0)
-    assert calibration._hybrid_seconds(own, image=1.0) is None
+    options = dataclasses.replace(job.spec, hybrid_tried_latents=32, hybrid_latents=400)
+    lab = dataclasses.replace(job.lab, reals=None)
+    work = job.work("hybrids")
+    assert work.pace(lab, options, 0.001, lambda *_: 1.0) == {"class": pytest.approx(1.0)}
+    assert work.pace(lab, options, 1.0, lambda *_: 1.0) is None
 
 
 def test_a_cuda_device_has_nothing_left_to_do_when_the_clock_starts(monkeypatch):
     calls = []
     monkeypatch.setattr(calibration.torch.cuda, "synchronize", lambda _: calls.append("wait"))
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: calls.append("clock") or 0.0)
-    calibration._seconds(lambda: calls.append("work"), torch.device("cuda"))
+    calibration.seconds_of(torch.device("cuda"), lambda: calls.append("work"), True)
     assert calls == ["work", "wait", "clock", "work", "wait", "clock"]
     calls.clear()
-    calibration._seconds(lambda: calls.append("work"), torch.device("cpu"))
+    calibration.seconds_of(torch.device("cpu"), lambda: calls.append("work"), True)
     assert calls == ["work", "clock", "work", "clock"]
+    calls.clear()
+    calibration.seconds_of(torch.device("cuda"), lambda: calls.append("work"), False)
+    assert calls == ["wait", "clock", "work", "wait", "clock"]
 
 
 def test_the_lines_name_the_choice_and_the_cost(tmp_path):

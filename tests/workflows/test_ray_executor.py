@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from workflows.workbench import Workbench
 
 from cawa_core.errors import InputError
 from cawa_core.storage import open_storage
@@ -25,7 +24,7 @@ from workflows.execution import Failure, Retry
 from workflows.executors.ray_dispatch import Dispatch
 from workflows.executors.shard_queue import MAX_ERRORS
 from workflows.folder import open_folder
-from workflows.identity import audit_identity
+from workflows.job import Job
 from workflows.plan import plan
 
 pytestmark = pytest.mark.slow
@@ -82,20 +81,20 @@ def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec)
     compare(inline_audit, tmp_path / "audit", tolerance=1e-4)
 
 
-def opened(folder, spec) -> Workbench:
+def opened(folder, spec) -> Job:
     """The driver's models, and a folder that is the audit's, as workers ask."""
-    bench = Workbench.build(spec, RunOptions(batch_size=64))
-    names = dict(enumerate(bench.generator.class_names))
-    open_folder(open_storage(folder), audit_identity(bench), "cpu", names)
-    return bench
+    job = Job.open(spec, RunOptions(batch_size=64))
+    names = dict(enumerate(job.lab.generator.class_names))
+    open_folder(open_storage(folder), job.identity, "cpu", names, job.count_units)
+    return job
 
 
 def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_path, tiny_spec):
     folder = tmp_path / "audit"
-    bench = opened(folder, tiny_spec)
+    job = opened(folder, tiny_spec)
     manifest = Manifest.read(folder)
-    shards = plan(bench, manifest, None)
-    dispatch = Dispatch(bench, RunOptions(workers=2), open_storage(folder), shards)
+    shards = plan(job, manifest, None)
+    dispatch = Dispatch(job, RunOptions(workers=2), open_storage(folder), shards)
     killed, retried = False, []
     for outcome in dispatch.outcomes():
         if isinstance(outcome, Retry):
@@ -120,10 +119,10 @@ import time, urllib.request, ray
 from pathlib import Path
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27,
          _system_config={{"metrics_report_interval_ms": 500}})
-from workflows.spec import AuditSpec
 from workflows.audit import run_audit
 from workflows.config import RunOptions
-run_audit({tiny_spec!r}, RunOptions(output={str(tmp_path / "audit")!r}, workers=2))
+from workflows.spec import audit_spec
+run_audit(audit_spec(**{dataclasses.asdict(tiny_spec)!r}), RunOptions(output={str(tmp_path / "audit")!r}, workers=2))
 port, deadline = ray.nodes()[0]["MetricsExportPort"], time.monotonic() + 30
 page = ""
 while "cawa_shard_seconds" not in page and time.monotonic() < deadline:
@@ -156,10 +155,10 @@ def test_a_worker_whose_device_broke_is_replaced(tmp_path, tiny_spec, monkeypatc
 
 
 def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec):
-    bench = opened(tmp_path, tiny_spec)
-    shards = plan(bench, Manifest.read(tmp_path), None)
+    job = opened(tmp_path, tiny_spec)
+    shards = plan(job, Manifest.read(tmp_path), None)
     broken = dataclasses.replace(shards[0], class_ids=(99,))
-    dispatch = Dispatch(bench, RunOptions(workers=1), open_storage(tmp_path), [broken, shards[-1]])
+    dispatch = Dispatch(job, RunOptions(workers=1), open_storage(tmp_path), [broken, shards[-1]])
     outcomes = []
     for outcome in dispatch.outcomes():
         outcomes.append(outcome)
@@ -173,13 +172,13 @@ def test_a_shard_that_always_fails_is_given_up(ray_cluster, tmp_path, tiny_spec)
 
 def test_a_worker_that_has_other_files_does_not_start(ray_cluster, tmp_path, tiny_spec):
     """Of another model, another seed, or in a folder of its own disk."""
-    bench, other = opened(tmp_path / "one", tiny_spec), dataclasses.replace(tiny_spec, seed=1)
-    shards, options = plan(bench, Manifest.read(tmp_path / "one"), None), RunOptions(workers=1)
+    job, other = opened(tmp_path / "one", tiny_spec), dataclasses.replace(tiny_spec, seed=1)
+    shards, options = plan(job, Manifest.read(tmp_path / "one"), None), RunOptions(workers=1)
     opened(tmp_path / "two", other)
     with pytest.raises(InputError, match=r"a worker cannot start: on .*another subject: seed 1 there, 0 now"):
-        list(Dispatch(bench, options, open_storage(tmp_path / "two"), shards).outcomes())
+        list(Dispatch(job, options, open_storage(tmp_path / "two"), shards).outcomes())
     with pytest.raises(InputError, match=r"no audit folder.*all nodes need the driver's files and folder"):
-        list(Dispatch(bench, options, open_storage(tmp_path / "three"), shards).outcomes())
+        list(Dispatch(job, options, open_storage(tmp_path / "three"), shards).outcomes())
 
 
 def test_a_node_on_which_no_worker_starts_costs_only_itself(tmp_path, tiny_spec, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from workflows.aggregate.derived_tables import DERIVED
 
 from cawa_core.table_schema import TABLES
-from cawa_core.tables import Manifest, publish
+from cawa_core.tables import Manifest, publish, publish_files
 from tests.workflows.conftest import small_audit
 from tests.workflows.test_cli import run
 from workflows.verify import verify
@@ -64,6 +64,31 @@ def test_damage_of_any_table_hides_no_other_fault(folder, table):
     found = kinds(folder)
     assert {("damaged", damaged), ("missing", missing), ("orphan", "tables/stray")} <= set(found)
     assert {kind for kind, _ in found} <= {"damaged", "missing", "orphan", "incomplete"}
+
+
+def test_files_that_are_not_tables(folder):
+    manifest = Manifest.read(folder)
+    receipt = receipt_of(manifest, "edits")
+    (file,) = publish_files(folder, receipt.shard, "edits", {"map.npy": b"map"})
+    manifest.add(dataclasses.replace(receipt, files=(*receipt.files, file)))
+    assert kinds(folder) == [("stale", "summary and report")]
+    (folder / "files/edits/part-stray-00000000.map.npy").write_bytes(b"stray")
+    (folder / file.file).write_bytes(b"other")
+    assert kinds(folder)[:2] == [("damaged", file.file), ("orphan", "files/edits/part-stray-00000000.map.npy")]
+    (folder / file.file).unlink()
+    assert kinds(folder)[0] == ("missing", file.file)
+
+
+def test_a_table_of_an_analysis_that_is_not_installed(folder):
+    manifest = Manifest.read(folder)
+    receipt = receipt_of(manifest, "edits")
+    file = dataclasses.replace(receipt.files[0], table="colours")
+    manifest.add(dataclasses.replace(receipt, files=(*receipt.files, file)))
+    (fault,) = [fault for fault in verify(folder).faults if fault.kind == "unknown"]
+    assert (fault.subject, fault.explanation) == (
+        file.file,
+        "nothing that is installed here declares table colours",
+    )
 
 
 def test_a_recorded_file_that_is_no_table(folder):
@@ -136,7 +161,7 @@ def test_shards_that_are_lacking_doubled_or_given_up(folder):
     lost = len(receipt.class_ids) * len(receipt.sites)
     assert f"{24 - lost} of 24 class-site pairs" in found["incomplete", "masking"]
     assert found["quarantined", receipt.shard] == "RuntimeError: poison"
-    assert "blocks are in two shards" in found["duplicate", "awareness"]
+    assert "units are in two shards" in found["duplicate", "awareness"]
     assert {file.file for file in receipt.files} <= {subject for kind, subject in found if kind == "orphan"}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import entry_points
 
-from cawa_core.errors import InputError, suggestion
+from cawa_core.errors import InputError, first_line, suggestion
 from cawa_core.table_schema import declare
 from workflows.analyses.base import Analysis
 
@@ -53,7 +53,8 @@ class Catalogue(Mapping[str, Analysis]):
                 analysis = point.load()
             except Exception as error:  # a fault of the package, of any kind
                 raise InputError(
-                    f"analysis {point.name!r} of {package} cannot be imported: {error}; fix or uninstall the package"
+                    f"analysis {point.name!r} of {package} cannot be imported: {first_line(error)}; fix or uninstall "
+                    "the package"
                 ) from error
             if not isinstance(analysis, Analysis) or analysis.name != point.name:
                 given = repr(getattr(analysis, "name", type(analysis).__name__))

@@ -44,8 +44,9 @@ def require_roles(spec: LabSpec, needs: Collection[str]) -> None:
     """
     if needs:
         require_members("needs", tuple(needs), ROLES)
-    for role in ("evaluator", "real_images"):
-        if role in needs and not getattr(spec, role):
+    for role in ROLES:
+        name = getattr(spec, role) or (spec.evaluator if role in NETWORKS else "")
+        if role in needs and not name:
             raise InputError(f"{role} must be given for {spec.generator}; give --{role.replace('_', '-')}")
 
 

@@ -36,7 +36,7 @@ from workflows.commands.sheets import (
 )
 from workflows.config import RunOptions
 from workflows.lab import Lab
-from workflows.spec import AuditSpec
+from workflows.spec import AuditSpec, options_as
 
 CONTROLS = ("lowest", "random", "highest")
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ def run_mask(mask: MaskCommandOptions, spec: AuditSpec, options: RunOptions) -> 
     lab = Lab.from_spec(spec, options.with_absolute_paths(), ("evaluator",))
     _check(mask, lab)
     storage = opened_output(mask.output, lab, "mask")
-    controls = MaskingOptions()
+    controls = options_as(MaskingOptions, spec)
     work = functools.partial(_mask_class, mask, lab, controls)
     results = computed(lab, "masking", lab.class_ids, work, unit="classes")
     storage.write("mask.png", draw_sheet(_sheet(mask, lab, controls, results)))

@@ -9,22 +9,24 @@ import pytest
 import torch
 from PIL import Image
 from workflows.applications.edit import run_edit
-from workflows.applications.options import EditSpec, merged_application
 from workflows.stages.edits import candidates
-from workflows.workbench import Workbench
 
 from cawa_core import interventions
 from cawa_core.applications.suggestions import edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, Shift
 from tests.workflows.test_cli import run
-from workflows.config import RunOptions
-from workflows.identity import audit_identity
-from workflows.spec import AuditSpec
+from workflows.analyses.edits.command import EditCommandOptions
+from workflows.analyses.edits.sheet import run_edit
+from workflows.analyses.edits.work import candidates
+from workflows.commands.options import merged_command
+from workflows.identity import identity_of
+from workflows.lab import Lab
+from workflows.spec import audit_spec
 
 
 def edited(folder, **fields):
-    edit, spec, options = merged_application(EditSpec, None, {"output": str(folder), **fields})
+    edit, spec, options = merged_command(EditCommandOptions, None, {"output": str(folder), **fields})
     return run_edit(edit, spec, options), json.loads((folder / "edit.json").read_text())
 
 
@@ -44,22 +46,22 @@ def test_adding_is_in_deviations(tmp_path):
     (found,) = added["edits"]
     assert found["scores"][0] == times["edits"][0]["scores"][0] == found["unedited_scores"]
     assert times["edits"][0]["deviations"] is None
-    bench = built(3)
-    wide = bench.latents(3, 16)
-    features = bench.generator.run_to(4, wide, class_ids_of(3, wide)).features[:, 7].detach()
+    lab = opened(3)
+    wide = lab.latents(3, 16)
+    features = lab.generator.run_to(4, wide, class_ids_of(3, wide)).features[:, 7].detach()
     assert found["deviations"] == [pytest.approx(features.std(correction=0).item(), rel=1e-5)]
     edit = Intervention(4, (7,), Shift(found["deviations"][0]))
-    assert found["scores"][1] == pytest.approx(scores_under(bench, 3, bench.latents(3, 3), edit), rel=1e-5)
+    assert found["scores"][1] == pytest.approx(scores_under(lab, 3, lab.latents(3, 3), edit), rel=1e-5)
     assert found["scores"][1] != found["scores"][0]
 
 
-def built(class_id):
-    return Workbench.build(AuditSpec(classes=(class_id,), stages=("edits",)), RunOptions())
+def opened(class_id):
+    return Lab.open(classes=[class_id])
 
 
-def scores_under(bench, class_id, z, edit):
-    images = interventions.run(bench.generator, z, class_ids_of(class_id, z), [edit])
-    return bench.evaluator.log_probabilities(images)[:, class_id].exp().tolist()
+def scores_under(lab, class_id, z, edit):
+    images = interventions.run(lab.generator, z, class_ids_of(class_id, z), [edit])
+    return lab.evaluator.log_probabilities(images)[:, class_id].exp().tolist()
 
 
 def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
@@ -74,10 +76,10 @@ def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
     written = json.loads((tmp_path / "edit/edit.json").read_text())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert written["region"] == {"path": str(path), "sha256": digest, "parts": []}
-    bench = built(8)
-    z, (found,) = bench.latents(8, 2), written["edits"]
+    lab = opened(8)
+    z, (found,) = lab.latents(8, 2), written["edits"]
     part, whole = (
-        scores_under(bench, 8, z, Intervention(4, (17,), Scale(3), region))
+        scores_under(lab, 8, z, Intervention(4, (17,), Scale(3), region))
         for region in (torch.from_numpy(weights / 255).float(), None)
     )
     assert found["scores"][1] == pytest.approx(part, rel=1e-5)
@@ -87,7 +89,8 @@ def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
 
 def test_the_file_says_what_made_it(tmp_path):
     _, found = edited(tmp_path, classes=["bag"], site=4, channels=[17], latents=1)
-    assert found["identity"] == audit_identity(built(8)).as_data()
+    identity = identity_of(opened(8), audit_spec(), [8])
+    assert found["identity"] == identity.as_data()
     assert found["options"]["strengths"] == [0, 1, 2, 3]
     assert "output" not in found["options"]
 
@@ -101,12 +104,12 @@ def test_a_picture_at_a_time(tmp_path):
 
 
 def test_multiplying_takes_no_deviations(monkeypatch, tmp_path):
-    monkeypatch.setattr("workflows.applications.edit.channel_deviations", None)
+    monkeypatch.setattr("workflows.analyses.edits.sheet.channel_deviations", None)
     edited(tmp_path, classes=[3], site=4, channels=[7], latents=1)
 
 
 def test_the_page_shows_code_that_runs():
-    page = (Path(__file__).parents[2] / "docs/applications.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/applications.md").read_text()
     names: dict[str, object] = {}
     for block in page.split("```python\n")[1:]:
         exec(block.split("```")[0], names)
@@ -133,9 +136,9 @@ def test_suggestions_heed_site_and_strengths(tmp_path):
     flags = {"site": 4, "strengths": [1, 0], "candidates": 12, "tried_latents": 2, "scored_latents": 2}
     result, found = edited(tmp_path, classes=["bag"], suggest=True, **flags)
     assert {one.site for one in result.suggestions} == {4}
-    bench = built(8)
-    models, z = (bench.generator, bench.evaluator), bench.latents(8, 4)
-    tried = edit_suggestions(*models, z[:2], 8, candidates(bench, 8, 12, only=4), factor=0)[:10]
+    lab = opened(8)
+    models, z = (lab.generator, lab.evaluator), lab.latents(8, 4)
+    tried = edit_suggestions(*models, z[:2], 8, candidates(lab, 8, 12, only=4), factor=0)[:10]
     assert [one.channel for one in result.suggestions] == [one.channel for one in tried]
     scored = edit_scores(*models, z[2:], 8, [(4, one.channel) for one in tried], factor=0)
     assert [one.merit for one in result.suggestions] == pytest.approx([one.merit for one in scored], rel=1e-4)

@@ -2,22 +2,21 @@
 
 import pytest
 import torch
-from workflows.applications.sheets import (
+
+from cawa_core.errors import InputError
+from cawa_core.storage import StorageError
+from cawa_core.storage.base import PROBE
+from cawa_core.storage.local import LocalStorage
+from tests.workflows.test_cli import run
+from workflows.commands.sheets import (
     change_in_words,
     computed,
     opened_output,
     probability_in_words,
     require_rows,
 )
-from workflows.workbench import Workbench
-
-from cawa_core.errors import InputError
-from cawa_core.storage import StorageError
-from cawa_core.storage.base import PROBE
-from cawa_core.storage.local import LocalStorage
-from tests.workflows.conftest import SMALL
-from tests.workflows.test_cli import run
 from workflows.config import RunOptions
+from workflows.lab import Lab
 
 COMMANDS = {
     "mask": ["--classes=8", "--scored-latents=2"],
@@ -26,10 +25,10 @@ COMMANDS = {
     "segment": ["--classes=8"],
 }
 COMPUTES = {
-    "mask": "workflows.applications.mask._mask_class",
-    "edit": "workflows.applications.edit._series",
-    "hybridise": "workflows.applications.hybridise.hybrid",
-    "segment": "workflows.applications.segment.segmented",
+    "mask": "workflows.analyses.masking.sheet._mask_class",
+    "edit": "workflows.analyses.edits.sheet._series",
+    "hybridise": "workflows.analyses.hybrids.sheet.hybrid",
+    "segment": "workflows.analyses.segmentation.sheet.segmented",
 }
 
 
@@ -89,26 +88,26 @@ def test_a_disk_that_fills_says_that_nothing_is_kept(monkeypatch, capsys, tmp_pa
 
 
 def test_work_is_done_again_in_smaller_batches():
-    bench = Workbench.build(SMALL, RunOptions(batch_size=8))
+    lab = Lab.open(options=RunOptions(batch_size=8))
     sizes = []
 
     def work(item):
-        sizes.append(bench.batch_size)
-        if bench.batch_size > 2:
+        sizes.append(lab.batch_size)
+        if lab.batch_size > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return -item
 
-    assert computed(bench, "trying", [1, 2], lambda item, _: work(item)) == [-1, -2]
+    assert computed(lab, "trying", [1, 2], lambda item, _: work(item)) == [-1, -2]
     assert sizes == [8, 4, 2, 2]
 
 
 def test_an_output_leaves_nothing_of_its_probe(tmp_path):
-    bench = Workbench.build(SMALL, RunOptions())
-    storage = opened_output(str(tmp_path / "new" / "sheet"), bench, "mask")
+    lab = Lab.open()
+    storage = opened_output(str(tmp_path / "new" / "sheet"), lab, "mask")
     assert storage.url == str(tmp_path / "new" / "sheet")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "notes.txt").write_text("mine")
-    opened_output(str(tmp_path), bench, "mask")
+    opened_output(str(tmp_path), lab, "mask")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 

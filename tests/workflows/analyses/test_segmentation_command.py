@@ -8,22 +8,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from workflows.applications import edit as edit_module
-from workflows.applications.edit import run_edit
-from workflows.applications.options import EditSpec, SegmentSpec, merged_application
-from workflows.applications.regions import region_pixels
-from workflows.applications.segment import run_segment
 
 from cawa_core.errors import InputError
 from cawa_core.rendering.grids import coloured
 from tests.workflows.test_cli import run
+from workflows.analyses.edits.command import EditCommandOptions
+from workflows.analyses.edits.regions import region_pixels
+from workflows.analyses.edits.sheet import run_edit
+from workflows.analyses.segmentation.command import SegmentCommandOptions
+from workflows.analyses.segmentation.sheet import run_segment
+from workflows.commands.options import merged_command
+from workflows.lab import lab as lab_module
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("segments")
     flags = {"classes": ["bag"], "clusters": [2, 3], "latents": 2, "fitted_latents": 6, "output": str(folder)}
-    run_segment(*merged_application(SegmentSpec, None, flags))
+    run_segment(*merged_command(SegmentCommandOptions, None, flags))
     return folder
 
 
@@ -76,7 +78,7 @@ def test_a_part_has_one_colour_in_all_maps(folder):
 def edited_in(folder, output, *flags):
     words = {"classes": [8], "site": 5, "channels": [3], "operation": "set", "strengths": [4.0], "latents": 1}
     flags = {"region": str(folder / "maps/c0008-0000-weighted-3.png"), "output": str(output), **dict(flags)}
-    run_edit(*merged_application(EditSpec, None, words | flags))
+    run_edit(*merged_command(EditCommandOptions, None, words | flags))
     with Image.open(output / "edit.png") as sheet:
         return np.asarray(sheet.convert("RGB"))
 
@@ -85,13 +87,13 @@ def test_parts_are_regions_of_an_edit(monkeypatch, folder, tmp_path):
     """All the change in the parts named, none elsewhere: at the last site, that is as large as the pictures."""
     with Image.open(folder / "maps/c0008-0000-weighted-3.png") as picture:
         labels = np.asarray(picture)
-    weights, run = [], edit_module.run
+    weights, run = [], lab_module.run
 
     def recorded(generator, z, class_ids, edits):
         weights.extend(edit.weight for edit in edits)
         return run(generator, z, class_ids, edits)
 
-    monkeypatch.setattr(edit_module, "run", recorded)
+    monkeypatch.setattr(lab_module, "run", recorded)
     sheets = [edited_in(folder, tmp_path / str(parts), ("parts", parts)) for parts in ([1, 2], [0, 1, 2])]
     assert np.array_equal(weights[0].numpy(), np.isin(labels, [1, 2]))
     assert weights[1].min() == 1

@@ -1,6 +1,5 @@
 """``cawa hybridise``: the best mixtures of pairs of classes, their scores, and input that does not fit."""
 
-import dataclasses
 import json
 import re
 
@@ -8,26 +7,25 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from workflows.applications import hybridise
 from workflows.applications.hybridise import run_hybridise
-from workflows.applications.options import HybridSpec, merged_application
-from workflows.real_features import real_features
-from workflows.stages.masking import site_order
-from workflows.workbench import Workbench
 
 from cawa_core.applications.mixtures import MEASURES, Mixture
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
 from cawa_core.generators.fashion import FashionBigGAN
 from tests.workflows.test_cli import run
-from workflows import real_features as real_features_module
-from workflows.config import RunOptions
+from workflows.analyses.hybrids import sheet as hybrids_sheet
+from workflows.analyses.hybrids.command import HybridiseCommandOptions
+from workflows.analyses.hybrids.sheet import run_hybridise
+from workflows.commands.options import merged_command
+from workflows.lab import Lab
 
 FEW = {"latents": 1, "tried_latents": 2, "scored_latents": 6}
 
 
 def mixed(folder, inputs, references, **fields):
-    run_hybridise(inputs, references, *merged_application(HybridSpec, None, FEW | {"output": str(folder)} | fields))
+    options = FEW | {"output": str(folder)} | fields
+    run_hybridise(inputs, references, *merged_command(HybridiseCommandOptions, None, options))
     return json.loads((folder / "hybrid.json").read_text())
 
 
@@ -44,19 +42,18 @@ def test_a_grid_of_pairs(tmp_path):
 
 def test_given_sites_and_k_are_what_is_mixed_and_scored(tmp_path):
     (one,) = mixed(tmp_path, [8], [5], sites=[1, 2], k=[7])["pairs"]
-    spec, options = merged_application(HybridSpec, None, {})[1:]
-    bench = Workbench.build(spec, options)
-    transplants = {site: tuple(site_order(bench, 5, site)[-7:].tolist()) for site in (1, 2)}
+    lab = Lab.open()
+    transplants = {site: tuple(lab.channel_order(5, site)[-7:].tolist()) for site in (1, 2)}
     channels, style = (one["mixtures"][f"{kind} mixing"] for kind in ("channel", "style"))
     assert {int(site): tuple(some) for site, some in channels["transplants"].items()} == transplants
     assert (style["first_site"], style["transplants"]) == (2, {})
-    z = bench.latents(8, 8)[2:]
+    z = lab.latents(8, 8)[2:]
     for pictures, kind in (
-        (Mixture(1, transplants).images(bench.generator, z, (8, 5)), channels),
-        (Mixture(2).images(bench.generator, z, (8, 5)), style),
+        (Mixture(1, transplants).images(lab.generator, z, (8, 5)), channels),
+        (Mixture(2).images(lab.generator, z, (8, 5)), style),
     ):
         with torch.inference_mode():
-            seen = bench.evaluator.log_probabilities(pictures).exp()
+            seen = lab.evaluator.log_probabilities(pictures).exp()
         assert kind["input_probability"]["mean"] == pytest.approx(seen[:, 8].mean().item(), rel=1e-4)
         assert kind["balance"]["mean"] == pytest.approx((4 * seen[:, 8] * seen[:, 5]).mean().item(), rel=1e-4)
 
@@ -86,7 +83,7 @@ def test_real_images_of_other_classes_stop_it(monkeypatch, capsys, tmp_path):
 
 def test_a_generator_of_one_class_a_picture_is_refused_first(monkeypatch, tmp_path):
     monkeypatch.setattr(FashionBigGAN, "reconditioned", Generator.reconditioned)
-    monkeypatch.setattr(hybridise, "check_real_images", lambda _: pytest.fail("asked for real images first"))
+    monkeypatch.setattr(hybrids_sheet, "check_real_images", lambda _: pytest.fail("asked for real images first"))
     with pytest.raises(InputError, match="fashion-biggan takes one class for a whole picture"):
         mixed(tmp_path / "hybrid", ["bag"], ["dress"])
     assert not (tmp_path / "hybrid").exists()
@@ -96,43 +93,6 @@ def test_networks_that_hybrids_do_not_use_are_not_loaded(tmp_path):
     """The weights of the network for FID are neither here nor to be fetched."""
     flags = {"fid_features": "fid-inception", "offline": True, "cache": str(tmp_path / "cache")}
     assert mixed(tmp_path / "hybrid", ["bag"], ["dress"], **flags)["realism"] is not None
-
-
-def bench_of(stages, tmp_path, **fields):
-    spec, _ = merged_application(HybridSpec, None, {})[1:]
-    spec = dataclasses.replace(spec, classes=(8,), stages=stages, **fields)
-    return Workbench.build(spec, RunOptions(cache=str(tmp_path)))
-
-
-def test_features_of_real_images_are_computed_once_for_all_audits(monkeypatch, tmp_path):
-    metrics, hybrids = (bench_of((stage,), tmp_path) for stage in ("class_metrics", "hybrids"))
-    assert set(hybrids.judges) == {"evaluator", "manifold_features"}
-    everything, _ = real_features(metrics, 8, tuple(metrics.judges))
-    monkeypatch.setattr(real_features_module, "_extract", lambda *_: pytest.fail("computed again"))
-    found, unreadable = real_features(hybrids, 8, ("manifold_features",))
-    assert list(found) == ["manifold_features"]
-    assert torch.equal(found["manifold_features"], everything["manifold_features"])
-    assert unreadable == []
-
-
-def test_features_of_different_networks_are_not_mixed_up(tmp_path):
-    """Neither for other weights nor for images judged in other arithmetic."""
-    first = bench_of(("hybrids",), tmp_path)
-    plain, _ = real_features(first, 8, ("manifold_features",))
-    other = bench_of(("hybrids",), tmp_path)
-    network = other.judges["manifold_features"]
-    network.digest = "other"
-    with torch.no_grad():
-        for weights in network.parameters():
-            weights.mul_(1.5)
-    changed, _ = real_features(other, 8, ("manifold_features",))
-    assert not torch.equal(changed["manifold_features"], plain["manifold_features"])
-    lower = bench_of(("hybrids",), tmp_path, dtype="bfloat16")
-    with lower.arithmetic():
-        rounded, _ = real_features(lower, 8, ("manifold_features",))
-    assert not torch.equal(rounded["manifold_features"], plain["manifold_features"])
-    again, _ = real_features(bench_of(("hybrids",), tmp_path), 8, ("manifold_features",))
-    assert torch.equal(again["manifold_features"], plain["manifold_features"])
 
 
 def test_all_that_was_tried_is_listed_and_the_best_of_it_shown(tmp_path):

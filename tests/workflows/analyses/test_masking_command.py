@@ -1,15 +1,12 @@
 """``cawa mask``: the same changes as the audit's tables, and input that does not fit."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 from workflows.applications.mask import run_mask
-from workflows.applications.options import MaskSpec, merged_application
 from workflows.stages.masking import site_controls
-from workflows.workbench import Workbench
 
 from cawa_core.batch_size import BatchSize
 from cawa_core.masking.engine import MaskingEngine
@@ -17,13 +14,18 @@ from cawa_core.statistics.standard_errors import crossed_standard_error
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from tests.workflows.test_cli import run
+from workflows.analyses.masking.command import MaskCommandOptions
+from workflows.analyses.masking.sheet import run_mask
+from workflows.analyses.masking.work import site_controls
+from workflows.commands.options import merged_command
 from workflows.config import RunOptions
-from workflows.identity import audit_identity
-from workflows.spec import AuditSpec
+from workflows.identity import identity_of
+from workflows.lab import Lab
+from workflows.spec import audit_spec
 
 
 def masked(folder, **fields):
-    run_mask(*merged_application(MaskSpec, None, {"output": str(folder), **fields}))
+    run_mask(*merged_command(MaskCommandOptions, None, {"output": str(folder), **fields}))
     return json.loads((folder / "mask.json").read_text())
 
 
@@ -65,9 +67,10 @@ def test_the_error_of_random_channels_is_over_draws_and_latents(tmp_path):
     flags = {"classes": ["bag"], "site": 2, "scored_latents": 6, "latents": 1}
     (found,) = masked(tmp_path, **flags)["classes"]
     (mask,) = (one for one in found["masks"] if one["name"] == "random")
-    bench = Workbench.build(AuditSpec(classes=(8,), stages=("masking",)), RunOptions())
-    engine, draws = MaskingEngine(bench.generator, bench.evaluator, BatchSize(64)), site_controls(bench, 8, 2)
-    unmasked, after = engine.site_log_scores(bench.latents(8, 6), 8, 2, [*draws["random"], *draws["highest"]])
+    lab = Lab.open(classes=[8])
+    draws = site_controls(lab, 8, 2, fraction=0.1, repeats=8)
+    engine = MaskingEngine(lab.generator, lab.evaluator, BatchSize(64))
+    unmasked, after = engine.site_log_scores(lab.latents(8, 6), 8, 2, [*draws["random"], *draws["highest"]])
     values = np.exp(unmasked) - np.exp(after)
     assert mask["score_change_stderr"] == pytest.approx(crossed_standard_error(values[:8]), rel=1e-4)
     assert mask["score_change_stderr"] > values[:8].mean(axis=1).std(ddof=1) / np.sqrt(8) * (1 - 1e-4)
@@ -85,9 +88,9 @@ def test_one_random_draw_has_no_error(tmp_path):
 
 def test_the_file_says_what_made_it(tmp_path):
     found = masked(tmp_path, classes=["bag"], site=1, k=4, scored_latents=2, latents=1, truncation=0.5)
-    spec = dataclasses.replace(AuditSpec(), classes=(8,), stages=("masking",), truncation=0.5)
-    bench = Workbench.build(spec, RunOptions())
-    assert found["identity"] == audit_identity(bench).as_data()
+    spec = audit_spec(classes=(8,), truncation=0.5)
+    lab = Lab.from_spec(spec, RunOptions(), ("evaluator",))
+    assert found["identity"] == identity_of(lab, spec, lab.class_ids).as_data()
     assert found["options"] == {
         "classes": ["bag"],
         "site": 1,
