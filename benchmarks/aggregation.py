@@ -27,12 +27,12 @@ from cawa_core.class_tables import imagenet_classes
 from cawa_core.class_metrics.records import METRICS
 from cawa_core.table_schema import TABLES
 from workflows.identity import AuditIdentity
-from workflows.spec import AuditSpec
+from workflows.spec import AuditSpec, audit_spec
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest, Receipt, Rows, publish
 from tests.reference.pandas_aggregation import pandas_tables
 from workflows.aggregate import aggregate
-from workflows.aggregate.derived_tables import publish_derived_tables
+from workflows.aggregate.derive import derive
 from workflows.folder import open_folder
 from workflows.report import write_report
 
@@ -138,12 +138,12 @@ def class_tables(factors: Matrix, random: np.random.Generator) -> dict[str, Rows
             "class_id": range(n),
             "class_name": names[:n],
             "total_awareness": random.random(n),
-            **{name: random.random(n) for name in METRICS},
+            **{metric.name: random.random(n) for metric in METRICS},
             **counts,
             "unreadable": [[]] * n,
         }
     }
-    floors = [{"comparison": [kind] * n} | {name: random.random(n) for name in METRICS} for kind in FLOORS]
+    floors = [{"comparison": [kind] * n} | {metric.name: random.random(n) for metric in METRICS} for kind in FLOORS]
     joined = {name: np.concatenate([one[name] for one in floors]) for name in floors[0]}
     repeated = {name: [*values, *values] for name, values in counts.items()}
     rows["class_metric_floor"] = {"class_id": [*range(n), *range(n)], **joined, **repeated}
@@ -160,7 +160,7 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
     names = imagenet_classes().names
     spec = dataclasses.replace(spec, generator="random", classes=tuple(range(n_classes)))
     identity = AuditIdentity(spec, {"generator": ""}, {}, {}, 1)
-    open_folder(open_storage(folder), identity, "cpu", dict(enumerate(names)))
+    open_folder(open_storage(folder), identity, "cpu", dict(enumerate(names)), lambda _, class_ids: len(class_ids))
     manifest, factors, random = Manifest.read(folder), class_factors(n_classes), np.random.default_rng(1)
 
     def add(shard: str, stage: str, class_ids: Sequence[int], sites: tuple[int, ...], tables: dict[str, Rows]) -> None:
@@ -177,7 +177,8 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
                 "masking_controls": control_rows(site, some, random),
             }
             add(f"masking-{name}", "masking", some, (site,), masks)
-    add("everywhere", "controls", (), (), {"masking_controls": control_rows(-1, range(n_classes), random)})
+    controls = {"masking_controls": control_rows(-1, range(n_classes), random)}
+    add("everywhere", "controls", range(n_classes), (), controls)
     add("metrics", "class_metrics", range(n_classes), (), class_tables(factors, random))
     sites = {"site": range(len(widths)), "name": [f"site {site}" for site in range(len(widths))], "channels": widths}
     sites |= {"resolution": [8] * len(widths), "inert_channels": [[]] * len(widths)}
@@ -211,7 +212,7 @@ def against_pandas(folder: Path, spec: AuditSpec) -> tuple[list[float], list[flo
     ours, theirs = [], []
     for repeat in range(REPEATS + 1):
         start = time.perf_counter()
-        publish_derived_tables(Manifest.read(folder), spec, "benchmark")
+        derive(Manifest.read(folder), spec, "benchmark")
         middle = time.perf_counter()
         by_pandas(folder, spec)
         if repeat:  # the first warms up
@@ -222,7 +223,7 @@ def against_pandas(folder: Path, spec: AuditSpec) -> tuple[list[float], list[flo
 
 def run() -> Iterator[Result]:
     """The whole model, then the ratio on a sample that pandas can do."""
-    spec = AuditSpec()
+    spec = audit_spec()
     with tempfile.TemporaryDirectory() as name:
         sample, whole = Path(name) / "sample", Path(name) / "whole"
         few = write_audit(sample, SAMPLE_CLASSES, SAMPLE_WIDTHS, spec)
