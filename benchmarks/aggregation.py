@@ -30,7 +30,7 @@ from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, Receipt, Rows, publish
 from tests.reference.pandas_aggregation import pandas_tables
 from workflows.aggregate import aggregate
-from workflows.aggregate.derived_tables import publish_derived_tables
+from workflows.aggregate.derive import derive
 from workflows.analyses import ANALYSES
 from workflows.folder import open_folder
 from workflows.identity import AuditIdentity
@@ -183,7 +183,8 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
                 "masking_controls": control_rows(site, some, random),
             }
             add(f"masking-{name}", "masking", some, (site,), masks)
-    add("everywhere", "controls", (), (), {"masking_controls": control_rows(-1, range(n_classes), random)})
+    controls = {"masking_controls": control_rows(-1, range(n_classes), random)}
+    add("everywhere", "controls", range(n_classes), (), controls)
     add("metrics", "class_metrics", range(n_classes), (), class_tables(factors, random))
     sites = {"site": range(len(widths)), "name": [f"site {site}" for site in range(len(widths))], "channels": widths}
     sites |= {"resolution": [8] * len(widths), "inert_channels": [[]] * len(widths)}
@@ -217,7 +218,7 @@ def against_pandas(folder: Path, spec: AuditSpec) -> tuple[list[float], list[flo
     ours, theirs = [], []
     for repeat in range(REPEATS + 1):
         start = time.perf_counter()
-        publish_derived_tables(Manifest.read(folder), spec, "benchmark")
+        derive(Manifest.read(folder), spec, "benchmark")
         middle = time.perf_counter()
         by_pandas(folder, spec)
         if repeat:  # the first warms up

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from cawa_core.errors import InputError
+from cawa_core.options import Precision
 
-Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
@@ -36,10 +36,10 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def require_precision(precision: str, device: torch.device) -> None:
-    """Check that a device has an arithmetic.
+    """Check that a device can compute in an arithmetic.
 
     Raises:
-        InputError: TF32 on another device than CUDA.
+        InputError: TF32 is requested on another device than CUDA.
     """
     if precision == "tf32" and device.type != "cuda":
         raise InputError(
@@ -62,7 +62,8 @@ def use_exact_kernels() -> None:
 
 @contextlib.contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    products = torch.backends.cuda.matmul.allow_tf32
+    convolutions = torch.backends.cudnn.allow_tf32
     _allow_tf32(products=allowed, convolutions=allowed)
     try:
         yield

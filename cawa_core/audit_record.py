@@ -39,13 +39,13 @@ class RecordedIdentity:
 
 @dataclasses.dataclass(frozen=True)
 class AnalysisRecord:
-    """One analysis of a folder.
+    """Record of one analysis in a folder.
 
     Attributes:
-        hash: name of its results: of all that changes them.
+        hash: name of its results, which depends on everything that changes them.
         options: options that change its results, as plain data.
         class_ids: classes that it covers once it is complete, ascending.
-        unit: what its units of work are called, in the plural.
+        unit: noun for its units of work, in the plural.
         n_units: number of units of these classes.
     """
 
@@ -62,12 +62,12 @@ class AuditRecord:
 
     Attributes:
         hash: name of the audit: SHA-256 of its subject.
-        identity: everything that determines the results; classes and stages are all that the folder holds.
+        identity: everything that determines the results; its classes and stages are those of the whole folder.
         class_names: names of the audited classes, and of those that they are mixed with, by index.
         versions: versions of this project, of Python and of libraries.
         device: kind of device that the audit was started on.
         analyses: analyses by name, in the order of the pipeline.
-        replacing: analyses whose results are being replaced, as they will be.
+        replacing: new records of the analyses whose results are being replaced.
     """
 
     hash: str

@@ -10,11 +10,13 @@ from cawa_core import assets
 from cawa_core.errors import InputError, suggestion
 
 IMAGENET = "imagenet_classes.csv"
+MOST_LISTED = 20
+"""Maximum classes that an error lists by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassTable:
-    """The classes of a model in the order of their indices.
+    """Classes of a model, in the order of their indices.
 
     Attributes:
         names: one unique name per class.
@@ -32,6 +34,7 @@ class ClassTable:
         return cls(tuple(f"class {index}" for index in range(count)))
 
     def __len__(self) -> int:
+        """Return the number of classes."""
         return len(self.names)
 
     def resolve(self, given: int | str, argument: str = "classes") -> int:
@@ -47,11 +50,13 @@ class ClassTable:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            choices = " and ".join(f"{index} ({self._describe(index)})" for index in matches)
+            labels = self.wordnet_ids or self.names
+            choices = " and ".join(f"{index} ({labels[index]})" for index in matches)
             raise InputError(f"{argument}: {text!r} names classes {choices}; give the index or WordNet id")
         if not text.removeprefix("-").isdecimal():
-            hint = suggestion(text, self._indices) + self._listing()
-            raise InputError(f"{argument}: no class is named {text!r}{hint}")
+            few = len(self) <= MOST_LISTED
+            listing = f"names: {', '.join(self.names)}" if few else "`cawa classes GENERATOR` lists them"
+            raise InputError(f"{argument}: no class is named {text!r}{suggestion(text, self._indices)}; {listing}")
         if not 0 <= int(text) < len(self):
             raise InputError(f"{argument} must be in 0..{len(self) - 1} or names; got {text}")
         return int(text)
@@ -95,13 +100,6 @@ class ClassTable:
                 for name in names:
                     indices_of.setdefault(name, {})[index] = None
         return {name: sorted(indices) for name, indices in indices_of.items()}
-
-    def _describe(self, index: int) -> str:
-        return self.wordnet_ids[index] if self.wordnet_ids else self.names[index]
-
-    def _listing(self) -> str:
-        """Return the end of an error: the names, or how to list them."""
-        return f"; names: {', '.join(self.names)}" if len(self) <= 20 else "; `cawa classes GENERATOR` lists them"
 
 
 @cache

@@ -1,8 +1,8 @@
-"""The one mechanism that changes what a generator computes: features at a site, or what later sites are conditioned on.
+"""Interventions, which change the features at a site of a generator, or the condition of its later sites.
 
 At chosen channels of a site, ``features' = lerp(features, target, weight)``. Masks, edits, soft sets of channels and
 transplants are interventions on features; style mixing is one on the class embedding. Everything is differentiable in
-features, targets and weights; callers decide about ``torch.inference_mode``.
+features, targets and weights; callers choose whether to use ``torch.inference_mode``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from cawa_core.generators.base import Channels, Generator, SiteState, class_ids_
 from cawa_core.transfers import to_device
 
 START = -1
-"""Site of a :class:`Conditioning` that holds from the beginning, the stem included."""
+"""Site of a :class:`Conditioning` that applies from the beginning, including the stem."""
 SiteMasks = Mapping[int, Channels]
-"""Site => channels set to zero there."""
+"""Channels to set to zero, by site."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Intervention:
 
     Attributes:
         site: index of the site.
-        channels: channels there; none change nothing.
-        target: what the features become where the weight is 1.
+        channels: channels of the site; an empty set changes nothing.
+        target: new features where the weight is 1.
         weight: None for 1 everywhere; a soft set of channels in [0, 1] ``[c]``; or a region in [0, 1] as large as the
             images, ``[S, S]`` for all of them or ``[n, S, S]``, averaged down to the site's resolution.
     """
@@ -86,10 +86,11 @@ class Intervention:
     weight: Tensor | None = None
 
     def check(self, generator: Generator) -> None:
-        """Check against a generator.
+        """Check that the intervention fits a generator.
 
         Raises:
-            InputError: a site, channel or class that it does not have, or a target or weight of another size.
+            InputError: the generator does not have the site, a channel or the class, or the target or weight has
+                another size.
         """
         generator.require_channels(self.site, self.channels or (0,))
         if isinstance(self.target, OtherClass):
@@ -113,12 +114,12 @@ class Intervention:
 
 @dataclasses.dataclass(frozen=True)
 class Conditioning:
-    """Another class embedding, or other latents, for all that follows a site; features up to the site stay.
+    """A change of the class embedding or the latents of all layers after a site; features up to the site stay.
 
     Attributes:
-        site: index of the last site that stays as it is; ``START``: none does.
-        embedding: of a class by its index, or ``[embed_dim]`` or ``[n, embed_dim]``; None: as before.
-        z: latents ``[z_dim]`` or ``[n, z_dim]``; None: as before.
+        site: index of the last site that stays unchanged; ``START`` if none does.
+        embedding: index of a class, or class embedding ``[embed_dim]`` or ``[n, embed_dim]``; None for no change.
+        z: latents ``[z_dim]`` or ``[n, z_dim]``; None for no change.
     """
 
     site: int
@@ -126,10 +127,10 @@ class Conditioning:
     z: Tensor | None = None
 
     def check(self, generator: Generator) -> None:
-        """Check against a generator.
+        """Check that the change fits a generator.
 
         Raises:
-            InputError: a site or class that it does not have.
+            InputError: the generator does not have the site or the class.
         """
         if self.site != START:
             generator.require_sites([self.site])
@@ -146,19 +147,19 @@ def masks_at(masks: SiteMasks) -> tuple[Intervention, ...]:
 
 
 def run(generator: Generator, z: Tensor, class_ids: Tensor, changes: Sequence[Change]) -> Tensor:
-    """Return images under interventions at any sites; without any, the generator's own.
+    """Generate images under interventions at any sites, or unchanged images without any.
 
     Args:
-        generator: of the images.
+        generator: generator of the images.
         z: latents ``[n, z_dim]``.
-        class_ids: int64 ``[n]``.
-        changes: in any order; they apply in the order of their sites, those of one site as given.
+        class_ids: classes of the latents, int64 ``[n]``.
+        changes: interventions in any order; they apply in the order of their sites, and in this order within a site.
 
     Returns:
         Images ``[n, C, H, W]`` in [-1, 1].
 
     Raises:
-        InputError: an intervention that does not fit the generator, or a generator that cannot change its class.
+        InputError: an intervention does not fit the generator, or the generator cannot change its class.
     """
     return _Pass(generator, z, class_ids, z).images(_in_site_order(generator, changes))
 
@@ -166,17 +167,17 @@ def run(generator: Generator, z: Tensor, class_ids: Tensor, changes: Sequence[Ch
 def sweep(
     generator: Generator, z: Tensor, class_ids: Tensor, variants: Sequence[Sequence[Change]], batch_size: int = 1
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
-    """Yield the images of many variants of the same latents; what precedes their first sites is computed once.
+    """Yield the images of many variants of the same latents; the pass up to their first sites is computed once.
 
     Variants that only mask or scale channels of one site go through the network together, by
     :meth:`Generator.under_masks`, which agrees with :func:`run` up to rounding; all others equal it bit for bit.
 
     Args:
-        generator: of the images.
+        generator: generator of the images.
         z: latents ``[n, z_dim]``.
-        class_ids: int64 ``[n]``.
-        variants: the interventions of each, as of :func:`run`.
-        batch_size: images per pass, where variants go together.
+        class_ids: classes of the latents, int64 ``[n]``.
+        variants: interventions of each variant, as for :func:`run`.
+        batch_size: images per pass for variants that go together.
 
     Yields:
         Indices of variants and their images ``[len(indices) · n, C, H, W]``, variant by variant; by first site, and
@@ -204,15 +205,15 @@ def sweep(
 
 @dataclasses.dataclass
 class _Pass:
-    """Latents on their way through a generator, with the classes whose features they borrow.
+    """Pass of latents through a generator, up to some site, with states of the classes whose features it borrows.
 
     Attributes:
-        generator: of the images.
-        z, class_ids: what later sites are conditioned on; an embedding replaces the classes.
-        latents: those that the pass began with, and that donors have.
-        embedding: of later sites ``[n, embed_dim]``; None: that of ``class_ids``.
-        state: at the last site that was reached; None: nothing has been computed.
-        donors: by class, states of the same latents as images of that class, at this site or before it.
+        generator: generator of the images.
+        z, class_ids: latents and classes that later sites are conditioned on; an embedding replaces the classes.
+        latents: latents that the pass began with; donors have the same.
+        embedding: class embedding of later sites ``[n, embed_dim]``; None for that of ``class_ids``.
+        state: state at the last site that was reached; None if nothing has been computed.
+        donors: by class, state of the same latents as images of that class, at this site or before it.
     """
 
     generator: Generator
@@ -224,7 +225,7 @@ class _Pass:
     donors: dict[int, SiteState] = dataclasses.field(default_factory=dict)
 
     def advance(self, site: int) -> SiteState:
-        """Run as far as the ReLU of a site."""
+        """Run up to the ReLU of a site."""
         if self.state is not None:
             self.state = self.generator.advance(self.state, site)
         elif self.embedding is None:
@@ -322,12 +323,12 @@ def _masks_by_factor(variants: Mapping[int, Sequence[Change]]) -> dict[float, di
 
 
 def _per_channel(value: float | Tensor, features: Tensor) -> float | Tensor:
-    """Make ``[c]`` fit features ``[n, c, H, W]``."""
+    """Reshape a value per channel ``[c]`` so that it broadcasts over features ``[n, c, H, W]``."""
     return value.to(features)[:, None, None] if isinstance(value, Tensor) else value
 
 
 def _weight_at(weight: Tensor, features: Tensor) -> Tensor:
-    """Weight of each value of features ``[n, c, H, W]``: a region ``[S, S]`` or ``[n, S, S]`` is averaged down."""
+    """Return the weight of each value of features ``[n, c, H, W]``; regions ``[(n,) S, S]`` are averaged down."""
     weight = weight.to(features)
     if weight.ndim == 1:
         return weight[:, None, None].expand_as(features)

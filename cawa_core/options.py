@@ -1,4 +1,4 @@
-"""Options as fields of dataclasses: written once, with their help, and checked when they come from people."""
+"""Options as fields of dataclasses: written once, with their help, and checked when a user sets them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -14,6 +14,8 @@ from cawa_core.errors import InputError, suggestion
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+"""Arithmetic of the networks, see :mod:`cawa_core.arithmetic`."""
 
 
 def option(default: Any, description: str) -> Any:  # noqa: ANN401
@@ -42,17 +44,18 @@ def validated(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
 
 def _first_fault(kind: type, error: ValidationError) -> str:
     fault = error.errors()[0]
-    key, fields = str(fault["loc"][0]), [field.name for field in dataclasses.fields(kind)]
+    key = str(fault["loc"][0])
+    fields = [field.name for field in dataclasses.fields(kind)]
     if key not in fields:
         return f"unknown option {key!r}{suggestion(key, fields)}; allowed: {', '.join(fields)}"
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}; got {fault['input']!r}"
 
 
 def require_members(argument: str, given: tuple[str, ...], allowed: tuple[str, ...]) -> None:
-    """Check that a tuple option is not empty, holds allowed words only, and none twice.
+    """Check that a tuple option is not empty, and holds only allowed words, each at most once.
 
     Raises:
-        InputError: otherwise.
+        InputError: the option is empty, or a word is not allowed or is given twice.
     """
     for word in given:
         if word not in allowed:

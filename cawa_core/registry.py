@@ -29,12 +29,13 @@ class Registry(Generic[Product]):
     installed packages register by an entry point, and any ``package.module:factory`` of the user.
 
     Args:
-        kind: what the names stand for, for messages.
+        kind: noun for the registered things, for messages.
         group: entry point group, such as ``cawa.generators``; packages cannot register names if it is left out.
     """
 
     def __init__(self, kind: str, group: str = "") -> None:
-        self.kind, self.group = kind, group
+        self.kind = kind
+        self.group = group
         self._targets: dict[str, str] = {}
         self._defaults: dict[str, Mapping[str, Any]] = {}
         self._families: dict[str, str] = {}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 SHARED_CLASS = 2**32 - 1
@@ -29,9 +28,6 @@ def standard_normal(run_seed: int, class_id: int, indices: Sequence[int], dim: i
     values = np.empty((len(rows), dim), dtype=np.float32)
     for block in np.unique(rows // BLOCK):
         in_block = rows // BLOCK == block
-        values[in_block] = _block(run_seed, class_id, int(block), dim, purpose)[rows[in_block] % BLOCK]
+        stream = random_generator(run_seed, class_id, int(block), purpose)
+        values[in_block] = stream.standard_normal((BLOCK, dim))[rows[in_block] % BLOCK]
     return torch.from_numpy(values)
-
-
-def _block(run_seed: int, class_id: int, block: int, dim: int, purpose: str) -> NDArray[np.float64]:
-    return random_generator(run_seed, class_id, block, purpose).standard_normal((BLOCK, dim))

@@ -1,7 +1,7 @@
 """Declarations of tables: columns, types, units and meanings, with the key first.
 
-Whoever writes a table declares it; reading and publishing look it up here by its name. Fractions are ``float32`` unless
-the column says otherwise. Null means unknown or undefined, never zero.
+The code that writes a table declares it; reading and publishing look it up here by its name. Fractions are ``float32``
+unless the column says otherwise. Null means unknown or undefined, never zero.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ import pyarrow as pa
 
 from cawa_core.errors import InputError
 
-I16, I32, I64 = pa.int16(), pa.int32(), pa.int64()
-F32, F64, TEXT = pa.float32(), pa.float64(), pa.string()
+I16 = pa.int16()
+I32 = pa.int32()
+I64 = pa.int64()
+F32 = pa.float32()
+F64 = pa.float64()
+TEXT = pa.string()
 CHANNELS = pa.list_(pa.int32())
 
 Columns = dict[str, tuple[pa.DataType, str]]
-"""Name => (type, meaning)."""
+"""Type and meaning of each column by name."""
 
 ALL_SITES = -1
-"""In a ``site`` column: all sites together."""
+"""Value of a ``site`` column that stands for all sites together."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One table of an audit folder.
+    """Declaration of one table of an audit folder.
 
     Attributes:
         name: name of the table and of its folder under ``tables/``.
         key: columns that identify a row.
-        columns: name => (type, meaning).
+        columns: type and meaning of each column by name.
     """
 
     name: str
@@ -39,7 +43,7 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        """The pyarrow schema, with each column's meaning as field metadata."""
+        """Schema of the table in pyarrow, with each column's meaning as field metadata."""
         fields = [pa.field(name, kind, metadata={"meaning": text}) for name, (kind, text) in self.columns.items()]
         return pa.schema(fields)
 
@@ -61,7 +65,7 @@ CRITERION: Columns = {
 
 
 def with_stderr(name: str, meaning: str) -> Columns:
-    """Return a column and that of its standard error over latents."""
+    """Return a column together with that of its standard error over latents."""
     return {name: (F32, meaning), f"{name}_stderr": (F32, f"standard error of {name} over latents")}
 
 
@@ -74,10 +78,10 @@ TABLES: dict[str, Table] = {}
 
 
 def declare(*tables: Table) -> None:
-    """Make tables known by their names.
+    """Declare tables, so that they can be looked up by name.
 
     Raises:
-        ValueError: another table of that name is declared.
+        ValueError: another table of the same name is declared.
     """
     for table in tables:
         if TABLES.setdefault(table.name, table) != table:
@@ -88,11 +92,12 @@ def table_named(name: str) -> Table:
     """Return a declared table.
 
     Raises:
-        InputError: nothing that is imported or installed declares it.
+        InputError: nothing that is imported declares it.
     """
     if name not in TABLES:
         raise InputError(
-            f"table must be one of {', '.join(TABLES)}; got {name!r}, which nothing that is installed here declares"
+            f"table must be one of {', '.join(TABLES)}; got {name!r}, which no imported module declares: import "
+            "workflows.analyses first, or install the package that has it"
         )
     return TABLES[name]
 

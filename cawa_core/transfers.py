@@ -1,7 +1,7 @@
-"""Copies between the host and a GPU that do not stop either of them.
+"""Copies between the host and a GPU that stop neither of them.
 
 A plain ``tensor.to("cuda")``, ``tensor.cpu()``, ``torch.tensor(list, device="cuda")`` or an index by a Python list
-stops the host until the GPU has done all that it was asked for before.
+stops the host until the GPU has finished everything that was queued before.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Download:
     """Tensors on their way to the CPU.
 
     Attributes:
-        tensors: on the CPU; filled once ``arrival`` has happened.
-        arrival: when all of them are there; None where they were on the CPU already.
+        tensors: tensors on the CPU, filled once ``arrival`` has happened.
+        arrival: event after which all of them are filled; None if they were on the CPU already.
     """
 
     tensors: Mapping[str, Tensor]
@@ -33,7 +33,7 @@ class Download:
 
     @classmethod
     def begin(cls, tensors: Mapping[str, Tensor]) -> Download:
-        """Ask for copies; a GPU makes them when its queue comes to them, before anything that it is asked for later."""
+        """Request copies; a GPU makes them when its queue comes to them, before anything that is requested later."""
         devices = {tensor.device for tensor in tensors.values() if tensor.device.type == "cuda"}
         copies = {name: tensor.to("cpu", non_blocking=True) for name, tensor in tensors.items()}
         if not devices:
@@ -43,16 +43,16 @@ class Download:
         return cls(copies, arrival)
 
     def wait(self) -> Mapping[str, Tensor]:
-        """Return the copies once they are whole."""
+        """Wait for the copies to be complete and return them."""
         if self.arrival is not None:
             self.arrival.synchronize()
         return self.tensors
 
 
 def in_order(downloads: Iterable[Download]) -> Iterator[Mapping[str, Tensor]]:
-    """Wait for downloads one after the other, each when the next one has begun.
+    """Yield downloads in order, waiting for each only after the next one has begun.
 
-    So a GPU makes the next batch while the caller works on this one.
+    A GPU therefore computes the next batch while the caller works on this one.
     """
     under_way: deque[Download] = deque()
     for download in downloads:

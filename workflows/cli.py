@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, counted
 from cawa_core.storage import StorageError
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import imported
 from workflows.commands.flags import with_options_of
 from workflows.commands.quick_imports import quick_imports
-from workflows.compare.options import ComparisonSpec, merged_comparison
+from workflows.compare.options import comparison_spec_type, merged_comparison
 from workflows.config import RunOptions, merged_options
 from workflows.spec import AuditSpec
 
@@ -90,7 +90,7 @@ def audit(
         from workflows.folder import REPORT
 
     result = run_audit(audit_spec, options)
-    computed = f"{result.computed} shards computed" if result.computed else "nothing to compute"
+    computed = f"{counted(result.computed, 'shard')} computed" if result.computed else "nothing to compute"
     print(
         f"{computed}, {result.reused} reused, {result.retried} retried, {len(result.quarantined)} quarantined, "
         f"{result.seconds:.0f} s"
@@ -146,7 +146,7 @@ def verify(folder: AuditFolder) -> None:
 
 
 @app.command()
-@with_options_of(ComparisonSpec)
+@with_options_of(comparison_spec_type())
 def compare(
     base: AuditFolder,
     new: AuditFolder,

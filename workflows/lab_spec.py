@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from cawa_core.arithmetic import Precision
-from cawa_core.options import Fraction, option
+from cawa_core.options import Fraction, Precision, option
 
 SUBJECT = ("generator", "truncation", "truncation_statistics", "dtype", "compile", "seed")
 """Options that say, with the digest of the weights, what a folder is about: they never change in it."""

@@ -1,1 +1,1 @@
-"""Applications of the channels (paper, section 5): images from changed features at a site."""
+"""Applications of awareness (paper, section 5): images from changed features at a site."""

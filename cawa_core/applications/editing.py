@@ -13,7 +13,7 @@ from cawa_core.generators.base import Generator
 from cawa_core.interventions import Constant, Scale, Shift, Target
 
 TARGETS: Mapping[str, Callable[[float], Target]] = {"multiply": Scale, "add": Shift, "set": Constant}
-"""Operation => the change of features by a factor, or by a value in units of the features; see
+"""Change of features by operation; its argument is a factor, or a value in units of the features, see
 :func:`channel_deviations`. Multiplying by 1 and adding 0 leave the image bit-identical."""
 
 

@@ -31,7 +31,7 @@ Pair = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """A mixture: channels transplanted at each site or, without any, another class from some site to the last.
+    """Channels transplanted at each site or, without any, another class from a first site to the last.
 
     Attributes:
         first_site: first site with transplants, or first site under the reference class.
@@ -59,7 +59,7 @@ def pictures_of_each(
     """Generate images of several mixtures from the same latents; the pass up to their first sites is computed once.
 
     Args:
-        generator: generates the images.
+        generator: generator of the images.
         z: latents ``[n, z_dim]``.
         pair: input and reference class.
         mixtures: mixtures in any order.
@@ -105,8 +105,8 @@ def channel_mixtures(
 
     Args:
         generator: generator of the images.
-        order_of: returns the channels of a site that reach the image, in ascending category awareness of the
-            reference class.
+        order_of: function that returns the channels of a site that reach the image, in ascending category awareness
+            of the reference class.
         sites: sites to mix together; if empty, each site by itself.
         numbers: channels per site, at most as many as the smallest site has; by default the shares ``FRACTIONS``.
 
@@ -142,16 +142,16 @@ class MixtureScores:
 
     @property
     def balance(self) -> Array:
-        """Return 4 p q of the two probabilities: 1 if the classifier is undecided between them, 0 if it is certain."""
+        """Balance 4 p q of the two probabilities: 1 if the classifier is undecided between them, 0 if it is certain."""
         return 4 * self.input_probability * self.reference_probability
 
     @property
     def harmony(self) -> Array:
-        """Return balance times realism, or just balance without real images; mixtures are chosen by it."""
+        """Balance times realism, or just balance without real images; mixtures are chosen by it."""
         return self.balance if self.realism is None else self.balance * self.realism
 
     def measures(self) -> dict[str, Array]:
-        """Return the measures that are known, by name."""
+        """Return the known measures by name."""
         return {name: values for name in MEASURES if (values := getattr(self, name)) is not None}
 
 
@@ -171,7 +171,7 @@ class Sweep:
 
     @property
     def best(self) -> Mixture:
-        """Return the mixture with the largest mean harmony, the first if several tie."""
+        """Mixture with the largest mean harmony; the first if several tie."""
         return self.mixtures[int(np.argmax(self.totals["harmony"]))]
 
     def means(self) -> list[dict[str, float]]:
@@ -187,13 +187,13 @@ class MixtureJudge:
     """Scores mixtures of a pair of classes.
 
     Attributes:
-        generator: generates the images.
-        evaluator: predicts the class probabilities.
+        generator: generator of the images.
+        evaluator: classifier that predicts the class probabilities.
         pair: input and reference class.
         features: network whose features realism is measured in; None without real images.
         reals: manifold of both classes' real images in these features; None without real images.
         batch_size: images per pass.
-        progress: called with the number of images scored, after each pass.
+        progress: function called with the number of images scored, after each pass.
     """
 
     generator: Generator
@@ -231,7 +231,8 @@ class MixtureJudge:
         return Sweep(tuple(mixtures), totals, len(z))
 
     def _scores_of_batches(self, batches: Iterable[Tensor]) -> MixtureScores:
-        probabilities, realism = [], []
+        probabilities = []
+        realism = []
         for images in batches:
             log_probabilities = self.evaluator.log_probabilities(images)[:, list(self.pair)]
             probabilities.append(log_probabilities.double().exp().cpu().numpy())
@@ -241,5 +242,7 @@ class MixtureJudge:
                 self.progress(len(images))
         both_probabilities = np.concatenate(probabilities)
         return MixtureScores(
-            both_probabilities[:, 0], both_probabilities[:, 1], np.concatenate(realism) if realism else None
+            input_probability=both_probabilities[:, 0],
+            reference_probability=both_probabilities[:, 1],
+            realism=np.concatenate(realism) if realism else None,
         )

@@ -44,7 +44,7 @@ class PixelFeatures:
 
     @property
     def dimensions(self) -> int:
-        """Dimensions per pixel."""
+        """Number of dimensions per pixel."""
         return len(self.projections[0]) if self.projections else sum(features.shape[1] for features in self.maps)
 
     def strips(self) -> Iterator[Tensor]:
@@ -58,8 +58,7 @@ class PixelFeatures:
         """Compute the pixels of rows ``first`` to ``last - 1``.
 
         Returns:
-            float32 ``[n, d, last - first, side]`` on the CPU; the same whichever other rows are requested, except for
-            rounding.
+            float32 ``[n, d, last - first, side]`` on the CPU; the choice of rows changes their values by rounding only.
         """
         pixels = torch.zeros(len(self.maps[0]), self.dimensions, last - first, self.side)
         with full_precision(self.maps[0].device):
@@ -93,7 +92,8 @@ class PixelFeatures:
 
     def _add_enlarged(self, pixels: Tensor, sources: Tensor, first: int) -> None:
         """Enlarge source rows of a map bilinearly and add them to rows of pixels, in place."""
-        side, height = sources.shape[-1], pixels.shape[2]
+        side = sources.shape[-1]
+        height = pixels.shape[2]
         top = self._source_rows(first, first + height, side).start * self.side // side
         size = (sources.shape[2] * self.side // side, self.side)
         for target, source in zip(pixels.split(ENLARGED, dim=1), sources.split(ENLARGED, dim=1), strict=True):
@@ -113,11 +113,11 @@ def pixel_features(
     """Compute features of channels at each pixel: after the ReLU, bilinearly enlarged to the size of the image.
 
     Args:
-        generator: generates the images.
+        generator: generator of the images.
         z: latents ``[n, z_dim]``.
         class_ids: classes of the latents, int64 ``[n]``.
         sites: sites whose channels are stacked, in ascending order.
-        weights: by site, the factor of each channel ``[C]``: its category awareness; None leaves features unweighted.
+        weights: factors of the channels of each site ``[C]``, their category awareness; None for no weights.
         seed: seed of the projection, used if there are more than ``MOST_DIMENSIONS`` channels.
 
     Raises:
@@ -136,25 +136,21 @@ def pixel_features(
     if sum(generator.sites[site].channels for site in sites) <= MOST_DIMENSIONS:
         return PixelFeatures(tuple(maps), None, generator.image_size)
     projections = [
-        _projection(site, features.shape[1], seed).to(features)
+        _projection(site, features.shape[1], MOST_DIMENSIONS, seed).to(features)
         for site, features in zip(sorted(sites), maps, strict=True)
     ]
     return PixelFeatures(tuple(maps), tuple(projections), generator.image_size)
 
 
 def pictures_held(generator: Generator, sites: Sequence[int]) -> int:
-    """Return how many images fit into ``MOST_VALUES`` with all their pixels; at least one, which may need strips."""
+    """Return the number of images whose pixels fit into ``MOST_VALUES``; at least one, which may need strips."""
     dimensions = min(sum(generator.sites[site].channels for site in sites), MOST_DIMENSIONS)
     return max(1, MOST_VALUES // (dimensions * generator.image_size**2))
 
 
-def _projection(site: int, channels: int, seed: int) -> Tensor:
-    """Return a random matrix ``[MOST_DIMENSIONS, channels]`` that preserves squared lengths on average."""
-    return _drawn_projection(site, channels, MOST_DIMENSIONS, seed)
-
-
 @lru_cache(maxsize=64)
-def _drawn_projection(site: int, channels: int, dimensions: int, seed: int) -> Tensor:
+def _projection(site: int, channels: int, dimensions: int, seed: int) -> Tensor:
+    """Draw a random matrix ``[dimensions, channels]`` that preserves squared lengths on average."""
     random = random_generator(seed, SHARED_CLASS, site, "projection")
     matrix = random.standard_normal((dimensions, channels), dtype=np.float32) / np.float32(dimensions**0.5)
     return torch.from_numpy(matrix)

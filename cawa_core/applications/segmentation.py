@@ -65,7 +65,7 @@ def segmentations(
     1,024 dimensions and 180 MB of maps per image, memory grew by at most 0.95 GB.
 
     Args:
-        generator: generates the images.
+        generator: generator of the images.
         z: latents ``[n, z_dim]``.
         class_id: class of the images.
         sites: see :func:`pixel_features`.
@@ -73,7 +73,7 @@ def segmentations(
         weights: see :func:`pixel_features`.
         seed: seed of the projections, the pixels to fit and the starts of K-means.
         batch_size: maximum images per pass; fewer if they are large.
-        progress: called with the number of images processed, after each pass; every image is processed twice.
+        progress: function called with the number of images processed, after each pass; every image is processed twice.
 
     Raises:
         InputError: a site does not exist, or a number of clusters is not possible.
@@ -111,8 +111,8 @@ def clustered(
     """Cluster the pixels of all images together by K-means, for each K.
 
     Args:
-        batches: returns features of square images in batches, each as strips of rows ``[n, d, h, side]`` from top to
-            bottom; called twice, to fit and to label.
+        batches: function that returns features of square images in batches, each as strips of rows
+            ``[n, d, h, side]`` from top to bottom; called twice, to fit and to label.
         pictures: total number of images.
         clusters: numbers of clusters K.
         seed: seed of the pixels to fit and of the starts of K-means.
@@ -217,7 +217,8 @@ def bright_foreground(images: Tensor) -> NDArray[np.bool_]:
 
 def _otsu(picture: NDArray[np.uint8]) -> int:
     share = np.bincount(picture.ravel(), minlength=256) / picture.size
-    below, mass = np.cumsum(share), np.cumsum(share * np.arange(256))
+    below = np.cumsum(share)
+    mass = np.cumsum(share * np.arange(256))
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (mass[-1] * below - mass) ** 2 / (below * (1 - below))
     return int(np.nanargmax(np.where(np.isfinite(between), between, -1)))

@@ -1,4 +1,4 @@
-"""Channels that edit a class well: they change its images, in one place, and preserve the class."""
+"""Search for the channels that edit a class well: they change its images, in one place, and preserve the class."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Suggestion:
     """Mean effects over latents of multiplying a channel on images of a class, with standard errors.
 
     Attributes:
-        site, channel: the channel that is multiplied.
+        site, channel: site and index of the multiplied channel.
         change: mean absolute change of a pixel, as a share of the range from black to white.
         locality: 1 minus the share of the image that the change covers, (Σ|d|)² / (P Σd²) over its P pixels: 0 if all
             pixels change equally, close to 1 if few change.
-        kept: ratio of the probability of the class after the edit to that before, at most 1.
+        kept: class retention, the ratio of the probability of the class after the edit to that before, at most 1.
         merit: product of the three, which ranks suggestions.
         change_stderr, locality_stderr, kept_stderr, merit_stderr: standard errors over latents, to first order for
             the merit; NaN for a single latent.
@@ -53,14 +53,22 @@ class Suggestion:
 
     @classmethod
     def of(cls, site: int, channel: int, values: NDArray[np.float64]) -> Suggestion:
-        """Summarise change, locality and kept of each latent, ``[n, 3]``."""
+        """Summarise change, locality and class retention of each latent, ``[n, 3]``."""
         means = values.mean(axis=0)
         slopes = np.array([means[1] * means[2], means[0] * means[2], means[0] * means[1]])
-        errors = (standard_error(samples) for samples in (*values.T, values @ slopes))
-        names = ("change", "locality", "kept", "merit")
-        fields = dict(zip(names, map(float, (*means, means.prod())), strict=True))
-        fields |= {f"{name}_stderr": error for name, error in zip(names, errors, strict=True)}
-        return cls(site, channel, n_samples=len(values), **fields)
+        return cls(
+            site,
+            channel,
+            change=float(means[0]),
+            locality=float(means[1]),
+            kept=float(means[2]),
+            merit=float(means.prod()),
+            change_stderr=standard_error(values[:, 0]),
+            locality_stderr=standard_error(values[:, 1]),
+            kept_stderr=standard_error(values[:, 2]),
+            merit_stderr=standard_error(values @ slopes),
+            n_samples=len(values),
+        )
 
 
 def edit_suggestions(
@@ -93,12 +101,12 @@ def edit_scores(
     """Score the multiplication of each channel, in the order given.
 
     Args:
-        generator: generates the images.
-        evaluator: scores them by the probability of their class.
-        z: latents ``[n, z_dim]``; what the channels of a site share is computed once.
+        generator: generator of the images.
+        evaluator: classifier that scores them by the probability of their class.
+        z: latents ``[n, z_dim]``; work that the channels of a site share is done once.
         class_id: class of the images.
         channels: (site, channel) of each edit.
-        factor: multiplies each channel.
+        factor: factor that each channel is multiplied by.
         batch_size: images per pass.
 
     Raises:
@@ -123,7 +131,7 @@ def _measure(
     factor: float,
     batch_size: int,
 ) -> Tensor:
-    """Measure change, locality and kept for ascending (site, channel) and each latent: float64 ``[channels, n, 3]``."""
+    """Measure change, locality and class retention for ascending (site, channel): float64 ``[channels, n, 3]``."""
     class_ids = class_ids_of(class_id, z)
     before = generator(z, class_ids)
     log_probabilities = evaluator.log_probabilities(before)[:, class_id]

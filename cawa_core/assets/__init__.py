@@ -27,7 +27,8 @@ def verified(name: str, folder: Path = FOLDER) -> Path:
     Raises:
         InputError: the file is missing or its digest differs.
     """
-    path, expected = folder / name, recorded_digest(name, folder)
+    path = folder / name
+    expected = recorded_digest(name, folder)
     if not path.exists():
         raise InputError(f"bundled file {path} is missing; install the package again")
     actual = digest_of_file(path)

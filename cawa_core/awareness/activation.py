@@ -28,13 +28,13 @@ REACH = 6.0
 NEGLIGIBLE = 18.5
 """Negative natural logarithm of the precision, 1e-8: values below ``exp(-18.5)`` need no nodes."""
 WELL_INSIDE = 2.0
-"""Φ(t) rises mostly within ``|t| < 2``, where ``|dt/dγ| <= (|ρ| + |t|) / σ``."""
+"""Value of ``|t|`` within which Φ(t) mostly rises; there, ``|dt/dγ| <= (|ρ| + |t|) / σ``."""
 STEADY_ABOVE = 1e3
-"""Above this |g0|/s, rule 2 would lose digits and rule 1 is accurate."""
+"""Value of |g0|/s above which rule 2 would lose digits; rule 1 is accurate there."""
 SMALLEST_RESIDUAL = 1e-8
 """Lower bound on √r/s in rule 2; the values it changes have a probability of that order."""
 FEW = 32
-"""Up to this node count, rule 1 is used without comparing it with rule 2."""
+"""Node count up to which rule 1 is used without comparing it with rule 2."""
 COST = 2.0
 """Time per node of rule 2 relative to rule 1."""
 COUNTS = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16_384)
@@ -63,7 +63,7 @@ def expected_activation(joint: JointNormal) -> tuple[Array, Array]:
     for kind, channels in enumerate(order.split(torch.bincount(kinds).tolist())):
         if not len(channels):
             continue
-        integrate = (_integrate_in_gain, _integrate_in_arsinh)[kind // len(COUNTS)]
+        integrate = _integrate_in_gain if kind < len(COUNTS) else _integrate_in_arsinh
         count = COUNTS[kind % len(COUNTS)]
         for chunk in channels.split(max(1, CHUNK // count)):
             result.index_copy_(1, chunk, integrate(moments.index_select(1, chunk), count))
@@ -156,7 +156,8 @@ def _integrate_in_arsinh(moments: Tensor, count: int) -> Tensor:
     step = (high - low) / count
     rising = ((torch.arange(count).double()[:, None] + 0.5) * step).add_(low).exp_().mul_(residual / 2)
     falling = (residual / 2).square() / rising
-    spread, node = rising + falling, rising.sub_(falling)  # [count, n]
+    spread = rising + falling  # [count, n]
+    node = rising.sub_(falling)  # [count, n], in place of rising
     weight = (node - gain).div_(deviation).square_().mul_(-0.5).exp_().mul_(spread)
     mean = node.mul_(slope).add_(offset - slope * gain)
     t = (mean / spread).mul_(HALF)

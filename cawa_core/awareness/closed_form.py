@@ -23,7 +23,7 @@ from cawa_core.generators.base import Modulation
 from cawa_core.parallel import map_in_threads
 
 SERIES_BELOW = 1e-4
-"""Below this (s/g0)², the asymptotic series of the Dawson function is used; it has no cancellation."""
+"""Value of (s/g0)² below which the asymptotic series of the Dawson function is used; it has no cancellation."""
 BLOCK = 65_536
 """Channels that a thread processes at once: enough to amortise each call, few enough for the cache."""
 

@@ -41,10 +41,12 @@ def monte_carlo_awareness(
     """
     if len(z) < 2:
         raise ValueError(f"z must hold at least 2 latents for a variance; got {len(z)}")
-    gain, offset = modulation.gain.double(), modulation.offset.double()
+    gain = modulation.gain.double()
+    offset = modulation.offset.double()
     embeddings = embeddings.cpu().double()
     transposed_latents = z.cpu().double().T.contiguous()
-    class_gains, class_offsets = gain.class_part(embeddings), offset.class_part(embeddings)
+    class_gains = gain.class_part(embeddings)
+    class_offsets = offset.class_part(embeddings)
 
     def block_statistics(rows: slice) -> NDArray[np.float64]:
         latent_parts = gain.from_latent[rows] @ transposed_latents, offset.from_latent[rows] @ transposed_latents

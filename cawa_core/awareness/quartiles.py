@@ -33,15 +33,15 @@ CONVERGED = 1e-4
 """Size of the last step, in standard deviations; the error left is its cube, as the iteration is of third order."""
 MAX_STEPS = 50
 NO_CUT = 1e-10
-"""Below this ε, the quartiles are symmetric about the middle, up to a part in 10⁹ of their distance."""
+"""Value of ε below which the quartiles are symmetric about the middle, up to a part in 10⁹ of their distance."""
 NO_CUT_ABOVE = 6.4
 """Value of g0/s above which ``ε <= Φ(-g0/s)`` is below NO_CUT."""
 EXACT_SHIFT = 1e-6
-"""Up to this correction of a (eq. 4), the correction's own relative error, at most 1e-3, does not matter."""
+"""Correction of a (eq. 4) up to which its own relative error, at most 1e-3, does not matter."""
 MODERATE_SHIFT = 0.3
-"""Up to this correction, applying it improves the starting point of the iteration."""
+"""Correction of a up to which applying it improves the starting point of the iteration."""
 SMALL_ANGLE = 1e-4
-"""Below this, an angle equals its sine."""
+"""Value below which an angle equals its sine."""
 SERIES_WITHIN = 3e-3
 """Distance from 1/4, divided by the density there, within which a third-order series is exact to 1e-10."""
 QUARTILE_DENSITY = math.exp(-(NORMAL_QUARTILE**2) / 2) / math.sqrt(2 * math.pi)
@@ -90,7 +90,7 @@ def _quartile_points(steadiness: Tensor, sine: Tensor, radius: Tensor) -> list[t
 
 
 def _angle(target: Tensor, radius: Tensor) -> Tensor:
-    """Solve ``W(α) = target`` for a target in [0, 1/2]; α lies in [0, π/2].
+    """Solve ``W(α) = target`` for a target in [0, 1/2]; the solution lies in [0, π/2].
 
     W is concave and lies above both ``α/π`` and ``Φ(a) - 1/2``, so their solutions bound α from above. If the second
     bound is almost the solution, its first-order correction is exact enough; otherwise the iteration starts there.
@@ -103,7 +103,8 @@ def _angle(target: Tensor, radius: Tensor) -> Tensor:
     for _ in range(MAX_STEPS):
         if not len(active):
             break
-        active_angle, active_radius = angle.index_select(0, active), radius.index_select(0, active)
+        active_angle = angle.index_select(0, active)
+        active_radius = radius.index_select(0, active)
         step = _halley_step(active_angle, target.index_select(0, active), active_radius)
         angle.index_copy_(0, active, (active_angle - step).clamp_(0, math.pi / 2))
         active = active[step.abs() * active_radius.clamp(min=1) > CONVERGED]
@@ -127,7 +128,8 @@ def _relative_shift(normal: Tensor, radius: Tensor) -> Tensor:
     The derivative of ``W(α) - Φ(a)`` is ``exp(-R²/2)/π · [1 - μ·M(μ)]`` with the Mills ratio M. It is even in α, so
     its integral from 0 is α times its value at ``α/√3``, up to fourth order. M is a continued fraction.        (4)
     """
-    square, normal_square = radius.square(), normal.square()
+    square = radius.square()
+    normal_square = normal.square()
     mu_square = (square - normal_square / 3).clamp_(min=0)
     rest = 2 / (mu_square + 5 - 12 / (mu_square + 9 - 30 / (mu_square + 13)))
     slope = (1 - rest) / (mu_square + 1 - rest)
@@ -139,7 +141,8 @@ def _relative_shift(normal: Tensor, radius: Tensor) -> Tensor:
 
 def _halley_step(angle: Tensor, target: Tensor, radius: Tensor) -> Tensor:
     """Return ``F/f / (1 - F·f' / 2f²)`` for ``F = W - target``: f is eq. 1, ``f'/f = -a(μ + erf(μ/√2) / [...])``."""
-    a, mu = radius * angle.sin(), radius * angle.cos()
+    a = radius * angle.sin()
+    mu = radius * angle.cos()
     inside = torch.erf(mu / math.sqrt(2))
     bracket = mu * inside + 2 * _density(mu)
     newton = (0.5 - _owen(a, mu) - target) / (_density(a) * bracket)
@@ -153,7 +156,8 @@ def _owen(a: Tensor, b: Tensor) -> Tensor:
     ``2T(x, z) = exp(-x²/2) / π · ∫_0^z exp(-x²t²/2) / (1 + t²) dt``, and
     ``2T(a, b/a) + 2T(b, a/b) = (1 - erf(a/√2)·erf(b/√2)) / 2``.
     """
-    near, far = torch.minimum(a, b), torch.maximum(a, b)
+    near = torch.minimum(a, b)
+    far = torch.maximum(a, b)
     slant = near / far
     heights = torch.cat([_heights(*part) for part in zip(near.split(CHUNK), slant.split(CHUNK), strict=True)])
     shorter = heights.mul_(slant).mul_((far.square() * -0.5).exp_())
@@ -163,7 +167,8 @@ def _owen(a: Tensor, b: Tensor) -> Tensor:
 
 def _heights(near: Tensor, slant: Tensor) -> Tensor:
     """Compute ``∫_0^z exp(-x²t²/2) / (1 + t²) dt / (πz)`` by half of a Gauss-Legendre rule; the integrand is even."""
-    exponent, square = near.square().mul_(-0.5), slant.square()
+    exponent = near.square().mul_(-0.5)
+    square = slant.square()
     return WEIGHTS @ (NODES * exponent).exp_().div_((NODES * square).add_(1))
 
 

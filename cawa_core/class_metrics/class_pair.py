@@ -17,11 +17,11 @@ from cawa_core.class_metrics.records import METRICS
 
 @dataclasses.dataclass(frozen=True)
 class ClassPair:
-    """The real and the generated images of a class, and what several metrics need of both, computed once.
+    """The real and the generated images of a class, with results that several metrics share, computed once.
 
     Attributes:
-        real, fake: samples of either.
-        neighbours: k of the nearest neighbours in precision, recall, density and coverage.
+        real, fake: samples of the real and of the generated images.
+        neighbours: k of the k nearest neighbours in precision, recall, density and coverage.
     """
 
     real: ClassSample
@@ -30,8 +30,9 @@ class ClassPair:
 
     @cached_property
     def manifold(self) -> ManifoldMetrics:
-        """Precision, recall, density and coverage on equally many images of both (Appendix H)."""
-        real, fake = self.real.manifold_features, self.fake.manifold_features
+        """Precision, recall, density and coverage of equally many real and generated images (Appendix H)."""
+        real = self.real.manifold_features
+        fake = self.fake.manifold_features
         n = min(len(real), len(fake))
         return manifold_metrics(real=real[:n], fake=fake[:n], neighbours=self.neighbours)
 
@@ -42,12 +43,12 @@ class ClassPair:
 
     @property
     def frechet_distance(self) -> float:
-        """FID."""
+        """Fréchet distance (FID) between the real and the generated images."""
         return frechet_distance(real=self.real.fid_statistics, fake=self.fake.fid_statistics)
 
     @property
     def kernel_distance(self) -> float:
-        """KID."""
+        """Kernel distance (KID) between the real and the generated images."""
         return kernel_distance(real=self.real.fid_features, fake=self.fake.fid_features)
 
 

@@ -14,12 +14,12 @@ from cawa_core.class_metrics.moments import Moments, MomentStream, moments_of
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """How many rows to keep, from the first images on, for metrics that need single rows.
+    """Numbers of rows to keep, counted from the first image, for metrics that need single rows.
 
     Attributes:
-        manifold_features: features for precision, recall, density and coverage; equally many fake as real.
-        images: images for MS-SSIM.
-        fid_features: features for KID; all later ones enter FID as moments.
+        manifold_features: number of features for precision, recall, density and coverage.
+        images: number of images for MS-SSIM.
+        fid_features: number of features for KID; all later ones enter FID as moments.
     """
 
     manifold_features: int
@@ -58,10 +58,10 @@ class ClassSample:
 
 
 class ClassSampler:
-    """Collect a :class:`ClassSample` from batches of images and the networks' outputs for them."""
+    """Collects a :class:`ClassSample` from batches of images and the networks' outputs for them."""
 
     def __init__(self, sizes: Kept, limit: int | None = None) -> None:
-        """Use only the first ``limit`` images; None means all."""
+        """Prepare to keep ``sizes`` rows of the first ``limit`` images; None means all images."""
         self._limit = limit
         self._n_images = 0
         self._n_correct = 0

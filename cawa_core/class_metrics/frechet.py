@@ -33,8 +33,10 @@ def frechet_distance(*, real: Tensor | Moments, fake: Tensor | Moments) -> float
     Raises:
         ValueError: too few features, or ``real`` and ``fake`` differ in d.
     """
-    real_gaussian, fake_gaussian = _gaussian("real", real), _gaussian("fake", fake)
-    real_mean, fake_mean = real_gaussian.mean, fake_gaussian.mean
+    real_gaussian = _gaussian("real", real)
+    fake_gaussian = _gaussian("fake", fake)
+    real_mean = real_gaussian.mean
+    fake_mean = fake_gaussian.mean
     if real_mean.shape != fake_mean.shape:
         raise ValueError(
             f"real and fake must have the same number of dimensions; got {len(real_mean)} and {len(fake_mean)}"

@@ -29,7 +29,8 @@ def kernel_distance(*, real: Tensor, fake: Tensor) -> float:
         raise ValueError(
             f"real and fake must have the same number of dimensions; got {real.shape[1]} and {fake.shape[1]}"
         )
-    real, fake = real[:KERNEL_SAMPLES], fake[:KERNEL_SAMPLES]
+    real = real[:KERNEL_SAMPLES]
+    fake = fake[:KERNEL_SAMPLES]
     across = sum(float(_kernel(a, b).sum()) for a in real.split(BLOCK_ROWS) for b in fake.split(BLOCK_ROWS))
     return _mean_off_diagonal(real) + _mean_off_diagonal(fake) - 2 * across / (len(real) * len(fake))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cawa_core.class_metrics.moments import CHUNK_ROWS, mean_of
 
 BLOCK_PAIRS = 2**22
-"""Distances held at once."""
+"""Distances that are held in memory at once."""
 EXACT_VALUES = 2**18
 """Coordinates processed at once when distances are computed in float64: 2 MB."""
 
@@ -42,7 +42,8 @@ def manifold_metrics(*, real: Tensor, fake: Tensor, neighbours: int) -> Manifold
     """
     _check(real, fake, neighbours)
     centre = mean_of(real)
-    real_points, fake_points = _Points.of(real, centre), _Points.of(fake, centre)
+    real_points = _Points.of(real, centre)
+    fake_points = _Points.of(fake, centre)
     real_radius = _squared_radii(real_points, neighbours)
     fake_radius = _squared_radii(fake_points, neighbours)
     n_balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)  # real balls that contain each fake
@@ -84,7 +85,13 @@ def _row_blocks(n_rows: int, n_columns: int) -> list[slice]:
 
 @dataclasses.dataclass(frozen=True)
 class _Points:
-    """Features ``[n, d]``; the same in float32, relative to a common centre; and the squared norms of these ``[n]``."""
+    """Points of a feature space.
+
+    Attributes:
+        features: features ``[n, d]``.
+        centred: features relative to a common centre, float32 ``[n, d]``.
+        squares: squared norms of the centred features ``[n]``.
+    """
 
     features: Tensor
     centred: Tensor
@@ -98,6 +105,7 @@ class _Points:
         return cls(features, torch.cat(parts), torch.cat(squares))
 
     def rows(self, rows: slice) -> _Points:
+        """Select points."""
         return _Points(self.features[rows], self.centred[rows], self.squares[rows])
 
 

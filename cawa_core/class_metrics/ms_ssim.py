@@ -107,14 +107,17 @@ class _Tiling:
 
     @property
     def outputs(self) -> int:
+        """Number of outputs of the blur."""
         return self.side - WINDOW + 1
 
     @property
     def count(self) -> int:
+        """Number of tiles."""
         return math.ceil(self.outputs / TILE)
 
     @property
     def size(self) -> int:
+        """Number of outputs per tile."""
         return math.ceil(self.outputs / self.count)
 
     @property
@@ -145,7 +148,9 @@ class _Blur:
     columns: _Tiling
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows, columns = self.rows, self.columns
+        """Blur images ``[H, g, C, W]``."""
+        rows = self.rows
+        columns = self.columns
         down = x.flatten(1).unfold(0, rows.size + WINDOW - 1, rows.size).transpose(1, 2)
         y = torch.bmm(_window(rows.size, x.dtype, x.device).T.expand(rows.count, -1, -1), down)
         across = y.view(-1, x.shape[-1]).unfold(1, columns.size + WINDOW - 1, columns.size).transpose(0, 1)
@@ -187,7 +192,7 @@ class _Group:
         return cls(padded.contiguous(), mean.float(), half_spread.float(), luminance)
 
     def images(self, part: slice) -> _Group:
-        """Return a part of the images."""
+        """Select images."""
         luminance = None if self.luminance is None else self.luminance[:, :, part]
         return _Group(self.pixels[:, part], self.mean[:, :, part], self.half_spread[:, :, part], luminance)
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 BLOCK_ROWS = 256
-"""Rows whose distances to all real images are held at once."""
+"""Images whose distances to all real images are held in memory at once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RealManifold:
-    """Balls around real images, without those larger than the median: an outlier's ball would contain everything.
+    """Balls around real images, up to the median radius: the ball of an outlier would contain everything.
 
     Attributes:
         centres: features of the real images, float64 ``[n, d]``.

@@ -1,4 +1,4 @@
-"""Evaluator made from any classifier that ends in a linear layer, whose input is the feature space."""
+"""Evaluator made from any classifier that ends in a linear layer; the input of that layer is the feature space."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class LinearHeadClassifier(Evaluator):
     """A network whose last linear layer computes the logits; the features are the input of that layer.
 
     Args:
-        network: maps images ``[n, 3, side, side]`` to logits; its last linear layer is removed.
-        preprocessing: maps a generator's images to the network's input.
-        name: see :class:`~cawa_core.evaluators.base.FeatureExtractor`.
+        network: network from images ``[n, 3, side, side]`` to logits; its last linear layer is removed.
+        preprocessing: conversion of a generator's images to the network's input.
+        name: name in the registry.
         digest: SHA-256 of the weights; computed from the network if empty.
 
     Raises:

@@ -22,7 +22,11 @@ def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequ
 
 
 class FashionClassifier(nn.Module):
-    """The network in its training form: 28 -> 14 -> 7 pixels, mean over pixels, 128 features, ten logits."""
+    """Network in its training form: 28, 14, then 7 pixels, mean over pixels, 128 features, one logit per class.
+
+    Args:
+        n_classes: number of classes.
+    """
 
     def __init__(self, n_classes: int = 10) -> None:
         super().__init__()
@@ -46,7 +50,12 @@ class FashionClassifier(nn.Module):
 
 
 class FashionCNN(Evaluator):
-    """The bundled evaluator: softmax scores, and 128 penultimate activations as the feature space of the metrics."""
+    """The bundled evaluator: softmax scores, and 128 penultimate activations as the feature space of the metrics.
+
+    Args:
+        network: the trained network; its batch norms are fused into its convolutions.
+        digest: SHA-256 of the weights.
+    """
 
     name = "fashion-cnn"
     n_classes = 10

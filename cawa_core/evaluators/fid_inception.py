@@ -20,7 +20,12 @@ FEATURES = "2048"
 
 
 class FidInception(FeatureExtractor):
-    """Feature extractor with the 2,048 features of the last pooling; torch-fidelity resizes as TensorFlow 1 did."""
+    """Feature extractor with the 2,048 features of the last pooling; torch-fidelity resizes as TensorFlow 1 did.
+
+    Args:
+        network: torch-fidelity's network.
+        digest: SHA-256 of the weights.
+    """
 
     name = "fid-inception"
     protocol = (

@@ -23,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 INCEPTION_CONVOLUTIONS = (InceptionConvolution, GoogLeNetConvolution)
 TRAINED_ON_HALF = ("inception_v3", "googlenet")
-"""Networks trained with mean and deviation of one half; torchvision expects ImageNet's and converts inside
+"""Networks trained with a mean and deviation of one half; torchvision feeds them ImageNet's, which they convert
 (``transform_input``)."""
 INCEPTION_SIDE = 299
 VGG_SIDE = 224
@@ -34,7 +34,7 @@ UNUSED = ("AuxLogits.*", "aux1.*", "aux2.*", "*.num_batches_tracked")
 def load_inception_v3(request: EvaluatorRequest) -> LinearHeadClassifier:
     """Load Inception-v3 (Szegedy et al. 2016) with torchvision's weights, without ``transform_input``.
 
-    The weights were trained on pixels in [-1, 1], that is with mean and deviation of one half.
+    The weights were trained on pixels in [-1, 1], that is, with a mean and deviation of one half.
     """
     network = models.inception_v3(weights=None, transform_input=False, aux_logits=True, init_weights=False)
     return _load_classifier(network, request, Preprocessing(INCEPTION_SIDE, HALF, HALF))
@@ -57,10 +57,12 @@ def load_torchvision(request: EvaluatorRequest) -> LinearHeadClassifier:
     if name not in known:
         raise InputError(f"evaluator torchvision/{name} is not a torchvision classifier{suggestion(name, known)}")
     transform: Any = models.get_model_weights(name).DEFAULT.transforms()
-    mean, std = tuple(transform.mean), tuple(transform.std)
+    mean = tuple(transform.mean)
+    std = tuple(transform.std)
     options: dict[str, Any] = {}
     if name in TRAINED_ON_HALF:
-        mean, std = HALF, HALF
+        mean = HALF
+        std = HALF
         options = {"transform_input": False, "init_weights": False}
     if name.startswith("vit_"):
         options = {"image_size": transform.crop_size[0]}

@@ -1,4 +1,4 @@
-"""Conversion of a generator's images to the input that a network was trained on; every choice is written down."""
+"""Conversion of a generator's images to the input that a network was trained on; the protocol states every choice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """Resize the whole square image, then normalise each colour, in float32 throughout.
+    """Resizes the whole square image, then normalises each colour, in float32 throughout.
 
     Attributes:
         side: side of the network's input in pixels.
@@ -28,7 +28,7 @@ class Preprocessing:
 
     @property
     def protocol(self) -> str:
-        """The preprocessing in words."""
+        """Description of the preprocessing."""
         mean, std = (",".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         return (
             f"[-1, 1] to [0, 1] float32, grey as three colours, whole image to {self.side} x {self.side} "

@@ -1,8 +1,8 @@
-"""The one place where everything meets a generator: a straight line of class-conditional sites.
+"""Interface of a generator: a straight line of class-conditional sites.
 
 A *site* is a class-conditional batch norm (CCBN) followed by a ReLU. Awareness reads the modulation of a
-site; segmentation reads the features there, and :mod:`cawa_core.interventions` changes them. A model joins by
-implementing the five small methods at the end of :class:`Generator`.
+site; segmentation reads the features there, and :mod:`cawa_core.interventions` changes them. A model is
+added by implementing the five abstract methods of :class:`Generator`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cawa_core.truncation import truncated, truncated_deviation
 Channels = tuple[int, ...]
 """Channels of one site, by index."""
 MaskedImages = Callable[[slice], Tensor]
-"""Some of the masks, by place => images ``[n_masks · n, C, H, W]``, mask by mask."""
+"""Function that renders the masks that a slice selects: images ``[n_masks · n, C, H, W]``, mask by mask."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Site:
 
 @dataclasses.dataclass(frozen=True)
 class AffineMap:
-    """``value(z, e) = constant + from_class · e + from_latent · z`` for every channel of a site.
+    """Affine map ``value(z, e) = constant + from_class · e + from_latent · z`` for every channel of a site.
 
     Attributes:
-        constant: ``[C]``; a gain's ``1 +`` belongs here.
-        from_class: ``[C, embed_dim]``.
-        from_latent: ``[C, z_dim]``.
+        constant: value at z = 0 and e = 0, ``[C]``; the 1 of a gain ``1 + …`` belongs here.
+        from_class: weights of the class embedding, ``[C, embed_dim]``.
+        from_latent: weights of the latents, ``[C, z_dim]``.
     """
 
     constant: Tensor
@@ -61,19 +61,19 @@ class AffineMap:
     from_latent: Tensor
 
     def class_part(self, embedding: Tensor) -> Tensor:
-        """Mean over ``z ~ N(0, I)``: embedding ``[n, embed_dim]`` => ``[n, C]``."""
+        """Return the mean over ``z ~ N(0, I)``: embedding ``[n, embed_dim]`` => ``[n, C]``."""
         return self.constant + embedding @ self.from_class.T
 
     def latent_part(self, z: Tensor) -> Tensor:
-        """Deviation from the class part; the same for every class: z ``[n, z_dim]`` => ``[n, C]``."""
+        """Return the deviation from the class part, the same for every class: z ``[n, z_dim]`` => ``[n, C]``."""
         return z @ self.from_latent.T
 
     def double(self) -> AffineMap:
-        """The same map in float64, on the CPU."""
+        """Return the same map in float64, on the CPU."""
         return AffineMap(*(part.cpu().double() for part in (self.constant, self.from_class, self.from_latent)))
 
     def with_latent_scaled(self, factor: float) -> AffineMap:
-        """The map of ``z / factor``: what it is for latents of that standard deviation."""
+        """Return the map as a function of ``z / factor``, which is standard normal if z has that standard deviation."""
         return dataclasses.replace(self, from_latent=self.from_latent * factor)
 
 
@@ -85,29 +85,31 @@ class Modulation:
     offset: AffineMap
 
     def with_latent_scaled(self, factor: float) -> Modulation:
-        """What it is for latents of another standard deviation than 1, read as if it were 1."""
+        """Return the modulation as a function of ``z / factor``; see :meth:`AffineMap.with_latent_scaled`."""
         return Modulation(self.gain.with_latent_scaled(factor), self.offset.with_latent_scaled(factor))
 
 
 @dataclasses.dataclass(frozen=True)
 class SiteState:
-    """All that the rest of the network needs, just after the ReLU of a site; each family of models adds its own.
+    """State of a pass just after the ReLU of a site: everything that the rest of the network needs.
+
+    Each family of models adds fields of its own.
 
     Attributes:
         site: index of the site.
-        features: after the ReLU, ``[n, C, H, W]``.
+        features: features after the ReLU, ``[n, C, H, W]``.
     """
 
     site: int
     features: Tensor
 
     def with_features(self, features: Tensor) -> Self:
-        """The same state with other features at its site; see :mod:`cawa_core.interventions`."""
+        """Return the same state with other features at its site; see :mod:`cawa_core.interventions`."""
         return dataclasses.replace(self, features=features)
 
 
 def class_ids_of(class_id: int, z: Tensor) -> Tensor:
-    """The same class for every latent: int64 ``[n]``."""
+    """Return the same class for every latent: int64 ``[n]``."""
     return torch.full((len(z),), class_id, dtype=torch.int64, device=z.device)
 
 
@@ -115,16 +117,16 @@ class Generator(nn.Module, ABC):
     """A class-conditional generator seen as a straight line of sites.
 
     Attributes:
-        name: the registry's name of the model.
+        name: name of the model in the registry.
         digest: SHA-256 of the weights; part of every result's identity.
-        sites: in forward order.
+        sites: sites in forward order.
         z_dim, embed_dim: sizes of latent code and class embedding.
         image_size: side of the square image in pixels.
-        image_channels: 3, or 1 where images are grey.
-        classes: names, and WordNet ids where there are any.
-        description: one line about what was loaded, where names and sizes do not say it.
-        truncation: latents are N(0, I) at 1, and truncated normal scaled by it below.
-        has_gradients: whether a pass lets gradients through, for screening.
+        image_channels: 3 for colour, 1 for grey.
+        classes: names of the classes, and their WordNet ids if there are any.
+        description: one line about the loaded model that names and sizes do not tell.
+        truncation: truncation of the latents: they are N(0, I) at 1, and truncated normal, scaled by it, below 1.
+        has_gradients: whether gradients flow through a pass, as screening needs.
     """
 
     name: str
@@ -141,29 +143,29 @@ class Generator(nn.Module, ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """One a class."""
+        """Names of the classes, in the order of their indices."""
         return self.classes.names
 
     @property
     def n_classes(self) -> int:
-        """How many classes the model was trained on."""
+        """Number of classes that the model was trained on."""
         return len(self.classes)
 
     @property
     def mixes_classes(self) -> bool:
-        """Whether it has :meth:`reconditioned`, and so hybrids of classes."""
+        """Whether the generator implements :meth:`reconditioned`, and so can mix classes."""
         return type(self).reconditioned is not Generator.reconditioned
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     def require_channels(self, site: int, channels: Sequence[int]) -> None:
-        """Check that there are some channels.
+        """Check that channels of a site exist.
 
         Raises:
-            InputError: no such site or channel, none given, or one given twice.
+            InputError: the site or a channel does not exist, no channel is given, or one is given twice.
         """
         if not 0 <= site < len(self.sites):
             raise InputError(f"site must be in 0..{len(self.sites) - 1} for {self.name}; got {site}, see `cawa sites`")
@@ -175,10 +177,10 @@ class Generator(nn.Module, ABC):
             raise InputError(f"channels must be different ones, at least one; got {list(channels)}")
 
     def require_class(self, class_id: int) -> None:
-        """Check that there is such a class.
+        """Check that a class exists.
 
         Raises:
-            InputError: there is none.
+            InputError: it does not.
         """
         if not 0 <= class_id < self.n_classes:
             raise InputError(
@@ -186,10 +188,10 @@ class Generator(nn.Module, ABC):
             )
 
     def require_sites(self, sites: Sequence[int]) -> None:
-        """Check that there are some sites.
+        """Check that sites exist.
 
         Raises:
-            InputError: no such site, none given, or one given twice.
+            InputError: a site does not exist, no site is given, or one is given twice.
         """
         for site in sites:
             self.require_channels(site, (0,))
@@ -197,10 +199,10 @@ class Generator(nn.Module, ABC):
             raise InputError(f"sites must be different ones, at least one; got {list(sites)}")
 
     def compile_steps(self) -> None:
-        """Send through torch.compile what gains by it: nothing, where a generator does not say what."""
+        """Compile the steps of a pass that torch.compile makes faster; by default none."""
 
     def sample_latents(self, run_seed: int, class_id: int, indices: Sequence[int]) -> Tensor:
-        """Latents ``[n, z_dim]``, truncated where asked, each a function of (run seed, class, index) alone."""
+        """Draw latents ``[n, z_dim]``, truncated if requested; each depends only on (run seed, class, index)."""
         return truncated(standard_normal(run_seed, class_id, indices, self.z_dim), self.truncation).to(self.device)
 
     @property
@@ -209,11 +211,11 @@ class Generator(nn.Module, ABC):
         return truncated_deviation(self.truncation)
 
     def run_to(self, site: int, z: Tensor, class_ids: Tensor) -> SiteState:
-        """Run as far as the ReLU of ``site``: z ``[n, z_dim]``, class_ids int64 ``[n]``."""
+        """Run up to the ReLU of ``site``: z ``[n, z_dim]``, class_ids int64 ``[n]``."""
         return self.advance(self.begin(z, self.class_embedding(class_ids)), site)
 
     def advance(self, state: SiteState, site: int) -> SiteState:
-        """Run on from one site to a later one (or stay)."""
+        """Run from one site to a later one, or stay there."""
         if not state.site <= site < len(self.sites):
             raise ValueError(f"site must be in [{state.site}, {len(self.sites) - 1}] to advance to; got {site}")
         while state.site < site:
@@ -227,12 +229,15 @@ class Generator(nn.Module, ABC):
         return self.finish(self.advance(state, len(self.sites) - 1))
 
     def under_masks(self, state: SiteState, masks: Sequence[Channels], factor: float = 0) -> MaskedImages:
-        """What gives the images under masks of the state's site; what all masks share is done once, here.
+        """Prepare the images under masks of the state's site; work that all masks share is done once, here.
 
         Args:
-            state: of the latents.
+            state: state of the latents at the site.
             masks: channels masked together, one entry per mask; an empty one masks nothing.
-            factor: what a mask multiplies its channels by.
+            factor: factor that a mask multiplies its channels by.
+
+        Returns:
+            A function that renders the masks that a slice selects.
         """
         on_device = ChannelMasks.of(masks, state.features.device)
 
@@ -251,10 +256,10 @@ class Generator(nn.Module, ABC):
         return images
 
     def features_and_images(self, z: Tensor, class_ids: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Images, and each site's features on the way to them, for derivatives of what is made of the images.
+        """Compute images and each site's features on the way to them, for derivatives of functions of the images.
 
         Returns:
-            A tensor ``[n, C, H, W]`` a site, all part of the autograd graph of the images, whose product with its
+            One tensor ``[n, C, H, W]`` per site, all part of the autograd graph of the images, whose product with its
             own gradient is that of the features after the ReLU; and the images.
         """
         state = self.run_to(0, z, class_ids)
@@ -266,26 +271,27 @@ class Generator(nn.Module, ABC):
         return features, self.finish(state)
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
-        """Images of latents ``[n, z_dim]`` and classes ``[n]``: float32 NCHW in [-1, 1]."""
+        """Compute images, float32 NCHW in [-1, 1], of latents ``[n, z_dim]`` and classes ``[n]``."""
         return self.run_from(0, self.run_to(0, z, class_ids))
 
     @abstractmethod
     def class_embedding(self, class_ids: Tensor) -> Tensor:
-        """Class embeddings: int64 ``[n]`` => ``[n, embed_dim]``."""
+        """Return class embeddings: int64 ``[n]`` => ``[n, embed_dim]``."""
 
     @abstractmethod
     def modulation(self, site: int) -> Modulation:
-        """Gain and offset of a site as affine maps of (z, e)."""
+        """Return gain and offset of a site as affine maps of (z, e)."""
 
     def is_affine(self, site: int) -> bool:  # noqa: ARG002
-        """Whether gain and offset of a site are affine in z and e, so that :meth:`modulation` exists."""
+        """Return whether gain and offset of a site are affine in z and e, so that :meth:`modulation` exists."""
         return True
 
     def gains_and_offsets(self, site: int, z: Tensor, class_id: int) -> tuple[Tensor, Tensor]:
-        """Gain and offset of a site for latents ``[n, z_dim]`` of one class: ``[n, C]`` each."""
+        """Compute gain and offset of a site for latents ``[n, z_dim]`` of one class: ``[n, C]`` each."""
         embedding = self.class_embedding(torch.tensor([class_id], device=z.device))
         modulation = self.modulation(site)
-        gain, offset = modulation.gain, modulation.offset
+        gain = modulation.gain
+        offset = modulation.offset
         return (
             gain.class_part(embedding) + gain.latent_part(z),
             offset.class_part(embedding) + offset.latent_part(z),
@@ -293,15 +299,15 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def begin(self, z: Tensor, embedding: Tensor) -> SiteState:
-        """State at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
+        """Compute the state at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
 
     def reconditioned(self, state: SiteState, z: Tensor, embedding: Tensor) -> SiteState:  # noqa: ARG002
-        """The state with all later sites under another class; its features and what came before stay.
+        """Return the state with all later sites under another class; its features and everything before them stay.
 
         Args:
-            state: at any site.
+            state: state at any site.
             z: latents of the state ``[n, z_dim]``.
-            embedding: class embeddings ``[n, embed_dim]`` for what follows.
+            embedding: class embeddings of the later sites ``[n, embed_dim]``.
 
         Raises:
             InputError: the generator cannot change its class on the way.
@@ -310,8 +316,8 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def next_site(self, state: SiteState) -> SiteState:
-        """State at the following site."""
+        """Compute the state at the next site."""
 
     @abstractmethod
     def finish(self, state: SiteState) -> Tensor:
-        """Images from the state at the last site."""
+        """Compute images from the state at the last site."""

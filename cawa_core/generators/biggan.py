@@ -39,7 +39,7 @@ class BigGAN(ResidualGenerator):
     """The original BigGAN, with two sites per block; each layer gets its own chunk of the latents.
 
     Args:
-        checkpoint: the tensors.
+        checkpoint: tensors of the network.
         digest: digest of the weights and of the flags that the user set.
         truncation: truncation in (0, 1].
 
@@ -190,12 +190,15 @@ def _site_norm(checkpoint: BigGANCheckpoint, block: int, half: str) -> SiteNorm:
     name = f"blocks.{block}.0.{half}"
     gain, offset = (_condition_weight(checkpoint, f"{name}.{part}", block) for part in ("gain", "bias"))
     if checkpoint.flags.gains_are_added:
-        gain, offset = torch.zeros_like(gain), gain + offset
+        offset = gain + offset
+        gain = torch.zeros_like(gain)
     shape = checkpoint.architecture
     latent = slice(shape.embed_dim, shape.embed_dim + shape.z_dim)
     modulation = modulation_of_condition(gain, offset, latent, slice(0, shape.embed_dim), shape.z_dim)
     if checkpoint.flags.gains_are_added:
-        modulation = _add_one_to_offset(modulation)
+        # The gain 1 + W_γ c is added instead of multiplied, so its 1 belongs to the offset as well.
+        constant = modulation.offset.constant + 1
+        modulation = Modulation(modulation.gain, dataclasses.replace(modulation.offset, constant=constant))
     return SiteNorm(modulation, *checkpoint.statistics(name), checkpoint.flags.batch_norm_eps)
 
 
@@ -208,9 +211,3 @@ def _condition_weight(checkpoint: BigGANCheckpoint, layer: str, block: int) -> T
     latent = weight.new_zeros(len(weight), shape.z_dim)
     latent[:, shape.latents_of(block)] = weight[:, shape.embed_dim :]
     return torch.cat([weight[:, : shape.embed_dim], latent], dim=1)
-
-
-def _add_one_to_offset(modulation: Modulation) -> Modulation:
-    """Add the 1 of a gain ``1 + W_γ c`` that is added instead of multiplied."""
-    offset = modulation.offset
-    return Modulation(modulation.gain, dataclasses.replace(offset, constant=offset.constant + 1))

@@ -35,7 +35,7 @@ BATCH_NORMS = {
 
 @dataclasses.dataclass(frozen=True)
 class BigGANArchitecture:
-    """Everything about the network that the tensors of a checkpoint determine.
+    """Architecture of the network, as far as the tensors of a checkpoint determine it.
 
     Attributes:
         ch: width multiplier.

@@ -78,7 +78,8 @@ class BigGANCheckpoint(nn.Module):
 
     def output_gain_and_offset(self) -> tuple[Tensor, Tensor]:
         """Return the effective gain and offset of the last batch norm, ``[C]`` each."""
-        gain, offset = self.tensor("output_layer.0.gain"), self.tensor("output_layer.0.bias")
+        gain = self.tensor("output_layer.0.gain")
+        offset = self.tensor("output_layer.0.bias")
         if self.flags.gains_are_added:
             return torch.ones_like(gain), gain + offset
         return gain, offset
@@ -138,7 +139,8 @@ def _block(name: str, c_in: int, c_out: int, architecture: BigGANArchitecture) -
 
 
 def _attention(name: str, channels: int, spectral: bool) -> Shapes:
-    keys, values = channels // 8, channels // 2
+    keys = channels // 8
+    values = channels // 2
     return (
         {f"{name}.gamma": ()}
         | _layer(f"{name}.theta", (keys, channels, 1, 1), spectral, bias=False)

@@ -43,7 +43,14 @@ ON_GRID = 1e-6
 
 
 class BigGANDeep(ResidualGenerator):
-    """BigGAN-deep with sites ``bn_0`` to ``bn_3`` in each block; self-attention belongs to the block before it."""
+    """BigGAN-deep with sites ``bn_0`` to ``bn_3`` in each block; self-attention belongs to the block before it.
+
+    Args:
+        network: network of pytorch-pretrained-biggan, without spectral norms.
+        name: name in the registry.
+        digest: SHA-256 of the digests of weights and configuration.
+        request: source of the truncation and of the method for its statistics.
+    """
 
     sites_per_block = 4
     output_scale: Tensor
@@ -92,7 +99,11 @@ class BigGANDeep(ResidualGenerator):
     def after_block(self, block: int, x: Tensor) -> Tensor:
         """Apply the attention after a block, if there is one."""
         layer = self.attention_after.get(self.blocks[block])
-        return x if layer is None else _attend(layer, x)
+        if layer is None:
+            return x
+        mixed = attend(layer.snconv1x1_theta(x), layer.snconv1x1_phi(x), layer.snconv1x1_g(x))
+        result: Tensor = x + layer.gamma * layer.snconv1x1_o_conv(mixed)
+        return result
 
     def head(self, x: Tensor) -> Tensor:
         """Compute images ``[n, 3, side, side]`` in [-1, 1]: batch norm, ReLU and three planes of ``conv_to_rgb``."""
@@ -105,7 +116,8 @@ class BigGANDeep(ResidualGenerator):
         return scale[None], (norm.bias.detach() - scale * self.statistics(norm.running_means))[None]
 
     def _site_norm(self, norm: BigGANBatchNorm) -> SiteNorm:
-        latent, embedding = slice(0, self.z_dim), slice(self.z_dim, 2 * self.z_dim)
+        latent = slice(0, self.z_dim)
+        embedding = slice(self.z_dim, 2 * self.z_dim)
         modulation = modulation_of_condition(norm.scale.weight, norm.offset.weight, latent, embedding, self.z_dim)
         return SiteNorm(modulation, self.statistics(norm.running_means), self.statistics(norm.running_vars), norm.eps)
 
@@ -231,12 +243,6 @@ def _convolutions(block: GenBlock) -> tuple[SiteConvolution, ...]:
         SiteConvolution(block.conv_2),
         SiteConvolution(block.conv_3),
     )
-
-
-def _attend(layer: SelfAttn, x: Tensor) -> Tensor:
-    mixed = attend(layer.snconv1x1_theta(x), layer.snconv1x1_phi(x), layer.snconv1x1_g(x))
-    result: Tensor = x + layer.gamma * layer.snconv1x1_o_conv(mixed)
-    return result
 
 
 def _describe_sites(network: PackageBigGAN) -> tuple[Site, ...]:

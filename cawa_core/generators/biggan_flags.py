@@ -94,7 +94,7 @@ def settle(
 
 
 def never_trained(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether the repository's code made no training step; each step logs singular values in ``sv0``.
+    """Return whether the tensors show no training step; each step of the repository's code logs values in ``sv0``.
 
     The repository's converter writes no ``sv0``, and a converted model that was saved again has the initial value 1.
     """
@@ -116,7 +116,7 @@ def _statistics_are_sums(flag: bool | None, tensors: Mapping[str, Tensor], sourc
 
 
 def _gains_are_added(flag: str | None, architecture: BigGANArchitecture, source: str) -> bool:
-    if flag not in (None, *GAINS):
+    if flag is not None and flag not in GAINS:
         raise InputError(f"cross_replica_gain must be one of {', '.join(GAINS)}; got {flag!r}")
     if architecture.batch_norm != "cross-replica":
         return False

@@ -16,7 +16,7 @@ PADDING = -1
 
 @dataclasses.dataclass(frozen=True)
 class ChannelMasks:
-    """Several sets of channels of one site, one row per mask.
+    """Sets of channels of one site, one row per mask.
 
     Attributes:
         widths: number of channels of each mask.
@@ -36,16 +36,17 @@ class ChannelMasks:
         return cls(widths, to_device(torch.from_numpy(padded), device))
 
     def __len__(self) -> int:
+        """Return the number of masks."""
         return len(self.widths)
 
     def __getitem__(self, rows: slice) -> ChannelMasks:
-        """Some of the masks, padded to the widest of these."""
+        """Select masks, padded to the widest of them."""
         widths = self.widths[rows]
         return ChannelMasks(widths, self.padded[rows, : max((1, *widths))])
 
     @property
     def index(self) -> Tensor:
-        """Channels, int64 ``[m, widest]``; channel 0 in place of padding."""
+        """Channels of the masks, int64 ``[m, widest]``; channel 0 in place of padding."""
         return self.padded.clamp(min=0)
 
     @property
@@ -54,5 +55,5 @@ class ChannelMasks:
         return self.padded != PADDING
 
     def channels_of(self, mask: int) -> Tensor:
-        """Channels of one mask, int64 ``[width]``, on the device."""
+        """Return the channels of one mask, int64 ``[width]``, on the device."""
         return self.padded[mask, : self.widths[mask]]

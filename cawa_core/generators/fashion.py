@@ -33,7 +33,13 @@ WEIGHTS = "fashion_biggan.safetensors"
 
 
 class FashionBigGAN(ResidualGenerator):
-    """The bundled generator, with two sites per block and an image head after the last block."""
+    """The bundled generator, with two sites per block and an image head after the last block.
+
+    Args:
+        network: the trained network.
+        digest: SHA-256 of the weights.
+        truncation: truncation of the latents, in (0, 1].
+    """
 
     name = "fashion-biggan"
     sites_per_block = 2
@@ -94,7 +100,8 @@ class FashionBigGAN(ResidualGenerator):
     def _site_norm(self, norm: ClassConditionalBatchNorm) -> SiteNorm:
         statistics = norm.normalise
         assert statistics.running_mean is not None and statistics.running_var is not None
-        latent, embedding = slice(0, self.z_dim), slice(self.z_dim, self.z_dim + self.embed_dim)
+        latent = slice(0, self.z_dim)
+        embedding = slice(self.z_dim, self.z_dim + self.embed_dim)
         modulation = modulation_of_condition(norm.gain.weight, norm.offset.weight, latent, embedding, self.z_dim)
         return SiteNorm(modulation, statistics.running_mean, statistics.running_var, statistics.eps)
 

@@ -37,7 +37,12 @@ class FashionArchitecture:
 
 
 class ClassConditionalBatchNorm(nn.Module):
-    """Class-conditional batch norm ``y = (1 + W_γ[z, e]) · (x - μ) / σ + W_β[z, e]`` (paper eq. 1)."""
+    """Class-conditional batch norm ``y = (1 + W_γ[z, e]) · (x - μ) / σ + W_β[z, e]`` (paper eq. 1).
+
+    Args:
+        channels: number of feature channels C.
+        condition_dim: size of the condition ``[z, e]``.
+    """
 
     def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
@@ -52,7 +57,13 @@ class ClassConditionalBatchNorm(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """Residual block: site, optional upsampling, convolution, site, convolution; and a 1 x 1 skip path."""
+    """Residual block: site, optional upsampling, convolution, site, convolution; and a 1 x 1 skip path.
+
+    Args:
+        in_channels, out_channels: number of channels before and after the block.
+        condition_dim: size of the condition ``[z, e]``.
+        upsample: whether the block doubles the resolution.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, condition_dim: int, upsample: bool) -> None:
         super().__init__()
@@ -82,7 +93,11 @@ class GeneratorBlock(nn.Module):
 
 
 class FashionNetwork(nn.Module):
-    """The whole generator in its training form, from latents and classes to images."""
+    """The whole generator in its training form, from latents and classes to images.
+
+    Args:
+        architecture: sizes of the network; None for those of the bundled generator.
+    """
 
     def __init__(self, architecture: FashionArchitecture | None = None) -> None:
         super().__init__()

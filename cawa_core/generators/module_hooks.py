@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
-"""Takes module, positional and keyword arguments, and output; returns another output, or None to keep it."""
+"""Function of module, positional and keyword arguments, and output; returns another output, or None to keep it."""
 
 
 class Reached(BaseException):
@@ -32,7 +32,7 @@ def hooked(hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A module's call in a forward pass, without its input feature map.
+    """Call of a module in a forward pass, without its input feature map.
 
     Attributes:
         module: the called module.

@@ -15,7 +15,7 @@ ROW_ALONE = 1e-4
 """Largest change of a pixel with the batch that its image is in, due to float32 rounding."""
 
 Images = Callable[[Tensor, Tensor], Tensor]
-"""Maps latents ``[n, z_dim]`` and classes int64 ``[n]`` to images NCHW."""
+"""Function from latents ``[n, z_dim]`` and classes int64 ``[n]`` to images NCHW."""
 
 
 def checked_images(images: Images, z: Tensor, class_ids: Tensor) -> Tensor:

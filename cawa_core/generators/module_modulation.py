@@ -14,7 +14,7 @@ Pair = tuple[Tensor, Tensor]
 """Gain and offset of one site, ``[n, C]`` each."""
 
 Read = Callable[[Tensor, Tensor], list[Pair]]
-"""Maps latents ``[n, z_dim]`` and classes int64 ``[n]`` to one pair per site."""
+"""Function from latents ``[n, z_dim]`` and classes int64 ``[n]`` to one pair per site."""
 
 ROUNDING = 1e-4
 """Tolerance of the affinity in the latent, relative to the site's largest gain or offset."""
@@ -26,7 +26,7 @@ def affine_sites(read: Read, z: Tensor, classes: Tensor) -> tuple[bool, ...]:
     """Return for each site whether gain and offset are affine in the latent, with one latent part for all classes.
 
     Args:
-        read: reads the sites' gains and offsets.
+        read: function that reads the sites' gains and offsets.
         z: three different latents ``[3, z_dim]``.
         classes: classes to test, int64 ``[k]``.
     """

@@ -13,15 +13,15 @@ from cawa_core.errors import InputError
 from cawa_core.generators.module_hooks import Call, Hook, hooked
 
 SitePredicate = Callable[[str, nn.Module], bool]
-"""Decides by name and module whether a module is a site."""
+"""Function that decides by name and module whether a module is a site."""
 
 AFFINE = 1e-4
 """Tolerance of the affinity in the input, relative to the largest output."""
 SAME = 1e-5
-"""Scales and shifts count as equal if they differ less than this between rows, relative to the largest."""
+"""Largest difference between rows, relative to the largest value, at which scales and shifts count as equal."""
 
 LISTED = 4
-"""Modules that an error lists before it only counts them."""
+"""Maximum modules that an error lists; it counts the others."""
 
 FORM = "called with a feature map and a condition to return gain(condition) * batch_norm(x) + offset(condition)"
 
@@ -31,8 +31,8 @@ def find_sites(network: nn.Module, images: Callable[[], Tensor], predicate: Site
 
     Args:
         network: network to search.
-        images: runs the forward pass.
-        predicate: decides which modules are sites; None selects all modules of the form.
+        images: function that runs the forward pass.
+        predicate: function that decides which modules are sites; None selects all modules of the form.
 
     Raises:
         InputError: there are no sites, a site is called twice or not followed by a ReLU, or a module that the predicate

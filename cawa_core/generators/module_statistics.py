@@ -1,4 +1,4 @@
-"""Mean and deviation that a class-conditional batch norm normalises its input by."""
+"""Mean and deviation by which a class-conditional batch norm normalises its input."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def mean_and_deviation(name: str, call: Call, statistics: Statistics | None) -> 
         mean, variance = statistics(call.module)
     else:
         _, _, mean, variance = _find_buffers(name, call.module)
-    mean, variance = mean.to(call.device), variance.to(call.device)
+    mean = mean.to(call.device)
+    variance = variance.to(call.device)
     for label, value in (("mean", mean), ("variance", variance)):
         if value.shape != call.shape[1:2] or not value.isfinite().all():
             raise InputError(

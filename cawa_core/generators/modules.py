@@ -20,7 +20,7 @@ from cawa_core.arithmetic import full_precision
 from cawa_core.class_tables import ClassTable
 from cawa_core.digests import digest_of_data, digest_of_tensors
 from cawa_core.errors import InputError
-from cawa_core.generators.base import Generator, Modulation, Site, SiteState
+from cawa_core.generators.base import Generator, Modulation, Site, SiteState, class_ids_of
 from cawa_core.generators.module_hooks import Hook, Reached, hooked
 from cawa_core.generators.module_images import checked_images
 from cawa_core.generators.module_modulation import Pair, affine_sites, measured_modulations
@@ -30,7 +30,7 @@ from cawa_core.generators.module_statistics import Statistics, mean_and_deviatio
 from cawa_core.seeds import standard_normal
 
 CallNetwork = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""Calls a network with latents ``[n, z_dim]`` and classes int64 ``[n]``; returns images NCHW in [-1, 1]."""
+"""Function that calls a network with latents ``[n, z_dim]`` and classes int64 ``[n]``; returns images NCHW."""
 
 PROBES = 4
 """Number of latents and classes that the network is tested on."""
@@ -42,7 +42,7 @@ def _call(network: nn.Module, z: Tensor, class_ids: Tensor) -> Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class ModuleState(SiteState):
-    """State at a site, with all that another pass needs to continue from it.
+    """State at a site, with everything that another pass needs to continue from it.
 
     Attributes:
         z: latents ``[n, z_dim]``.
@@ -64,13 +64,13 @@ class ModuleGenerator(Generator):
     """A generator made from the user's network; the network is frozen and put into eval mode.
 
     Args:
-        network: maps latents and classes to images.
+        network: network from latents and classes to images.
         z_dim: size of the latent code, N(0, I).
         classes: names or number of the classes.
-        call: calls the network.
-        site_predicate: decides which modules are sites; None selects all class-conditional batch norms.
-        statistics: returns mean and variance + eps of a site's batch norm; None reads its buffers ``running_mean`` and
-            ``running_var``, or ``stored_mean`` and ``stored_var``.
+        call: function that calls the network; its images must be in [-1, 1].
+        site_predicate: function that decides which modules are sites; None selects all class-conditional batch norms.
+        statistics: function that returns mean and variance + eps of a site's batch norm; None reads its buffers
+            ``running_mean`` and ``running_var``, or ``stored_mean`` and ``stored_var``.
         name: name of the generator in the results.
         image_size: side of the images in pixels; it is measured, and compared with this unless None.
         truncation: truncation of the latents, in (0, 1].
@@ -159,16 +159,9 @@ class ModuleGenerator(Generator):
 
     def gains_and_offsets(self, site: int, z: Tensor, class_id: int) -> Pair:
         """Return gain and offset of a site for one class, affine or not: z ``[n, z_dim]`` => ``[n, C]`` each."""
-        class_ids = torch.full((len(z),), class_id, device=z.device)
-        if not self.is_affine(site):
-            return self.sampled_modulation(site, z, class_ids)
-        modulation = self.modulation(site)
-        embedding = self.class_embedding(class_ids[:1])
-        gain, offset = modulation.gain, modulation.offset
-        return (
-            gain.class_part(embedding) + gain.latent_part(z),
-            offset.class_part(embedding) + offset.latent_part(z),
-        )
+        if self.is_affine(site):
+            return super().gains_and_offsets(site, z, class_id)
+        return self.sampled_modulation(site, z, class_ids_of(class_id, z))
 
     def sampled_modulation(self, site: int, z: Tensor, class_ids: Tensor) -> Pair:
         """Measure gain and offset latent by latent: z ``[n, z_dim]``, class_ids int64 ``[n]`` => ``[n, C]`` each."""
@@ -190,7 +183,7 @@ class ModuleGenerator(Generator):
         return self._run_with_replacements(site, z, class_ids, ())
 
     def advance(self, state: SiteState, site: int) -> ModuleState:
-        """Run from one site to a later one or stay there, keeping all replaced features."""
+        """Run from one site to a later one, or stay there; all replaced features stay replaced."""
         assert isinstance(state, ModuleState)
         if not state.site <= site < len(self.sites):
             raise ValueError(f"site must be in [{state.site}, {len(self.sites) - 1}] to advance to; got {site}")
@@ -226,7 +219,7 @@ class ModuleGenerator(Generator):
         return self.finish(state)
 
     def features_and_images(self, z: Tensor, class_ids: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return images and each site's output before its ReLU; the gradient of a negative output is zero."""
+        """Compute each site's output before its ReLU, and images; the gradient of a negative output is zero."""
         outputs: dict[int, Tensor] = {}
 
         def recorder(site: int) -> Hook:

@@ -1,10 +1,10 @@
-"""What the BigGAN family shares: residual blocks of class-conditional batch norms, run from site to site.
+"""Base of the BigGAN family: residual blocks of class-conditional batch norms, run from site to site.
 
-A member gives its sites' modulations and statistics as :class:`SiteNorm`, and what lies between: the stem, the
-convolution after each site, the shortcut of each block, and the image head.
+A subclass provides its sites' modulations and statistics as :class:`SiteNorm`, and the layers between them: the stem,
+the convolution after each site, the shortcut of each block, and the image head.
 
-Where a state is masked, its features have a row for each mask and latent, mask by mask, while what no mask can have
-touched keeps one row a latent: rows of the shorter repeat.
+The features of a masked state have one row per mask and latent, mask by mask. Tensors that no mask can have changed
+keep one row per latent, which is repeated for every mask.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from cawa_core.generators.channel_masks import ChannelMasks
 from cawa_core.generators.site_convolution import SiteConvolution
 
 CACHED_BYTES = 4 * 2**20
-"""Of the feature maps that a CPU carries from one site to the next in one piece: about what its caches hold, and
-memory that the allocator keeps instead of asking the system for fresh pages."""
+"""Maximum bytes of the feature maps that a CPU carries from one site to the next in one piece: about the size of its
+caches, and few enough for the allocator to reuse memory instead of asking the system for fresh pages."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,10 @@ class ResidualState(SiteState):
     """State inside a residual block.
 
     Attributes:
-        skip: what the running block adds to its last convolution, ``[n, C', h, w]``; half as high and wide in a
-            block that doubles the resolution.
-        scales: per site, what multiplies the raw input, gain / σ: ``[n, C]``.
-        shifts: per site, what is added to it, offset - gain · μ / σ: ``[n, C]``.
+        skip: values that the running block adds to its last convolution, ``[n, C', h, w]``; half as high and wide in
+            a block that doubles the resolution.
+        scales: factor of each site's raw input, gain / σ, ``[n, C]`` each.
+        shifts: amount added to each site's scaled input, offset - gain · μ / σ, ``[n, C]`` each.
     """
 
     skip: Tensor
@@ -42,10 +42,12 @@ class ResidualState(SiteState):
     shifts: tuple[Tensor, ...]
 
     def halves(self) -> tuple[ResidualState, ...]:
-        """Half of the masks and the other half; none where there is one mask."""
+        """Split the masks into two halves; return an empty tuple if there is only one mask."""
         latents = len(self.scales[0])
         middle = len(self.features) // latents // 2 * latents
-        return (self._rows(slice(middle)), self._rows(slice(middle, None))) if middle else ()
+        if not middle:
+            return ()
+        return self._rows(slice(middle)), self._rows(slice(middle, None))
 
     def _rows(self, rows: slice) -> ResidualState:
         skip = self.skip[rows] if len(self.skip) == len(self.features) else self.skip
@@ -58,7 +60,7 @@ class SiteNorm(nn.Module):
     Args:
         modulation: γ and β as affine maps.
         mean, variance: statistics of the batch norm ``[C]``.
-        eps: added to the variance.
+        eps: ε that is added to the variance.
     """
 
     gain_constant: Tensor
@@ -87,19 +89,20 @@ class SiteNorm(nn.Module):
         )
 
     def scale_and_shift(self, z: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Batch norm and modulation as one multiply-add, ``scale · x + shift``: ``[n, C]`` each."""
-        gain, offset = self.modulation.gain, self.modulation.offset
+        """Return batch norm and modulation as one multiply-add, ``scale · x + shift``: ``[n, C]`` each."""
+        gain = self.modulation.gain
+        offset = self.modulation.offset
         scale = (gain.class_part(embedding) + gain.latent_part(z)) * self.inverse_deviation
         return scale, offset.class_part(embedding) + offset.latent_part(z) - scale * self.mean
 
 
 class ResidualGenerator(Generator):
-    """A line of sites, each followed by one convolution.
+    """A generator made of residual blocks, in which one convolution follows each site.
 
     Attributes:
-        sites_per_block: how many sites, and so convolutions, a residual block has.
-        norms: one :class:`SiteNorm` a site.
-        convolutions: one :class:`SiteConvolution` a site.
+        sites_per_block: number of sites, and so of convolutions, in a residual block.
+        norms: one :class:`SiteNorm` per site.
+        convolutions: one :class:`SiteConvolution` per site.
     """
 
     sites_per_block: int
@@ -111,58 +114,58 @@ class ResidualGenerator(Generator):
         self.activate = activate
 
     def compile_steps(self) -> None:
-        """Compile what follows each convolution, in one piece for all sites.
+        """Compile scaling, shifting and ReLU as one function for all sites.
 
-        Adding the shortcut stays as it is: of its blocks of pixels TorchInductor makes code that leaves some of them
-        unwritten (torch 2.14, on a CPU).
+        The addition of the shortcut is not compiled, because TorchInductor's code for it leaves some of the blocks of
+        pixels unwritten (torch 2.14, on a CPU).
         """
         self.activate = torch.compile(activate, dynamic=True)
 
     def modulation(self, site: int) -> Modulation:
-        """Gain and offset of a site as affine maps of (z, e)."""
+        """Return gain and offset of a site as affine maps of (z, e)."""
         return self._norm(site).modulation
 
     def begin(self, z: Tensor, embedding: Tensor) -> ResidualState:
-        """State at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
+        """Compute the state at site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
         scales, shifts = self._scales_and_shifts(z, embedding)
         x = self.stem(z, embedding)
         return ResidualState(0, self.activate(x, scales[0], shifts[0]), self.shortcut(0, x), scales, shifts)
 
     def reconditioned(self, state: SiteState, z: Tensor, embedding: Tensor) -> ResidualState:
-        """The state with all later sites under another class; its features and what came before stay."""
+        """Return the state with all later sites under another class; its features and everything before them stay."""
         assert isinstance(state, ResidualState)
         scales, shifts = self._scales_and_shifts(z, embedding)
         return dataclasses.replace(state, scales=scales, shifts=shifts)
 
     def next_site(self, state: SiteState) -> ResidualState:
-        """State at the following site."""
+        """Compute the state at the next site."""
         assert isinstance(state, ResidualState)
         return self._activated(state, *self._joined(state, self._convolution(state.site)(state.features)))
 
     def _outgrows_cache(self, state: ResidualState, rows: int) -> bool:
-        """Whether so many rows of the features at the site, or at the next, exceed what a CPU's caches hold."""
+        """Return whether this many rows of the features at the site, or at the next, exceed a CPU's caches."""
         largest = max(site.channels * site.resolution**2 for site in self.sites[state.site : state.site + 2])
         features = state.features
         return features.device.type == "cpu" and rows * largest * features.element_size() > CACHED_BYTES
 
     def finish(self, state: SiteState) -> Tensor:
-        """Images float32 NCHW in [-1, 1] from the state at the last site."""
+        """Compute images, float32 NCHW in [-1, 1], from the state at the last site."""
         assert isinstance(state, ResidualState)
         x, _ = self._joined(state, self._convolution(state.site)(state.features))
         return self.head(x).float()
 
     def under_masks(self, state: SiteState, masks: Sequence[Channels], factor: float = 0) -> MaskedImages:
-        """Images under masks of the state's site; the convolution after it is done once for all of them."""
+        """Prepare the images under masks of the state's site; the convolution after it is computed only once."""
         assert isinstance(state, ResidualState)
         convolution = self._convolution(state.site)
         outputs = convolution(state.features)
         on_device = ChannelMasks.of(masks, state.features.device)
 
-        def images_of(some: ChannelMasks) -> Tensor:
-            if len(some) > 1 and self._outgrows_cache(state, len(some) * len(state.features)):
-                middle = len(some) // 2
-                return torch.cat([images_of(some[:middle]), images_of(some[middle:])])
-            x, skip = self._joined(state, convolution.under_masks(outputs, state.features, some, factor))
+        def images_of(selected: ChannelMasks) -> Tensor:
+            if len(selected) > 1 and self._outgrows_cache(state, len(selected) * len(state.features)):
+                middle = len(selected) // 2
+                return torch.cat([images_of(selected[:middle]), images_of(selected[middle:])])
+            x, skip = self._joined(state, convolution.under_masks(outputs, state.features, selected, factor))
             if state.site == len(self.sites) - 1:
                 return self.head(x).float()
             return self._run_on(self._activated(state, x, skip))
@@ -170,18 +173,20 @@ class ResidualGenerator(Generator):
         return lambda places: images_of(on_device[places])
 
     def _run_on(self, state: ResidualState) -> Tensor:
-        """Images of several masks, in pieces of fewer masks where a CPU's cache no longer holds the feature maps."""
+        """Compute the images of several masks, in pieces of fewer masks if the feature maps exceed a CPU's caches."""
         if self._outgrows_cache(state, len(state.features)) and (halves := state.halves()):
             return torch.cat([self._run_on(half) for half in halves])
         return self.finish(state) if state.site == len(self.sites) - 1 else self._run_on(self.next_site(state))
 
     def _joined(self, state: ResidualState, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw input of the following site (of the head, after the last) and the skip path there."""
+        """Return the raw input of the next site (of the head, after the last site) and the skip path there."""
         if (state.site + 1) % self.sites_per_block:
             return x, state.skip
         block = state.site // self.sites_per_block
         x = self.after_block(block, with_shortcut_added(x, state.skip))
-        return x, self.shortcut(block + 1, x) if state.site + 1 < len(self.sites) else x
+        if state.site + 1 == len(self.sites):
+            return x, x
+        return x, self.shortcut(block + 1, x)
 
     def _activated(self, state: ResidualState, x: Tensor, skip: Tensor) -> ResidualState:
         site = state.site + 1
@@ -190,7 +195,7 @@ class ResidualGenerator(Generator):
         return dataclasses.replace(state, site=site, features=features, skip=skip)
 
     def _scales_and_shifts(self, z: Tensor, embedding: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Batch norm and modulation of every site as one multiply-add: ``[n, C]`` each."""
+        """Return batch norm and modulation of every site as a multiply-add: scales and shifts, ``[n, C]`` each."""
         pairs = [self._norm(site).scale_and_shift(z, embedding) for site in range(len(self.norms))]
         return tuple(scale for scale, _ in pairs), tuple(shift for _, shift in pairs)
 
@@ -202,28 +207,28 @@ class ResidualGenerator(Generator):
 
     @abstractmethod
     def stem(self, z: Tensor, embedding: Tensor) -> Tensor:
-        """Raw input of site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
+        """Compute the raw input of site 0 from latents ``[n, z_dim]`` and class embeddings ``[n, embed_dim]``."""
 
     @abstractmethod
     def shortcut(self, block: int, x: Tensor) -> Tensor:
-        """What a block adds to its last convolution, from its input ``[n, C, h, w]`` and as large."""
+        """Compute the skip path of a block from its input ``[n, C, h, w]``, at the same resolution."""
 
     def after_block(self, block: int, x: Tensor) -> Tensor:  # noqa: ARG002
-        """What follows the sum at the end of a block: nothing, or attention."""
+        """Apply the layer after the sum at the end of a block, such as attention; by default there is none."""
         return x
 
     @abstractmethod
     def head(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1] from the output of the last block, which may be overwritten."""
+        """Compute images in [-1, 1] from the output of the last block, which may be overwritten."""
 
 
 def activate(x: Tensor, scale: Tensor, shift: Tensor, *, owned: bool = False) -> Tensor:
-    """``ReLU(scale · x + shift)``: x ``[m · n, C, H, W]``, scale and shift ``[n, C]``.
+    """Compute ``ReLU(scale · x + shift)``: x ``[m · n, C, H, W]``, scale and shift ``[n, C]``.
 
     Args:
         x: raw input.
-        scale, shift: one row for every m-th of x, or one for all; taken to the arithmetic of x.
-        owned: x is not used again, and may be overwritten: fresh memory costs more than the arithmetic.
+        scale, shift: one row per latent, repeated m times, or one row for all of x; converted to the type of x.
+        owned: whether x is not used again, and may be overwritten: fresh memory costs more than the arithmetic.
     """
     rows = x if len(scale) in (1, len(x)) else x.unflatten(0, (-1, len(scale)))
     scale, shift = (values.to(x.dtype)[:, :, None, None] for values in (scale, shift))
@@ -235,10 +240,10 @@ def activate(x: Tensor, scale: Tensor, shift: Tensor, *, owned: bool = False) ->
 
 
 def with_shortcut_added(x: Tensor, shortcut: Tensor) -> Tensor:
-    """``x [m · n, C, H, W]``, changed in place, plus ``shortcut [n, C, h, w]``.
+    """Add ``shortcut [n, C, h, w]`` to ``x [m · n, C, H, W]`` in place.
 
-    Its rows are repeated m times, and its pixels to blocks of ``H / h`` by ``W / w``: nearest-neighbour upsampling
-    without the enlarged copy.
+    The rows of the shortcut are repeated m times, and its pixels to blocks of ``H / h`` by ``W / w``, which is
+    nearest-neighbour upsampling without the enlarged copy.
     """
     height, width = shortcut.shape[2:]
     if x.shape == shortcut.shape:
@@ -249,7 +254,7 @@ def with_shortcut_added(x: Tensor, shortcut: Tensor) -> Tensor:
 
 
 def scale_and_shift_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """A batch norm with recorded statistics as one multiply-add: ``[1, C]`` each."""
+    """Return a batch norm with recorded statistics as one multiply-add: scale and shift, ``[1, C]`` each."""
     assert norm.running_mean is not None and norm.running_var is not None
     scale = torch.rsqrt(norm.running_var + norm.eps) * (1 if norm.weight is None else norm.weight.detach())
     shift = (0 if norm.bias is None else norm.bias.detach()) - scale * norm.running_mean
@@ -257,13 +262,16 @@ def scale_and_shift_of(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def modulation_of_condition(gain: Tensor, offset: Tensor, latent: slice, embedding: slice, z_dim: int) -> Modulation:
-    """Modulation ``γ = 1 + W_γ c``, ``β = W_β c`` of a condition vector c made of parts of z and of e.
+    """Build the modulation ``γ = 1 + W_γ c``, ``β = W_β c`` of a condition vector c made of parts of z and of e.
 
     Args:
-        gain, offset: the weights ``[C, condition_dim]``.
-        latent: columns that see z; they must be as many as the latents, or ``z_dim`` wide with zeros elsewhere.
-        embedding: columns that see e.
-        z_dim: size of z, to check against.
+        gain, offset: weights ``[C, condition_dim]``.
+        latent: columns for z, as many as ``z_dim``; zero for latents that the site does not get.
+        embedding: columns for e.
+        z_dim: size of z.
+
+    Raises:
+        ValueError: ``latent`` selects another number of columns.
     """
     if latent.stop - latent.start != z_dim:
         raise ValueError(f"latent must select z_dim={z_dim} columns; got {latent}")
@@ -275,15 +283,15 @@ def modulation_of_condition(gain: Tensor, offset: Tensor, latent: slice, embeddi
 
 
 def reaching(weight: Tensor, reached: Tensor) -> Tensor:
-    """Input channels with a non-zero weight into any reached output channel: the others are inert.
+    """Return which input channels have a nonzero weight into any reached output channel: bool ``[C_in]``.
 
     Args:
-        weight: of a convolution ``[C_out, C_in, k, k]``.
+        weight: weights of a convolution ``[C_out, C_in, k, k]``.
         reached: which of its outputs reach the image, bool ``[C_out]``.
     """
     return (weight[reached] != 0).flatten(2).any(dim=2).any(dim=0)
 
 
 def inert_channels(reaching_image: Tensor) -> tuple[int, ...]:
-    """Indices of the channels that do not reach the image: bool ``[C]`` => ascending."""
+    """Return the indices of the channels that do not reach the image, in ascending order: bool ``[C]`` => indices."""
     return tuple((~reaching_image).nonzero().flatten().tolist())

@@ -22,7 +22,7 @@ class SiteConvolution(nn.Module):
     """A convolution of stride 1 that keeps the resolution.
 
     Args:
-        convolution: ``k x k`` with padding ``k // 2``, k odd.
+        convolution: convolution of ``k x k`` with padding ``k // 2``, k odd.
 
     Raises:
         ValueError: the convolution is of another kind.
@@ -61,8 +61,8 @@ class SiteConvolution(nn.Module):
         """Compute the output of :meth:`forward` with some input channels masked or scaled.
 
         Args:
-            outputs: :meth:`forward` of the features.
-            features: ``[n, C_in, H, W]``.
+            outputs: result of :meth:`forward` for the features.
+            features: input of the convolution, ``[n, C_in, H, W]``.
             masks: channels masked together.
             factor: factor that a mask multiplies its channels by.
 
@@ -99,6 +99,9 @@ class UpsamplingConvolution(SiteConvolution):
     the four output parities. This needs 4/9 of the multiplications and no enlarged copy. The result equals
     ``convolution(interpolate(x, scale_factor=2, mode="nearest"))`` up to the rounding of the folded weights.
 
+    Args:
+        convolution: convolution of 3 x 3 with padding 1.
+
     Raises:
         ValueError: the convolution is not 3 x 3.
     """
@@ -132,18 +135,22 @@ class UpsamplingConvolution(SiteConvolution):
     def _interleave(self, outputs: Tensor) -> Tensor:
         """Interleave outputs by parity: ``[n, 4 · C_out, H + 1, W + 1]`` => ``[n, C_out, 2H, 2W]``, channels last."""
         parts = outputs.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
-        n, height, width = parts.shape[0], parts.shape[1] - 1, parts.shape[2] - 1
-        result: Tensor = parts.new_empty(n, height, 2, width, 2, parts.shape[-1])
+        height = parts.shape[1] - 1
+        width = parts.shape[2] - 1
+        result: Tensor = parts.new_empty(len(parts), height, 2, width, 2, parts.shape[-1])
         for y in PARITIES:
             for x in PARITIES:
                 result[:, :, y, :, x] = parts[:, y : y + height, x : x + width, y, x]
-        return result.reshape(n, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+        return result.reshape(len(parts), 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 
 class PlaneConvolution(SiteConvolution):
     """A convolution to very few planes, computed as one matrix product per tap and a sum of shifted planes.
 
     Libraries tile convolutions by output channel; for the one or three planes of an image, most of a tile is idle.
+
+    Args:
+        convolution: convolution of ``k x k`` with padding ``k // 2``, k odd.
     """
 
     taps: Tensor

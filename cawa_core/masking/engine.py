@@ -37,8 +37,8 @@ class MaskingEngine:
     """Scores images with and without masks.
 
     Attributes:
-        generator: generates the images.
-        evaluator: scores them by the log-probability of their class.
+        generator: generator of the images.
+        evaluator: classifier that scores them by the log-probability of their class.
         batch: images per forward pass; halved, for everything that shares it, when the device runs out of memory.
     """
 
@@ -59,7 +59,6 @@ class MaskingEngine:
         Returns:
             Unmasked ``[n]`` and masked ``[len(masks), n]``, float64.
         """
-
         variants = [masks_at({site: mask}) for mask in ((), *masks)]
 
         def scores(rows: Tensor) -> Tensor:
@@ -91,7 +90,7 @@ class MaskingEngine:
 
         Args:
             z: latents ``[n, z_dim]``.
-            scores: scores ``[m, k]`` of k latents.
+            scores: function that returns the scores ``[m, k]`` of k latents.
             masks_per_batch: number of masks of each latent that must fit into a batch.
         """
         parts: list[Array] = []

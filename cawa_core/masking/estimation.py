@@ -21,11 +21,11 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 Scores = Callable[[range, Indices], tuple[Array, Array]]
-"""Maps latents and masks, both by index, to log-probabilities without ``[n]`` and with each mask ``[m, n]``."""
+"""Function from latents and masks, by index, to log-probabilities without ``[n]`` and with each mask ``[m, n]``."""
 
 SIGNED = ("score_change", "log_score_change")
 AIMED_AT = "score_change"
-"""The effect whose standard error must reach the target."""
+"""Effect whose standard error must reach the target."""
 GROWTH = 1.25
 """Ratio of latents after a round to those before it; on average, an eighth more than needed."""
 PEERS_WEIGH = 16
@@ -36,7 +36,7 @@ CORRECTION_SHARE = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class SamplingPlan:
-    """The estimator, and the number of latents for each mask of a site.
+    """Estimator of the effects, and number of latents for each mask of a site.
 
     Attributes:
         estimator: ``exact``, ``regression``, ``two_precisions`` or ``screening``.
@@ -78,7 +78,7 @@ class MaskingEstimates:
 
     Attributes:
         columns: effect columns of the ``masking`` table, ``[m]`` each.
-        method: method that produced each: ``exact``, ``regression`` or ``screening``.
+        method: method that produced each effect: ``exact``, ``regression`` or ``screening``.
         n_samples: number of latents that each mask was applied to, ``[m]``.
     """
 
@@ -93,11 +93,11 @@ def estimated_effects(
     """Estimate the effects of masks for a class and site.
 
     Args:
-        exact: exact scores.
+        exact: function that returns exact scores.
         screened: changes of the masks by screening, ``[m, latents]`` each, as from
             :func:`~cawa_core.masking.effects.changes`.
         plan: estimator and numbers of latents.
-        low: scores in lower precision, for ``two_precisions`` only.
+        low: function that returns scores in lower precision, for ``two_precisions`` only.
 
     Raises:
         ValueError: ``low`` is missing for ``two_precisions``, or given for another estimator.
@@ -144,7 +144,8 @@ class _ObservedChanges:
     """
 
     def __init__(self, plan: SamplingPlan, screened: dict[str, Array]) -> None:
-        self._plan, self._screened = plan, screened
+        self._plan = plan
+        self._screened = screened
         self._masked = {name: np.full_like(values, np.nan) for name, values in screened.items()}
         self._exact = {name: np.full_like(values, np.nan) for name, values in screened.items()}
 
@@ -167,7 +168,8 @@ class _ObservedChanges:
 
     def estimate(self, name: str, masks: Indices, stop: int) -> Estimate:
         """Estimate an effect of masks that have been applied to the same latents."""
-        masked, cheap = self._masked[name][masks, :stop], self._screened[name][masks]
+        masked = self._masked[name][masks, :stop]
+        cheap = self._screened[name][masks]
         estimate = regression_mean(masked, cheap) if self._plan.uses_screening else sample_mean(masked)
         if self._plan.target_stderr:
             estimate = _with_pooled_variance(estimate, stop, cheap.var(axis=1))
@@ -177,7 +179,8 @@ class _ObservedChanges:
         return corrected_mean(estimate, error, masked, self._exact[name][masks, :stop], cheap)
 
     def _correction(self, name: str, masks: Indices, stop: int) -> Estimate:
-        masked, exact = self._masked[name][masks, :stop], self._exact[name][masks, :stop]
+        masked = self._masked[name][masks, :stop]
+        exact = self._exact[name][masks, :stop]
         error = correction(masked, exact)
         if not self._plan.target_stderr:
             return error

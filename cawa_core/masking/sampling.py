@@ -100,7 +100,8 @@ def corrected_mean(estimate: Estimate, wrong: Estimate, changes: Array, exact: A
         changes, exact: see :func:`correction`.
         cheap: control variates of ``estimate``, ``[m, N]``.
     """
-    n, total = changes.shape[1], cheap.shape[1]
+    n = changes.shape[1]
+    total = cheap.shape[1]
     known = np.isfinite(exact)
     difference = exact - changes
     explained = estimate.slope[:, None] * cheap[:, :n]
@@ -128,8 +129,11 @@ SMALLEST = 8
 def _slope(changes: Array, cheap: Array) -> Array:
     """Return least-squares slopes ``[m]`` of exact on cheap changes ``[m, k]``; 0 if these explain less than chance."""
     k = changes.shape[1]
-    y, x = changes - changes.mean(axis=1, keepdims=True), cheap - cheap.mean(axis=1, keepdims=True)
-    xx, xy, yy = (x * x).sum(axis=1), (x * y).sum(axis=1), (y * y).sum(axis=1)
+    y = changes - changes.mean(axis=1, keepdims=True)
+    x = cheap - cheap.mean(axis=1, keepdims=True)
+    xx = (x * x).sum(axis=1)
+    xy = (x * y).sum(axis=1)
+    yy = (y * y).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = xy / xx
         explained = xy**2 / (xx * yy)

@@ -27,8 +27,8 @@ class Screening:
     """First-order changes of the images of a class.
 
     Attributes:
-        log_odds: of the class for the unmasked images, ``log p / (1 - p)``: float64 ``[n]``.
-        rates: per site, the first-order decrease of the log-odds when a channel is masked: float32 ``[n, C]``.
+        log_odds: log-odds ``log p / (1 - p)`` of the class for the unmasked images, float64 ``[n]``.
+        rates: first-order decrease of the log-odds when a channel is masked, float32 ``[n, C]`` per site.
     """
 
     log_odds: Tensor
@@ -36,7 +36,8 @@ class Screening:
 
     def log_scores(self, site: int, masks: list[Channels]) -> Tensor:
         """Return first-order log-probabilities of the class under masks of a site: ``[len(masks), n]``."""
-        rates, on_device = self.rates[site].double(), ChannelMasks.of(masks, self.log_odds.device)
+        rates = self.rates[site].double()
+        on_device = ChannelMasks.of(masks, self.log_odds.device)
         decreases = rates[:, on_device.index] * on_device.present  # [n, m, widest]
         return functional.logsigmoid(self.log_odds - decreases.sum(dim=2).T)
 
@@ -50,8 +51,8 @@ def screened(generator: Generator, evaluator: Evaluator, z: Tensor, class_id: in
     """Screen every channel of every site.
 
     Args:
-        generator: generates the images.
-        evaluator: scores them by the probability of their class.
+        generator: generator of the images.
+        evaluator: classifier that scores them by the probability of their class.
         z: latents ``[n, z_dim]``.
         class_id: class of the images and of the score.
         batch_size: latents per forward and backward pass, fewer if the features of all sites are large; changes the

@@ -73,11 +73,11 @@ class RealImages(ABC):
         return self.digest
 
     def class_contents(self, class_id: int) -> str:  # noqa: ARG002
-        """SHA-256 of what a class's images are, wherever they lie; part of every result's identity."""
+        """Return a SHA-256 that identifies a class's images, wherever they are; part of every result's identity."""
         return self.digest
 
     def has_class(self, class_id: int) -> bool:
-        """Whether there are images of a class."""
+        """Return whether there are images of a class."""
         return self.count_of(class_id) > 0
 
     def count_of(self, class_id: int) -> int:

@@ -22,7 +22,8 @@ class FeatureCache:
     """One safetensors file per key; processes may share the folder, because files are replaced atomically.
 
     Attributes:
-        folder: created on first use. If it cannot be written to, nothing is cached and there is one warning.
+        folder: folder of the files, created on first use. If it cannot be written to, nothing is cached, with one
+            warning.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ class ImageFolder(RealImages):
 
     Attributes:
         folder: the folder of class folders.
-        folders: maps each class index to its folder.
+        folders: folder of each class, by index.
         image_size: side of the square images in pixels.
         channels: 3 for colour, 1 for grey.
     """
@@ -78,16 +78,17 @@ class ImageFolder(RealImages):
         return digest_of_data({"classes": classes, "files": files, "preprocessing": self._preprocessing})
 
     def class_contents(self, class_id: int) -> str:
-        """SHA-256 of the class's folder name, the names and sizes of its files, and the preprocessing.
+        """Return the SHA-256 of the class's folder name, the names and sizes of its files, and the preprocessing.
 
-        The files' contents do not enter, as ImageNet's are 140 GB: an image changed in place to one of the same
-        size goes unnoticed. Where the folder is does not enter either.
+        The files' contents are not hashed, as ImageNet has 140 GB: an image replaced by one of the same size goes
+        unnoticed. The location of the folder is not hashed either.
         """
-        name, files = self._folder_of(class_id).name, self._sizes_of(class_id)
+        name = self._folder_of(class_id).name
+        files = self._sizes_of(class_id)
         return digest_of_data({"folder": name, "files": files, "preprocessing": self._preprocessing})
 
     def has_class(self, class_id: int) -> bool:
-        """Whether the class has a folder with image files."""
+        """Return whether the class has a folder with image files."""
         return class_id in self.folders and bool(self.paths_of(class_id))
 
     def count_of(self, class_id: int) -> int:
@@ -118,7 +119,7 @@ class ImageFolder(RealImages):
         """Check, before any work starts, that every class has a folder and at least one image that decodes.
 
         Raises:
-            InputError: a class has not; the error names the first one.
+            InputError: a class lacks them; the error names the first such class.
         """
         class_ids = list(class_ids)
         for class_id in class_ids:

@@ -23,7 +23,7 @@ PROTOCOL = (
     "than 8 bits a channel and files that do not decode to their end left out; centre crop to the shorter side, its "
     "corner rounded half to even; Pillow BILINEAR resize, which antialiases, on 8 bits; float32 x / 127.5 - 1"
 )
-"""The preprocessing in words; part of every result's identity."""
+"""Description of the preprocessing; part of every result's identity."""
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode by the number of channels of the generator's images."""

@@ -1,1 +1,1 @@
-"""Everything that a person reads or looks at: findings, figures, sheets of images and the report."""
+"""Everything that a person reads or looks at: claims, figures, sheets of images and the report."""

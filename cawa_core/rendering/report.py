@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cawa_core.audit_record import AuditRecord
@@ -14,7 +15,7 @@ from cawa_core.digests import digest_of_data
 from cawa_core.rendering.figures import Picture
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import css_variables
-from cawa_core.rendering.sections import ALL_SECTIONS, Tables
+from cawa_core.rendering.sections import Section
 
 FOLDER = Path(__file__).parent
 
@@ -27,15 +28,17 @@ class Report:
     pictures: tuple[Picture, ...]
 
 
-def build_report(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord) -> Report:
+def build_report(
+    sections: Sequence[Section], summary: Mapping[str, Any], audit: AuditRecord, sites: pd.DataFrame
+) -> Report:
     """Render the report of an audit.
 
     Args:
-        tables: all tables by name; a table is empty if its stage did not run.
+        sections: sections between the claims and the provenance, in order.
         summary: content of ``summary.json``.
         audit: content of ``audit.json``.
+        sites: table ``sites``.
     """
-    sections = [section for make in ALL_SECTIONS if (section := make(tables, summary)) is not None]
     html = (
         page_environment()
         .get_template("report.html")
@@ -43,7 +46,7 @@ def build_report(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord)
             summary=summary,
             summary_digest=summary_digest(summary),
             sections=sections,
-            provenance=_provenance(tables, summary, audit),
+            provenance=_provenance(sites, summary, audit),
             **page_style(),
         )
     )
@@ -76,8 +79,8 @@ def summary_digest(summary: Mapping[str, Any]) -> str:
     return digest_of_data(summary)
 
 
-def _provenance(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord) -> list[Any]:
-    sites = records(tables["sites"].assign(inert=tables["sites"].inert_channels.map(len)))
+def _provenance(sites: pd.DataFrame, summary: Mapping[str, Any], audit: AuditRecord) -> list[Any]:
+    counted = records(sites.assign(inert=sites.inert_channels.map(len)))
     columns = {
         "site": "site",
         "name": "module",
@@ -94,7 +97,7 @@ def _provenance(tables: Tables, summary: Mapping[str, Any], audit: AuditRecord) 
     }
     rows = [{"setting": name, "value": value} for name, value in facts.items()]
     return [
-        table_of("Sites", columns, sites),
+        table_of("Sites", columns, counted),
         table_of("Spec, inputs and environment", {"setting": "setting", "value": "value"}, rows),
     ]
 

@@ -13,9 +13,10 @@ from typing import BinaryIO
 
 
 class HashedWriter(io.RawIOBase):
-    """Writes to a file and computes the SHA-256 of what is written.
+    """Writes to a file and computes the SHA-256 of its content.
 
     Attributes:
+        file: binary file to write to.
         name: name of the finished file; it may be set after everything is written.
     """
 

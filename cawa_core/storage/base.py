@@ -30,11 +30,11 @@ class WriteConflictError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """Identifies one write of an object; stores compare one field or the other.
+    """Identity of one write of an object; stores compare one field or the other.
 
     Attributes:
-        e_tag: compared by S3 and Azure.
-        version: generation, compared by Google Cloud Storage.
+        e_tag: entity tag, which S3 and Azure compare.
+        version: generation, which Google Cloud Storage compares.
     """
 
     e_tag: str | None
@@ -101,7 +101,7 @@ class Storage(ABC):
         """Check that the folder's path is free or a folder.
 
         Raises:
-            InputError: there is something else.
+            InputError: the path is that of a file.
         """
 
     def probe(self) -> None:

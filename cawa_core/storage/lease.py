@@ -28,7 +28,7 @@ BEAT_SECONDS = 5.0
 DEAD_AFTER_SECONDS = 30.0
 """Time without a renewal after which the holder counts as dead and its lease may be taken."""
 SIGN_PATIENCE = 5.0
-"""Seconds for which a renewal is retried; the next renewal is as good."""
+"""Seconds for which a renewal is retried; after that, the next renewal replaces it."""
 
 
 class Lease:

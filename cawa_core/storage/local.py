@@ -23,7 +23,11 @@ PERMANENT_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno
 
 
 class LocalStorage(Storage):
-    """Files under one folder, which need not exist yet."""
+    """Files under one folder.
+
+    Args:
+        folder: path of the folder, which need not exist yet.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,7 +36,7 @@ class LocalStorage(Storage):
 
     @property
     def everywhere(self) -> str:
-        """The absolute path."""
+        """Absolute path of the folder."""
         return str(self.folder.absolute())
 
     def read(self, name: str) -> bytes:
@@ -53,7 +57,8 @@ class LocalStorage(Storage):
     def is_empty(self) -> bool:
         """Return whether the folder holds nothing except a lock and leftovers of interrupted writes."""
         with self._storage_errors(""):
-            return not self.folder.exists() or all(_is_ignorable(path.name) for path in self.folder.iterdir())
+            names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
+            return all(name == LOCK or name.startswith(TEMPORARY) for name in names)
 
     def leftovers(self) -> list[str]:
         """List all temporary files."""
@@ -144,7 +149,7 @@ class LocalStorage(Storage):
 
         Raises:
             StorageRefusedError: a link on the way leads outside of the audit folder.
-            ValueError: the name does.
+            ValueError: the name itself leads there.
         """
         path = self.folder / (require_inside(name) if name else "")
         root = self.folder.resolve()
@@ -162,7 +167,3 @@ class LocalStorage(Storage):
                 raise
             kind = StorageRefusedError if error.errno in PERMANENT_ERRORS else StorageError
             raise kind(f"{self.path(name)}: {error.strerror or error}") from error
-
-
-def _is_ignorable(name: str) -> bool:
-    return name == LOCK or name.startswith(TEMPORARY)

@@ -136,6 +136,15 @@ class Manifest:
             self.write()
             self._remove(before - self.owned)
 
+    def remove(self, shards: Collection[str]) -> None:
+        """Remove finished shards from the results of the folder, in one write, and then their files."""
+        before = self.owned
+        receipts = {shard: receipt for shard, receipt in self.receipts.items() if shard not in shards}
+        if len(receipts) < len(self.receipts):
+            self.receipts = receipts
+            self.write()
+            self._remove(before - self.owned)
+
     def _remove(self, names: Collection[str]) -> None:
         for name in sorted(names):
             self.storage.remove(name)

@@ -16,7 +16,7 @@ ATTEMPTS = 4
 BACK_OFF_SECONDS = 0.5
 CONNECT_AND_READ_SECONDS = (10.0, 60.0)
 PIECE_BYTES = 1 << 16
-"""Bytes per read; a broken connection can lose as many, as urllib3 drops an incomplete piece."""
+"""Bytes per read; a broken connection can lose that many, as urllib3 drops an incomplete piece."""
 
 TRANSIENT_ERRORS = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 TOO_MANY_REQUESTS = 429
@@ -36,7 +36,7 @@ def fetch(url: str, target: Path, sha256: str | None = None, progress: Progress 
         url: location of the file.
         target: path to save it to; its folder is created.
         sha256: its SHA-256 in hexadecimal, or the first digits of it, or None.
-        progress: called with the bytes received so far and the total bytes (None if unknown).
+        progress: function called with the bytes received so far and the total bytes (None if unknown).
 
     Returns:
         The target.
@@ -147,7 +147,8 @@ def _require_continuation(response: requests.Response, part: PartialFile) -> Non
 
 
 def _require_whole(part: PartialFile) -> None:
-    origin, size = part.origin, part.size
+    origin = part.origin
+    size = part.size
     if origin is None or origin.size is None or size == origin.size:
         return
     if size > origin.size:

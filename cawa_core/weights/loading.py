@@ -120,7 +120,7 @@ def load_strictly(
         tensors: values by name.
         source: source of the tensors, for errors.
         ignorable: patterns (``*.num_batches_tracked``) of names that may be missing or left over.
-        assign: use the tensors themselves instead of copies, for a module built on the ``meta`` device.
+        assign: whether to use the tensors themselves instead of copies, for a module built on the ``meta`` device.
 
     Raises:
         InputError: a tensor is missing, left over, of another shape or type, or not finite; the module is

@@ -11,7 +11,7 @@ from pathlib import Path
 from cawa_core.storage import write_atomically
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes received so far and the bytes of the whole file, or None if unknown."""
+"""Function called with the bytes received so far and the bytes of the whole file, or None if unknown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,11 @@ class Origin:
 
 
 class PartialFile:
-    """The bytes of a file received so far, in the target's folder."""
+    """The bytes of a file received so far, in the target's folder.
+
+    Args:
+        target: path of the complete file.
+    """
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.part")
@@ -46,7 +50,7 @@ class PartialFile:
 
     @property
     def size(self) -> int:
-        """Bytes received so far."""
+        """Number of bytes received so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
@@ -69,7 +73,8 @@ class PartialFile:
 
     def append(self, pieces: Iterable[bytes], progress: Progress | None) -> None:
         """Append the pieces as they arrive."""
-        origin, size = self.origin, self.size
+        origin = self.origin
+        size = self.size
         with self.path.open("ab") as file:
             for piece in pieces:
                 file.write(piece)

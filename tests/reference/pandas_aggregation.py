@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 from scipy.stats import rankdata
 
-from cawa_core.table_schema import ALL_SITES
 from cawa_core.seeds import SHARED_CLASS, random_generator
-from workflows.spec import AuditSpec
 from cawa_core.statistics.correlation import smoothing_window
 from cawa_core.statistics.overlap import shared_by_chance
 from cawa_core.statistics.permutation_null import ROUNDING, random_orders
+from cawa_core.table_schema import ALL_SITES
+from workflows.spec import AuditSpec
 
 Array = NDArray[np.float64]
 

@@ -1,23 +1,31 @@
 """Derived tables against pandas on whole tables, and by hand where tables are small enough."""
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from cawa_core.audit_record import AuditRecord
+from cawa_core.rendering.claims import NOTE
 from cawa_core.table_schema import ALL_SITES, TABLES
-from workflows.spec import AuditSpec
 from cawa_core.tables import Manifest, Receipt, publish
 from tests.reference.pandas_aggregation import best_estimates, pandas_tables
-from workflows.aggregate import derived_tables
-from workflows.aggregate.derived_tables import publish_derived_tables
-from workflows.aggregate.heavy_tails import heavy_tails
-from workflows.aggregate.metric_correlation import metric_correlation_rows
-from workflows.aggregate.overlap_summary import overlap_summary
-from workflows.aggregate.rankings import EverySite, Ranking
+from workflows.aggregate import aggregate, is_current
+from workflows.aggregate.derive import derivable, derive, derived_stages
+from workflows.aggregate.rankings import Ranking
+from workflows.analyses import ANALYSES
+from workflows.analyses.awareness.results import heavy_tails
+from workflows.analyses.class_overlap import derivation as class_overlap
+from workflows.analyses.class_overlap.derivation import EverySite
+from workflows.analyses.class_overlap.results import overlap_summary
+from workflows.analyses.metric_correlation.derivation import metric_correlation_rows
+from workflows.report import write_report
+from workflows.spec import audit_spec
 
-SPEC = AuditSpec(permutations=99, overlap_k=(3, 7), shared_k=(1, 2, 5, 10))
+SPEC = audit_spec(permutations=99, overlap_k=(3, 7), shared_k=(1, 2, 5, 10))
 WIDTHS = (60, 24, 9)
 N_CHANNELS = 6
 AWARENESS = {0: [6, 5, 4, 3, 2, 1], 1: [6, 5, 1, 2, 3, 4], 2: [1, 2, 3, 4, 5, 6]}
@@ -79,7 +87,7 @@ def aggregated(folder, awareness, masking, spec=SPEC):
             files = publish(folder, shard, {stage: {name: list(part[name]) for name in part}}, "audit")
             class_ids = tuple(sorted(set(part.class_id.tolist())))
             manifest.add(Receipt(shard, stage, class_ids, (int(site),), files, 0, "cpu"))
-    publish_derived_tables(manifest, spec, "audit")
+    derive(manifest, spec, "audit")
     return manifest
 
 
@@ -182,10 +190,10 @@ def test_a_failure_of_a_writer_is_not_lost(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(derived_tables, "publish_groups", full)
+    monkeypatch.setattr(class_overlap, "publish_groups", full)
     with pytest.raises(OSError, match="No space"):
         aggregated(tmp_path, *VARIATIONS["no masking"])
-    assert "aggregate" not in Manifest.read(tmp_path).receipts
+    assert "class_overlap" not in Manifest.read(tmp_path).receipts
 
 
 def test_heavy_tails_equal_those_of_pandas(tmp_path):
@@ -290,7 +298,101 @@ def test_metric_correlations_by_hand():
     metrics = pd.DataFrame({"total_awareness": [1.0, 2, 3, 4], "fid": [4.0, 3, 2, 1], "recall": [1.0, 2, 3, 4]})
     for name in ("precision", "density", "coverage", "kid", "ms_ssim", "classifier_accuracy"):
         metrics[name] = np.nan
-    rows = {row["metric"]: row for row in metric_correlation_rows(metrics, AuditSpec(bootstraps=50))}
+    rows = {row["metric"]: row for row in metric_correlation_rows(metrics, audit_spec(bootstraps=50))}
     assert set(rows) == {"fid", "recall"}
     assert rows["fid"]["pearson"] == pytest.approx(-1)
     assert rows["recall"]["ci_low"] == pytest.approx(1)
+
+
+def test_intervals_do_not_depend_on_the_order_of_the_metrics(monkeypatch):
+    from workflows.analyses.metric_correlation import derivation
+
+    random = np.random.default_rng(0)
+    names = ["total_awareness", *(metric.name for metric in derivation.METRICS)]
+    metrics = pd.DataFrame({name: random.normal(size=12) for name in names})
+    spec = audit_spec(bootstraps=50)
+    forwards = {row["metric"]: row for row in metric_correlation_rows(metrics, spec)}
+    monkeypatch.setattr(derivation, "METRICS", derivation.METRICS[::-1])
+    assert {row["metric"]: row for row in metric_correlation_rows(metrics, spec)} == forwards
+
+
+def test_only_what_has_its_inputs_is_derived_and_each_has_a_receipt(tmp_path):
+    awareness, masking = VARIATIONS["one channel a mask"]
+    without = aggregated(tmp_path / "without", awareness, None)
+    assert derived_stages(without) == {"class_overlap", "shared_channels"}
+    with_masks = aggregated(tmp_path / "with", awareness, masking)
+    assert derived_stages(with_masks) == {"masking_correlation", "class_overlap", "shared_channels"}
+    assert [analysis.name for analysis in derivable(with_masks)] == [
+        name for name in ANALYSES if name in derived_stages(with_masks)
+    ]
+    tables = {file.table for file in with_masks.receipts["shared_channels"].files}
+    assert tables == {"shared_channels", "top_channel_popularity"}
+
+
+def test_derived_tables_of_earlier_versions_are_replaced(tmp_path):
+    """They had one receipt for all of them."""
+    manifest = aggregated(tmp_path, *VARIATIONS["one channel a mask"])
+    files = [file for name in derived_stages(manifest) for file in manifest.receipts.pop(name).files]
+    manifest.add(Receipt("aggregate", "aggregate", (), (), tuple(files), 0, "driver"))
+    before = {name: manifest.table(name) for name in ("masking_correlation", "class_overlap", "shared_channels")}
+    derive(manifest, SPEC, "audit")
+    manifest.settle()
+    again = Manifest.read(tmp_path)
+    assert "aggregate" not in again.receipts
+    assert not again.strays(again.storage.names("tables"))
+    for name, frame in before.items():
+        pd.testing.assert_frame_equal(again.table(name), frame)
+
+
+@pytest.fixture
+def copied(audited, tmp_path):
+    """A finished small audit to change."""
+    return shutil.copytree(audited, tmp_path / "copy")
+
+
+def test_a_folder_is_not_current_if_other_analyses_are_derived(copied, monkeypatch):
+    assert is_current(Manifest.read(copied))
+    few = dict(ANALYSES)
+    del few["shared_channels"]
+    monkeypatch.setattr(ANALYSES, "_analyses", few)
+    assert not is_current(Manifest.read(copied))
+    aggregate(Manifest.read(copied))
+    assert is_current(Manifest.read(copied))
+    assert "shared_channels" not in Manifest.read(copied).receipts
+
+
+def test_an_analysis_that_is_not_installed_is_left_alone(copied):
+    """Its shards, options and tables are recorded; nothing here knows what they mean."""
+    manifest = Manifest.read(copied)
+    edited = next(receipt.files[0] for receipt in manifest.receipts.values() if receipt.stage == "edits")
+    name = "tables/dissection/part-dissection-c0001-0001-01234567.parquet"
+    manifest.storage.write(name, manifest.storage.read(edited.file))
+    file = dataclasses.replace(edited, table="dissection", file=name)
+    manifest.add(Receipt("dissection-c0001-0001", "dissection", (1,), (), (file,), 2.5, "cpu"))
+    manifest.settle()
+    record = AuditRecord.from_json((copied / "audit.json").read_bytes()).as_data()
+    record["identity"]["spec"] |= {"dissection_latents": 7}
+    record["identity"]["spec"]["stages"].append("dissection")
+    record["analyses"]["dissection"] = record["analyses"]["edits"] | {"options": {"dissection_latents": 7}}
+    (copied / "audit.json").write_text(json.dumps(record))
+    before = json.loads((copied / "summary.json").read_text())
+    assert not is_current(manifest)
+    aggregate(manifest)
+    write_report(manifest)
+    assert is_current(Manifest.read(copied))
+    assert "dissection-c0001-0001" in Manifest.read(copied).receipts
+    assert (copied / name).exists()
+    after = json.loads((copied / "summary.json").read_text())
+    assert after["seconds"]["dissection"] == 2.5
+    changing = ("seconds", "tables_digest", "options_digest")
+    assert {key: value for key, value in after.items() if key not in changing} == {
+        key: value for key, value in before.items() if key not in changing
+    }
+
+
+def test_claims_come_in_the_order_of_the_analyses_and_notes_last(audited):
+    claims = json.loads((audited / "summary.json").read_text())["findings"]
+    is_note = [claim["verdict"] == NOTE for claim in claims]
+    assert is_note == sorted(is_note)
+    sources = [claim["source"] for claim in claims if claim["verdict"] != NOTE]
+    assert sources.index("Fig. 3") < sources.index("Sec. 4.1, Fig. 5a") < sources.index("Sec. 5.4, Fig. 10")

@@ -16,9 +16,9 @@ from cawa_core.masking.engine import MaskingEngine
 from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
-from workflows.aggregate.masking_correlation import PREDICTORS
-from workflows.aggregate.site_values import TARGETS
 from workflows.analyses import ANALYSES
+from workflows.analyses.masking.sites import TARGETS
+from workflows.analyses.masking_correlation.predictors import PREDICTORS
 from workflows.config import RunOptions
 from workflows.lab import Lab
 from workflows.status import status_lines

@@ -7,18 +7,18 @@ import shutil
 import pytest
 import torch
 
+from cawa_core.class_metrics.records import METRICS
 from cawa_core.errors import InputError
 from cawa_core.generators.fashion import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
-from cawa_core.class_metrics.records import METRICS
 from cawa_core.tables import Manifest
 from tests.cawa_core.rendering.test_rendering import parsed
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
 from tests.workflows.test_compare_noise import ANYTHING
+from workflows.analyses import ANALYSES
 from workflows.compare.comparison import compare
-from workflows.compare.options import ComparisonSpec, merged_comparison
-from workflows.compare.quality import QUALITIES
+from workflows.compare.options import comparison_spec, comparison_spec_type, merged_comparison
 
 BAG = 8
 DAMAGED = {
@@ -62,7 +62,7 @@ def test_a_damaged_checkpoint_is_worse_in_the_classes_that_were_damaged(audited,
     for site, channels in DAMAGED.items():
         own = masking[(masking.class_id == BAG) & (masking.site == site)]
         assert set(own.loc[own.score_change.idxmax()].channels) == set(channels)
-    result = compare(audited, broken, ComparisonSpec(), str(tmp_path))
+    result = compare(audited, broken, comparison_spec(), str(tmp_path))
     assert result.is_worse
     assert result.sentence.startswith("worse: bag (")
     assert "classifier_accuracy" in result.sentence
@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_is_worse_in_the_classes_that_were_damaged(audited,
 
 @pytest.mark.slow
 def test_another_seed_of_the_same_checkpoint_is_not_worse(audited, reseeded, tmp_path):
-    result = compare(audited, reseeded, ComparisonSpec(), str(tmp_path))
+    result = compare(audited, reseeded, comparison_spec(), str(tmp_path))
     assert not result.is_worse
     assert result.sentence == "not worse"
     assert {row["verdict"] for row in result.content["class_metrics"]["classes"]} <= {"same", "within noise"}
@@ -100,6 +100,13 @@ def test_an_audit_beside_itself_has_not_moved_at_all(audited, tmp_path):
     assert {row["mean_change"] for row in content["correlations"]["masking"]} == {0.0}
     assert {row["change"] for row in content["correlations"]["metrics"]} == {0.0}
     assert {row["largest_change"] for row in content["masking_effects"]["by_site"]} == {0.0}
+    for name in ("segmentation", "hybrids", "edits"):
+        assert {row["change"] for row in content[name]["classes"]} == {0.0}
+        assert content[name]["n_unmatched"] == 0
+    assert content["compared"] == [name for name, analysis in ANALYSES.items() if analysis.comparison]
+    assert content["not_compared"] == {
+        name: analysis.not_compared for name, analysis in ANALYSES.items() if analysis.not_compared
+    }
 
 
 @pytest.mark.slow
@@ -112,7 +119,7 @@ def test_the_command_says_it_in_one_line_and_by_its_exit_code(audited, broken, r
     code, printed = run(monkeypatch, capsys, "compare", audited, reseeded, "--output", tmp_path / "out")
     assert (code, printed.out) == (0, "not worse\n")
     lenient = tmp_path / "lenient.toml"
-    lenient.write_text("\n".join(f"{quality.threshold} = 1000.0" for quality in QUALITIES.values()))
+    lenient.write_text("\n".join(f"{metric.threshold_option} = 1000.0" for metric in METRICS))
     arguments = ("compare", audited, broken, "--output", tmp_path / "out", "--spec", lenient)
     assert run(monkeypatch, capsys, *arguments)[0] == 0
     assert run(monkeypatch, capsys, *arguments, "--classifier-accuracy-drop", 0.1)[0] == 4
@@ -122,7 +129,7 @@ def test_the_command_says_it_in_one_line_and_by_its_exit_code(audited, broken, r
 def test_the_files_lie_beside_the_tables_and_agree(audited, broken, tmp_path):
     new = shutil.copytree(broken, tmp_path / "new")
     before = {path: path.read_bytes() for path in new.rglob("*") if path.is_file()}
-    result = compare(audited, new, ComparisonSpec())
+    result = compare(audited, new, comparison_spec())
     folder = new / "comparisons" / json.loads((audited / "audit.json").read_text())["hash"][:12]
     assert result.storage.url == str(folder)
     assert {path for path in new.rglob("*") if path.is_file()} - set(before) == set(folder.iterdir())
@@ -148,6 +155,31 @@ def edited(audited, tmp_path, change=dict):
     return folder
 
 
+def options(**values):
+    """A change of the options that a folder records, of the audit and of each analysis that has them."""
+
+    def change(description):
+        for recorded in (description["identity"]["spec"], *_analysis_options(description)):
+            recorded.update({name: value for name, value in values.items() if name in recorded})
+
+    return change
+
+
+def _analysis_options(description):
+    return [analysis["options"] for analysis in description.get("analyses", {}).values()]
+
+
+def without_all_but(*names):
+    """A folder that has these analyses only."""
+
+    def change(description):
+        description["identity"]["spec"]["stages"] = list(names)
+        analyses = description.get("analyses", {})
+        description["analyses"] = {name: analysis for name, analysis in analyses.items() if name in names}
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -155,20 +187,24 @@ def edited(audited, tmp_path, change=dict):
         (lambda one: one["identity"]["digests"].update(evaluator="other"), "digest of evaluator ("),
         (lambda one: one["identity"]["digests"].update(real_images="other"), "digest of real_images ("),
         (lambda one: one["identity"]["protocols"].update(fid_features="other"), "protocol of fid_features ("),
-        (lambda one: one["identity"]["spec"].update(metric_samples=61), "metric_samples (60 in base, 61 in new)"),
-        (lambda one: one["identity"]["spec"].update(masking_estimator="screening"), "masking_estimator ('exact' in"),
-        (lambda one: one["identity"]["spec"].update(masking_group_size=4), "masking_group_size (8 in base, 4 in new)"),
+        (options(metric_samples=61), "metric_samples (60 in base, 61 in new)"),
+        (options(masking_estimator="screening"), "masking_estimator ('exact' in"),
+        (options(masking_group_size=4), "masking_group_size (8 in base, 4 in new)"),
         (lambda one: one["identity"].update(schema_version=2), "schema version ("),
+        (options(segment_clusters=[2, 4]), "segment_clusters ([2, 3] in base, [2, 4] in new)"),
+        (options(segment_latents=5), "segment_latents (4 in base, 5 in new)"),
+        (options(edit_candidates=13), "edit_candidates (12 in base, 13 in new)"),
+        (options(hybrid_tried_latents=3), "hybrid_tried_latents (2 in base, 3 in new)"),
         (
-            lambda one: one["identity"]["spec"].update(stages=["gallery"]),
-            "must both have one of awareness, masking, class_metrics, which are compared",
+            without_all_but("gallery"),
+            "must both have one of awareness, masking, class_metrics, edits, hybrids, segmentation, which are compared",
         ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_name(audited, tmp_path, monkeypatch, capsys, change, message):
     folder = edited(audited, tmp_path, change)
     with pytest.raises(InputError) as refused:
-        compare(audited, folder, ComparisonSpec(), str(tmp_path / "out"))
+        compare(audited, folder, comparison_spec(), str(tmp_path / "out"))
     assert message in str(refused.value)
     assert not (tmp_path / "out").exists()
     code, printed = run(monkeypatch, capsys, "compare", audited, folder, "--output", tmp_path / "out")
@@ -178,9 +214,35 @@ def test_what_cannot_be_compared_is_refused_by_name(audited, tmp_path, monkeypat
 
 
 def test_every_difference_is_named(audited, tmp_path):
-    folder = edited(audited, tmp_path, lambda one: one["identity"]["spec"].update(truncation=0.5, neighbours=5, seed=9))
+    folder = edited(audited, tmp_path, options(truncation=0.5, neighbours=5, seed=9))
     with pytest.raises(InputError, match=r"truncation \(1.0 in base, 0.5 in new\); neighbours \(3 in base, 5 in new\)"):
-        compare(audited, folder, ComparisonSpec())
+        compare(audited, folder, comparison_spec())
+
+
+def test_options_of_what_is_not_compared_may_differ(audited, tmp_path):
+    """They may if only one audit has the analysis, too, and so may the networks that no compared analysis uses."""
+
+    def change(description):
+        options(hybrid_latents=5, edit_latents=3, control_fraction=0.2, overlap_k=[5], metric_samples=61)(description)
+        without_all_but("awareness", "masking", "gallery", "hybrids", "edits")(description)
+        description["identity"]["digests"]["fid_features"] = "other"
+
+    content = compare(audited, edited(audited, tmp_path, change), comparison_spec(), str(tmp_path / "out")).content
+    assert content["sentence"] == "not judged: class_metrics is not in both audits"
+    differing = {"control_fraction", "edit_latents", "hybrid_latents", "metric_samples", "overlap_k", "stages"}
+    assert set(content["differing_options"]) == differing
+    assert content["class_metrics"] is None
+    assert content["correlations"]["metrics"] is None
+    assert content["segmentation"] is None
+    assert content["not_compared"]["segmentation"] == "only base has it"
+
+
+def test_analyses_that_cover_other_classes_are_refused(audited, tmp_path):
+    def change(description):
+        description["analyses"]["edits"]["class_ids"] = [1, 3]
+
+    with pytest.raises(InputError, match=r"classes of edits \(\[1, 3, 7, 8\] in base, \[1, 3\] in new\)"):
+        compare(audited, edited(audited, tmp_path, change), comparison_spec())
 
 
 def test_other_sites_are_refused(audited, tmp_path, monkeypatch):
@@ -193,30 +255,32 @@ def test_other_sites_are_refused(audited, tmp_path, monkeypatch):
     folder = edited(audited, tmp_path)
     monkeypatch.setattr(Manifest, "table", table)
     with pytest.raises(InputError, match="checkpoints of one architecture"):
-        compare(audited, folder, ComparisonSpec())
+        compare(audited, folder, comparison_spec())
 
 
-def test_an_unfinished_audit_is_refused(audited, tmp_path):
-    folder = edited(audited, tmp_path)
+@pytest.mark.parametrize("n_units", [4, 0])
+def test_an_unfinished_audit_is_refused(audited, tmp_path, n_units):
+    """Whether or not it recorded how many units it has: an earlier version did not."""
+    folder = edited(audited, tmp_path, lambda one: one["analyses"]["class_metrics"].update(n_units=n_units))
     next((folder / "tables/class_metrics").iterdir()).unlink()
     with pytest.raises(InputError, match="is not finished: 3 of 4 parts of class_metrics"):
-        compare(audited, folder, ComparisonSpec())
+        compare(audited, folder, comparison_spec())
 
 
 def test_outputs_that_would_overwrite_something_are_refused(audited, tmp_path):
     (tmp_path / "file").write_text("")
     for output, message in ((tmp_path / "file", "is a file"), (audited, "must not be an audit folder")):
         with pytest.raises(InputError, match=message):
-            compare(audited, audited, ComparisonSpec(), str(output))
+            compare(audited, audited, comparison_spec(), str(output))
     with pytest.raises(InputError, match="is no audit folder"):
-        compare(tmp_path, audited, ComparisonSpec())
+        compare(tmp_path, audited, comparison_spec())
 
 
 def test_thresholds_from_file_and_flags(tmp_path):
     file = tmp_path / "thresholds.toml"
     file.write_text("fid_rise = 0.3\nrecall_drop = 0.2\n")
     spec = merged_comparison(file, {"recall_drop": 0.1, "kid_rise": None})
-    assert (spec.fid_rise, spec.recall_drop, spec.kid_rise) == (0.3, 0.1, ComparisonSpec.kid_rise)
+    assert (spec.fid_rise, spec.recall_drop, spec.kid_rise) == (0.3, 0.1, comparison_spec().kid_rise)
     file.write_text("fid_ris = 0.3\n")
     with pytest.raises(InputError, match=r"unknown option 'fid_ris' in .*; did you mean 'fid_rise'"):
         merged_comparison(file, {})
@@ -224,7 +288,7 @@ def test_thresholds_from_file_and_flags(tmp_path):
         merged_comparison(None, {"false_discovery_rate": 1.5})
 
 
-def test_every_metric_of_the_table_has_a_direction():
-    assert set(QUALITIES) == set(METRICS)
-    names = {field.name for field in dataclasses.fields(ComparisonSpec)}
-    assert names == {quality.threshold for quality in QUALITIES.values()} | {"false_discovery_rate"}
+def test_the_options_are_the_false_discovery_rate_and_a_threshold_for_each_metric():
+    names = [field.name for field in dataclasses.fields(comparison_spec_type())]
+    assert names == ["false_discovery_rate", *(metric.threshold_option for metric in METRICS)]
+    assert (comparison_spec().false_discovery_rate, comparison_spec().kid_rise) == (0.05, 0.2)

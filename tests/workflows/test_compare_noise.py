@@ -4,16 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cawa_core.table_schema import TABLES
-from workflows.compare.masking import difference_p_values
-from workflows.compare.metrics import adjusted, metric_changes
-from workflows.compare.noise import binomial, bound_of_pairs, from_halves, from_spread
-from workflows.compare.options import ComparisonSpec
-from workflows.compare.quality import QUALITIES
-from workflows.compare.totals import shift_p_value
-from workflows.compare.turnover import overlaps
+from cawa_core.class_metrics.records import METRICS
+from workflows.analyses.awareness.turnover import overlaps
+from workflows.analyses.class_metrics import CLASS_METRICS_TABLE
+from workflows.analyses.class_metrics.metric_changes import metric_changes
+from workflows.analyses.class_metrics.noise import binomial, bound_of_pairs, from_halves, from_spread
+from workflows.compare.options import comparison_spec
+from workflows.compare.significance import adjusted, difference_p_values, shift_p_value
 
-ANYTHING = ComparisonSpec(**{quality.threshold: 0.0 for quality in QUALITIES.values()})
+ANYTHING = comparison_spec(**{metric.threshold_option: 0.0 for metric in METRICS})
 """Whatever is significant counts."""
 
 N_FAKE = 200
@@ -60,7 +59,8 @@ def truth_of(random, n_classes):
 
 
 def judged(one, other, spec=ANYTHING):
-    return metric_changes(one[0], other[0], one[1], other[1], spec)
+    thresholds = {metric.name: getattr(spec, metric.threshold_option) for metric in METRICS}
+    return metric_changes(one[0], other[0], one[1], other[1], thresholds, spec.false_discovery_rate)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_shift_of_all_classes_is_found_in_total(n_classes, factor):
     """Four classes give half samples four degrees of freedom: only a large shift is beyond doubt."""
     random = np.random.default_rng(0)
     truth = truth_of(random, n_classes)
-    _, totals = judged(simulated(random, truth), simulated(random, truth, factor), ComparisonSpec())
+    _, totals = judged(simulated(random, truth), simulated(random, truth, factor), comparison_spec())
     verdicts = totals.set_index("metric").verdict
     assert verdicts[["fid", "kid"]].to_list() == ["worse", "worse"]
     assert verdicts.density == "better"
@@ -93,7 +93,7 @@ def test_a_shift_of_all_classes_that_no_class_shows_alone():
     random = np.random.default_rng(1)
     truth = truth_of(random, 200) | {"ms_ssim": np.full(200, 0.3)}
     lower = truth | {"classifier_accuracy": truth["classifier_accuracy"] - 0.06, "ms_ssim": np.full(200, 0.36)}
-    classes, totals = judged(simulated(random, truth), simulated(random, lower), ComparisonSpec())
+    classes, totals = judged(simulated(random, truth), simulated(random, lower), comparison_spec())
     verdicts = totals.set_index("metric").verdict
     assert (verdicts.classifier_accuracy, verdicts.ms_ssim) == ("worse", "worse")
     assert (classes[classes.metric == "classifier_accuracy"].verdict == "worse").mean() < 0.5
@@ -104,7 +104,7 @@ def test_damage_of_a_few_classes_of_many_is_named_and_nothing_else():
     truth = truth_of(random, 1000)
     worse = {metric: values.copy() for metric, values in truth.items()}
     worse["precision"][:5], worse["fid"][5:10] = 0.3, 9 * truth["fid"][5:10] + 1
-    classes, totals = judged(simulated(random, truth), simulated(random, worse), ComparisonSpec())
+    classes, totals = judged(simulated(random, truth), simulated(random, worse), comparison_spec())
     named = {(row.metric, row.class_id) for row in classes[classes.verdict == "worse"].itertuples()}
     planted = {("precision", one) for one in range(5)} | {("fid", one) for one in range(5, 10)}
     assert planted <= named
@@ -116,7 +116,7 @@ def test_a_significant_change_below_the_threshold_is_no_regression():
     random = np.random.default_rng(3)
     truth = truth_of(random, 300)
     lower = truth | {"classifier_accuracy": truth["classifier_accuracy"] - 0.03}
-    _, totals = judged(simulated(random, truth), simulated(random, lower), ComparisonSpec())
+    _, totals = judged(simulated(random, truth), simulated(random, lower), comparison_spec())
     assert totals.set_index("metric").verdict.classifier_accuracy == "below threshold"
 
 
@@ -127,7 +127,7 @@ def test_kid_has_the_noise_of_the_fakes_that_it_looks_at():
     found = {}
     for n_fake in (10_000, 50_000):
         tables = [(whole.assign(n_fake=n_fake), floor) for whole, floor in (before, after)]
-        classes, _ = judged(*tables, ComparisonSpec())
+        classes, _ = judged(*tables, comparison_spec())
         found[n_fake] = classes[classes.metric == "kid"].p_value.to_numpy()
     np.testing.assert_array_equal(found[10_000], found[50_000])
 
@@ -203,7 +203,7 @@ def test_overlaps_of_sets():
 
 
 def test_tables_that_the_simulation_stands_for():
-    columns = set(TABLES["class_metrics"].columns)
+    columns = set(CLASS_METRICS_TABLE.columns)
     assert set(simulated(np.random.default_rng(0), truth_of(np.random.default_rng(0), 4))[0]) - columns == {
         "ms_ssim_images"
     }

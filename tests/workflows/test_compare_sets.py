@@ -9,12 +9,13 @@ import pytest
 from cawa_core.errors import InputError
 from cawa_core.statistics.overlap import top_channels
 from tests.workflows.conftest import SMALL, small_audit
-from workflows.compare import wording
-from workflows.compare.channel_sets import set_summary
+from workflows.analyses.awareness.channel_sets import set_summary
+from workflows.analyses.awareness.turnover import NoisyValues, overlaps, overlaps_by_noise
+from workflows.analyses.class_metrics.comparison import exactness
 from workflows.compare.comparison import compare
-from workflows.compare.options import ComparisonSpec
+from workflows.compare.options import comparison_spec
 from workflows.compare.page import page
-from workflows.compare.turnover import NoisyValues, overlaps, overlaps_by_noise
+from workflows.compare.wording import markdown
 
 CLASSES, CHANNELS, LATENTS, K = 40, 200, 16, 20
 
@@ -65,7 +66,7 @@ def test_a_class_has_moved_below_all_draws_and_unknown_is_not_judged():
 
 
 def test_exact_sets_expect_all_and_masking_less(audited, tmp_path):
-    content = compare(audited, str(audited), ComparisonSpec(), str(tmp_path)).content
+    content = compare(audited, str(audited), comparison_spec(), str(tmp_path)).content
     rows = content["channel_sets"]["by_site"]
     assert {row["n_moved"] for row in rows} == {0}
     assert {row["expected_overlap"] for row in rows if row["criterion"] != "masking_highest"} == {1.0}
@@ -76,12 +77,12 @@ def test_exact_sets_expect_all_and_masking_less(audited, tmp_path):
 
 
 def test_the_markdown_names_correlations_that_moved(audited, tmp_path):
-    content = compare(audited, str(audited), ComparisonSpec(), str(tmp_path)).content
+    content = compare(audited, str(audited), comparison_spec(), str(tmp_path)).content
     assert (tmp_path / "compare.md").read_text().count("Correlations that moved") == 1
     content["correlations"]["masking"][0] |= {"n_moved": 3, "predictor": "a predictor"}
     content["correlations"]["metrics"][0] |= {"moved": True, "metric": "a metric"}
-    text = wording.markdown(content)
-    section = text.split("## Correlations that moved")[1]
+    text = markdown(content)
+    section = text.split("## Correlations that moved")[1].split("\n## ")[0]
     assert "| a predictor |" in section
     assert "| a metric |" in section
     assert section.count("\n| ") == 4
@@ -94,7 +95,7 @@ def test_sampled_awareness_is_not_called_exact(tmp_path):
     """Another seed of one checkpoint, without closed-form rows: sets move by noise, and errors say by how much."""
     for seed in (0, 1):
         small_audit(tmp_path / f"seed-{seed}", dataclasses.replace(SAMPLED, seed=seed))
-    content = compare(tmp_path / "seed-0", tmp_path / "seed-1", ComparisonSpec()).content
+    content = compare(tmp_path / "seed-0", tmp_path / "seed-1", comparison_spec()).content
     assert content["sampled_sites"] == list(range(6))
     assert content["total_awareness_is_exact"] is None
     rows = content["channel_sets"]["by_site"]
@@ -111,7 +112,7 @@ def test_samples_must_be_as_many_where_awareness_is_sampled(tmp_path):
     small_audit(tmp_path / "base", SAMPLED)
     small_audit(tmp_path / "new", dataclasses.replace(SAMPLED, awareness_samples=300))
     with pytest.raises(InputError, match=r"same awareness_samples.*; got 200 in base, 300 in new"):
-        compare(tmp_path / "base", tmp_path / "new", ComparisonSpec())
+        compare(tmp_path / "base", tmp_path / "new", comparison_spec())
 
 
 @pytest.mark.parametrize(
@@ -123,4 +124,4 @@ def test_samples_must_be_as_many_where_awareness_is_sampled(tmp_path):
     ],
 )
 def test_words_of_total_awareness(exact, sites, words):
-    assert wording.exactness({"total_awareness_is_exact": exact, "sampled_sites": sites}) == words
+    assert exactness({"total_awareness_is_exact": exact, "sampled_sites": sites}) == words

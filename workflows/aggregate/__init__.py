@@ -1,4 +1,4 @@
-"""Aggregation of the stages' tables into the derived tables and ``summary.json``."""
+"""Aggregation: the tables of the derived analyses, and ``summary.json``, from the tables of the others."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import json
 from cawa_core import __version__
 from cawa_core.audit_record import AuditRecord
 from cawa_core.digests import digest_of_data
-from cawa_core.options import validated
 from cawa_core.tables import Manifest
-from workflows.aggregate.derived_tables import DERIVED, publish_derived_tables
+from workflows.aggregate.derive import derivable, derive, derived_stages
 from workflows.aggregate.summary import summarise
 from workflows.folder import SUMMARY, read_audit
-from workflows.spec import AuditSpec
+from workflows.spec import recorded_spec
 
 
 def aggregate(manifest: Manifest) -> None:
     """Rewrite the derived tables and ``summary.json``."""
     audit = read_audit(manifest.storage)
-    spec: AuditSpec = validated(AuditSpec, audit.spec)
-    publish_derived_tables(manifest, spec, audit.hash)
+    spec = recorded_spec(audit.spec)
+    derive(manifest, spec, audit.hash)
     manifest.settle()
     provenance = {
         "cawa": __version__,
-        "tables_digest": manifest.digest(DERIVED),
+        "tables_digest": manifest.digest(without=derived_stages(manifest)),
         "options_digest": _options_digest(audit),
     }
     summary = summarise(manifest, audit, spec) | provenance
@@ -36,15 +35,16 @@ def _options_digest(audit: AuditRecord) -> str:
 
 
 def is_current(manifest: Manifest) -> bool:
-    """Return whether derived tables and summary match the recorded tables, the quarantine and this version of cawa."""
+    """Return whether derived tables and summary match the recorded tables, the quarantine and what is installed."""
     try:
         summary = json.loads(manifest.storage.read(SUMMARY))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
+    derived = derived_stages(manifest)
     return (
-        summary.get("tables_digest") == manifest.digest(DERIVED)
+        summary.get("tables_digest") == manifest.digest(without=derived)
         and summary.get("options_digest") == _options_digest(read_audit(manifest.storage))
         and summary.get("cawa") == __version__
         and summary.get("quarantined") == sorted(manifest.quarantined)
-        and DERIVED in manifest.receipts
+        and derived == {analysis.name for analysis in derivable(manifest)}
     )

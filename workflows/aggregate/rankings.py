@@ -1,15 +1,24 @@
-"""Top channels of every class by every criterion, at one site and over the channels of all sites."""
+"""Top channels of every class at one site, by every criterion."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from cawa_core.statistics.overlap import TopSets, top_channels
-from cawa_core.table_schema import ALL_SITES
-from workflows.aggregate.site_values import Ids, Matrix, SiteAwareness, SiteMasking
+from workflows.analyses.awareness.sites import Ids, Matrix, SiteAwareness
+from workflows.analyses.masking.sites import SiteMasking
+
+CRITERION_WORDS = {
+    "category_highest": "highest category awareness",
+    "category_lowest": "lowest category awareness",
+    "latent_highest": "highest latent awareness",
+    "expected_activation_highest": "highest expected activation",
+    "masking_highest": "highest masking effect",
+}
+"""Criteria that rank channels, and what they are called in reports."""
 
 LARGEST_OVERLAP_SHARE = 0.5
 """Largest share of the channels in a top set; larger sets say nothing about which classes are alike."""
@@ -61,41 +70,3 @@ def _ranking(site: int, criterion: str, values: Matrix, known: Matrix, ranked: I
     top = top_channels(complete_values, k) if len(complete_values) else np.zeros((0, k), np.int64)
     top_values = np.take_along_axis(complete_values, top, axis=1)
     return Ranking(site, criterion, len(ranked), ids[complete], ranked[top], top_values)
-
-
-class EverySite:
-    """Top channels over all sites, accumulated from the sites in ascending order.
-
-    A channel among the k highest of all sites is among the k highest of its site, so k candidates per class suffice.
-
-    Args:
-        largest: largest number of channels in a top set.
-    """
-
-    def __init__(self, largest: int) -> None:
-        self._largest = largest
-        self._by_criterion: dict[str, Ranking] = {}
-        self._offset = 0
-
-    def add(self, rankings: Iterable[Ranking], n_channels: int) -> None:
-        """Add the rankings of the next site, which has ``n_channels`` channels."""
-        for ranking in rankings:
-            shifted = dataclasses.replace(ranking, site=ALL_SITES, top=ranking.top + self._offset)
-            previous = self._by_criterion.get(ranking.criterion)
-            merged = shifted if previous is None else _merge(previous, shifted, self._largest)
-            self._by_criterion[ranking.criterion] = merged
-        self._offset += n_channels
-
-    def rankings(self) -> list[Ranking]:
-        """Return the ranking by each criterion for which some class has values for all ranked channels of all sites."""
-        return [ranking for ranking in self._by_criterion.values() if len(ranking.class_ids)]
-
-
-def _merge(a: Ranking, b: Ranking, largest: int) -> Ranking:
-    class_ids, rows_a, rows_b = np.intersect1d(a.class_ids, b.class_ids, assume_unique=True, return_indices=True)
-    values = np.concatenate([a.values[rows_a], b.values[rows_b]], axis=1)
-    top = np.concatenate([a.top[rows_a], b.top[rows_b]], axis=1)
-    best = np.argsort(-values, axis=1, kind="stable")[:, :largest]
-    best_channels = np.take_along_axis(top, best, axis=1)
-    best_values = np.take_along_axis(values, best, axis=1)
-    return Ranking(ALL_SITES, a.criterion, a.n_channels + b.n_channels, class_ids, best_channels, best_values)

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from cawa_core.table_schema import Table
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from cawa_core.rendering.claims import Claim
+    from concurrent.futures import Executor
 
+    import pandas as pd
+
+    from cawa_core.rendering.claims import Claim
     from cawa_core.rendering.sections import Section
     from cawa_core.tables import Manifest, PublishedFile, Rows
     from workflows.aggregate.class_resamples import ClassResamples
+    from workflows.aggregate.sites import SiteResults
     from workflows.compare.pairing import Pair
     from workflows.lab import Lab
     from workflows.shards import Shard
@@ -114,6 +117,11 @@ class Analysis:
         work: Work[Any] = imported(self.work)()
         return work
 
+    def make_comparison(self) -> Comparison[Any]:
+        """Import the comparison of two audits that both have it."""
+        comparison: Comparison[Any] = imported(self.comparison)()
+        return comparison
+
     def make_results(self) -> Results[Any]:
         """Import what it says in the summary and the report."""
         results: Results[Any] = imported(self.results)() if self.results else Results()
@@ -141,7 +149,7 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of units of work.
+    """Cost of units of work.
 
     Attributes:
         passes: generator passes, or work that takes as long.
@@ -248,36 +256,45 @@ class Work(Generic[Options]):
 class Derivation(Generic[Options]):
     """Tables of an analysis that are derived from those of others, whenever these change.
 
+    Aggregation reads each site once and gives it to all derivations, in the order of the analyses.
+
     Args:
         manifest: results of the folder.
         spec: options of the audit.
         audit: hash that the files carry.
+        writer: a thread in which :meth:`add_site` may write while the next site is read; :meth:`files` must wait for
+            the results of what was submitted.
     """
 
     TOP_SETS: ClassVar[str] = ""
-    """Option that holds the sizes of top sets, if the rankings of a site are used."""
+    """Option with the sizes of the top sets that are needed of the rankings of a site; empty if none are."""
 
-    def __init__(self, manifest: Manifest, spec: AuditSpec, audit: str) -> None:
+    def __init__(self, manifest: Manifest, spec: AuditSpec, audit: str, writer: Executor) -> None:
         self.manifest = manifest
         self.spec = spec
         self.audit = audit
+        self.writer = writer
+        self.begin()
 
     @property
     def options(self) -> Options:
         """Options of the audit."""
         return self.spec  # type: ignore[return-value]  # a spec has the options of every analysis
 
-    def add_site(self, site: Any) -> None:  # noqa: ANN401
-        """Take in the awareness and masking of the next site (a :class:`~workflows.aggregate.sites.SiteResults`)."""
+    def begin(self) -> None:
+        """Prepare whatever the sites are added to."""
+
+    def add_site(self, site: SiteResults) -> None:
+        """Take in the awareness and masking of the next site, in ascending order; keep only what is derived."""
 
     def files(self) -> list[PublishedFile]:
-        """Write the tables, after all sites, and return their files; none if there is nothing to derive."""
+        """Write the tables, after all sites, and return all files; none if there is nothing to derive."""
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """The results that a summary is computed from.
+    """Inputs of a summary.
 
     Attributes:
         manifest: results of the folder.
@@ -291,39 +308,75 @@ class Findings:
 
 
 class Results(Generic[Options]):
-    """The summary and the sections in which an analysis presents its tables."""
+    """Statements of an analysis about its tables, in the summary and the report; asked for even without results."""
 
     def summary(self, findings: Findings) -> Content:  # noqa: ARG002
-        """Return its entries of ``summary.json``; the value of an entry is None if the tables do not allow it."""
+        """Return its entries of ``summary.json``; the value of an entry is None if the tables do not allow it.
+
+        Other summaries are computed at the same time, so change nothing that they share.
+        """
         return {}
 
     def claims(self, summary: Content) -> Sequence[Claim]:  # noqa: ARG002
-        """Return the claims that a summary decides."""
+        """Return the claims that a summary decides; an entry may be missing or None."""
         return ()
 
     def shown(self, manifest: Manifest) -> Mapping[str, pd.DataFrame]:  # noqa: ARG002
-        """Read the rows that its sections show, by table."""
+        """Read the rows that its sections show; of large tables, no others.
+
+        Returns:
+            Its own tables by name, empty if nothing wrote them, and rows that it reads of other tables, by names that
+            no other analysis uses.
+        """
         return {}
 
     def sections(self, tables: Mapping[str, pd.DataFrame], summary: Content) -> Sequence[Section]:  # noqa: ARG002
         """Build its sections of the report.
 
         Args:
-            tables: what :meth:`shown` of every analysis read; a table is empty if nothing wrote it.
+            tables: what :meth:`shown` of every analysis read.
             summary: content of ``summary.json``.
         """
         return ()
 
 
 class Comparison(Generic[Options]):
-    """Comparison of an analysis between two audits that both have it."""
+    """Comparison of an analysis between two audits that both have it.
 
-    def contrast(self, pair: Pair, thresholds: Options) -> Content:
-        """Return its entries of ``compare.json``."""
+    Where a method takes ``content``, it is the whole content of ``compare.json``, in which the entries of this analysis
+    are filled.
+    """
+
+    ENTRIES: ClassVar[tuple[str, ...]] = ()
+    """Its entries of ``compare.json``; they are null if it is not in both audits. A dot leads into a nested entry."""
+
+    def check(self, pair: Pair) -> None:
+        """Check what the options alone cannot say, before anything is compared.
+
+        Raises:
+            InputError: the audits cannot be compared.
+        """
+
+    def contrast(self, pair: Pair, thresholds: Options, level: float) -> Content:
+        """Compare the two audits.
+
+        Args:
+            pair: the audits; new is compared with base.
+            thresholds: options of this comparison.
+            level: false discovery rate of the changes that are called significant.
+
+        Returns:
+            The value of each of :attr:`ENTRIES`.
+        """
         raise NotImplementedError
 
-    def regressions(self, content: Content) -> Sequence[Content]:  # noqa: ARG002
-        """Return the rows of ``compare.json`` that are judged: each has a ``verdict``, and names what it is about."""
+    def judged(self, content: Content) -> Sequence[Content]:  # noqa: ARG002
+        """Return the rows that decide whether new is worse; none if no direction of a change is worse.
+
+        Each has ``metric``, ``base``, ``new``, ``q_value`` and ``verdict``, which is ``worse``, ``better``, ``same``,
+        ``unknown``, or the reason why a change does not count. A row about one class has its ``class_id`` and
+        ``class_name`` besides. An analysis with such rows has thresholds.
+        """
         return ()
 
     def has_moved(self, content: Content) -> bool:
@@ -331,9 +384,9 @@ class Comparison(Generic[Options]):
         raise NotImplementedError
 
     def sections(self, content: Content) -> Sequence[Section]:  # noqa: ARG002
-        """Build its sections of ``compare.html``."""
+        """Build its sections of ``compare.html``; sections of several analyses with one anchor are joined."""
         return ()
 
-    def markdown(self, content: Content) -> Iterator[str]:  # noqa: ARG002
-        """Yield its parts of ``compare.md``."""
+    def markdown(self, content: Content) -> Iterator[tuple[str, str]]:  # noqa: ARG002
+        """Yield its parts of ``compare.md``, each with its heading; parts under one heading are joined."""
         return iter(())

@@ -78,9 +78,14 @@ def _panel(kind: type, name: str) -> str:
     return spec_panels()[name] if kind is AuditSpec else str(kind.HEADING)  # type: ignore[attr-defined]
 
 
+@cache
+def _type_hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(audit_spec_type() if kind is AuditSpec else kind)
+
+
 def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """Make a field an optional keyword: lists as text with commas, numbers as numbers."""
-    hint = get_type_hints(audit_spec_type() if kind is AuditSpec else kind)[field.name]
+    hint = _type_hints(kind)[field.name]
     taken = hint if hint in (int, float, bool) else str
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
     text = field.metadata["help"] + (f" [dim]\\[default: {default}][/dim]" if default else "")

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from cawa_core.specs import OPTIONS
 
 from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError
 from cawa_core.storage import Folder
+from cawa_core.table_schema import SITES_TABLE
 from cawa_core.tables import Manifest
+from workflows.analyses import ANALYSES
+from workflows.analyses.base import Analysis
 from workflows.folder import opened_audit, read_audit
-from workflows.stages import STAGES
+from workflows.lab_spec import SUBJECT
 
-COMPARED = ("awareness", "masking", "class_metrics")
-"""Stages whose results are compared; pictures and applications are not."""
-OTHER_OPTIONS = frozenset(name for stage in OPTIONS if stage not in COMPARED for name in OPTIONS[stage])
-COMPARED_OPTIONS = frozenset(name for stage in COMPARED for name in OPTIONS[stage])
-MAY_DIFFER = (OTHER_OPTIONS - COMPARED_OPTIONS) | frozenset(
-    (
-        "generator",  # the name only; the sites show whether the architecture is the same
-        "seed",
-        "stages",  # the stages that both ran are compared
-        "awareness_samples",  # must agree only where awareness is sampled: _require_same_samples
-        "control_latents",
-        "control_fraction",
-        "control_repeats",
-        "permutations",
-        "bootstraps",
-        "overlap_k",  # the sizes that both have are compared
-        "shared_k",
-    )
-)
-"""Options that may differ: they change compared numbers only by noise that the comparison accounts for."""
+FREE = ("generator", "seed")
+"""Parts of a folder's subject that may differ. Of the generator this is the name only: the sites show whether the
+architecture is the same."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +57,31 @@ class Audit:
 
     @property
     def audited_names(self) -> dict[int, str]:
-        """Names of the audited classes by index, without the partners of hybrids."""
+        """Names of the audited classes by index, without others that the record names."""
         return {class_id: self.record.class_names[class_id] for class_id in self.record.class_ids}
+
+    def has(self, analysis: Analysis) -> bool:
+        """Return whether the audit has an analysis; it has a derived one if it has all that this is derived from."""
+        if analysis.is_derived:
+            return all(name in ANALYSES and self.has(ANALYSES[name]) for name in analysis.after)
+        return analysis.name in self.record.analyses
+
+    def option(self, analysis: Analysis, name: str) -> Any:  # noqa: ANN401
+        """Return the value of an option that the results of an analysis were computed with."""
+        record = self.record.analyses.get(analysis.name)
+        return record.options.get(name, self.spec.get(name)) if record else self.spec.get(name)
+
+    def finished(self, analysis: Analysis) -> tuple[int, int]:
+        """Return how many units of an analysis are finished, and how many there are.
+
+        An earlier version did not record how many there are: at least one per class is then needed.
+        """
+        record = self.record.analyses[analysis.name]
+        classes = set(record.class_ids)
+        units = {unit for unit in self.manifest.covered(analysis.name) if unit[0] in classes}
+        if record.n_units:
+            return len(units), record.n_units
+        return len({class_id for class_id, *_ in units}), len(classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,18 +89,17 @@ class Pair:
     """Two audits that can be compared.
 
     Attributes:
-        stages: stages that both ran.
+        analyses: analyses that are compared, in order: those in both that have a comparison.
+        not_compared: why each other analysis that either audit has is not compared, by name.
         sites: table ``sites``; the same in both, except for inert channels.
-        sampled_sites: sites where awareness is sampled for lack of a closed form; None if neither the tables nor the
-            options of both audits tell.
-        differing: options of :data:`MAY_DIFFER` that differ, as name => (value in base, value in new).
+        differing: options that may differ and do, as name => (value in base, value in new).
     """
 
     base: Audit
     new: Audit
-    stages: tuple[str, ...]
+    analyses: tuple[Analysis, ...]
+    not_compared: dict[str, str]
     sites: pd.DataFrame
-    sampled_sites: tuple[int, ...] | None
     differing: dict[str, tuple[Any, Any]]
 
     @property
@@ -99,79 +107,115 @@ class Pair:
         """Names of the audited classes by index."""
         return self.base.audited_names
 
+    @property
+    def all_names(self) -> dict[int, str]:
+        """Names of all classes that either audit names by index, also of those that were not audited."""
+        return {**self.new.record.class_names, **self.base.record.class_names}
+
+    def has(self, analysis: Analysis) -> bool:
+        """Return whether both audits have an analysis."""
+        return self.base.has(analysis) and self.new.has(analysis)
+
     def common(self, option: str) -> list[int]:
         """Return the sizes that an option has in both audits, ascending."""
         return sorted(set(self.base.spec[option]) & set(self.new.spec[option]))
 
-    @property
-    def total_is_exact(self) -> bool | None:
-        """Whether total awareness is a closed form at every site; None: unknown.
-
-        Total awareness uses the closed form at every affine site, whether or not its rows were requested.
-        """
-        if not self.sampled_sites:
-            return None if self.sampled_sites is None else True
-        requested = all("closed_form" in audit.spec["awareness_estimators"] for audit in (self.base, self.new))
-        return False if requested else None
+    def tables(self, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return all rows of a table in base and in new."""
+        return self.base.manifest.table(name), self.new.manifest.table(name)
 
 
 def pair(base_folder: Folder, new_folder: Folder) -> Pair:
     """Open two audits and check that their numbers are comparable.
 
     Raises:
-        InputError: a folder holds no audit or an unfinished one; classes, real images, evaluators, protocols, sites,
-            sample sizes or estimators differ (the message lists all); or no stage ran in both.
+        InputError: a folder holds no audit or an unfinished one; classes, real images, networks, protocols, sites, or
+            options of what is compared differ (the message lists all); or both have nothing that is compared.
     """
     base = Audit.open(base_folder)
     new = Audit.open(new_folder)
-    _require_same(base, new)
-    stages = tuple(stage for stage in STAGES if stage in base.spec["stages"] and stage in new.spec["stages"])
-    if not set(stages) & set(COMPARED):
+    analyses = tuple(
+        analysis for analysis in ANALYSES.values() if analysis.comparison and base.has(analysis) and new.has(analysis)
+    )
+    same = _require_same(base, new, analyses)
+    if not analyses:
+        compared = [name for name in ANALYSES.computed if ANALYSES[name].comparison]
         raise InputError(
-            f"base and new must both have one of {', '.join(COMPARED)}, which are compared; {base.url} has "
-            f"{', '.join(base.spec['stages'])}, {new.url} has {', '.join(new.spec['stages'])}"
+            f"base and new must both have one of {', '.join(compared)}, which are compared; {base.url} has "
+            f"{', '.join(base.record.analyses)}, {new.url} has {', '.join(new.record.analyses)}"
         )
     sites = _common_sites(base, new)
     for audit in (base, new):
-        _require_finished(audit, stages, len(sites))
-    sampled_sites = _sampled_sites((base, new), sites)
-    _require_same_samples(base, new, sampled_sites)
-    values = {name: (base.spec[name], new.spec[name]) for name in sorted(MAY_DIFFER)}
-    differing = {name: both for name, both in values.items() if both[0] != both[1]}
-    return Pair(base, new, stages, sites, sampled_sites, differing)
+        _require_finished(audit, analyses)
+    differing = {
+        name: (base.spec.get(name), new.spec.get(name))
+        for name in sorted({*base.spec, *new.spec} - {*same})
+        if base.spec.get(name) != new.spec.get(name)
+    }
+    return Pair(base, new, analyses, _reasons(base, new), sites, differing)
 
 
-def _sampled_sites(audits: tuple[Audit, Audit], sites: pd.DataFrame) -> tuple[int, ...] | None:
-    sampled_sites: set[int] = set()
-    for audit in audits:
-        if "awareness" in audit.spec["stages"]:
-            sampled_sites |= {site for site in map(int, sites.site) if not _has_closed_form(audit, site)}
-        elif "monte_carlo" in audit.spec["awareness_estimators"]:  # without it, an audit covers affine sites only
-            return None
-    return tuple(sorted(sampled_sites))
+def _reasons(base: Audit, new: Audit) -> dict[str, str]:
+    """Say why analyses that either audit has are not compared."""
+    reasons = {}
+    for analysis in ANALYSES.values():
+        present = [audit.has(analysis) for audit in (base, new)]
+        if any(present) and analysis.not_compared:
+            reasons[analysis.name] = analysis.not_compared
+        elif any(present) and not all(present):
+            reasons[analysis.name] = f"only {'base' if present[0] else 'new'} has it"
+    unknown = [name for audit in (base, new) for name in audit.record.analyses if name not in ANALYSES]
+    return reasons | dict.fromkeys(unknown, "it is not installed here")
 
 
-def _has_closed_form(audit: Audit, site: int) -> bool:
-    rows = audit.manifest.rows("awareness", ["estimator"], [site], audit.spec["classes"][:1])
-    return "closed_form" in rows["estimator"].to_pylist()
+def _fixed_values(audit: Audit, analyses: Sequence[Analysis]) -> dict[str, Any]:
+    """Return everything that must be the same in both audits, by the name that messages use.
+
+    These are the classes and the subject of the folder, and the networks, real images and options of what is compared
+    and of what that is derived from.
+    """
+    record = audit.record
+    values: dict[str, Any] = {"schema version": record.identity.schema_version}
+    values |= {name: audit.spec.get(name) for name in (*SUBJECT, "classes") if name not in FREE}
+    relevant = _with_sources(analyses)
+    for analysis in relevant:
+        for name in analysis.option_names:
+            if name not in analysis.may_differ:
+                value = audit.option(analysis, name)
+                is_distinct = values.setdefault(name, value) != value
+                values |= {f"{name} of {analysis.name}": value} if is_distinct else {}
+    for role in dict.fromkeys(
+        role for analysis in relevant for role in (*analysis.needs, *analysis.uses, *analysis.shows)
+    ):
+        values[role] = audit.spec.get(role)
+        values[f"digest of {role}"] = record.identity.digests.get(role)
+        values[f"protocol of {role}"] = record.identity.protocols.get(role)
+    return values | {"class names": audit.audited_names}
 
 
-def _require_same_samples(base: Audit, new: Audit, sampled_sites: tuple[int, ...] | None) -> None:
-    base_samples, new_samples = (audit.spec["awareness_samples"] for audit in (base, new))
-    if sampled_sites and base_samples != new_samples:
-        raise InputError(
-            f"base and new must have the same awareness_samples, because awareness is sampled at sites "
-            f"{', '.join(map(str, sampled_sites))}; got {base_samples} in base, {new_samples} in new. "
-            f"Audit again with the spec of {base.url}"
-        )
+def _with_sources(analyses: Sequence[Analysis]) -> list[Analysis]:
+    """Add the analyses whose results some analyses read, directly or not, in order."""
+    names: set[str] = set()
+    pending = list(analyses)
+    while pending:
+        analysis = pending.pop()
+        if analysis.name not in names:
+            names.add(analysis.name)
+            pending += [ANALYSES[name] for name in analysis.after if name in ANALYSES]
+    return [analysis for analysis in ANALYSES.values() if analysis.name in names]
 
 
-def _require_same(base: Audit, new: Audit) -> None:
-    base_values = _fixed_values(base)
-    new_values = _fixed_values(new)
+def _require_same(base: Audit, new: Audit, analyses: Sequence[Analysis]) -> list[str]:
+    """Return the names of what must be the same in both audits, and is."""
+    base_values = _fixed_values(base, analyses)
+    new_values = _fixed_values(new, analyses)
+    if base_values["classes"] == new_values["classes"]:
+        base_values |= _classes_of(base, analyses)
+        new_values |= _classes_of(new, analyses)
+    names = list(dict.fromkeys((*base_values, *new_values)))
     different = [
         f"{name} ({_shorten(base_values.get(name))} in base, {_shorten(new_values.get(name))} in new)"
-        for name in dict.fromkeys((*base_values, *new_values))
+        for name in names
         if base_values.get(name) != new_values.get(name)
     ]
     if different:
@@ -179,12 +223,17 @@ def _require_same(base: Audit, new: Audit) -> None:
             "base and new must have the same inputs and options, except weights and seed; they differ in "
             f"{'; '.join(different)}. Audit again with the spec of {base.url}"
         )
+    return names
 
 
-def _fixed_values(audit: Audit) -> dict[str, Any]:
-    """Return everything that must be the same, by the name that messages use."""
-    values = {**audit.record.identity.named(), "class names": audit.audited_names}
-    return {name: value for name, value in values.items() if name not in MAY_DIFFER | {"digest of generator"}}
+def _classes_of(audit: Audit, analyses: Sequence[Analysis]) -> dict[str, list[int]]:
+    """Return the classes that each analysis has, of those of the audit."""
+    records = audit.record.analyses
+    return {
+        f"classes of {analysis.name}": sorted(records[analysis.name].class_ids)
+        for analysis in analyses
+        if analysis.name in records
+    }
 
 
 def _shorten(value: Any) -> str:  # noqa: ANN401
@@ -193,8 +242,8 @@ def _shorten(value: Any) -> str:  # noqa: ANN401
 
 
 def _common_sites(base: Audit, new: Audit) -> pd.DataFrame:
-    base_sites = base.manifest.table("sites")
-    new_sites = new.manifest.table("sites")
+    base_sites = base.manifest.table(SITES_TABLE.name)
+    new_sites = new.manifest.table(SITES_TABLE.name)
     for audit, sites in ((base, base_sites), (new, new_sites)):
         if sites.empty:
             raise InputError(f"{audit.url} has no tables; give the folder of a finished audit, or run it again")
@@ -210,9 +259,12 @@ def _common_sites(base: Audit, new: Audit) -> pd.DataFrame:
     return base_sites
 
 
-def _require_finished(audit: Audit, stages: tuple[str, ...], n_sites: int) -> None:
-    for stage in stages:
-        total = len(audit.record.analyses[stage].class_ids) * (n_sites if STAGES[stage].by_site else 1)
-        done = len(audit.manifest.covered(stage))
+def _require_finished(audit: Audit, analyses: Sequence[Analysis]) -> None:
+    for analysis in analyses:
+        if analysis.is_derived:
+            continue
+        done, total = audit.finished(analysis)
         if done < total:
-            raise InputError(f"{audit.url} is not finished: {done} of {total} parts of {stage}; run its audit again")
+            raise InputError(
+                f"{audit.url} is not finished: {done} of {total} parts of {analysis.name}; run its audit again"
+            )

@@ -1,4 +1,4 @@
-"""The lab that workers, commands, notebooks and the explorer hold: models on their device, and real images."""
+"""The lab: models on their device and real images, as a worker, a command, a notebook and the explorer hold them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cawa_core.awareness import Awareness, awareness_of_samples, closed_form_awa
 from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import Generator, class_ids_of
-from cawa_core.interventions import Intervention, run
+from cawa_core.interventions import Change, run
 from cawa_core.masking.engine import log_scores
 from cawa_core.masking.groups import awareness_order
 from cawa_core.real_images.base import RealImages
@@ -165,14 +165,14 @@ class Lab:
 
     @torch.inference_mode()
     def images(
-        self, class_id: int, z: Tensor, interventions: Sequence[Intervention] = ()
+        self, class_id: int, z: Tensor, interventions: Sequence[Change] = ()
     ) -> tuple[Tensor, NDArray[np.float64]]:
         """Generate images of a class under interventions, and score them.
 
         Args:
             class_id: class of the images; the score is the evaluator's probability of it.
             z: latents ``[n, z_dim]``.
-            interventions: changes of features, in any order of sites.
+            interventions: changes of features or of what sites are conditioned on, in any order of sites.
 
         Returns:
             Images ``[n, C, H, W]`` in [-1, 1] on the CPU, and scores ``[n]``.
@@ -188,7 +188,7 @@ class Lab:
     def class_awareness(self, class_ids: tuple[int, ...], site: int) -> Awareness:
         """Return a site's awareness for some classes, in closed form if there is one; it orders the channels."""
         if not self.generator.is_affine(site):  # thousands of passes: computed once for all analyses
-            key = ("awareness", class_ids, site, self.spec.seed, self.spec.awareness_samples)
+            key = ("awareness of classes", class_ids, site, self.spec.seed, self.spec.awareness_samples)
             return self.memo.once(key, lambda: self.sampled_awareness(class_ids, site))
         modulation = self.generator.modulation(site).with_latent_scaled(self.generator.latent_deviation)
         return closed_form_awareness(modulation, self.class_embeddings[list(class_ids)])

@@ -57,5 +57,6 @@ EDITS = Analysis(
     work="workflows.analyses.edits.work:EditsWork",
     results="workflows.analyses.edits.results:EditsResults",
     comparison="workflows.analyses.edits.comparison:EditsComparison",
+    may_differ=("edit_latents",),
     command="workflows.analyses.edits.command:edit",
 )

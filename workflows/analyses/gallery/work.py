@@ -12,7 +12,7 @@ from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.base import Cost, Output, Unit, Work
 from workflows.analyses.gallery import GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions
-from workflows.analyses.masking.work import site_controls
+from workflows.analyses.masking.control_masks import site_controls
 from workflows.lab import Lab
 from workflows.shards import Shard
 

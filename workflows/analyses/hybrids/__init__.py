@@ -61,5 +61,6 @@ HYBRIDS = Analysis(
     work="workflows.analyses.hybrids.work:HybridsWork",
     results="workflows.analyses.hybrids.results:HybridsResults",
     comparison="workflows.analyses.hybrids.comparison:HybridsComparison",
+    may_differ=("hybrid_partners", "hybrid_latents"),
     command="workflows.analyses.hybrids.command:hybridise",
 )

@@ -1,4 +1,4 @@
-"""The effect of masking each channel group on the score of the class (paper, Sec. 4)."""
+"""Masking: the effect of each channel group on the score of the class (paper, Sec. 4)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from cawa_core.storage import Storage
 from cawa_core.table_schema import ALL_SITES
 from workflows.analyses.masking import MaskingOptions
 from workflows.analyses.masking.command import MaskCommandOptions
-from workflows.analyses.masking.work import site_controls
+from workflows.analyses.masking.control_masks import site_controls
 from workflows.commands.sheets import (
     Advance,
     as_json,

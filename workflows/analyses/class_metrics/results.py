@@ -1,0 +1,101 @@
+"""Quality and diversity of the classes, with the floor that equal numbers of real images give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pandas as pd
+
+from cawa_core.class_metrics.records import METRICS
+from cawa_core.rendering.claims import real_images_in_words
+from cawa_core.rendering.html_tables import records, table_of
+from cawa_core.rendering.sections import Section, Tables
+from cawa_core.tables import Manifest
+from workflows.aggregate.class_resamples import mean_of_known
+from workflows.analyses.base import Content, Findings, Results
+from workflows.analyses.class_metrics import (
+    CLASS_METRIC_FLOOR_TABLE,
+    CLASS_METRICS,
+    CLASS_METRICS_TABLE,
+    ClassMetricOptions,
+)
+
+FLOOR_COLUMNS = {
+    "metric": "metric",
+    "mean": "all samples",
+    "half_fake_against_real": "half the generated images",
+    "half_real_against_real": "real against real",
+    "min": "lowest",
+    "min_class": "class of the lowest",
+    "max": "highest",
+    "max_class": "class of the highest",
+}
+
+
+class ClassMetricsResults(Results[ClassMetricOptions]):
+    """Metrics of each class."""
+
+    def summary(self, findings: Findings) -> Content:
+        """Summarise the metrics over classes, and the range of the number of real images."""
+        metrics = findings.manifest.table(CLASS_METRICS_TABLE.name)
+        floor = findings.manifest.table(CLASS_METRIC_FLOOR_TABLE.name)
+        n_real = [int(metrics.n_real.min()), int(metrics.n_real.max())] if len(metrics) else None
+        return {"class_metrics": class_metric_summary(metrics, floor), "n_real": n_real}
+
+    def shown(self, manifest: Manifest) -> Tables:
+        """Read the metrics of all classes and their floor."""
+        names = (CLASS_METRICS_TABLE.name, CLASS_METRIC_FLOOR_TABLE.name)
+        return {name: manifest.table(name) for name in names}
+
+    def sections(self, tables: Tables, summary: Content) -> Sequence[Section]:
+        """Build the section on quality and diversity."""
+        metrics = tables[CLASS_METRICS_TABLE.name]
+        return [] if metrics.empty else [quality(metrics, tables[CLASS_METRIC_FLOOR_TABLE.name], summary)]
+
+
+def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str, Any] | None:
+    """Summarise mean and range of each metric over classes, with the floor from halves of the real images."""
+    if not len(metrics):
+        return None
+    names = metrics.set_index("class_id").class_name
+    result: dict[str, Any] = {}
+    for metric in METRICS:
+        values = metrics.set_index("class_id")[metric.name].astype(float)
+        floors = {kind: mean_of_known(part[metric.name]) for kind, part in floor.groupby("comparison")}
+        result[metric.name] = {
+            "mean": mean_of_known(values),
+            "min": float(values.min()),
+            "min_class": names.loc[cast(int, values.idxmin())],
+            "max": float(values.max()),
+            "max_class": names.loc[cast(int, values.idxmax())],
+            "half_real_against_real": floors.get("real_real"),
+            "half_fake_against_real": floors.get("fake_real"),
+        }
+    return result
+
+
+def quality(metrics: pd.DataFrame, floor: pd.DataFrame, summary: Content) -> Section:
+    """Build the section on the metrics of each class, and their floor."""
+    halves = floor.pivot(index="class_id", columns="comparison", values="fid")
+    joined = records(metrics.merge(halves.add_prefix("fid_"), left_on="class_id", right_index=True))
+    columns = {
+        "class_name": "class",
+        "total_awareness": "total awareness",
+        **{metric.name: metric.heading for metric in METRICS},
+        "fid_fake_real": "FID, half the generated images",
+        "fid_real_real": "FID, real against real",
+        "n_real": "n real",
+        "n_fake": "n generated",
+    }
+    headings = {metric.name: metric.heading for metric in METRICS}
+    floors = [{**values, "metric": headings.get(name, name)} for name, values in summary["class_metrics"].items()]
+    lead = (
+        "Features and classifications come from the networks named in the protocol, so compare distances only with "
+        "audits of the same protocol. FID grows as samples get fewer: the last two FID columns are comparable because "
+        "they use equal numbers of images, and the distance between the two halves of the real images is the floor."
+        f"{real_images_in_words(metrics.n_real.min(), metrics.n_real.max())} Protocol: {metrics.protocol.iloc[0]}."
+    )
+    by_class = table_of("Quality and diversity by class", columns, joined)
+    means = table_of("Means over classes, with all samples and with half of them", FLOOR_COLUMNS, floors)
+    return Section(CLASS_METRICS.name, "Quality and diversity", lead, (), (by_class, means))

@@ -1,0 +1,164 @@
+"""Channel mixing against style mixing, in the summary and the report (Sec. 5.2, Fig. 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cawa_core.applications.mixtures import MIXED
+from cawa_core.rendering.claims import Claim, interval_words, side, signed
+from cawa_core.rendering.figures import compared_bars
+from cawa_core.rendering.html_tables import records, table_of
+from cawa_core.rendering.sections import (
+    Photo,
+    PhotoRow,
+    Section,
+    Tables,
+    class_names,
+    rows_of_shown_classes,
+    shown_classes,
+    with_intervals_in_words,
+)
+from cawa_core.tables import Manifest
+from workflows.aggregate.class_resamples import ClassResamples
+from workflows.analyses.base import Content, Findings, Results
+from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE, HybridOptions
+
+MEASURES = ("harmony", "balance", "realism")
+"""Measures of hybrids."""
+KIND_WORDS = {
+    "input": "the class",
+    "reference": "the other class",
+    "style_mixing": "style mixing",
+    "channel_mixing": "channel mixing",
+}
+COMPARISON_COLUMNS = {
+    "measure": "measure",
+    "style_mixing": "style mixing",
+    "style_mixing_in": "95% interval",
+    "channel_mixing": "channel mixing",
+    "channel_mixing_in": "95% interval",
+    "gained": "difference",
+    "gained_in": "95% interval",
+    "n_pairs": "pairs",
+}
+MIXTURE_COLUMNS = {
+    "pair": "pair",
+    "words": "kind",
+    "first_site": "from site",
+    "k": "channels",
+    "input_probability": "p of the class",
+    "reference_probability": "p of the other class",
+    "realism": "realism",
+    "harmony": "harmony",
+    "harmony_stderr": "standard error",
+}
+
+
+class HybridsResults(Results[HybridOptions]):
+    """Hybrids of two classes."""
+
+    def summary(self, findings: Findings) -> Content:
+        """Summarise channel mixing against style mixing."""
+        return {"hybrids": hybrid_summary(findings.manifest, findings.resamples)}
+
+    def claims(self, summary: Content) -> Sequence[Claim]:
+        """Decide whether channel mixing makes better hybrids."""
+        rows = summary.get("hybrids")
+        return hybrid_claims(rows) if rows else []
+
+    def shown(self, manifest: Manifest) -> Tables:
+        """Read the hybrids of the classes that are shown."""
+        return {HYBRIDS_TABLE.name: rows_of_shown_classes(manifest, HYBRIDS_TABLE.name)}
+
+    def sections(self, tables: Tables, summary: Content) -> Sequence[Section]:
+        """Build the section on hybrids of two classes."""
+        table = tables[HYBRIDS_TABLE.name]
+        return [] if table.empty else [hybrid_section(table, summary)]
+
+
+def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[str, Any]] | None:
+    """Compare channel mixing with style mixing by each known measure; means over input classes."""
+    table = manifest.rows(HYBRIDS_TABLE.name, ["class_id", "reference_id", "kind", *MEASURES]).to_pandas()
+    if table.empty:
+        return None
+    summary = []
+    for measure in MEASURES:
+        by_pair = table.pivot(index=["class_id", "reference_id"], columns="kind", values=measure).astype(float)
+        mixed = by_pair[list(MIXED)].dropna()
+        if mixed.empty:
+            continue
+        mixed["gained"] = mixed.channel_mixing - mixed.style_mixing
+        by_class = mixed.groupby("class_id").mean()
+        row = {"measure": measure, "n_pairs": len(mixed), "n_classes": len(by_class)}
+        summary.append(row | resamples.means(by_class))
+    return summary
+
+
+def hybrid_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
+    """Decide whether channel mixing makes hybrids of more harmony; the other measures are evidence."""
+    by_measure = {row["measure"]: row for row in rows}
+    chosen = by_measure["harmony"]
+    words = (
+        "undecided between the classes, and close to real images"
+        if "realism" in by_measure
+        else "undecided between the classes"
+    )
+    parts = ", ".join(
+        f"{measure} {row['channel_mixing']:.2f} against {row['style_mixing']:.2f}"
+        for measure, row in by_measure.items()
+        if measure != "harmony"
+    )
+    evidence = (
+        f"Harmony ({words}) of the best mixture of each kind over {chosen['n_pairs']} pairs: "
+        f"{chosen['channel_mixing']:.3f} for channel mixing, {chosen['style_mixing']:.3f} for style mixing, difference "
+        f"{signed(chosen['gained'], 3)} ({interval_words(chosen['gained_ci'], 3)}); {parts}."
+    )
+    claim = "Channel mixing makes more harmonious hybrids of two classes than style mixing does."
+    return [Claim(claim, side(chosen["gained_ci"], 1), evidence, "Sec. 5.2, Fig. 7")]
+
+
+def hybrid_section(table: pd.DataFrame, summary: Content) -> Section:
+    """Build the section on channel mixing beside style mixing and both classes."""
+    names = class_names(summary)
+    rows = []
+    for class_id in shown_classes(sorted(table.class_id.unique())):
+        of_class = table[table.class_id == class_id]
+        reference = int(of_class.reference_id.min())
+        by_kind = of_class[of_class.reference_id == reference].set_index("kind")
+        photos = (
+            Photo.of_strip(
+                by_kind.pngs[kind],
+                f"{names[class_id]} and {names[reference]}: {words}",
+                f"p = {by_kind.input_probability[kind]:.2f}, {by_kind.reference_probability[kind]:.2f}",
+            )
+            for kind, words in KIND_WORDS.items()
+        )
+        rows.append(PhotoRow(f"{names[class_id]} × {names[reference]}", tuple(photos)))
+    compared = [with_intervals_in_words(row, (*MIXED, "gained")) for row in summary["hybrids"]]
+    words = {kind: KIND_WORDS[kind] for kind in MIXED}
+    bars = compared_bars("hybrids", "The best mixture of each kind", compared, "measure", words, "mean")
+    lead = (
+        "The same latents as images of a class, of another class drawn at random, and of mixtures of the two. Channel "
+        "mixing transplants, at one site, the features of the channels that are most aware of the other class; style "
+        "mixing switches the class from some site on. For each kind, the mixture with the largest harmony is shown on "
+        "the first latents; scores use held-out latents. Below each strip are the mean probabilities of the class and "
+        "of the other class. Harmony is 4 p q of these two, times the closeness to real images if there are any."
+    )
+    comparisons = (
+        table_of("Channel mixing against style mixing, means over classes", COMPARISON_COLUMNS, compared),
+        table_of("The best mixtures of each pair of classes", MIXTURE_COLUMNS, _mixtures(table, names)),
+    )
+    headings = tuple(KIND_WORDS.values())
+    return Section(HYBRIDS.name, "Hybrids of two classes", lead, (bars,), comparisons, headings, tuple(rows))
+
+
+def _mixtures(table: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Return the rows of the mixtures, without those of the unmixed classes."""
+    mixed = table[table.kind.isin(MIXED)]
+    return [
+        {**row, "pair": f"{names[row['class_id']]} × {names[row['reference_id']]}", "words": KIND_WORDS[row["kind"]]}
+        for row in records(mixed)
+    ]

@@ -1,0 +1,78 @@
+"""Control masks: the lowest, random and highest channels masked (Fig. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+
+from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side, signed
+from cawa_core.table_schema import ALL_SITES
+from workflows.aggregate.class_resamples import ClassResamples
+from workflows.analyses.base import Content, Findings, Results
+from workflows.analyses.masking import MASKING_CONTROLS_TABLE, MaskingOptions
+
+CONTROL_EFFECTS = ["score_change", "score_change_abs"]
+
+
+class MaskingResults(Results[MaskingOptions]):
+    """Control masks; what single masks do is correlated with their predictors by a derived analysis."""
+
+    def summary(self, findings: Findings) -> Content:
+        """Summarise the control masks."""
+        controls = findings.manifest.table(MASKING_CONTROLS_TABLE.name)
+        return {"masking_controls": masking_controls(controls, findings.resamples)}
+
+    def claims(self, summary: Content) -> Sequence[Claim]:
+        """Decide whether more aware channels matter more."""
+        controls = summary.get("masking_controls")
+        return control_claims(controls) if controls else []
+
+
+def masking_controls(controls: pd.DataFrame, resamples: ClassResamples) -> dict[str, Any] | None:
+    """Summarise Fig. 3: lowest, random and highest masks of one size, by site and (site -1) at all sites at once."""
+    if not len(controls):
+        return None
+    by_class = controls.groupby(["site", "control", "class_id"], as_index=False)[CONTROL_EFFECTS].mean()
+    rows = []
+    for (site, control), part in by_class[by_class.control != "no_op"].groupby(["site", "control"]):
+        row = {"site": int(cast(int, site)), "control": control, "n_classes": len(part)}
+        rows.append(row | resamples.means(part[CONTROL_EFFECTS]))
+    everywhere = by_class[by_class.site == ALL_SITES]
+    wide = everywhere.pivot(index="class_id", columns="control", values=CONTROL_EFFECTS)
+    return {
+        "rows": rows,
+        "highest_minus_random": _difference(wide, "highest", "random", resamples),
+        "random_minus_lowest": _difference(wide, "random", "lowest", resamples),
+        "no_op_largest_change": float(controls[controls.control == "no_op"].score_change_abs.max()),
+    }
+
+
+def _difference(everywhere: pd.DataFrame, high: str, low: str, resamples: ClassResamples) -> dict[str, Any] | None:
+    if everywhere.empty:
+        return None
+    difference = (everywhere["score_change"][high] - everywhere["score_change"][low]).to_frame("mean")
+    means = resamples.means(difference)
+    return {"mean": means["mean"], "ci": means["mean_ci"], "n_classes": len(difference)}
+
+
+def control_claims(controls: Mapping[str, Any]) -> list[Claim]:
+    """Decide whether masks of more aware channels hurt more, at all sites at once."""
+    over_random = controls["highest_minus_random"]
+    over_lowest = controls["random_minus_lowest"]
+    if over_random is None:
+        return []
+    verdict = joint_verdict([side(over_random["ci"], 1), side(over_lowest["ci"], 1)])
+    means = {row["control"]: row["score_change"] for row in controls["rows"] if row["site"] == ALL_SITES}
+    evidence = (
+        f"On average, masking the same share of channels at every site lowers the class's score by "
+        f"{signed(means['lowest'])} (lowest), {signed(means['random'])} (random) and {signed(means['highest'])} "
+        f"(highest). Highest minus random: {interval_words(over_random['ci'])}; random minus lowest: "
+        f"{interval_words(over_lowest['ci'])}."
+    )
+    claim = (
+        "Masking the most aware channels hurts a class more than masking random channels, and masking random channels "
+        "hurts it more than masking the least aware ones."
+    )
+    return [Claim(claim, verdict, evidence, "Fig. 3")]

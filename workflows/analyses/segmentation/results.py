@@ -1,0 +1,140 @@
+"""Segmentation with and without awareness, in the summary and the report (Sec. 5.3, Fig. 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side, signed
+from cawa_core.rendering.figures import compared_bars
+from cawa_core.rendering.html_tables import table_of
+from cawa_core.rendering.sections import (
+    Photo,
+    PhotoRow,
+    Section,
+    Tables,
+    class_names,
+    rows_of_shown_classes,
+    shown_classes,
+    with_intervals_in_words,
+)
+from cawa_core.tables import Manifest
+from workflows.aggregate.class_resamples import ClassResamples
+from workflows.analyses.base import Content, Findings, Results
+from workflows.analyses.segmentation import SEGMENTATION, SEGMENTATION_TABLE, SegmentationOptions
+
+TITLE = "Segmentation by channels"
+COMPARISON_COLUMNS = {
+    "clusters": "K",
+    "plain": "IoU, unweighted",
+    "plain_in": "95% interval",
+    "weighted": "IoU, weighted",
+    "weighted_in": "95% interval",
+    "gained": "difference",
+    "gained_in": "95% interval",
+    "n_classes": "classes",
+}
+
+
+class SegmentationResults(Results[SegmentationOptions]):
+    """Segmentation by clusters of channel activations."""
+
+    def summary(self, findings: Findings) -> Content:
+        """Summarise the overlap of the foreground with the reference, if there is one."""
+        return {"segmentation": segmentation_summary(findings.manifest, findings.resamples)}
+
+    def claims(self, summary: Content) -> Sequence[Claim]:
+        """Decide whether weights by awareness find objects better."""
+        rows = summary.get("segmentation")
+        return segmentation_claims(rows) if rows else []
+
+    def shown(self, manifest: Manifest) -> Tables:
+        """Read the label maps of the classes that are shown."""
+        return {SEGMENTATION_TABLE.name: rows_of_shown_classes(manifest, SEGMENTATION_TABLE.name)}
+
+    def sections(self, tables: Tables, summary: Content) -> Sequence[Section]:
+        """Build the section on label maps."""
+        table = tables[SEGMENTATION_TABLE.name]
+        return [] if table.empty else [segmentation_section(table, summary)]
+
+
+def segmentation_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[str, Any]] | None:
+    """Summarise foreground IoU with and without awareness by clusters; None without a reference foreground."""
+    columns = ["class_id", "clusters", "weighted", "iou"]
+    known = manifest.rows(SEGMENTATION_TABLE.name, columns).to_pandas().dropna()
+    if known.empty:
+        return None
+    means = known.groupby(["clusters", "class_id", "weighted"]).iou.mean().unstack("weighted")
+    by_class = means.rename(columns={False: "plain", True: "weighted"})
+    by_class["gained"] = by_class.weighted - by_class.plain
+    return [
+        {"clusters": int(clusters), "n_classes": len(part), **resamples.means(part)}
+        for clusters, part in by_class.groupby("clusters")
+    ]
+
+
+def segmentation_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
+    """Decide whether weights by awareness raise the overlap with the reference, for every number of clusters."""
+    verdicts = [side(row["gained_ci"], 1) for row in rows]
+    parts = "; ".join(
+        f"K = {row['clusters']}: {row['weighted']:.2f} against {row['plain']:.2f}, difference {signed(row['gained'])} "
+        f"({interval_words(row['gained_ci'])})"
+        for row in rows
+    )
+    evidence = (
+        "Intersection over union of the foreground with Otsu's threshold, averaged over classes, with awareness "
+        f"against without: {parts}."
+    )
+    claim = "Clusters of pixels find objects better with channels weighted by awareness than without."
+    return [Claim(claim, joint_verdict(verdicts), evidence, "Sec. 5.3, Fig. 8")]
+
+
+def segmentation_section(table: pd.DataFrame, summary: Content) -> Section:
+    """Build the section on label maps with and without awareness, and on their overlap with a mask if there is one."""
+    names = class_names(summary)
+    clusters = int(table.clusters.max())
+    ids = shown_classes(sorted(table.class_id.unique()))
+    rows = [
+        PhotoRow(names[class_id], _maps(table[table.class_id == class_id], clusters, names[class_id]))
+        for class_id in ids
+    ]
+    headings = ("images", f"K = {clusters}, unweighted", f"K = {clusters}, weighted by awareness")
+    lead = (
+        f"Pixels clustered by what the channels of sites {', '.join(map(str, table.sites.iloc[0]))} do there, with and "
+        "without weighting each channel by its awareness of the class. Clusters are fitted to all images of a class "
+        "together, so a colour is the same part in each image. In the weighted maps, the darkest part is the one that "
+        "lies most at the image border; unweighted parts take the colours of the parts they share most pixels with."
+    )
+    columns = ("plain", "weighted", "gained")
+    compared = [with_intervals_in_words(row, columns) for row in summary["segmentation"] or ()]
+    if not compared:
+        return Section(SEGMENTATION.name, TITLE, lead, (), (), headings, tuple(rows))
+    lead += (
+        " IoU compares the foreground, the clusters with less of their area at the border than pixels have on average, "
+        "with the pixels brighter than Otsu's threshold."
+    )
+    named = [{**row, "clusters": f"K = {row['clusters']}"} for row in compared]
+    methods = {"plain": "unweighted", "weighted": "weighted by awareness"}
+    bars = compared_bars("segmentation-iou", "Foreground by clusters", named, "clusters", methods, "IoU")
+    caption = "Foreground by clusters against Otsu's threshold, means over classes"
+    overlaps = table_of(caption, COMPARISON_COLUMNS, compared)
+    return Section(SEGMENTATION.name, TITLE, lead, (bars,), (overlaps,), headings, tuple(rows))
+
+
+def _maps(rows: pd.DataFrame, clusters: int, class_name: str) -> tuple[Photo, ...]:
+    """Return the images of a class, and their label maps without and with awareness."""
+    images = rows[rows.png.notna()].sort_values("index")
+    mapped = rows[rows.labels_png.notna() & (rows.clusters == clusters)].sort_values("index")
+    plain, weighted = (mapped[mapped.weighted == is_weighted] for is_weighted in (False, True))
+    parts = ((plain, "without"), (weighted, "with"))
+    maps = (
+        Photo.of_strip(list(part.labels_png), f"their parts, {word} awareness", _overlap(part)) for part, word in parts
+    )
+    return Photo.of_strip(list(images.png), f"{len(images)} images of the class {class_name}", ""), *maps
+
+
+def _overlap(part: pd.DataFrame) -> str:
+    known = part.iou.dropna()
+    return f"IoU {known.mean():.2f}" if len(known) else ""
