@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from workflows.aggregate.derived_tables import publish_derived_tables
 
 from benchmarks.results import Result
 from cawa_core.class_metrics.records import METRICS

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "workflows/analyses"
 INCLUDED = [name for name in ANALYSES if name not in ANALYSES.installed]
 
+PARTS = {"work": Work, "derivation": Derivation, "results": Results, "comparison": Comparison}
+"""Parts of an analysis, which are modules of its folder => the class that each is a subclass of."""
 VERBS = {"masking": "mask", "edits": "edit", "hybrids": "hybridise", "segmentation": "segment"}
 """Analyses with a command => the verb that the command, its function and its options are named by."""
 NOUNS_OF_CORE = {"edits": "editing", "hybrids": "hybridisation", "class_overlap": "overlap"}
@@ -101,7 +103,7 @@ def test_an_analysis_is_one_folder(name):
 
 
 @pytest.mark.parametrize("name", INCLUDED)
-@pytest.mark.parametrize("part", ["work", "derivation", "results", "comparison"])
+@pytest.mark.parametrize("part", PARTS)
 def test_each_part_of_an_analysis_is_in_its_folder_by_its_name(name, part):
     target = getattr(ANALYSES[name], part)
     if not target:
@@ -110,9 +112,7 @@ def test_each_part_of_an_analysis_is_in_its_folder_by_its_name(name, part):
     assert target == f"workflows.analyses.{name}.{part}:{camel(name)}{part.capitalize()}"
     kind = imported(target)
     assert kind.__module__ == f"workflows.analyses.{name}.{part}"
-    assert issubclass(
-        kind, {"work": Work, "derivation": Derivation, "results": Results, "comparison": Comparison}[part]
-    )
+    assert issubclass(kind, PARTS[part])
 
 
 @pytest.mark.parametrize("name", INCLUDED)
@@ -140,7 +140,7 @@ def test_options_that_may_differ_are_options_of_the_analysis(name):
     analysis = ANALYSES[name]
     assert set(analysis.may_differ) <= set(analysis.option_names)
     assert set(analysis.after) <= set(ANALYSES)
-    assert set((*analysis.needs, *analysis.uses, *analysis.shows)) <= set(ROLES)
+    assert {*analysis.needs, *analysis.uses, *analysis.shows} <= set(ROLES)
     assert set(analysis.axes) <= set(analysis.tables[0].columns) or analysis.is_derived
 
 

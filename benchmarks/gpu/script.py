@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from workflows.workbench import checked_device
 
 from benchmarks.gpu import conformance, speed
 from benchmarks.gpu.device import describe, free_gigabytes

@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from workflows.aggregate.masking_correlation import PREDICTORS
-from workflows.aggregate.site_values import TARGETS
 
 from cawa_core.errors import InputError
 from cawa_core.masking.engine import MaskingEngine
@@ -19,6 +17,8 @@ from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from workflows.analyses import ANALYSES
+from workflows.analyses.masking.sites import TARGETS
+from workflows.analyses.masking_correlation.predictors import PREDICTORS
 from workflows.config import RunOptions
 from workflows.lab import Lab
 from workflows.status import status_lines

@@ -22,7 +22,7 @@ def folder(audited, tmp_path):
 def with_entry(folder, **changes):
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
-    content["shards"]["aggregate"]["files"].append(GOOD | changes)
+    content["shards"]["class_overlap"]["files"].append(GOOD | changes)
     path.write_text(json.dumps(content))
 
 
@@ -62,8 +62,8 @@ def test_what_a_receipt_says_of_a_file_is_checked(folder, changes, message):
 
 
 def test_the_journal_is_checked_as_well(folder):
-    shard = json.loads((folder / "manifest.json").read_text())["shards"]["aggregate"]
-    line = json.dumps({"shard": "aggregate", **shard, "files": [GOOD | {"file": "../victim.txt"}]})
+    shard = json.loads((folder / "manifest.json").read_text())["shards"]["class_overlap"]
+    line = json.dumps({"shard": "class_overlap", **shard, "files": [GOOD | {"file": "../victim.txt"}]})
     (folder / "manifest.jsonl").write_text(line + "\n")
     with pytest.raises(InputError, match=r"'\.\./victim.txt' is not a plain path"):
         Manifest.read(folder)

@@ -85,5 +85,5 @@ def test_a_spec_travels_to_other_processes():
 def test_a_recorded_spec_leaves_out_what_is_not_installed():
     recorded = audit_spec(masking_latents=9).as_data() | {"colours": 3, "stages": ["awareness", "colours"]}
     assert recorded_spec(recorded) == audit_spec(masking_latents=9, stages=("awareness",))
-    with pytest.raises(InputError, match="masking_latents: .*greater than or equal to 2; got 1"):
+    with pytest.raises(InputError, match=r"masking_latents: .*greater than or equal to 2; got 1"):
         recorded_spec(recorded | {"masking_latents": 1})

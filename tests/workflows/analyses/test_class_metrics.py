@@ -99,5 +99,5 @@ def test_pictures_too_small_for_ms_ssim(monkeypatch, lab):
 
 def test_too_few_real_images(monkeypatch, lab):
     monkeypatch.setattr(type(lab.real_images), "count_of", lambda *_: 7)
-    with pytest.raises(InputError, match="real_images must be at least 8 per class, .* class 8 has 7: add some"):
+    with pytest.raises(InputError, match=r"real_images must be at least 8 per class, .* class 8 has 7: add some"):
         Job(lab, SMALL).work("class_metrics").check(lab, SMALL)

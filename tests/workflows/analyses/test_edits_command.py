@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from workflows.applications.edit import run_edit
-from workflows.stages.edits import candidates
 
 from cawa_core import interventions
 from cawa_core.applications.suggestions import edit_scores, edit_suggestions

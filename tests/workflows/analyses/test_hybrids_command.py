@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from workflows.applications.hybridise import run_hybridise
 
 from cawa_core.applications.mixtures import MEASURES, Mixture
 from cawa_core.errors import InputError

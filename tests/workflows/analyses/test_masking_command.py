@@ -5,8 +5,6 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from workflows.applications.mask import run_mask
-from workflows.stages.masking import site_controls
 
 from cawa_core.batch_size import BatchSize
 from cawa_core.masking.engine import MaskingEngine
@@ -15,8 +13,8 @@ from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from tests.workflows.test_cli import run
 from workflows.analyses.masking.command import MaskCommandOptions
+from workflows.analyses.masking.control_masks import site_controls
 from workflows.analyses.masking.sheet import run_mask
-from workflows.analyses.masking.work import site_controls
 from workflows.commands.options import merged_command
 from workflows.config import RunOptions
 from workflows.identity import identity_of
