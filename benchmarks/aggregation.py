@@ -24,18 +24,18 @@ from numpy.typing import NDArray
 
 from benchmarks.results import Result
 from cawa_core.class_metrics.records import METRICS
-from cawa_core.class_tables import imagenet_classes
+from cawa_core.generators.class_tables import imagenet_classes
 from cawa_core.storage import open_storage
-from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, Receipt, Rows, publish
+from cawa_core.tables.schema import TABLES
 from tests.reference.pandas_aggregation import pandas_tables
-from workflows.aggregate import aggregate
-from workflows.aggregate.derive import derive
 from workflows.analyses import ANALYSES
-from workflows.folder import open_folder
-from workflows.identity import AuditIdentity
-from workflows.report import write_report
-from workflows.spec import AuditSpec, audit_spec
+from workflows.folders.folder import open_folder
+from workflows.folders.identity import AuditIdentity
+from workflows.options.audit import AuditSpec, audit_spec
+from workflows.results import aggregate
+from workflows.results.derive import derive
+from workflows.results.report import write_report
 
 WIDTHS = tuple(
     width for block in (*(2048,) * 4, *(1024,) * 4, *(512,) * 2, *(256,) * 2) for width in (block, *(block // 4,) * 3)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from benchmarks.masking import BATCH, bundled
 from benchmarks.results import seconds_of
-from cawa_core.batch_size import BatchSize
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import Screening, screened
+from cawa_core.numerics.batch_size import BatchSize
 
 CLASSES = (0, 3, 6, 9)
 LATENTS = 64

@@ -27,11 +27,11 @@ from cawa_core.digests import digest_of_bytes
 from cawa_core.tables import Manifest, Receipt
 from tests.biggan_deep_models import random_network, save_folder
 from workflows.analyses.awareness import AwarenessOptions
-from workflows.config import RunOptions
 from workflows.executors import EXECUTORS
-from workflows.job import Job
-from workflows.plan import plan
-from workflows.spec import AuditSpec, audit_spec, options_as
+from workflows.options.audit import AuditSpec, audit_spec, options_as
+from workflows.options.run import RunOptions
+from workflows.planning.plan import plan
+from workflows.running.job import Job
 
 LIGHT_TAIL = 2.867e-7
 """P(gain <= 0) where mean over deviation is 5."""

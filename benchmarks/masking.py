@@ -14,16 +14,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.naive_masking import NaiveLoop, biggan_deep_loop, fashion_loop
 from benchmarks.results import Result, seconds_of
-from cawa_core.arithmetic import arithmetic
-from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionCNN
 from cawa_core.evaluators.imagenet import load_inception_v3
 from cawa_core.generators.base import Generator
-from cawa_core.generators.biggan_deep import load_biggan_deep
-from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.biggan.deep import load_biggan_deep
+from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.masking.engine import MaskingEngine
+from cawa_core.numerics.arithmetic import arithmetic
+from cawa_core.numerics.batch_size import BatchSize
 from cawa_core.weights import WeightStore
 from tests.biggan_deep_models import random_network, save_folder
 from tests.inception_models import random_inception_state

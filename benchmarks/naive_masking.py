@@ -19,9 +19,9 @@ from cawa_core.evaluators.fashion import WEIGHTS, FashionClassifier
 from cawa_core.evaluators.imagenet import HALF, INCEPTION_SIDE
 from cawa_core.evaluators.preprocessing import Preprocessing
 from cawa_core.generators.base import Channels
-from cawa_core.generators.biggan_deep import BigGANDeep
-from cawa_core.generators.fashion import FashionBigGAN, conditional_norms
-from cawa_core.generators.fashion_network import FashionNetwork
+from cawa_core.generators.biggan.deep import BigGANDeep
+from cawa_core.generators.fashion.generator import FashionBigGAN, conditional_norms
+from cawa_core.generators.fashion.network import FashionNetwork
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,12 +14,12 @@ from benchmarks.exact_masks import CLASSES, LATENTS, SCREENED, class_masks
 from benchmarks.masking import BATCH, bundled
 from benchmarks.naive_masking import fashion_loop
 from benchmarks.results import Result, seconds_of
-from cawa_core.batch_size import BatchSize
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.estimation import MaskingEstimates, SamplingPlan, Scores, estimated_effects
 from cawa_core.masking.sampling import regression_mean
 from cawa_core.masking.screening import screened
+from cawa_core.numerics.batch_size import BatchSize
 
 EXACT = 32
 FIXED = 1000

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.results import Result
-from workflows.execution import Failure
 from workflows.executors.shard_queue import ShardQueue
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
+from workflows.running.execution import Failure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Channels, Generator, SiteState, class_ids_of
-from cawa_core.transfers import to_device
+from cawa_core.numerics.transfers import to_device
 
 START = -1
 """Site of a :class:`Conditioning` that applies from the beginning, including the stem."""

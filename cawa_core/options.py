@@ -15,7 +15,7 @@ from cawa_core.errors import InputError, suggestion
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
-"""Arithmetic of the networks, see :mod:`cawa_core.arithmetic`."""
+"""Arithmetic of the networks, see :mod:`cawa_core.numerics.arithmetic`."""
 
 
 def option(default: Any, description: str) -> Any:  # noqa: ANN401

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cawa_core.generators.biggan_architecture import BigGANArchitecture
-from cawa_core.generators.biggan_checkpoint import tensor_shapes
+from cawa_core.generators.biggan.architecture import BigGANArchitecture
+from cawa_core.generators.biggan.checkpoint import tensor_shapes
 
 
 def random_checkpoint(ch: int = 96, seed: int = 0) -> dict[str, Tensor]:

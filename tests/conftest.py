@@ -9,8 +9,8 @@ from torch import nn
 
 from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
-from cawa_core.generators.fashion import FashionBigGAN, conditional_norms
-from cawa_core.generators.fashion_network import FashionArchitecture, FashionNetwork
+from cawa_core.generators.fashion.generator import FashionBigGAN, conditional_norms
+from cawa_core.generators.fashion.network import FashionArchitecture, FashionNetwork
 from cawa_core.generators.request import GeneratorRequest
 from tests import google_store
 from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server

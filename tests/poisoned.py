@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cawa_core.errors import InputError
-from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 
 POISONED_CLASS, MANY = 8, 60

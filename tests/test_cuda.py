@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from cawa_core.arithmetic import arithmetic, use_exact_kernels
-from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.fashion import FashionCNN
 from cawa_core.generators.base import class_ids_of
-from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
+from cawa_core.numerics.arithmetic import arithmetic, use_exact_kernels
+from cawa_core.numerics.batch_size import BatchSize
+from cawa_core.numerics.transfers import Download, in_order, to_device
 from cawa_core.tables import Manifest
-from cawa_core.transfers import Download, in_order, to_device
-from workflows.audit import run_audit
-from workflows.config import RunOptions
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
+from workflows.options.run import RunOptions
+from workflows.running.audit import run_audit
 
 pytestmark = [
     pytest.mark.cuda,

@@ -13,8 +13,8 @@ from workflows.analyses.edits.command import EditCommandOptions
 from workflows.analyses.hybrids.command import HybridiseCommandOptions
 from workflows.analyses.masking.command import MaskCommandOptions
 from workflows.analyses.segmentation.command import SegmentCommandOptions
-from workflows.config import RunOptions
-from workflows.spec import audit_spec_type
+from workflows.options.audit import audit_spec_type
+from workflows.options.run import RunOptions
 
 ROOT = Path(__file__).parent.parent
 

@@ -39,7 +39,7 @@ COLUMNS = {"kept"}
 """Columns of published tables with such names; a field of a class that holds such a column has its name."""
 
 PAGES = ("README.md", "CHANGELOG.md", "results/README.md", "docs/*.md")
-TEXTS = ("cawa_core/table_schema.py", "cawa_core/rendering/**/*.html", "cawa_core/rendering/**/*.js")
+TEXTS = ("cawa_core/tables/schema.py", "cawa_core/rendering/**/*.html", "cawa_core/rendering/**/*.js")
 """Files besides pages and packages; Python among them by its string literals, the rest line by line."""
 
 COUNTED = (

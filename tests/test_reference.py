@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflows.conftest import small_audit
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
 
 REFERENCE = Path(__file__).parent.parent / "results/reference/fashion-biggan"
 

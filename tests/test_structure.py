@@ -12,7 +12,7 @@ import typer
 from workflows import cli
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import Analysis, Comparison, Derivation, NoOptions, Results, Work, imported
-from workflows.lab_spec import ROLES
+from workflows.options.lab import ROLES
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "workflows/analyses"
@@ -28,7 +28,7 @@ WITHOUT_CORE = {"gallery", "shared_channels", "metric_correlation"}
 """Analyses that need no mathematics of their own."""
 OPTIONS_OF_OTHERS = {"gallery": "masking"}
 """Analyses with nothing but options of another one, which declares them."""
-SEED_STREAMS = {("cawa_core/applications/segmentation.py", "segmentation")}
+SEED_STREAMS = {("cawa_core/segmentation/clustering.py", "segmentation")}
 """Names of random streams in the core, which decide the numbers drawn and so stay as they are."""
 
 
@@ -68,11 +68,11 @@ def test_only_the_ray_executor_imports_ray():
         if any(name.split(".")[0] == "ray" for name in imported_modules(file))
     }
     assert users == {
-        "workflows/executors/ray.py",
-        "workflows/executors/ray_dispatch.py",
-        "workflows/executors/ray_metrics.py",
-        "workflows/executors/ray_head.py",
-        "workflows/executors/ray_worker.py",
+        "workflows/executors/ray/executor.py",
+        "workflows/executors/ray/dispatch.py",
+        "workflows/executors/ray/metrics.py",
+        "workflows/executors/ray/head.py",
+        "workflows/executors/ray/worker.py",
     }
 
 

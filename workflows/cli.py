@@ -20,8 +20,8 @@ from workflows.analyses.base import imported
 from workflows.commands.flags import with_options_of
 from workflows.commands.quick_imports import quick_imports
 from workflows.compare.options import comparison_spec_type, merged_comparison
-from workflows.config import RunOptions, merged_options
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.options.run import RunOptions, merged_options
 
 if TYPE_CHECKING:
     from cawa_core.generators.base import Generator
@@ -82,12 +82,12 @@ def audit(
     """Audit a generator, or resume an audit: compute, aggregate, report. Without options: the bundled generator."""
     audit_spec, options = merged_options(spec, flags)
     if options.executor == "ray" and not Path(options.output or f"results/{audit_spec.generator}").exists():
-        from workflows.executors.ray_head import start_ahead
+        from workflows.executors.ray.head import start_ahead
 
         start_ahead(options.workers)  # Ray starts during the imports below
     with quick_imports():
-        from workflows.audit import run_audit
-        from workflows.folder import REPORT
+        from workflows.folders.folder import REPORT
+        from workflows.running.audit import run_audit
 
     result = run_audit(audit_spec, options)
     computed = f"{counted(result.computed, 'shard')} computed" if result.computed else "nothing to compute"
@@ -116,7 +116,7 @@ def plan(
 ) -> None:
     """Estimate shards, passes, bytes, hours and cost of an audit, running only a few timed passes."""
     with quick_imports():
-        from workflows.estimate import plan_lines
+        from workflows.planning.estimate import plan_lines
 
     audit_spec, options = merged_options(spec, flags)
     print("\n".join(plan_lines(audit_spec, options, price, calibrate)))
@@ -126,7 +126,7 @@ def plan(
 def status(folder: AuditFolder) -> None:
     """Show finished, quarantined and remaining shards (reads only the manifest)."""
     with quick_imports():
-        from workflows.status import status_lines
+        from workflows.folders.status import status_lines
 
     print("\n".join(status_lines(folder)))
 
@@ -135,7 +135,7 @@ def status(folder: AuditFolder) -> None:
 def verify(folder: AuditFolder) -> None:
     """Read every recorded file of an audit and list damaged, foreign, duplicate, left-over and missing ones."""
     with quick_imports():
-        from workflows.verify import verify as verify_audit
+        from workflows.folders.verify import verify as verify_audit
 
     result = verify_audit(folder)
     for fault in result.faults:
@@ -175,8 +175,8 @@ def aggregate(folder: AuditFolder) -> None:
     """Rewrite the derived tables and the summary of an audit."""
     with quick_imports():
         from cawa_core.tables import Manifest
-        from workflows.aggregate import aggregate as write_aggregates
-        from workflows.folder import SUMMARY, opened_audit
+        from workflows.folders.folder import SUMMARY, opened_audit
+        from workflows.results import aggregate as write_aggregates
 
     storage = opened_audit(folder)
     with storage.locked():
@@ -189,8 +189,8 @@ def report(folder: AuditFolder) -> None:
     """Rewrite the report of an audit."""
     with quick_imports():
         from cawa_core.tables import Manifest
-        from workflows.folder import REPORT, opened_audit
-        from workflows.report import write_report
+        from workflows.folders.folder import REPORT, opened_audit
+        from workflows.results.report import write_report
 
     storage = opened_audit(folder)
     with storage.locked():
@@ -238,8 +238,8 @@ def classes(
     generator: GeneratorName = AuditSpec.generator, weights: Weights = "", cache: Cache = "", offline: Offline = False
 ) -> None:
     """List the classes of a generator: index, WordNet id if there is one, name, synonyms."""
-    from cawa_core.class_tables import imagenet_classes
     from cawa_core.generators import GENERATORS
+    from cawa_core.generators.class_tables import imagenet_classes
 
     is_imagenet = generator.startswith("biggan-deep-") and generator in GENERATORS.names() and not weights
     table = imagenet_classes() if is_imagenet else _generator(generator, weights, cache, offline).classes

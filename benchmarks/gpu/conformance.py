@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from benchmarks.gpu.device import PeakMemory, memory_for
 from benchmarks.gpu.results import Check, Findings
 from benchmarks.gpu.session import BUNDLED, CLASS_ID, DEEP_128, Session, spread
-from cawa_core.arithmetic import arithmetic, use_exact_kernels
-from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
+from cawa_core.numerics.arithmetic import arithmetic, use_exact_kernels
+from cawa_core.numerics.batch_size import BatchSize
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
-from workflows.config import RunOptions
-from workflows.execution import within_memory
-from workflows.job import Job
-from workflows.plan import plan
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
+from workflows.options.run import RunOptions
+from workflows.planning.plan import plan
+from workflows.running.execution import within_memory
+from workflows.running.job import Job
 
 Array = NDArray[np.float64]
 

@@ -22,10 +22,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Generator
 from cawa_core.masking.engine import MaskingEngine
+from cawa_core.numerics.batch_size import BatchSize
 
 Operator = Any
 ALLOCATIONS = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")

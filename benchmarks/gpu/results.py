@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from cawa_core.plain_data import plain
+from cawa_core.storage.plain_data import plain
 
 Status = Literal["running", "done", "failed", "skipped"]
 Figures = Mapping[str, Any]

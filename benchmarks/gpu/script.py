@@ -19,8 +19,8 @@ from benchmarks.gpu import conformance, speed
 from benchmarks.gpu.device import describe, free_gigabytes
 from benchmarks.gpu.results import Findings, Recorder, StepRecord, as_markdown
 from benchmarks.gpu.session import BIGGAN, BUNDLED, DEEP_128, DEEP_256, FULL, SMALL, Session
-from cawa_core.arithmetic import use_exact_kernels
 from cawa_core.errors import InputError
+from cawa_core.numerics.arithmetic import use_exact_kernels
 from workflows.lab.opening import checked_device
 
 

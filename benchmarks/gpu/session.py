@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cawa_core.class_tables import imagenet_classes
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest
 from cawa_core.generators import GENERATORS
 from cawa_core.generators.base import Generator
+from cawa_core.generators.class_tables import imagenet_classes
 from cawa_core.generators.request import GeneratorRequest
-from cawa_core.pixels import as_pixels
+from cawa_core.rendering.pixels import as_pixels
 from cawa_core.weights import WeightStore
 from tests.biggan_deep_models import random_network, save_folder
 from tests.biggan_models import save_checkpoint

@@ -18,19 +18,19 @@ from benchmarks.gpu.results import Check, Findings
 from benchmarks.gpu.session import BUNDLED, CLASS_ID, DEEP_128, DEEP_256, INCEPTION, Session, spread
 from benchmarks.masking import Contest
 from benchmarks.naive_masking import biggan_deep_loop, fashion_loop
-from cawa_core.arithmetic import arithmetic, use_exact_kernels
-from cawa_core.batch_size import BatchSize
 from cawa_core.generators.base import class_ids_of
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
+from cawa_core.numerics.arithmetic import arithmetic, use_exact_kernels
+from cawa_core.numerics.batch_size import BatchSize
 from cawa_core.weights import load_tensors
 from workflows.analyses.base import Output
-from workflows.audit import run_audit
-from workflows.config import RunOptions
-from workflows.execution import within_memory
-from workflows.job import Job
-from workflows.shards import Shard
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
+from workflows.options.run import RunOptions
+from workflows.planning.shards import Shard
+from workflows.running.audit import run_audit
+from workflows.running.execution import within_memory
+from workflows.running.job import Job
 
 OF_WHAT_OPERATIONS_ALLOW = 0.9
 """Exact masks over the hook loop, as a share of what the saved operations allow."""

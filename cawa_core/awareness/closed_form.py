@@ -20,7 +20,7 @@ from cawa_core.awareness.joint_normal import Array, JointNormal, joint_normal
 from cawa_core.awareness.quartiles import interquartile_range
 from cawa_core.awareness.result import Awareness, robust_variance
 from cawa_core.generators.base import Modulation
-from cawa_core.parallel import map_in_threads
+from cawa_core.numerics.parallel import map_in_threads
 
 SERIES_BELOW = 1e-4
 """Value of (s/g0)² below which the asymptotic series of the Dawson function is used; it has no cancellation."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cawa_core.awareness.result import Awareness, robust_variance
 from cawa_core.generators.base import Modulation
-from cawa_core.parallel import map_in_threads
+from cawa_core.numerics.parallel import map_in_threads
 
 COLUMNS = len(dataclasses.fields(Awareness))
 LATENT_PARTS = 640_000

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 
-from cawa_core.arithmetic import full_precision
 from cawa_core.class_metrics.class_sample import ClassSample
 from cawa_core.class_metrics.frechet import frechet_distance
 from cawa_core.class_metrics.kernel import KERNEL_SAMPLES, kernel_distance
 from cawa_core.class_metrics.manifold import ManifoldMetrics, manifold_metrics
 from cawa_core.class_metrics.ms_ssim import SIGMA, WINDOW, PairwiseSimilarity, pairwise_ms_ssim, usable_scales
 from cawa_core.class_metrics.records import METRICS
+from cawa_core.numerics.arithmetic import full_precision
 
 
 @dataclasses.dataclass(frozen=True)

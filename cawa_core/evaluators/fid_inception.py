@@ -13,7 +13,7 @@ from cawa_core.digests import digest_of_file
 from cawa_core.errors import InputError
 from cawa_core.evaluators.base import EvaluatorRequest, FeatureExtractor
 from cawa_core.evaluators.preprocessing import as_colour
-from cawa_core.pixels import as_bytes
+from cawa_core.rendering.pixels import as_bytes
 from cawa_core.weights import load_tensors
 
 FEATURES = "2048"

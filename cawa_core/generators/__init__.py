@@ -25,12 +25,12 @@ Monte Carlo awareness of ten classes checks the closed form; sampling all thousa
 """
 
 GENERATORS: Registry[Generator] = Registry("generator", group="cawa.generators")
-GENERATORS.register("fashion-biggan", "cawa_core.generators.fashion:FashionBigGAN.bundled")
-GENERATORS.register("biggan", "cawa_core.generators.biggan:load_biggan", **IMAGENET_AUDIT)
+GENERATORS.register("fashion-biggan", "cawa_core.generators.fashion.generator:FashionBigGAN.bundled")
+GENERATORS.register("biggan", "cawa_core.generators.biggan.generator:load_biggan", **IMAGENET_AUDIT)
 for _size in (128, 256, 512):
     GENERATORS.register(
         f"biggan-deep-{_size}",
-        "cawa_core.generators.biggan_deep:load_biggan_deep",
+        "cawa_core.generators.biggan.deep:load_biggan_deep",
         masking_group_size=5,  # Appendix B
         **IMAGENET_AUDIT,
     )

@@ -15,11 +15,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from cawa_core.class_tables import ClassTable
 from cawa_core.errors import InputError
 from cawa_core.generators.channel_masks import ChannelMasks
-from cawa_core.seeds import standard_normal
-from cawa_core.truncation import truncated, truncated_deviation
+from cawa_core.generators.class_tables import ClassTable
+from cawa_core.generators.truncation import truncated, truncated_deviation
+from cawa_core.numerics.seeds import standard_normal
 
 Channels = tuple[int, ...]
 """Channels of one site, by index."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cawa_core.transfers import to_device
+from cawa_core.numerics.transfers import to_device
 
 PADDING = -1
 

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.generators.base import Channels, Generator, class_ids_of
 from cawa_core.interventions import SiteMasks, masks_at, run, sweep
+from cawa_core.numerics.batch_size import BatchSize
 
 Array = NDArray[np.float64]
 

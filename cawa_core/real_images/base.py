@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
-from cawa_core.class_tables import ClassTable
 from cawa_core.errors import InputError
+from cawa_core.generators.class_tables import ClassTable
 
 
 @dataclasses.dataclass(frozen=True)

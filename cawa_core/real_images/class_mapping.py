@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cawa_core.class_tables import ClassTable
 from cawa_core.errors import InputError, suggestion
+from cawa_core.generators.class_tables import ClassTable
 
 Pairs = Iterable[tuple[str, Any]]
 """Folder names and their classes as read from a mapping file, not yet checked."""

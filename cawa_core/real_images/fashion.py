@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core import assets
-from cawa_core.class_tables import ClassTable
 from cawa_core.digests import digest_of_data
-from cawa_core.idx import read_idx
-from cawa_core.pixels import as_floats
+from cawa_core.generators.class_tables import ClassTable
 from cawa_core.real_images.base import RealImages, RealImagesRequest
+from cawa_core.real_images.idx import read_idx
+from cawa_core.rendering.pixels import as_floats
 
 CLASS_NAMES = (
     "T-shirt/top",

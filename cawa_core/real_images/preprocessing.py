@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cawa_core.pixels import as_floats
+from cawa_core.rendering.pixels import as_floats
 
 PROTOCOL = (
     "first frame decoded by Pillow (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP by content); converted to RGB, or to L for "

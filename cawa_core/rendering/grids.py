@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cawa_core.pixels import as_pixels
+from cawa_core.rendering.pixels import as_pixels
 
 GAP = 1
 """Gap between images in pixels."""

@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cawa_core.audit_record import AuditRecord
 from cawa_core.digests import digest_of_data
 from cawa_core.rendering.figures import Picture
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import css_variables
 from cawa_core.rendering.sections import Section
+from cawa_core.tables.audit_record import AuditRecord
 
 FOLDER = Path(__file__).parent
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cawa_core.rendering.claims import interval_words
 from cawa_core.rendering.grids import data_uri, strip
-from cawa_core.table_schema import ALL_SITES, table_named
+from cawa_core.tables.schema import ALL_SITES, table_named
 
 if TYPE_CHECKING:
     from cawa_core.rendering.figures import Picture

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from cawa_core.parallel import map_in_threads
+from cawa_core.numerics.parallel import map_in_threads
 from cawa_core.statistics.correlation import normalised, pearson
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from cawa_core.parallel import map_in_threads
+from cawa_core.numerics.parallel import map_in_threads
 from cawa_core.statistics.correlation import pearson, smoothing_matrix
 from cawa_core.statistics.permutation_null import permutation_null
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.parallel import map_in_threads
+from cawa_core.numerics.parallel import map_in_threads
 from cawa_core.statistics.correlation import normalised, smoothing_matrix
 
 Array = NDArray[np.float64]

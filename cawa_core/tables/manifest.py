@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.storage import Folder, open_storage
-from cawa_core.table_schema import table_named
 from cawa_core.tables.parquet import (
     PUBLISHED_FOLDERS,
     PublishedFile,
@@ -24,6 +23,7 @@ from cawa_core.tables.parquet import (
     row_groups_with,
 )
 from cawa_core.tables.receipts import Receipt
+from cawa_core.tables.schema import table_named
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.storage import Folder, Storage, open_storage
 from cawa_core.storage.names import require_inside
-from cawa_core.table_schema import table_named
+from cawa_core.tables.schema import table_named
 
 Rows = Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array]
 """Columns of a table by name."""

@@ -2,7 +2,7 @@ import pytest
 
 from cawa_core import assets
 from cawa_core.errors import InputError
-from cawa_core.idx import read_idx
+from cawa_core.real_images.idx import read_idx
 
 
 def test_every_bundled_file_has_its_digest():

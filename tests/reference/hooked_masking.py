@@ -2,7 +2,7 @@
 
 import torch
 
-from cawa_core.generators.fashion import FashionBigGAN, conditional_norms
+from cawa_core.generators.fashion.generator import FashionBigGAN, conditional_norms
 
 
 def hooked_images(generator: FashionBigGAN, z, class_id: int, site: int, channels) -> torch.Tensor:

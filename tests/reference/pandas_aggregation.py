@@ -1,6 +1,6 @@
 """All derived tables by pandas: joins, group-bys and pivots of whole tables, row by row, permutation by permutation.
 
-Written for clarity, in the memory of the whole model; what ``workflows.aggregate`` must equal.
+Written for clarity, in the memory of the whole model; what ``workflows.results`` must equal.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 from scipy.stats import rankdata
 
-from cawa_core.seeds import SHARED_CLASS, random_generator
+from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.correlation import smoothing_window
 from cawa_core.statistics.overlap import shared_by_chance
 from cawa_core.statistics.permutation_null import ROUNDING, random_orders
-from cawa_core.table_schema import ALL_SITES
-from workflows.spec import AuditSpec
+from cawa_core.tables.schema import ALL_SITES
+from workflows.options.audit import AuditSpec
 
 Array = NDArray[np.float64]
 

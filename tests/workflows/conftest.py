@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from workflows.audit import AuditResult, run_audit
-from workflows.config import RunOptions
-from workflows.spec import AuditSpec, audit_spec
+from workflows.options.audit import AuditSpec, audit_spec
+from workflows.options.run import RunOptions
+from workflows.running.audit import AuditResult, run_audit
 
 SMALL = audit_spec(
     classes=(1, 3, 7, 8),
@@ -19,13 +19,13 @@ SMALL = audit_spec(
     metric_samples=60,
     ms_ssim_samples=10,
     overlap_k=(10,),
-    segment_clusters=(2, 3),
-    segment_latents=4,
+    segmentation_clusters=(2, 3),
+    segmentation_fitted_latents=4,
     hybrid_tried_latents=2,
-    hybrid_latents=4,
+    hybrid_scored_latents=4,
     edit_candidates=12,
     edit_tried_latents=1,
-    edit_latents=2,
+    edit_scored_latents=2,
     permutations=50,
     bootstraps=50,
 )

@@ -8,22 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cawa_core.audit_record import AuditRecord
 from cawa_core.rendering.claims import NOTE
-from cawa_core.table_schema import ALL_SITES, TABLES
 from cawa_core.tables import Manifest, Receipt, publish
+from cawa_core.tables.audit_record import AuditRecord
+from cawa_core.tables.schema import ALL_SITES, TABLES
 from tests.reference.pandas_aggregation import best_estimates, pandas_tables
-from workflows.aggregate import aggregate, is_current
-from workflows.aggregate.derive import derivable, derive, derived_stages
-from workflows.aggregate.rankings import Ranking
 from workflows.analyses import ANALYSES
 from workflows.analyses.awareness.results import heavy_tails
 from workflows.analyses.class_overlap import derivation as class_overlap
 from workflows.analyses.class_overlap.derivation import EverySite
 from workflows.analyses.class_overlap.results import overlap_summary
 from workflows.analyses.metric_correlation.derivation import metric_correlation_rows
-from workflows.report import write_report
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
+from workflows.results import aggregate, is_current
+from workflows.results.derive import derivable, derive, derived_stages
+from workflows.results.rankings import Ranking
+from workflows.results.report import write_report
 
 SPEC = audit_spec(permutations=99, overlap_k=(3, 7), shared_k=(1, 2, 5, 10))
 WIDTHS = (60, 24, 9)

@@ -13,15 +13,15 @@ from PIL import Image
 
 from cawa_core.errors import InputError
 from cawa_core.masking.engine import MaskingEngine
-from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
+from cawa_core.tables.schema import TABLES
 from tests.workflows.conftest import SMALL, small_audit
 from workflows.analyses import ANALYSES
 from workflows.analyses.masking.sites import TARGETS
 from workflows.analyses.masking_correlation.predictors import PREDICTORS
-from workflows.config import RunOptions
+from workflows.folders.status import status_lines
 from workflows.lab import Lab
-from workflows.status import status_lines
+from workflows.options.run import RunOptions
 
 CHANNELS = 128 * 3 + 64 * 3
 

@@ -8,21 +8,21 @@ import sys
 import pyarrow as pa
 import pytest
 
-from cawa_core import table_schema
 from cawa_core.errors import InputError
 from cawa_core.options import option
-from cawa_core.table_schema import CLASS, Table
-from workflows import spec as spec_module
+from cawa_core.tables import schema as table_schema
+from cawa_core.tables.schema import CLASS, Table
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import Analysis
 from workflows.analyses.catalogue import Catalogue
+from workflows.options import audit as spec_module
 
 GROUPS = itertools.count()
 GOOD = '''
 import dataclasses
 import pyarrow as pa
 from cawa_core.options import Count, option
-from cawa_core.table_schema import CLASS, Table
+from cawa_core.tables.schema import CLASS, Table
 from workflows.analyses.base import Analysis
 
 

@@ -9,7 +9,7 @@ import torch
 
 from cawa_core.class_metrics.records import METRICS
 from cawa_core.errors import InputError
-from cawa_core.generators.fashion import FashionBigGAN
+from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.tables import Manifest
 from tests.cawa_core.rendering.test_rendering import parsed
@@ -191,8 +191,8 @@ def without_all_but(*names):
         (options(masking_estimator="screening"), "masking_estimator ('exact' in"),
         (options(masking_group_size=4), "masking_group_size (8 in base, 4 in new)"),
         (lambda one: one["identity"].update(schema_version=2), "schema version ("),
-        (options(segment_clusters=[2, 4]), "segment_clusters ([2, 3] in base, [2, 4] in new)"),
-        (options(segment_latents=5), "segment_latents (4 in base, 5 in new)"),
+        (options(segmentation_clusters=[2, 4]), "segmentation_clusters ([2, 3] in base, [2, 4] in new)"),
+        (options(segmentation_fitted_latents=5), "segmentation_fitted_latents (4 in base, 5 in new)"),
         (options(edit_candidates=13), "edit_candidates (12 in base, 13 in new)"),
         (options(hybrid_tried_latents=3), "hybrid_tried_latents (2 in base, 3 in new)"),
         (
@@ -223,13 +223,22 @@ def test_options_of_what_is_not_compared_may_differ(audited, tmp_path):
     """They may if only one audit has the analysis, too, and so may the networks that no compared analysis uses."""
 
     def change(description):
-        options(hybrid_latents=5, edit_latents=3, control_fraction=0.2, overlap_k=[5], metric_samples=61)(description)
+        options(hybrid_scored_latents=5, edit_scored_latents=3, control_fraction=0.2, overlap_k=[5], metric_samples=61)(
+            description
+        )
         without_all_but("awareness", "masking", "gallery", "hybrids", "edits")(description)
         description["identity"]["digests"]["fid_features"] = "other"
 
     content = compare(audited, edited(audited, tmp_path, change), comparison_spec(), str(tmp_path / "out")).content
     assert content["sentence"] == "not judged: class_metrics is not in both audits"
-    differing = {"control_fraction", "edit_latents", "hybrid_latents", "metric_samples", "overlap_k", "stages"}
+    differing = {
+        "control_fraction",
+        "edit_scored_latents",
+        "hybrid_scored_latents",
+        "metric_samples",
+        "overlap_k",
+        "stages",
+    }
     assert set(content["differing_options"]) == differing
     assert content["class_metrics"] is None
     assert content["correlations"]["metrics"] is None

@@ -13,7 +13,7 @@ from cawa_core.errors import InputError
 from cawa_core.options import option
 from cawa_core.rendering.html_tables import table_of
 from cawa_core.rendering.sections import Section
-from cawa_core.table_schema import CLASS, F32, TABLES, Table
+from cawa_core.tables.schema import CLASS, F32, TABLES, Table
 from tests.workflows.written_audits import written_audit
 from workflows.analyses import ANALYSES, catalogue
 from workflows.analyses.base import Analysis, Comparison

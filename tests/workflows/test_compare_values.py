@@ -180,8 +180,8 @@ def test_another_best_channel_is_reported(tmp_path):
 
 
 def test_other_latents_may_be_scored_but_not_tried(tmp_path):
-    content = content_of(tmp_path, edits(seed=1), edits(seed=2), edit_latents=32)
-    assert content["differing_options"] == {"edit_latents": [16, 32]}
+    content = content_of(tmp_path, edits(seed=1), edits(seed=2), edit_scored_latents=32)
+    assert content["differing_options"] == {"edit_scored_latents": [16, 32]}
 
 
 def test_false_alarms_are_no_more_than_stated():

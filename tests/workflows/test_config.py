@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from cawa_core.errors import InputError
-from workflows.config import RunOptions, merged_options, recommended_spec
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
+from workflows.options.run import RunOptions, merged_options, recommended_spec
 
 
 def test_a_generator_brings_what_suits_it_and_flags_go_before():

@@ -3,7 +3,7 @@
 import pytest
 
 from cawa_core.storage import StorageError
-from workflows.events import event_log
+from workflows.running.events import event_log
 
 
 def test_a_log_that_takes_no_more_is_one_line():

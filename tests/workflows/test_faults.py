@@ -17,7 +17,7 @@ from cawa_core.tables import Manifest
 from cawa_core.tables.parquet import TABLES_FOLDER
 from tests.object_store import BUCKET
 from tests.workflows.conftest import SMALL, small_audit
-from workflows.verify import verify
+from workflows.folders.verify import verify
 
 pytestmark = pytest.mark.slow
 

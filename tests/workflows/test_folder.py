@@ -5,7 +5,7 @@ import pytest
 from cawa_core.errors import InputError
 from cawa_core.storage import open_storage
 from tests.workflows.conftest import small_audit
-from workflows import folder as folders
+from workflows.folders import folder as folders
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def opened(monkeypatch):
     def stop(*_):
         raise ReachedError
 
-    monkeypatch.setattr("workflows.audit._done", stop)
+    monkeypatch.setattr("workflows.running.audit._done", stop)
     return ReachedError
 
 

@@ -15,11 +15,11 @@ from cawa_core.tables.parquet import TABLES_FOLDER
 from tests.object_store import BUCKET
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
-from workflows import audit as audits
-from workflows.execution import execute
-from workflows.folder import read_audit
-from workflows.status import status_lines
-from workflows.verify import verify
+from workflows.folders.folder import read_audit
+from workflows.folders.status import status_lines
+from workflows.folders.verify import verify
+from workflows.running import audit as audits
+from workflows.running.execution import execute
 
 STAGES = ("awareness", "masking", "class_metrics", "gallery", "hybrids")
 TINY = dataclasses.replace(SMALL, masking_group_size=32, metric_samples=20, ms_ssim_samples=4, stages=STAGES)

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from workflows.analyses import ANALYSES
 from workflows.analyses.awareness import AWARENESS_TABLE
-from workflows.identity import AuditIdentity
-from workflows.spec import audit_spec
+from workflows.folders.identity import AuditIdentity
+from workflows.options.audit import audit_spec
 
 ROLES_FILLED = {"generator": "g", "evaluator": "e", "real_images": "r"}
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from cawa_core.class_tables import imagenet_classes
+from cawa_core.generators.class_tables import imagenet_classes
 from cawa_core.tables import Manifest
 from tests.biggan_deep_models import save_folder, tiny_network
 from tests.cawa_core.evaluators.test_imagenet import random_fid_network

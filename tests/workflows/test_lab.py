@@ -13,10 +13,10 @@ from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, masks_at
 from tests.workflows.test_own_models import OTHERS
-from workflows.config import RunOptions
 from workflows.lab import Lab
 from workflows.lab.memo import Memo
-from workflows.lab_spec import NETWORKS, ROLES, LabSpec
+from workflows.options.lab import NETWORKS, ROLES, LabSpec
+from workflows.options.run import RunOptions
 
 
 @pytest.fixture(scope="module")

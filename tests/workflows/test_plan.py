@@ -9,16 +9,16 @@ import torch
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
-from workflows import calibration
 from workflows.analyses import ANALYSES
 from workflows.analyses.hybrids import work as hybrids_work
 from workflows.analyses.segmentation import work as segmentation_work
-from workflows.calibration import Paces, paces
-from workflows.config import RunOptions
-from workflows.estimate import estimates, plan_lines
-from workflows.job import Job
-from workflows.plan import plan
-from workflows.shards import Shard
+from workflows.options.run import RunOptions
+from workflows.planning import calibration
+from workflows.planning.calibration import Paces, paces
+from workflows.planning.estimate import estimates, plan_lines
+from workflows.planning.plan import plan
+from workflows.planning.shards import Shard
+from workflows.running.job import Job
 
 SCREENING, CLOSED_FORM, SAMPLE = 100.0, 1e-3, 1e-6
 MASKS = {f"mask at site {site}": 1.0 for site in range(6)}
@@ -159,7 +159,7 @@ def test_clusters_are_timed_on_as_many_pictures_as_they_need(job, monkeypatch):
             work()
         return 1e-3 if warm else 1.0
 
-    options = dataclasses.replace(job.spec, segment_latents=16)
+    options = dataclasses.replace(job.spec, segmentation_fitted_latents=16)
     work = job.work("segmentation")
     assert work.pace(job.lab, options, 0.001, seconds)["class"] > 1.0
     assert timed == [6, 6, 6]
@@ -169,7 +169,7 @@ def test_clusters_are_timed_on_as_many_pictures_as_they_need(job, monkeypatch):
 
 def test_hybrids_are_not_timed_where_their_fewest_latents_take_too_long(job):
     """A share of 2 in 100 is no less than 2 tried latents, whatever 4 or 8 scored ones take."""
-    options = dataclasses.replace(job.spec, hybrid_tried_latents=32, hybrid_latents=400)
+    options = dataclasses.replace(job.spec, hybrid_tried_latents=32, hybrid_scored_latents=400)
     lab = dataclasses.replace(job.lab, reals=None)
     work = job.work("hybrids")
     assert work.pace(lab, options, 0.001, lambda *_: 1.0) == {"class": pytest.approx(1.0)}

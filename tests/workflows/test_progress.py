@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from workflows import progress
-from workflows.progress import ProgressReporter
+from workflows.running import progress
+from workflows.running.progress import ProgressReporter
 
 
 @pytest.fixture

@@ -39,6 +39,6 @@ def test_who_does_without_the_collector_goes_on_without(collector):
 
 def test_audits_and_workers_start_without_what_only_reports_and_clusters_need():
     """Each takes most of a second to import."""
-    code = "import sys, workflows.audit, workflows.executors.ray_preload; print(*sys.modules)"
+    code = "import sys, workflows.running.audit, workflows.executors.ray.preload; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"sklearn", "scipy.stats", "scipy.signal", "matplotlib", "pandas"} & set(done.stdout.split())

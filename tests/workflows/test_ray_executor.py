@@ -19,13 +19,13 @@ from cawa_core.tables import Manifest, Receipt
 from tests.poisoned import MARKER
 from tests.workflows.conftest import small_audit
 from tests.workflows.test_audit import compare
-from workflows.config import RunOptions
-from workflows.execution import Failure, Retry
-from workflows.executors.ray_dispatch import Dispatch
+from workflows.executors.ray.dispatch import Dispatch
 from workflows.executors.shard_queue import MAX_ERRORS
-from workflows.folder import open_folder
-from workflows.job import Job
-from workflows.plan import plan
+from workflows.folders.folder import open_folder
+from workflows.options.run import RunOptions
+from workflows.planning.plan import plan
+from workflows.running.execution import Failure, Retry
+from workflows.running.job import Job
 
 pytestmark = pytest.mark.slow
 
@@ -119,9 +119,9 @@ import time, urllib.request, ray
 from pathlib import Path
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27,
          _system_config={{"metrics_report_interval_ms": 500}})
-from workflows.audit import run_audit
-from workflows.config import RunOptions
-from workflows.spec import audit_spec
+from workflows.running.audit import run_audit
+from workflows.options.run import RunOptions
+from workflows.options.audit import audit_spec
 run_audit(audit_spec(**{dataclasses.asdict(tiny_spec)!r}), RunOptions(output={str(tmp_path / "audit")!r}, workers=2))
 port, deadline = ray.nodes()[0]["MetricsExportPort"], time.monotonic() + 30
 page = ""
@@ -196,8 +196,8 @@ def test_workers_share_the_cores_of_the_machine(workers):
     """However few of them Ray offers."""
     code = f"""
 import ray
-from workflows.executors.ray_head import start_ray
-from workflows.executors.ray_worker import threads_of_a_worker
+from workflows.executors.ray.head import start_ray
+from workflows.executors.ray.worker import threads_of_a_worker
 start_ray({workers})
 print(ray.get(ray.remote(threads_of_a_worker).remote({workers})))
 """
@@ -208,10 +208,10 @@ print(ray.get(ray.remote(threads_of_a_worker).remote({workers})))
 def test_workers_of_this_machine_import_ahead_of_their_actor():
     code = """
 import ray
-from workflows.executors.ray_head import QUIET, RayHead
+from workflows.executors.ray.head import QUIET, RayHead
 head = RayHead(1)
 ray.init(address=head.address(), **QUIET)
-print(ray.get(ray.remote(lambda: "workflows.executors.ray_worker" in __import__("sys").modules).remote()))
+print(ray.get(ray.remote(lambda: "workflows.executors.ray.worker" in __import__("sys").modules).remote()))
 ray.shutdown()
 head.stop()
 head.wait()

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest
+from cawa_core.tables.schema import TABLES
 
 ROOT = Path(__file__).parent.parent.parent
 

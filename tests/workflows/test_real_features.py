@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from workflows.analyses import ANALYSES
-from workflows.config import RunOptions
-from workflows.job import roles_needed
 from workflows.lab import Lab
 from workflows.lab import real_features as real_features_module
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
+from workflows.options.run import RunOptions
+from workflows.running.job import roles_needed
 
 
 def lab_of(analysis, tmp_path, **fields):

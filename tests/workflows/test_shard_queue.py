@@ -3,9 +3,9 @@
 import pytest
 
 from benchmarks.scheduling import SpotCluster, simulated
-from workflows.execution import Failure, Retry
 from workflows.executors.shard_queue import FIRST_PAUSE, LONGEST_PAUSE, MAX_ERRORS, MAX_LOSSES, ShardQueue
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
+from workflows.running.execution import Failure, Retry
 
 SHARDS = [Shard("masking", (class_id,), cost=10.0 - class_id) for class_id in range(4)]
 

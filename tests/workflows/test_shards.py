@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cawa_core.tables.parquet import FILE_NAME
-from workflows.shards import Shard, blocks
+from workflows.planning.shards import Shard, blocks
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from workflows.commands.sheets import (
     probability_in_words,
     require_rows,
 )
-from workflows.config import RunOptions
 from workflows.lab import Lab
+from workflows.options.run import RunOptions
 
 COMMANDS = {
     "mask": ["--classes=8", "--scored-latents=2"],

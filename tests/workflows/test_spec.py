@@ -8,8 +8,7 @@ import pytest
 from cawa_core.errors import InputError
 from cawa_core.options import validated
 from workflows.analyses import ANALYSES
-from workflows.lab_spec import ROLES, SUBJECT, LabSpec
-from workflows.spec import (
+from workflows.options.audit import (
     COVERAGE,
     AuditSpec,
     StatisticsOptions,
@@ -19,6 +18,7 @@ from workflows.spec import (
     recorded_spec,
     stages_of,
 )
+from workflows.options.lab import ROLES, SUBJECT, LabSpec
 
 
 def test_defaults_are_valid_and_survive_the_round_trip():
@@ -77,7 +77,7 @@ def test_a_spec_has_the_options_of_every_analysis_with_their_defaults():
 
 
 def test_a_spec_travels_to_other_processes():
-    spec = audit_spec(classes=(1, 8), masking_latents=9, edit_latents=3)
+    spec = audit_spec(classes=(1, 8), masking_latents=9, edit_scored_latents=3)
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert dataclasses.replace(pickle.loads(pickle.dumps(spec)), seed=4).masking_latents == 9
 

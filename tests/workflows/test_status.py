@@ -3,7 +3,7 @@
 import shutil
 
 from cawa_core.tables import Manifest
-from workflows.status import status_lines
+from workflows.folders.status import status_lines
 
 
 def test_quarantined_shards_with_their_last_lines(audited, tmp_path):

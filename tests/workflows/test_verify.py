@@ -8,12 +8,12 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from cawa_core.table_schema import TABLES
 from cawa_core.tables import Manifest, publish, publish_files
+from cawa_core.tables.schema import TABLES
 from tests.workflows.conftest import small_audit
 from tests.workflows.test_cli import run
 from workflows.analyses import ANALYSES
-from workflows.verify import verify
+from workflows.folders.verify import verify
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from cawa_core.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
 from cawa_core.storage import open_storage
-from cawa_core.table_schema import SITES_TABLE
 from cawa_core.tables import Manifest, Receipt, publish
-from workflows.folder import read_audit, write_audit
-from workflows.spec import audit_spec
+from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
+from cawa_core.tables.schema import SITES_TABLE
+from workflows.folders.folder import read_audit, write_audit
+from workflows.options.audit import audit_spec
 
 SITES = {"site": [0], "name": ["a"], "channels": [4], "resolution": [7], "inert_channels": [[]]}
 

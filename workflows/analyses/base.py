@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from cawa_core.table_schema import Table
+from cawa_core.tables.schema import Table
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from cawa_core.rendering.claims import Claim
     from cawa_core.rendering.sections import Section
     from cawa_core.tables import Manifest, PublishedFile, Rows
-    from workflows.aggregate.class_resamples import ClassResamples
-    from workflows.aggregate.sites import SiteResults
     from workflows.compare.pairing import Pair
     from workflows.lab import Lab
-    from workflows.shards import Shard
-    from workflows.spec import AuditSpec
+    from workflows.options.audit import AuditSpec
+    from workflows.planning.shards import Shard
+    from workflows.results.class_resamples import ClassResamples
+    from workflows.results.sites import SiteResults
 
 Options = TypeVar("Options")
 Content = Mapping[str, Any]

@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 
 from cawa_core.errors import InputError, first_line, suggestion
-from cawa_core.table_schema import declare
+from cawa_core.tables.schema import declare
 from workflows.analyses.base import Analysis
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cawa_core.table_schema import SITES_TABLE, Table
+from cawa_core.tables.schema import SITES_TABLE, Table
 from workflows.analyses import ANALYSES
 
 INTRODUCTION = (

@@ -12,9 +12,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from workflows.analyses import ANALYSES
-from workflows.config import RunOptions
-from workflows.lab_spec import ROLES, SUBJECT
-from workflows.spec import COVERAGE, AuditSpec, audit_spec_type
+from workflows.options.audit import COVERAGE, AuditSpec, audit_spec_type
+from workflows.options.lab import ROLES, SUBJECT
+from workflows.options.run import RunOptions
 
 DERIVED_HEADING = "Derived tables and report"
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from cawa_core.options import validated
-from workflows.config import RunOptions, merged_options
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.options.run import RunOptions, merged_options
 
 MODEL_OPTIONS = (
     "generator",

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from cawa_core import __version__
 from cawa_core.errors import InputError
-from cawa_core.plain_data import plain
 from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.storage import Storage, StorageError, open_storage
-from workflows.execution import within_memory
-from workflows.identity import identity_of
+from cawa_core.storage.plain_data import plain
+from workflows.folders.identity import identity_of
 from workflows.lab import Lab
-from workflows.progress import ProgressReporter
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.running.execution import within_memory
+from workflows.running.progress import ProgressReporter
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cawa_core.plain_data import plain
 from cawa_core.rendering.html_tables import HtmlTable, records, table_of
+from cawa_core.storage.plain_data import plain
 from workflows.compare.significance import (
     FEWEST_FOR_RANKS,
     Noise,

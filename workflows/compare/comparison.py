@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cawa_core.errors import InputError
-from cawa_core.plain_data import plain
 from cawa_core.rendering.html_tables import records
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
+from cawa_core.storage.plain_data import plain
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import Content
 from workflows.compare.options import ComparisonSpec, thresholds_of
@@ -18,7 +18,7 @@ from workflows.compare.page import page
 from workflows.compare.pairing import Audit, Pair, pair
 from workflows.compare.results import judged_rows
 from workflows.compare.wording import markdown, verdict_line
-from workflows.folder import AUDIT
+from workflows.folders.folder import AUDIT
 
 COMPARISONS = "comparisons"
 """Subfolder of an audit folder that holds its comparisons, unless another output is given."""

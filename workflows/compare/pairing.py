@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from cawa_core.audit_record import AuditRecord
 from cawa_core.errors import InputError
 from cawa_core.storage import Folder
-from cawa_core.table_schema import SITES_TABLE
 from cawa_core.tables import Manifest
+from cawa_core.tables.audit_record import AuditRecord
+from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import Analysis
-from workflows.folder import opened_audit, read_audit
-from workflows.lab_spec import SUBJECT
+from workflows.folders.folder import opened_audit, read_audit
+from workflows.options.lab import SUBJECT
 
 FREE = ("generator", "seed")
 """Parts of a folder's subject that may differ. Of the generator this is the name only: the sites show whether the

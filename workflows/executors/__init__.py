@@ -5,4 +5,4 @@ from workflows.executors.base import Executor
 
 EXECUTORS: Registry[Executor] = Registry("executor")
 EXECUTORS.register("inline", "workflows.executors.inline:InlineExecutor")
-EXECUTORS.register("ray", "workflows.executors.ray:RayExecutor")
+EXECUTORS.register("ray", "workflows.executors.ray.executor:RayExecutor")

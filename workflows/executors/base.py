@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from cawa_core.storage import Storage
-    from workflows.config import RunOptions
-    from workflows.execution import Outcome
-    from workflows.job import Job
-    from workflows.shards import Shard
+    from workflows.options.run import RunOptions
+    from workflows.planning.shards import Shard
+    from workflows.running.execution import Outcome
+    from workflows.running.job import Job
 
 
 class Executor(Protocol):

@@ -6,10 +6,10 @@ import traceback
 from collections.abc import Generator, Sequence
 
 from cawa_core.storage import Storage, StorageError
-from workflows.config import RunOptions
-from workflows.execution import Failure, Outcome, execute
-from workflows.job import Job
-from workflows.shards import Shard
+from workflows.options.run import RunOptions
+from workflows.planning.shards import Shard
+from workflows.running.execution import Failure, Outcome, execute
+from workflows.running.job import Job
 
 
 class InlineExecutor:

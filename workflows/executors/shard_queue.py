@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from workflows.execution import Failure, Retry
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
+from workflows.running.execution import Failure, Retry
 
 MAX_ERRORS, MAX_LOSSES = 3, 5
 """Attempts before a shard is given up: it raised ``MAX_ERRORS`` times, or ``MAX_LOSSES`` of its workers died. A spot

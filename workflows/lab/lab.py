@@ -13,22 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.arithmetic import arithmetic
 from cawa_core.awareness import Awareness, awareness_of_samples, closed_form_awareness, monte_carlo_awareness
-from cawa_core.batch_size import BatchSize
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import Generator, class_ids_of
 from cawa_core.interventions import Change, run
 from cawa_core.masking.engine import log_scores
 from cawa_core.masking.groups import awareness_order
+from cawa_core.numerics.arithmetic import arithmetic
+from cawa_core.numerics.batch_size import BatchSize
+from cawa_core.numerics.seeds import SHARED_CLASS
 from cawa_core.real_images.base import RealImages
 from cawa_core.real_images.feature_cache import FeatureCache
-from cawa_core.seeds import SHARED_CLASS
-from workflows.config import RunOptions, recommended_spec
 from workflows.lab import opening
 from workflows.lab.memo import Memo
 from workflows.lab.real_features import real_features
-from workflows.lab_spec import LabSpec
+from workflows.options.lab import LabSpec
+from workflows.options.run import RunOptions, recommended_spec
 
 BATCH_VALUES = {"cpu": 2**22, "cuda": 2**28}
 """Values of a batch's largest feature map: 16 MB on a CPU, so that what a layer writes the next finds cached."""
@@ -78,7 +78,7 @@ class Lab:
             generator: name from ``cawa models``, or your own as ``package.module:factory``.
             needs: roles to fill: ``evaluator``, ``fid_features``, ``manifold_features``, ``real_images``.
             options: device, batch size, weights and cache.
-            values: further fields of :class:`~workflows.lab_spec.LabSpec`, such as ``evaluator`` or ``seed``.
+            values: further fields of :class:`~workflows.options.lab.LabSpec`, such as ``evaluator`` or ``seed``.
 
         Raises:
             InputError: an unknown name or class, missing or damaged weights, or a device that is not there.

@@ -7,18 +7,18 @@ from typing import TypeVar
 
 import torch
 
-from cawa_core.arithmetic import require_precision, use_exact_kernels
 from cawa_core.errors import InputError, first_line
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtractor
 from cawa_core.generators import GENERATORS
 from cawa_core.generators.base import Generator
 from cawa_core.generators.request import GeneratorRequest
+from cawa_core.numerics.arithmetic import require_precision, use_exact_kernels
 from cawa_core.options import require_members
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
-from workflows.config import RunOptions
-from workflows.lab_spec import NETWORKS, ROLES, LabSpec
+from workflows.options.lab import NETWORKS, ROLES, LabSpec
+from workflows.options.run import RunOptions
 
 Kind = TypeVar("Kind")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from cawa_core import SCHEMA_VERSION
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import FeatureExtractor
-from cawa_core.transfers import Download, in_order, to_device
+from cawa_core.numerics.transfers import Download, in_order, to_device
 
 if TYPE_CHECKING:
     from workflows.lab.lab import Lab

@@ -15,13 +15,13 @@ from torch import nn
 from cawa_core import assets
 from cawa_core.digests import digest_of_file
 from cawa_core.evaluators.fashion import WEIGHTS as CLASSIFIER_WEIGHTS
-from cawa_core.generators.fashion import WEIGHTS as GENERATOR_WEIGHTS
+from cawa_core.generators.fashion.generator import WEIGHTS as GENERATOR_WEIGHTS
 from cawa_core.real_images.fashion import FashionMnistTest
 from cawa_core.storage import write_atomically
-from workflows.progress import ProgressReporter
 from workflows.reference.classifier_training import ClassifierTraining, accuracy, n_steps, train_classifier
 from workflows.reference.generator_training import GeneratorTraining, train_generator
 from workflows.reference.training_data import load_training_images
+from workflows.running.progress import ProgressReporter
 
 
 def save_weights(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:

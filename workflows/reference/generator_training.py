@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from cawa_core.generators.fashion_network import FashionNetwork
+from cawa_core.generators.fashion.network import FashionNetwork
 from workflows.reference.discriminator import ProjectionDiscriminator
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
-from cawa_core.idx import read_idx
-from cawa_core.pixels import as_floats
+from cawa_core.real_images.idx import read_idx
+from cawa_core.rendering.pixels import as_floats
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DOWNLOAD_FOLDER = Path.home() / ".cache" / "cawa" / "torchvision"

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from cawa_core.digests import digest_of_file
 from cawa_core.errors import InputError
-from cawa_core.generators.biggan import TrainingFlags, biggan_from_tensors, load_biggan
-from cawa_core.generators.biggan_architecture import infer_architecture
-from cawa_core.generators.biggan_checkpoint import tensor_shapes
+from cawa_core.generators.biggan.architecture import infer_architecture
+from cawa_core.generators.biggan.checkpoint import tensor_shapes
+from cawa_core.generators.biggan.generator import TrainingFlags, biggan_from_tensors, load_biggan
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.weights import WeightStore
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from cawa_core.errors import InputError
 from cawa_core.generators import GENERATORS
-from cawa_core.generators.biggan_deep import BigGANDeep, effective_tensors, remove_spectral_norms, statistics_at
+from cawa_core.generators.biggan.deep import BigGANDeep, effective_tensors, remove_spectral_norms, statistics_at
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.weights import WeightStore
 from tests.biggan_deep_models import random_network, save_folder, tiny_network

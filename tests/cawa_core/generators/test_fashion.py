@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from cawa_core.generators import residual
-from cawa_core.generators.fashion import conditional_norms
+from cawa_core.generators.biggan import residual
+from cawa_core.generators.fashion.generator import conditional_norms
 from tests.conftest import random_fashion_generator
 from tests.reference.hooked_masking import hooked_images
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from cawa_core.generators.biggan.site_convolution import PlaneConvolution, SiteConvolution, UpsamplingConvolution
 from cawa_core.generators.channel_masks import ChannelMasks
-from cawa_core.generators.site_convolution import PlaneConvolution, SiteConvolution, UpsamplingConvolution
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 7)])

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from cawa_core.batch_size import BatchSize
 from cawa_core.interventions import masks_at, run
 from cawa_core.masking.effects import masking_effects
 from cawa_core.masking.engine import MaskingEngine, log_scores
 from cawa_core.masking.groups import awareness_order, consecutive_groups, control_masks
+from cawa_core.numerics.batch_size import BatchSize
 from tests.reference.hooked_masking import hooked_images
 
 N = 7

@@ -14,9 +14,9 @@ from cawa_core.generators.base import class_ids_of
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from workflows.analyses.class_metrics.work import total_awareness
-from workflows.config import RunOptions
-from workflows.job import Job
 from workflows.lab import Lab
+from workflows.options.run import RunOptions
+from workflows.running.job import Job
 
 
 @pytest.fixture(scope="module")

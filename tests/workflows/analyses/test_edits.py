@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cawa_core import interventions
-from cawa_core.applications.suggestions import edit_suggestions
+from cawa_core.edits.suggestions import edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale
 from cawa_core.tables import Manifest

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cawa_core import interventions
-from cawa_core.applications.suggestions import edit_scores, edit_suggestions
+from cawa_core.edits.suggestions import edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, Shift
 from tests.workflows.test_cli import run
@@ -18,9 +18,9 @@ from workflows.analyses.edits.command import EditCommandOptions
 from workflows.analyses.edits.sheet import run_edit
 from workflows.analyses.edits.work import candidates
 from workflows.commands.options import merged_command
-from workflows.identity import identity_of
+from workflows.folders.identity import identity_of
 from workflows.lab import Lab
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
 
 
 def edited(folder, **fields):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cawa_core.batch_size import BatchSize
+from cawa_core.numerics.batch_size import BatchSize
 from tests.workflows.conftest import SMALL
-from workflows.config import RunOptions
-from workflows.job import Job
 from workflows.lab.memo import Memo
-from workflows.shards import Shard
+from workflows.options.run import RunOptions
+from workflows.planning.shards import Shard
+from workflows.running.job import Job
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from workflows.analyses.hybrids.command import HybridiseCommandOptions
 from workflows.analyses.hybrids.sheet import run_hybridise
 from workflows.analyses.hybrids.work import partners
 from workflows.commands.options import merged_command
-from workflows.config import RunOptions
-from workflows.job import Job
+from workflows.folders.verify import verify
 from workflows.lab.memo import Memo
-from workflows.verify import verify
+from workflows.options.run import RunOptions
+from workflows.running.job import Job
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cawa_core.batch_size import BatchSize
 from cawa_core.masking.engine import MaskingEngine
+from cawa_core.numerics.batch_size import BatchSize
 from cawa_core.statistics.standard_errors import crossed_standard_error
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
@@ -16,10 +16,10 @@ from workflows.analyses.masking.command import MaskCommandOptions
 from workflows.analyses.masking.control_masks import site_controls
 from workflows.analyses.masking.sheet import run_mask
 from workflows.commands.options import merged_command
-from workflows.config import RunOptions
-from workflows.identity import identity_of
+from workflows.folders.identity import identity_of
 from workflows.lab import Lab
-from workflows.spec import audit_spec
+from workflows.options.audit import audit_spec
+from workflows.options.run import RunOptions
 
 
 def masked(folder, **fields):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cawa_core.applications.segmentation import bright_foreground, intersection_over_union
 from cawa_core.generators.base import class_ids_of
+from cawa_core.segmentation.clustering import bright_foreground, intersection_over_union
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from tests.workflows.test_cli import run
@@ -88,10 +88,10 @@ def test_the_report_shows_and_judges_it(audited, summary):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--segment-sites", "6"], "site must be in 0..5 for fashion-biggan; got 6"),
-        (["--segment-sites", "1,1"], "sites must be different ones"),
-        (["--segment-clusters", "1"], "clusters must be in 2..255"),
-        (["--segment-clusters", "3,3"], "clusters must be different numbers"),
+        (["--segmentation-sites", "6"], "site must be in 0..5 for fashion-biggan; got 6"),
+        (["--segmentation-sites", "1,1"], "sites must be different ones"),
+        (["--segmentation-clusters", "1"], "clusters must be in 2..255"),
+        (["--segmentation-clusters", "3,3"], "clusters must be different numbers"),
         (["--stages", "segmentations"], "did you mean 'segmentation'?"),
     ],
 )

@@ -9,9 +9,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from cawa_core.options import option
-from cawa_core.table_schema import CLASS, F32, I32, SITE, TEXT, Table
+from cawa_core.tables.schema import CLASS, F32, I32, SITE, TEXT, Table
 from workflows.analyses.base import Analysis
-from workflows.lab_spec import ChannelOrderOptions
+from workflows.options.lab import ChannelOrderOptions
 
 ESTIMATORS = ("closed_form", "monte_carlo")
 

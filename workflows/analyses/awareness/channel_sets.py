@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cawa_core.seeds import SHARED_CLASS, random_generator
+from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.tables import Manifest
-from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking, site_rankings
 from workflows.analyses.awareness.sites import Ids, SiteAwareness, site_awareness
 from workflows.analyses.awareness.turnover import (
     NoisyValues,
@@ -25,6 +24,7 @@ from workflows.analyses.awareness.turnover import (
 from workflows.analyses.masking import MASKING
 from workflows.analyses.masking.sites import site_masking
 from workflows.compare.pairing import Pair
+from workflows.results.rankings import LARGEST_OVERLAP_SHARE, Ranking, site_rankings
 
 COLUMNS = ("class_id", "site", "criterion", "k", "overlap", "expected", "lowest", "overlap_by_chance")
 

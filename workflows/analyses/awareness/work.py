@@ -15,7 +15,7 @@ from cawa_core.tables import Manifest
 from workflows.analyses.awareness import AWARENESS_TABLE, ESTIMATORS, AwarenessOptions
 from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
 
 CLASSES_TIMED, SAMPLES_TIMED = 20, 500
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cawa_core.class_metrics.records import METRICS
 from cawa_core.options import Count, option
-from cawa_core.table_schema import CLASS, F32, F64, I32, TEXT, Columns, Table
+from cawa_core.tables.schema import CLASS, F32, F64, I32, TEXT, Columns, Table
 from workflows.analyses.base import Analysis
 
 

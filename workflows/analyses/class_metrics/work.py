@@ -14,8 +14,8 @@ from cawa_core.class_metrics.class_sample import ClassSample, ClassSampler, Kept
 from cawa_core.class_metrics.ms_ssim import WINDOW
 from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
+from cawa_core.numerics.transfers import Download, in_order
 from cawa_core.tables import Manifest, rows_of
-from cawa_core.transfers import Download, in_order
 from workflows.analyses.base import Cost, Output, Unit, Work
 from workflows.analyses.class_metrics import (
     CLASS_CENTROIDS_TABLE,
@@ -26,7 +26,7 @@ from workflows.analyses.class_metrics import (
 )
 from workflows.lab import Lab
 from workflows.lab.real_check import require_real_images
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
 
 IMAGES = "images"
 """Key of the images in a batch's download."""

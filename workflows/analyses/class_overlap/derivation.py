@@ -17,12 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cawa_core.statistics.overlap import overlap_counts
-from cawa_core.table_schema import ALL_SITES
 from cawa_core.tables import PublishedFile, Rows, publish_groups
-from workflows.aggregate.rankings import LARGEST_OVERLAP_SHARE, Ranking
-from workflows.aggregate.sites import SiteResults
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.base import Derivation
 from workflows.analyses.class_overlap import CLASS_OVERLAP_TABLE, ClassOverlapOptions
+from workflows.results.rankings import LARGEST_OVERLAP_SHARE, Ranking
+from workflows.results.sites import SiteResults
 
 ENCODING = {"counting": ("class_a", "class_b"), "repeating": ("overlap",)}
 """Encodings of the columns, with which all pairs of 1,000 classes take about 200 kilobytes."""

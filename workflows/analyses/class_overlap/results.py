@@ -12,20 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, OPEN, Claim, signed
 from cawa_core.rendering.html_tables import table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
-from cawa_core.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.intervals import mantel_tests
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix, similar_together
-from cawa_core.table_schema import ALL_SITES
 from cawa_core.tables import Manifest
-from workflows.aggregate.rankings import CRITERION_WORDS
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.class_metrics import CLASS_CENTROIDS_TABLE
 from workflows.analyses.class_overlap import CLASS_OVERLAP, CLASS_OVERLAP_TABLE, ClassOverlapOptions
 from workflows.analyses.class_overlap.figures import overlap_heatmap
+from workflows.results.rankings import CRITERION_WORDS
 
 REAL_CENTROIDS = "centroids that classes are ordered by"
 """Name of what is read of another analysis's table."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from cawa_core.options import Count, option
-from cawa_core.table_schema import CLASS, F32, I32, PROTOCOL, SITE, Table, with_stderr
+from cawa_core.tables.schema import CLASS, F32, I32, PROTOCOL, SITE, Table, with_stderr
 from workflows.analyses.base import Analysis
 
 
@@ -21,7 +21,7 @@ class EditOptions:
         256, "Channels per class that are tried as edits: those of highest awareness at each site."
     )
     edit_tried_latents: Count = option(4, "Latents that choose the best edits.")
-    edit_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents that score the chosen edits.")
+    edit_scored_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents that score the chosen edits.")
 
 
 EDITS_TABLE = Table(
@@ -57,6 +57,6 @@ EDITS = Analysis(
     work="workflows.analyses.edits.work:EditsWork",
     results="workflows.analyses.edits.results:EditsResults",
     comparison="workflows.analyses.edits.comparison:EditsComparison",
-    may_differ=("edit_latents",),
+    may_differ=("edit_scored_latents",),
     command="workflows.analyses.edits.command:edit",
 )

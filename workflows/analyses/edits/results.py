@@ -18,9 +18,9 @@ from cawa_core.rendering.sections import (
     shown_classes,
 )
 from cawa_core.tables import Manifest
-from workflows.aggregate.class_resamples import ClassResamples
 from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.edits import EDITS, EDITS_TABLE, EditOptions
+from workflows.results.class_resamples import ClassResamples
 
 MEASURE_WORDS = {"change": "change", "locality": "locality", "kept": "class retention", "merit": "merit"}
 """Measures of an edit, and what they are called in the report."""

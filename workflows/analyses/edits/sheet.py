@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.editing import TARGETS, channel_deviations
-from cawa_core.applications.suggestions import Suggestion
+from cawa_core.edits.editing import TARGETS, channel_deviations
+from cawa_core.edits.suggestions import Suggestion
 from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention
-from cawa_core.pixels import as_pixels
+from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
-from cawa_core.table_schema import ALL_SITES
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.edits.command import EditCommandOptions
 from workflows.analyses.edits.regions import region_pixels
 from workflows.analyses.edits.work import Choice, candidates, suggestions
@@ -34,9 +34,9 @@ from workflows.commands.sheets import (
     provenance,
     require_rows,
 )
-from workflows.config import RunOptions
 from workflows.lab import Lab
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.options.run import RunOptions
 
 STRENGTHS = {"multiply": (0.0, 1.0, 2.0, 3.0), "add": (-2.0, -1.0, 0.0, 1.0, 2.0), "set": (-2.0, 0.0, 2.0, 4.0)}
 """Default strengths by operation."""

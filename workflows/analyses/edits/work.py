@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cawa_core.applications.suggestions import FACTOR, Suggestion, edit_scores, edit_suggestions
+from cawa_core.edits.suggestions import FACTOR, Suggestion, edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, run
 from cawa_core.rendering.grids import to_png
@@ -18,7 +18,7 @@ from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.base import Cost, Output, Unit, Work
 from workflows.analyses.edits import EDITS_TABLE, EditOptions
 from workflows.lab import Lab
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
 
 KEPT = 10
 """Best edits recorded per class."""
@@ -47,7 +47,7 @@ class EditsWork(Work[EditOptions]):
 
     def run(self, lab: Lab, options: EditOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Find and score the best edits of some classes."""
-        choice = Choice(options.edit_tried_latents, options.edit_latents)
+        choice = Choice(options.edit_tried_latents, options.edit_scored_latents)
         rows: list[dict[str, Any]] = []
         for class_id in shard.class_ids:
             tried = candidates(lab, class_id, options.edit_candidates)
@@ -72,7 +72,7 @@ class EditsWork(Work[EditOptions]):
         per_site = max(1, options.edit_candidates // len(lab.generator.sites))
         tried = sum(min(per_site, site.channels - len(site.inert_channels)) for site in lab.generator.sites)
         rows = min(KEPT, tried)
-        passes = 0.6 * (options.edit_candidates * options.edit_tried_latents + rows * options.edit_latents)
+        passes = 0.6 * (options.edit_candidates * options.edit_tried_latents + rows * options.edit_scored_latents)
         return Cost(passes, rows, min(PICTURED, rows) * len(FACTORS))
 
 

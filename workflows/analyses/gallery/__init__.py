@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from cawa_core.table_schema import CLASS, F32, I32, TEXT, Table
+from cawa_core.tables.schema import CLASS, F32, I32, TEXT, Table
 from workflows.analyses.base import Analysis
 from workflows.analyses.masking import ControlOptions
 

@@ -21,8 +21,8 @@ from cawa_core.rendering.sections import (
     shown_classes,
     site_words,
 )
-from cawa_core.table_schema import ALL_SITES
 from cawa_core.tables import Manifest
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.base import Content, Results
 from workflows.analyses.gallery import GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions

@@ -14,7 +14,7 @@ from workflows.analyses.gallery import GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions
 from workflows.analyses.masking.control_masks import site_controls
 from workflows.lab import Lab
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
 
 PICTURES = 12
 """Samples per class."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from cawa_core.options import Count, option
-from cawa_core.table_schema import CLASS, I16, I32, PROTOCOL, TEXT, Table, with_stderr
+from cawa_core.tables.schema import CLASS, I16, I32, PROTOCOL, TEXT, Table, with_stderr
 from workflows.analyses.base import Analysis
 from workflows.analyses.class_metrics import ManifoldOptions
 
@@ -22,7 +22,7 @@ class HybridOptions(ManifoldOptions):
         1, "Other classes of the generator, drawn at random, that each class is mixed with."
     )
     hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents that choose the sites and k of a hybrid.")
-    hybrid_latents: Annotated[int, Field(ge=2)] = option(200, "Held-out latents that score the chosen hybrids.")
+    hybrid_scored_latents: Annotated[int, Field(ge=2)] = option(200, "Held-out latents that score the chosen hybrids.")
 
 
 HYBRIDS_TABLE = Table(
@@ -61,6 +61,6 @@ HYBRIDS = Analysis(
     work="workflows.analyses.hybrids.work:HybridsWork",
     results="workflows.analyses.hybrids.results:HybridsResults",
     comparison="workflows.analyses.hybrids.comparison:HybridsComparison",
-    may_differ=("hybrid_partners", "hybrid_latents"),
+    may_differ=("hybrid_partners", "hybrid_scored_latents"),
     command="workflows.analyses.hybrids.command:hybridise",
 )

@@ -13,8 +13,8 @@ from workflows.commands.endings import written_at_the_end
 from workflows.commands.flags import with_options_of
 from workflows.commands.options import MODEL_OPTIONS, Classes, SpecFile, merged_command
 from workflows.commands.quick_imports import quick_imports
-from workflows.config import RunOptions
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.options.run import RunOptions
 
 REALISM_OPTIONS = (
     *MODEL_OPTIONS,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cawa_core.applications.mixtures import MIXED
+from cawa_core.hybrids.mixtures import MIXED
 from cawa_core.rendering.claims import Claim, interval_words, side, signed
 from cawa_core.rendering.figures import compared_bars
 from cawa_core.rendering.html_tables import records, table_of
@@ -22,9 +22,9 @@ from cawa_core.rendering.sections import (
     with_intervals_in_words,
 )
 from cawa_core.tables import Manifest
-from workflows.aggregate.class_resamples import ClassResamples
 from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE, HybridOptions
+from workflows.results.class_resamples import ClassResamples
 
 MEASURES = ("harmony", "balance", "realism")
 """Measures of hybrids."""

@@ -8,10 +8,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from cawa_core.applications.mixtures import MIXED, Mixture, Pair, Sweep
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
-from cawa_core.pixels import as_pixels
+from cawa_core.hybrids.mixtures import MIXED, Mixture, Pair, Sweep
+from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
 from workflows.analyses.class_metrics import ManifoldOptions
@@ -27,10 +27,10 @@ from workflows.commands.sheets import (
     provenance,
     require_rows,
 )
-from workflows.config import RunOptions
 from workflows.lab import Lab
 from workflows.lab.real_check import check_real_images, require_real_images
-from workflows.spec import AuditSpec, options_as
+from workflows.options.audit import AuditSpec, options_as
+from workflows.options.run import RunOptions
 
 LABELS = {
     "input": "input",

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cawa_core.applications.mixtures import (
+from cawa_core.class_metrics.realism import BLOCK_ROWS, RealManifold, device_with_room
+from cawa_core.generators.base import class_ids_of
+from cawa_core.hybrids.mixtures import (
     FRACTIONS,
     KINDS,
     MEASURES,
@@ -22,10 +24,8 @@ from cawa_core.applications.mixtures import (
     channel_mixtures,
     style_mixtures,
 )
-from cawa_core.class_metrics.realism import BLOCK_ROWS, RealManifold, device_with_room
-from cawa_core.generators.base import class_ids_of
+from cawa_core.numerics.seeds import random_generator
 from cawa_core.rendering.grids import to_png
-from cawa_core.seeds import random_generator
 from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
@@ -33,7 +33,7 @@ from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE, HybridOptions
 from workflows.lab import Lab
 from workflows.lab.memo import Memo
 from workflows.lab.real_check import require_real_images
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
 
 PICTURES = 4
 """Latents per pair of classes whose pictures are recorded."""
@@ -93,7 +93,7 @@ class HybridsWork(Work[HybridOptions]):
 
     def run(self, lab: Lab, options: HybridOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Mix some classes; there are no rows if there is one class or the generator cannot mix classes."""
-        choice = Choice(options.hybrid_tried_latents, options.hybrid_latents, options.neighbours)
+        choice = Choice(options.hybrid_tried_latents, options.hybrid_scored_latents, options.neighbours)
         rows: list[dict[str, Any]] = []
         for class_id in shard.class_ids:
             for partner in partners(lab, options, class_id):
@@ -106,7 +106,7 @@ class HybridsWork(Work[HybridOptions]):
         There is a row per kind and partner.
         """
         tried = 0.5 * mixtures_tried(lab) * options.hybrid_tried_latents
-        scored = 1.5 * len(KINDS) * options.hybrid_latents
+        scored = 1.5 * len(KINDS) * options.hybrid_scored_latents
         n_pairs = pairs_of_a_class(lab, options)
         rows = len(KINDS) * n_pairs
         return Cost((tried + scored) * n_pairs, rows, rows * PICTURES)
@@ -273,7 +273,7 @@ def class_seconds(
         dataclasses.replace(
             options,
             hybrid_tried_latents=max(2, round(part * options.hybrid_tried_latents)),
-            hybrid_latents=max(2, round(part * options.hybrid_latents)),
+            hybrid_scored_latents=max(2, round(part * options.hybrid_scored_latents)),
         )
         for part in (share / 2, share)
     ]
@@ -308,5 +308,5 @@ def _realism_seconds(lab: Lab, options: HybridOptions, class_id: int, seconds: S
     fitting = seconds(lambda: RealManifold.of(reals, options.neighbours), False)
     fakes = reals[:BLOCK_ROWS] + 1
     scoring += seconds(lambda: manifold.realism(fakes), True) / len(fakes)
-    pictures = mixtures_tried(lab) * options.hybrid_tried_latents + len(KINDS) * options.hybrid_latents
+    pictures = mixtures_tried(lab) * options.hybrid_tried_latents + len(KINDS) * options.hybrid_scored_latents
     return pairs_of_a_class(lab, options) * (fitting + pictures * scoring)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cawa_core.options import Count, Fraction, option
-from cawa_core.table_schema import CHANNELS, CLASS, F32, I16, I32, PROTOCOL, SITE, TEXT, Columns, Table, with_stderr
+from cawa_core.tables.schema import CHANNELS, CLASS, F32, I16, I32, PROTOCOL, SITE, TEXT, Columns, Table, with_stderr
 from workflows.analyses.base import Analysis
 
 

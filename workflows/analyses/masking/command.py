@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from cawa_core.options import Count, option
-from cawa_core.table_schema import ALL_SITES
+from cawa_core.tables.schema import ALL_SITES
 from workflows.commands.endings import written_at_the_end
 from workflows.commands.flags import with_options_of
 from workflows.commands.options import (
@@ -17,8 +17,8 @@ from workflows.commands.options import (
     merged_command,
 )
 from workflows.commands.quick_imports import quick_imports
-from workflows.config import RunOptions
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.options.run import RunOptions
 
 
 @dataclasses.dataclass(frozen=True)

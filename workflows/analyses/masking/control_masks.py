@@ -10,8 +10,8 @@ from cawa_core.generators.base import Channels
 from cawa_core.masking.effects import masking_effects
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.groups import control_masks
-from cawa_core.seeds import random_generator
-from cawa_core.table_schema import ALL_SITES
+from cawa_core.numerics.seeds import random_generator
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking import MaskingOptions
 from workflows.lab import Lab
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cawa_core.arithmetic import arithmetic
 from cawa_core.generators.base import Channels
 from cawa_core.masking.effects import changes
 from cawa_core.masking.estimation import MaskingEstimates, SamplingPlan, estimated_effects, in_given_order
 from cawa_core.masking.groups import consecutive_groups
 from cawa_core.masking.screening import Screening, screened
+from cawa_core.numerics.arithmetic import arithmetic
 from workflows.analyses.masking import MaskingOptions
 from workflows.analyses.masking.control_masks import masking_engine, masking_protocol
 from workflows.lab import Lab

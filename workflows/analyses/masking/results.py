@@ -8,10 +8,10 @@ from typing import Any, cast
 import pandas as pd
 
 from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side, signed
-from cawa_core.table_schema import ALL_SITES
-from workflows.aggregate.class_resamples import ClassResamples
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.masking import MASKING_CONTROLS_TABLE, MaskingOptions
+from workflows.results.class_resamples import ClassResamples
 
 CONTROL_EFFECTS = ["score_change", "score_change_abs"]
 

@@ -16,11 +16,11 @@ from cawa_core.errors import InputError
 from cawa_core.interventions import SiteMasks, masks_at
 from cawa_core.masking.effects import changes
 from cawa_core.masking.engine import MaskingEngine
-from cawa_core.pixels import as_pixels
+from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.statistics.standard_errors import crossed_standard_error, standard_error
 from cawa_core.storage import Storage
-from cawa_core.table_schema import ALL_SITES
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking import MaskingOptions
 from workflows.analyses.masking.command import MaskCommandOptions
 from workflows.analyses.masking.control_masks import site_controls
@@ -34,9 +34,9 @@ from workflows.commands.sheets import (
     provenance,
     require_rows,
 )
-from workflows.config import RunOptions
 from workflows.lab import Lab
-from workflows.spec import AuditSpec, options_as
+from workflows.options.audit import AuditSpec, options_as
+from workflows.options.run import RunOptions
 
 CONTROLS = ("lowest", "random", "highest")
 Array = NDArray[np.float64]

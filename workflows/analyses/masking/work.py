@@ -16,7 +16,7 @@ from workflows.analyses.masking.control_masks import everywhere_rows, site_contr
 from workflows.analyses.masking.cost import mask_seconds, masks_of_site, screened_latents, shares_screening
 from workflows.analyses.masking.effects import group_rows
 from workflows.lab import Lab
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
 
 
 class MaskingWork(Work[MaskingOptions]):

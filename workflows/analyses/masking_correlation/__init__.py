@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cawa_core.table_schema import CLASS, F32, I32, SITE, TEXT, Table
+from cawa_core.tables.schema import CLASS, F32, I32, SITE, TEXT, Table
 from workflows.analyses.awareness import AWARENESS
 from workflows.analyses.base import Analysis
 from workflows.analyses.masking import MASKING

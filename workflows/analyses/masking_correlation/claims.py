@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cawa_core.rendering.claims import HOLDS, IN_PART, NOTE, Claim, interval_words, side, signed
-from cawa_core.table_schema import ALL_SITES
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking_correlation.predictors import PREDICTOR_WORDS
 
 Rows = Sequence[Mapping[str, Any]]

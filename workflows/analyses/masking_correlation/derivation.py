@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cawa_core.seeds import SHARED_CLASS, random_generator
+from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.masking_correlation import masking_correlations
 from cawa_core.statistics.permutation_null import random_orders
 from cawa_core.tables import PublishedFile, publish
-from workflows.aggregate.sites import SiteResults
 from workflows.analyses.awareness.sites import Ids, Known, Matrix
 from workflows.analyses.base import Derivation, NoOptions
 from workflows.analyses.masking.sites import TARGETS, SiteMasking
 from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE
 from workflows.analyses.masking_correlation.predictors import PREDICTORS, source_of
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.results.sites import SiteResults
 
 Columns = dict[str, NDArray[Any]]
 

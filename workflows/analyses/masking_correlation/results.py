@@ -9,9 +9,8 @@ import pandas as pd
 
 from cawa_core.rendering.claims import Claim
 from cawa_core.rendering.sections import Section, Tables
-from cawa_core.table_schema import ALL_SITES, Table
 from cawa_core.tables import Manifest
-from workflows.aggregate.class_resamples import ClassResamples, mean_of_known
+from cawa_core.tables.schema import ALL_SITES, Table
 from workflows.analyses.awareness import AWARENESS_TABLE
 from workflows.analyses.base import Content, Findings, NoOptions, Results
 from workflows.analyses.masking import MASKING_TABLE
@@ -24,6 +23,7 @@ from workflows.analyses.masking_correlation.sections import (
     curves,
     predictors,
 )
+from workflows.results.class_resamples import ClassResamples, mean_of_known
 
 SIGNIFICANT = 0.05
 COEFFICIENTS = ("pearson_smoothed", "pearson", "spearman")

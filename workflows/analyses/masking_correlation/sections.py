@@ -14,7 +14,7 @@ from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
 from cawa_core.statistics.correlation import smoothed
 from cawa_core.statistics.estimates import best_estimates
-from cawa_core.table_schema import ALL_SITES
+from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.base import Content
 from workflows.analyses.masking.sites import TARGET_WORDS
 from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE, figures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cawa_core.table_schema import F32, I32, TEXT, Table
+from cawa_core.tables.schema import F32, I32, TEXT, Table
 from workflows.analyses.base import Analysis
 from workflows.analyses.class_metrics import CLASS_METRICS
 

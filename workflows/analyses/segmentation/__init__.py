@@ -7,7 +7,7 @@ import dataclasses
 import pyarrow as pa
 
 from cawa_core.options import Count, option
-from cawa_core.table_schema import CLASS, F32, I16, I32, Table
+from cawa_core.tables.schema import CLASS, F32, I16, I32, Table
 from workflows.analyses.base import Analysis
 
 
@@ -15,11 +15,11 @@ from workflows.analyses.base import Analysis
 class SegmentationOptions:
     """Options of the analysis ``segmentation``."""
 
-    segment_sites: tuple[int, ...] = option(
+    segmentation_sites: tuple[int, ...] = option(
         (), "Sites whose channels are clustered; the last half of the sites if left out."
     )
-    segment_clusters: tuple[int, ...] = option((3, 5), "Numbers of clusters; each is fitted separately.")
-    segment_latents: Count = option(64, "Pictures per class that clusters are fitted to and scored on.")
+    segmentation_clusters: tuple[int, ...] = option((3, 5), "Numbers of clusters; each is fitted separately.")
+    segmentation_fitted_latents: Count = option(64, "Pictures per class that clusters are fitted to and scored on.")
 
 
 SEGMENTATION_TABLE = Table(

@@ -16,8 +16,8 @@ from workflows.commands.options import (
     merged_command,
 )
 from workflows.commands.quick_imports import quick_imports
-from workflows.config import RunOptions
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.options.run import RunOptions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,9 +21,9 @@ from cawa_core.rendering.sections import (
     with_intervals_in_words,
 )
 from cawa_core.tables import Manifest
-from workflows.aggregate.class_resamples import ClassResamples
 from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.segmentation import SEGMENTATION, SEGMENTATION_TABLE, SegmentationOptions
+from workflows.results.class_resamples import ClassResamples
 
 TITLE = "Segmentation by channels"
 COMPARISON_COLUMNS = {

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cawa_core.errors import InputError
-from cawa_core.pixels import as_pixels
 from cawa_core.rendering.grids import coloured, labels_to_png
+from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
 from workflows.analyses.segmentation import SegmentationOptions
@@ -29,9 +29,9 @@ from workflows.commands.sheets import (
     provenance,
     require_rows,
 )
-from workflows.config import RunOptions
 from workflows.lab import Lab
-from workflows.spec import AuditSpec
+from workflows.options.audit import AuditSpec
+from workflows.options.run import RunOptions
 
 WAYS = {False: "plain", True: "weighted"}
 

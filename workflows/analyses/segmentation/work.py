@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.applications.pixel_features import pictures_held, pixel_features
-from cawa_core.applications.segmentation import (
+from cawa_core.generators.base import class_ids_of
+from cawa_core.rendering.grids import labels_to_png, to_png
+from cawa_core.segmentation.clustering import (
     Segmentation,
     bright_foreground,
     check_clusters,
@@ -21,13 +22,12 @@ from cawa_core.applications.segmentation import (
     matched_labels,
     segmentations,
 )
-from cawa_core.generators.base import class_ids_of
-from cawa_core.rendering.grids import labels_to_png, to_png
+from cawa_core.segmentation.pixel_features import pictures_held, pixel_features
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.analyses.segmentation import SEGMENTATION_TABLE, SegmentationOptions
 from workflows.lab import Lab
-from workflows.shards import Shard
+from workflows.planning.shards import Shard
 
 ON_BLACK = ("fashion-biggan",)
 """Generators of bright objects on black, for which Otsu's threshold gives a reference foreground."""
@@ -68,16 +68,16 @@ class SegmentationWork(Work[SegmentationOptions]):
 
     def check(self, lab: Lab, options: SegmentationOptions) -> None:
         """Check that the generator has the sites, and that there are enough pixels to cluster."""
-        if options.segment_sites:
-            lab.generator.require_sites(options.segment_sites)
-        check_clusters(options.segment_clusters, options.segment_latents * lab.generator.image_size**2)
+        if options.segmentation_sites:
+            lab.generator.require_sites(options.segmentation_sites)
+        check_clusters(options.segmentation_clusters, options.segmentation_fitted_latents * lab.generator.image_size**2)
 
     def run(self, lab: Lab, options: SegmentationOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Compute the rows of some classes."""
-        sites = sites_of(lab, options.segment_sites)
+        sites = sites_of(lab, options.segmentation_sites)
         rows: list[dict[str, Any]] = []
         for class_id in shard.class_ids:
-            result = segmented(lab, class_id, sites, options.segment_clusters, options.segment_latents)
+            result = segmented(lab, class_id, sites, options.segmentation_clusters, options.segmentation_fitted_latents)
             rows += _rows(result, sites)
         return Output({SEGMENTATION_TABLE.name: rows_of(SEGMENTATION_TABLE.name, rows)})
 
@@ -87,9 +87,9 @@ class SegmentationWork(Work[SegmentationOptions]):
         There is a row per latent, number of clusters, and with or without weights; the first latents have pictures of
         themselves and of their label maps.
         """
-        maps = 2 * len(options.segment_clusters)
-        pictures = (1 + maps) * min(PICTURES, options.segment_latents)
-        return Cost(10.0 * options.segment_latents, maps * options.segment_latents, pictures)
+        maps = 2 * len(options.segmentation_clusters)
+        pictures = (1 + maps) * min(PICTURES, options.segmentation_fitted_latents)
+        return Cost(10.0 * options.segmentation_fitted_latents, maps * options.segmentation_fitted_latents, pictures)
 
     def pace(self, lab: Lab, options: SegmentationOptions, image: float, seconds: Stopwatch) -> Pace | None:
         """Time one class, because passes do not cover clustering: all of it on some latents, features for the rest.
@@ -98,12 +98,12 @@ class SegmentationWork(Work[SegmentationOptions]):
         """
         if (
             not lab.is_affine
-            or self.cost(lab, options, 0, ()).passes / options.segment_latents * image > LONGEST_SECONDS
+            or self.cost(lab, options, 0, ()).passes / options.segmentation_fitted_latents * image > LONGEST_SECONDS
         ):
             return None
         generator = lab.generator
-        sites = sites_of(lab, options.segment_sites)
-        fewest = math.ceil(max(options.segment_clusters) / generator.image_size**2)
+        sites = sites_of(lab, options.segmentation_sites)
+        fewest = math.ceil(max(options.segmentation_clusters) / generator.image_size**2)
         classes = sorted({lab.class_ids[place] for place in (0, len(lab.class_ids) // 2, -1)})
         z = lab.latents(classes[0], min(lab.batch_size, pictures_held(generator, sites)))
 
@@ -113,16 +113,18 @@ class SegmentationWork(Work[SegmentationOptions]):
                 pass
 
         per_latent = image + FEATURES_OF_A_PICTURE * seconds(pixels, True) / len(z)
-        affordable = min(LARGEST_SHARE * options.segment_latents, LONGEST_SECONDS / (per_latent * len(classes)))
-        latents = min(options.segment_latents, max(fewest, math.ceil(affordable)))
+        affordable = min(
+            LARGEST_SHARE * options.segmentation_fitted_latents, LONGEST_SECONDS / (per_latent * len(classes))
+        )
+        latents = min(options.segmentation_fitted_latents, max(fewest, math.ceil(affordable)))
         if latents * per_latent * len(classes) > 2 * LONGEST_SECONDS:
             return None
 
         def class_seconds(class_id: int) -> float:
-            return seconds(lambda: segmented(lab, class_id, sites, options.segment_clusters, latents), False)
+            return seconds(lambda: segmented(lab, class_id, sites, options.segmentation_clusters, latents), False)
 
         mean = sum(class_seconds(class_id) for class_id in classes) / len(classes)
-        return {"class": mean + (options.segment_latents - latents) * per_latent}
+        return {"class": mean + (options.segmentation_fitted_latents - latents) * per_latent}
 
     def seconds(self, lab: Lab, options: SegmentationOptions, shard: Shard, pace: Pace) -> float:  # noqa: ARG002
         """Predict seconds from those of a class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from cawa_core.options import Count, option
-from cawa_core.table_schema import CRITERION, F32, I32, SITE, Table
+from cawa_core.tables.schema import CRITERION, F32, I32, SITE, Table
 from workflows.analyses.awareness import AWARENESS
 from workflows.analyses.base import Analysis
 

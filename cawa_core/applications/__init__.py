@@ -1,1 +1,0 @@
-"""Applications of awareness (paper, section 5): images from changed features at a site."""

@@ -1,0 +1,50 @@
+"""Aggregation: the tables of the derived analyses, and ``summary.json``, from the tables of the others."""
+
+from __future__ import annotations
+
+import json
+
+from cawa_core import __version__
+from cawa_core.digests import digest_of_data
+from cawa_core.tables import Manifest
+from cawa_core.tables.audit_record import AuditRecord
+from workflows.folders.folder import SUMMARY, read_audit
+from workflows.options.audit import recorded_spec
+from workflows.results.derive import derivable, derive, derived_stages
+from workflows.results.summary import summarise
+
+
+def aggregate(manifest: Manifest) -> None:
+    """Rewrite the derived tables and ``summary.json``."""
+    audit = read_audit(manifest.storage)
+    spec = recorded_spec(audit.spec)
+    derive(manifest, spec, audit.hash)
+    manifest.settle()
+    provenance = {
+        "cawa": __version__,
+        "tables_digest": manifest.digest(without=derived_stages(manifest)),
+        "options_digest": _options_digest(audit),
+    }
+    summary = summarise(manifest, audit, spec) | provenance
+    manifest.storage.write(SUMMARY, json.dumps(summary, indent=1).encode())
+
+
+def _options_digest(audit: AuditRecord) -> str:
+    """Return the SHA-256 of the summary's inputs other than tables: classes, analyses, options of the report."""
+    return digest_of_data([audit.hash, audit.spec])
+
+
+def is_current(manifest: Manifest) -> bool:
+    """Return whether derived tables and summary match the recorded tables, the quarantine and what is installed."""
+    try:
+        summary = json.loads(manifest.storage.read(SUMMARY))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    derived = derived_stages(manifest)
+    return (
+        summary.get("tables_digest") == manifest.digest(without=derived)
+        and summary.get("options_digest") == _options_digest(read_audit(manifest.storage))
+        and summary.get("cawa") == __version__
+        and summary.get("quarantined") == sorted(manifest.quarantined)
+        and derived == {analysis.name for analysis in derivable(manifest)}
+    )
