@@ -1,0 +1,1 @@
+"""Arithmetic, batches, random numbers, threads, and copies between devices."""

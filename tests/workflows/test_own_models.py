@@ -16,7 +16,7 @@ from torch import nn
 
 from cawa_core.evaluators.classifier import LinearHeadClassifier
 from cawa_core.evaluators.preprocessing import Preprocessing
-from cawa_core.generators.modules.generator import ModuleGenerator
+from cawa_core.generators.modules import ModuleGenerator
 from my_generator import MyGenerator
 
 

@@ -1,0 +1,1 @@
+"""Parts that commands share: flags from dataclasses, sheets, and one-line endings."""

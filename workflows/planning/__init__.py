@@ -1,0 +1,1 @@
+"""Planning: what an audit lacks, in which shards it is computed, and what that costs."""

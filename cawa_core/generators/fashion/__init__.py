@@ -1,0 +1,1 @@
+"""The bundled generator ``fashion-biggan``."""

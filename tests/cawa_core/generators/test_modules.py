@@ -15,7 +15,7 @@ from cawa_core.awareness import closed_form_awareness
 from cawa_core.errors import InputError
 from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.fashion.network import FashionArchitecture, FashionNetwork
-from cawa_core.generators.modules.generator import ModuleGenerator
+from cawa_core.generators.modules import ModuleGenerator
 from cawa_core.interventions import Conditioning, masks_at, run
 
 Z_DIM, N_CLASSES, CHANNELS = 5, 4, 6

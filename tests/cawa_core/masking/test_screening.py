@@ -3,7 +3,7 @@ import torch
 
 from cawa_core.generators.base import class_ids_of
 from cawa_core.generators.fashion.generator import FashionBigGAN
-from cawa_core.generators.modules.generator import ModuleGenerator
+from cawa_core.generators.modules import ModuleGenerator
 from cawa_core.masking.screening import KEPT_VALUES, screened
 
 N, CLASS = 5, 2

@@ -1,0 +1,1 @@
+"""Execution of shards on Ray, and the only modules that import it."""
