@@ -200,6 +200,66 @@ def test_a_folder_outlives_the_package(audited, tmp_path):
     assert rows(folder).equals(rows(audited))
 
 
+CONTRAST = """
+from cawa_core.tables import rows_of
+from cawa_core.tables.schema import CLASS, F32, Table
+from workflows.analyses.base import Analysis, Cost, Output, Work
+
+CONTRAST_TABLE = Table("contrast", ("class_id",), {**CLASS, "range": (F32, "range of the brightness over repeats")})
+CONTRAST = Analysis(
+    "contrast", "Contrast", tables=(CONTRAST_TABLE,), after=("brightness",), work="cawa_contrast:ContrastWork",
+    not_compared="it is an example",
+)
+
+
+class ContrastWork(Work):
+    def run(self, lab, options, shard, earlier):
+        brightness = earlier.table("brightness").groupby("class_id").brightness
+        ranges = brightness.max() - brightness.min()
+        rows = [{"class_id": class_id, "range": ranges[class_id]} for class_id in shard.class_ids]
+        return Output({"contrast": rows_of("contrast", rows)})
+
+    def cost(self, lab, options, class_id, unit):
+        return Cost(1.0, 1)
+"""
+
+
+def test_an_analysis_reads_what_another_wrote(package, tmp_path):
+    """It is computed later, refused without what it reads, and replaced with it."""
+    both = shutil.copytree(package, tmp_path / "packages")
+    (both / "cawa_contrast.py").write_text(CONTRAST)
+    metadata = both / "cawa_contrast-0.1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: cawa-contrast\nVersion: 0.1\n")
+    (metadata / "entry_points.txt").write_text("[cawa.analyses]\ncontrast = cawa_contrast:CONTRAST\n")
+    folder = tmp_path / "audit"
+    common = ("--classes", "0,1", "--executor", "inline", "--output", folder)
+
+    def ranges():
+        table = rows(folder).groupby("class_id").brightness
+        written = Manifest.read(folder).receipts["contrast-c0000-0000"].files[0].file
+        import pyarrow.parquet as pq
+
+        return pq.read_table(folder / written)["range"][0].as_py(), (table.max() - table.min())[0]
+
+    refused = cawa(both, "audit", "--stages", "contrast", *common, code=2)
+    assert "stage contrast reads the results of brightness; add brightness to --stages" in refused
+    cawa(both, "audit", "--stages", "contrast,brightness", *common)
+    written, expected = ranges()
+    assert written == pytest.approx(expected, rel=1e-6)
+    more = ("--brightness-latents", 16)
+    refused = cawa(both, "audit", "--stages", "contrast", *more, *common, code=2)
+    assert "which the folder has with other options" in refused
+    refused = cawa(both, "audit", "--stages", "brightness", *more, *common, "--replace", "brightness", code=2)
+    assert "contrast in the folder reads the results of brightness; add contrast to --stages" in refused
+    cawa(both, "audit", "--stages", "contrast,brightness", *more, *common, "--replace", "brightness")
+    before = written
+    written, expected = ranges()
+    assert written == pytest.approx(expected, rel=1e-6)
+    assert written != before
+    assert "0 faults" in cawa(both, "verify", folder)
+
+
 def test_a_class_metric_is_one_record(package, tmp_path):
     """The record of the page, added to the list as an edit of the list would."""
     (tmp_path / "sitecustomize.py").write_text(

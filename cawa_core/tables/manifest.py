@@ -126,13 +126,22 @@ class Manifest:
         self.write()
         self._remove(before - self.owned)
 
-    def drop_replacements(self, stage: str, wanted: str = "") -> None:
-        """Drop replacements of a stage that are no longer wanted, and remove their files."""
+    def drop_replacements(self, stages: Collection[str], wanted: Collection[str]) -> None:
+        """Drop replacements of some analyses that are no longer wanted, and remove their files.
+
+        Args:
+            stages: names of the analyses.
+            wanted: beginnings of the hashes to keep.
+        """
         before = self.owned
-        for analysis, shards in list(self.replacements.items()):
-            if analysis != wanted and all(receipt.stage == stage for receipt in shards.values()):
-                del self.replacements[analysis]
-        if self.owned != before:
+        unwanted = [
+            analysis
+            for analysis, shards in self.replacements.items()
+            if analysis not in wanted and all(receipt.stage in stages for receipt in shards.values())
+        ]
+        for analysis in unwanted:
+            del self.replacements[analysis]
+        if unwanted:
             self.write()
             self._remove(before - self.owned)
 

@@ -190,6 +190,20 @@ def test_replaced_results_are_those_of_the_new_options(place, interrupt_after):
     assert small_audit(place, part(1, 3, 8, stages=stages, masking_latents=6)).computed == 0
 
 
+def test_two_analyses_are_replaced_at_once(tmp_path, interrupt_after):
+    stages = ("awareness", "masking")
+    small_audit(tmp_path, part(1, stages=stages))
+    new = part(1, stages=stages, masking_latents=6, awareness_samples=70)
+    interrupt_after(8)
+    with pytest.raises(Interrupted):
+        small_audit(tmp_path, new, replace=stages)
+    interrupt_after(10**6)
+    assert small_audit(tmp_path, new, replace=stages).computed == 4
+    small_audit(tmp_path / "fresh", new)
+    assert_same_tables(tmp_path, tables(tmp_path / "fresh"))
+    assert read_audit(tmp_path).replacing == {}
+
+
 def test_a_driver_killed_between_putting_in_place_and_saying_so(tmp_path, monkeypatch):
     stages = ("awareness", "masking")
     small_audit(tmp_path, part(1, stages=stages))

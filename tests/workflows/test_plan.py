@@ -10,7 +10,7 @@ from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL
 from workflows.analyses import ANALYSES
-from workflows.analyses.hybrids import work as hybrids_work
+from workflows.analyses.hybrids import cost as hybrids_cost
 from workflows.analyses.segmentation import work as segmentation_work
 from workflows.options.run import RunOptions
 from workflows.planning import calibration
@@ -129,7 +129,7 @@ def test_where_passes_are_counted_each_takes_as_long_as_an_image(job, tmp_path):
 
 def test_an_analysis_that_would_take_too_long_to_time_is_said_to_be_passes_only(tmp_path, monkeypatch):
     monkeypatch.setattr(segmentation_work, "LONGEST_SECONDS", 1e-9)
-    monkeypatch.setattr(hybrids_work, "LONGEST_SECONDS", 1e-9)
+    monkeypatch.setattr(hybrids_cost, "LONGEST_SECONDS", 1e-9)
     spec = dataclasses.replace(SMALL, stages=("segmentation", "hybrids"))
     lines = plan_lines(spec, RunOptions(output=str(tmp_path)), price=None, calibrate=True)
     assert "segmentation and hybrids: only passes are counted, the rest would take too long to time here" in lines

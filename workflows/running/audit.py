@@ -8,7 +8,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cawa_core.errors import InputError, counted, last_line
@@ -18,7 +18,6 @@ from cawa_core.tables import Manifest, Receipt, publish
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.receipts import HASH_DIGITS
 from cawa_core.tables.schema import SITES_TABLE
-from workflows.analyses import ANALYSES
 from workflows.executors import EXECUTORS
 from workflows.folders.folder import AUDIT, open_folder, read_audit, require_folder_for, with_replacement, write_audit
 from workflows.lab.opening import checked_device
@@ -30,6 +29,7 @@ from workflows.planning.shards import Shard
 from workflows.running.events import EventLog, event_log
 from workflows.running.execution import Failure, Outcome, Retry
 from workflows.running.job import Job
+from workflows.running.order import require_complete_order, waves, with_readers
 from workflows.running.progress import ProgressReporter
 
 
@@ -68,6 +68,7 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
         spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
     if options.replace:
         require_members("replace", options.replace, spec.stages)
+        options = dataclasses.replace(options, replace=with_readers(options.replace, spec.stages))
     job = driver_job(spec, options)
     storage = open_storage(options.output or Path("results") / job.lab.generator.name, options.storage_patience)
     job = with_recorded_classes(job, storage, options.replace)
@@ -76,7 +77,9 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
         print(generator.description, file=sys.stderr)
     identity = job.identity
     cost = functools.partial(cost_in_words, job)
-    recorded = read_audit(storage).identity.class_digests if storage.exists(AUDIT) else {}
+    before = read_audit(storage) if storage.exists(AUDIT) else None
+    require_complete_order(identity, before, options.replace)
+    recorded = before.identity.class_digests if before else {}
     if not identity.class_digests.keys() <= recorded.keys():
         check_real_images(job.lab)
     name = {"audit": identity.hash[:HASH_DIGITS], "generator": generator.name}
@@ -136,7 +139,7 @@ def _done(
         computed += n_computed
         retried += n_retried
         manifest.settle()
-    _finish_replacements(record, manifest, replaced)
+        record = _finish_replacements(record, manifest, [name for name in replaced if name in stages])
     refreshed = refresh(manifest)
     failed = tuple(sorted(manifest.quarantined))
     seconds = time.monotonic() - start
@@ -144,32 +147,21 @@ def _done(
     return AuditResult(storage, computed, reused, retried, failed, refreshed, seconds)
 
 
-def waves(stages: Sequence[str]) -> list[tuple[str, ...]]:
-    """Divide analyses into rounds of execution, so that each comes after those whose results it reads."""
-    remaining = list(stages)
-    rounds = []
-    while remaining:
-        ready = tuple(name for name in remaining if not set(ANALYSES[name].after) & set(remaining))
-        if not ready:
-            raise InputError(f"stages must not read each other's results in a circle: {', '.join(remaining)}")
-        rounds.append(ready)
-        remaining = [name for name in remaining if name not in ready]
-    return rounds
-
-
 def _begin_replacements(job: Job, record: AuditRecord, manifest: Manifest) -> tuple[str, ...]:
     """Keep new results apart from those that they will replace; return the analyses that are replaced."""
-    replaced = []
-    for stage in job.spec.stages:
-        analysis = record.replacing.get(stage)
-        if analysis and analysis.hash == job.identity.analysis_hash(stage):
-            manifest.drop_replacements(stage, analysis.hash[:HASH_DIGITS])
-            manifest.begin_replacement(analysis.hash[:HASH_DIGITS])
-            replaced.append(stage)
-    return tuple(replaced)
+    hashes = {
+        stage: analysis.hash[:HASH_DIGITS]
+        for stage in job.spec.stages
+        if (analysis := record.replacing.get(stage)) and analysis.hash == job.identity.analysis_hash(stage)
+    }
+    if hashes:
+        manifest.drop_replacements(hashes.keys(), hashes.values())
+    for analysis_hash in hashes.values():
+        manifest.begin_replacement(analysis_hash)
+    return tuple(hashes)
 
 
-def _finish_replacements(record: AuditRecord, manifest: Manifest, replaced: Collection[str]) -> None:
+def _finish_replacements(record: AuditRecord, manifest: Manifest, replaced: Collection[str]) -> AuditRecord:
     """Put complete results in the place of the old ones; what is not complete stays apart for the next run."""
     for stage in replaced:
         analysis = record.replacing[stage]
@@ -177,6 +169,7 @@ def _finish_replacements(record: AuditRecord, manifest: Manifest, replaced: Coll
             manifest.finish_replacement(stage, analysis.hash[:HASH_DIGITS])
             record = with_replacement(record, stage)
             write_audit(manifest.storage, record)
+    return record
 
 
 def driver_job(spec: AuditSpec, options: RunOptions) -> Job:

@@ -11,8 +11,8 @@ from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
 from workflows.analyses.hybrids.command import HybridiseCommandOptions
+from workflows.analyses.hybrids.partners import partners
 from workflows.analyses.hybrids.sheet import run_hybridise
-from workflows.analyses.hybrids.work import partners
 from workflows.commands.options import merged_command
 from workflows.folders.verify import verify
 from workflows.lab.memo import Memo

@@ -16,7 +16,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
 from workflows.analyses.class_metrics import ManifoldOptions
 from workflows.analyses.hybrids.command import HybridiseCommandOptions
-from workflows.analyses.hybrids.work import Choice, Hybrid, hybrid, pictures_scored
+from workflows.analyses.hybrids.search import Choice, Hybrid, hybrid, pictures_scored
 from workflows.commands.sheets import (
     Advance,
     as_json,
