@@ -170,7 +170,7 @@ def test_tables_are_declared_once(tables):
     assert tables.table_named("colours") is table
     with pytest.raises(ValueError, match="table name 'colours' is taken by a table with other columns; choose another"):
         tables.declare(dataclasses.replace(table, key=("mean",)))
-    with pytest.raises(InputError, match=r"table must be one of sites, .*; got 'colors', which nothing"):
+    with pytest.raises(InputError, match=r"table must be one of sites, .*; got 'colors', which no imported module"):
         tables.table_named("colors")
 
 
@@ -198,7 +198,7 @@ def test_an_option_that_the_lab_has(monkeypatch, group):
 
     colours = Analysis("colours", "Colours", options=ColourOptions, work="colours:Work", not_compared="it is shown")
     monkeypatch.setattr(spec_module, "ANALYSES", Catalogue((*ANALYSES.values(), colours), group))
-    with pytest.raises(InputError, match=r"option 'seed' belongs to workflows\.lab_spec and to "):
+    with pytest.raises(InputError, match=r"option 'seed' belongs to workflows\.options\.lab and to "):
         spec_module.audit_spec_type.__wrapped__()
 
 
