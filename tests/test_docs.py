@@ -13,6 +13,7 @@ from workflows.analyses.edits.command import EditCommandOptions
 from workflows.analyses.hybrids.command import HybridiseCommandOptions
 from workflows.analyses.masking.command import MaskCommandOptions
 from workflows.analyses.segmentation.command import SegmentCommandOptions
+from workflows.compare.options import comparison_spec_type
 from workflows.config import RunOptions
 from workflows.spec import audit_spec_type
 
@@ -33,6 +34,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 KINDS = (
+    comparison_spec_type(),
     audit_spec_type(),
     RunOptions,
     EditCommandOptions,
@@ -42,12 +44,20 @@ KINDS = (
 )
 
 
+def options_of_examples(text: str) -> set[str]:
+    """Return the options that the examples of a page declare: fields, and thresholds of class metrics."""
+    metrics = re.findall(r'ClassMetric\(\n +"(\w+)",', text)
+    thresholds = {f"{metric}_{change}" for metric in metrics for change in ("rise", "drop")}
+    return thresholds | set(re.findall(r"^ +(\w+): .* = option\(", text, re.MULTILINE))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pages_name_what_exists(page):
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
     options = {field.name for kind in KINDS for field in dataclasses.fields(kind)} | {"spec", "help"}
+    options |= options_of_examples(text)
     for flag in re.findall(r"`[^`]*--([a-z][a-z-]+)|^(?:\.venv/bin/)?cawa .*--([a-z][a-z-]+)", text, re.MULTILINE):
         name = "".join(flag).replace("-", "_")
         assert name in options, name
