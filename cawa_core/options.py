@@ -6,11 +6,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cawa_core.errors import InputError, suggestion
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -18,9 +21,15 @@ Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 """Arithmetic of the networks, see :mod:`cawa_core.numerics.arithmetic`."""
 
 
-def option(default: Any, description: str) -> Any:  # noqa: ANN401
-    """Make a field with the help text that the command line shows."""
-    return dataclasses.field(default=default, metadata={"help": description})
+def option(default: Any, description: str, *, is_distinct: bool = False) -> Any:  # noqa: ANN401
+    """Make a field with the help text that the command line shows.
+
+    Args:
+        default: value if none is given.
+        description: help text.
+        is_distinct: whether the field holds different numbers, at least one; see :func:`require_distinct`.
+    """
+    return dataclasses.field(default=default, metadata={"help": description, "distinct": is_distinct})
 
 
 @cache
@@ -40,6 +49,18 @@ def validated(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
         raise InputError(_first_fault(kind, error)) from None
     except TypeError as error:
         raise InputError(f"spec holds a value that is no number, text or list: {error}") from None
+
+
+def require_distinct(spec: DataclassInstance) -> None:
+    """Check that fields that must hold different numbers, at least one, do so.
+
+    Raises:
+        InputError: one does not.
+    """
+    for field in dataclasses.fields(spec):
+        numbers = getattr(spec, field.name)
+        if field.metadata.get("distinct") and (not numbers or len(set(numbers)) < len(numbers)):
+            raise InputError(f"{field.name} must be different numbers, at least one; got {list(numbers)}")
 
 
 def _first_fault(kind: type, error: ValidationError) -> str:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ConfigDict
 
 from cawa_core.errors import InputError
-from cawa_core.options import Count, Fraction, option, require_members, validated
+from cawa_core.options import Count, Fraction, option, require_distinct, require_members, validated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,3 +54,15 @@ def test_members_are_allowed_words_at_most_once_and_at_least_one():
             require_members("stages", wrong, ("a", "b"))
     with pytest.raises(InputError, match="got 'mixx'; did you mean 'mix'"):
         require_members("steps", ("mixx",), ("mix", "bake"))
+
+
+@pytest.mark.parametrize("sizes", [(), (5, 5), (1, 2, 1)])
+def test_numbers_that_must_be_distinct_are_so(sizes):
+    @dataclasses.dataclass(frozen=True)
+    class Sizes:
+        sizes: tuple[int, ...] = option((1, 2), "Sizes.", is_distinct=True)
+        others: tuple[int, ...] = option((3, 3), "Other sizes.")
+
+    require_distinct(Sizes())
+    with pytest.raises(InputError, match=r"^sizes must be different numbers, at least one; got "):
+        require_distinct(Sizes(sizes))

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from cawa_core.errors import InputError
+from cawa_core.options import require_distinct
 from workflows.analyses import ANALYSES
 from workflows.analyses.base import Analysis, Unit, Work
 from workflows.folders.identity import AuditIdentity, identity_of
@@ -43,6 +44,7 @@ class Job:
                 device that is not there.
         """
         analyses = [ANALYSES[name] for name in stages_of(spec)]
+        require_distinct(spec)
         works = {analysis.name: analysis.make_work() for analysis in analyses}
         for work in works.values():
             work.check_options(spec)

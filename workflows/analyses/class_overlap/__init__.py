@@ -14,7 +14,9 @@ from workflows.analyses.base import Analysis
 class ClassOverlapOptions:
     """Options of the analysis ``class_overlap``."""
 
-    overlap_k: tuple[Count, ...] = option((10, 60), "Sizes of the top channel sets whose overlap is measured.")
+    overlap_k: tuple[Count, ...] = option(
+        (10, 60), "Sizes of the top channel sets whose overlap is measured.", is_distinct=True
+    )
 
 
 CLASS_OVERLAP_TABLE = Table(

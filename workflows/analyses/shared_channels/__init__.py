@@ -15,7 +15,7 @@ class SharedChannelOptions:
     """Options of the analysis ``shared_channels``."""
 
     shared_k: tuple[Count, ...] = option(
-        (1, 2, 5, 10, 20, 50), "Sizes of the top channel sets that all classes may share."
+        (1, 2, 5, 10, 20, 50), "Sizes of the top channel sets that all classes may share.", is_distinct=True
     )
 
 
