@@ -203,7 +203,7 @@ def test_a_folder_outlives_the_package(audited, tmp_path):
 CONTRAST = """
 from cawa_core.tables import rows_of
 from cawa_core.tables.schema import CLASS, F32, Table
-from workflows.analyses.base import Analysis, Cost, Output, Work
+from workflows.interface import Analysis, Cost, Output, Work
 
 CONTRAST_TABLE = Table("contrast", ("class_id",), {**CLASS, "range": (F32, "range of the brightness over repeats")})
 CONTRAST = Analysis(

@@ -11,7 +11,7 @@ import typer
 
 from workflows import cli
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Analysis, Comparison, Derivation, NoOptions, Results, Work, imported
+from workflows.interface import Analysis, Comparison, Derivation, NoOptions, Results, Work, imported
 from workflows.options.lab import ROLES
 
 ROOT = Path(__file__).parent.parent

@@ -16,10 +16,10 @@ import typer
 from cawa_core.errors import InputError, counted
 from cawa_core.storage import StorageError
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import imported
 from workflows.commands.flags import with_options_of
 from workflows.commands.quick_imports import quick_imports
 from workflows.compare.options import comparison_spec_type, merged_comparison
+from workflows.interface import imported
 from workflows.options.audit import AuditSpec
 from workflows.options.run import RunOptions, merged_options
 

@@ -24,7 +24,7 @@ from cawa_core.masking.screening import screened
 from cawa_core.numerics.arithmetic import arithmetic, use_exact_kernels
 from cawa_core.numerics.batch_size import BatchSize
 from cawa_core.weights import load_tensors
-from workflows.analyses.base import Output
+from workflows.interface import Output
 from workflows.options.audit import audit_spec
 from workflows.options.run import RunOptions
 from workflows.planning.shards import Shard

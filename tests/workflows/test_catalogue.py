@@ -13,8 +13,8 @@ from cawa_core.options import option
 from cawa_core.tables import schema as table_schema
 from cawa_core.tables.schema import CLASS, Table
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Analysis
-from workflows.analyses.catalogue import Catalogue
+from workflows.interface import Analysis
+from workflows.interface.catalogue import Catalogue
 from workflows.options import audit as spec_module
 
 GROUPS = itertools.count()
@@ -23,7 +23,7 @@ import dataclasses
 import pyarrow as pa
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CLASS, Table
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def test_an_import_that_fails_with_several_lines(install):
 def test_another_object(install):
     message = refusal(install({"colours": "colours:TEXT"}))
     assert message == (
-        "analysis 'colours' of cawa-colours must be a workflows.analyses.base.Analysis of that name; colours:TEXT is "
+        "analysis 'colours' of cawa-colours must be a workflows.interface.Analysis of that name; colours:TEXT is "
         "'str': fix or uninstall the package"
     )
 
@@ -235,7 +235,7 @@ def test_a_declaration_that_contradicts_itself(changes, message):
     ("target", "message"),
     [
         ("colours:MISSING", "analysis 'colours' of cawa-colours cannot be imported"),
-        ("colours:TEXT", "must be a workflows.analyses.base.Analysis of that name"),
+        ("colours:TEXT", "must be a workflows.interface.Analysis of that name"),
         ("colours:TAKEN_TABLE", "table name 'awareness' is taken"),
     ],
 )

@@ -7,7 +7,6 @@ An analysis is a folder beside this module, or a package that registers its decl
 from __future__ import annotations
 
 from workflows.analyses.awareness import AWARENESS
-from workflows.analyses.catalogue import Catalogue
 from workflows.analyses.class_metrics import CLASS_METRICS
 from workflows.analyses.class_overlap import CLASS_OVERLAP
 from workflows.analyses.edits import EDITS
@@ -18,6 +17,7 @@ from workflows.analyses.masking_correlation import MASKING_CORRELATION
 from workflows.analyses.metric_correlation import METRIC_CORRELATION
 from workflows.analyses.segmentation import SEGMENTATION
 from workflows.analyses.shared_channels import SHARED_CHANNELS
+from workflows.interface.catalogue import Catalogue
 
 ANALYSES = Catalogue(
     (

@@ -12,13 +12,13 @@ from cawa_core.rendering.html_tables import records
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 from cawa_core.storage.plain_data import plain
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Content
 from workflows.compare.options import ComparisonSpec, thresholds_of
 from workflows.compare.page import page
 from workflows.compare.pairing import Audit, Pair, pair
 from workflows.compare.results import judged_rows
 from workflows.compare.wording import markdown, verdict_line
 from workflows.folders.folder import AUDIT
+from workflows.interface import Content
 
 COMPARISONS = "comparisons"
 """Subfolder of an audit folder that holds its comparisons, unless another output is given."""

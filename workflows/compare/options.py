@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from cawa_core.errors import InputError, suggestion
 from cawa_core.options import option, validated
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 from workflows.options.run import read_toml
 
 Share = Annotated[float, Field(gt=0, lt=1)]

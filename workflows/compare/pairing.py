@@ -14,8 +14,8 @@ from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Analysis
 from workflows.folders.folder import opened_audit, read_audit
+from workflows.interface import Analysis
 from workflows.options.lab import SUBJECT
 
 FREE = ("generator", "seed")

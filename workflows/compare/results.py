@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Analysis, Comparison, Content, NoOptions
+from workflows.interface import Analysis, Comparison, Content, NoOptions
 
 
 def judging() -> list[Analysis]:

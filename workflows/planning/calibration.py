@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from cawa_core.generators.base import class_ids_of
-from workflows.analyses.base import Pace
+from workflows.interface import Pace
 from workflows.lab import Lab
 from workflows.running.job import Job
 

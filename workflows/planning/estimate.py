@@ -13,8 +13,8 @@ from cawa_core.errors import InputError
 from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import Table
-from workflows.analyses.base import Analysis, Cost
 from workflows.folders.folder import AUDIT, require_folder_for
+from workflows.interface import Analysis, Cost
 from workflows.options.audit import AuditSpec
 from workflows.options.run import RunOptions
 from workflows.planning.calibration import Paces, paces

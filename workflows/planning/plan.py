@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from cawa_core.tables import Manifest
 from cawa_core.tables.receipts import HASH_DIGITS
-from workflows.analyses.base import Analysis, Unit
+from workflows.interface import Analysis, Unit
 from workflows.planning.shards import Shard, blocks
 from workflows.running.job import Job
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from cawa_core.digests import digest_of_bytes
-from workflows.analyses.base import WHOLE_CLASS, Unit
+from workflows.interface import WHOLE_CLASS, Unit
 
 Item = TypeVar("Item")
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from cawa_core.tables import Manifest, Receipt
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Analysis, Derivation, imported
+from workflows.interface import Analysis, Derivation, imported
 from workflows.options.audit import AuditSpec
 from workflows.results.sites import site_results
 

@@ -15,7 +15,7 @@ from cawa_core.storage.plain_data import plain
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Findings, Results
+from workflows.interface import Findings, Results
 from workflows.options.audit import AuditSpec
 from workflows.results.class_resamples import ClassResamples
 

@@ -10,8 +10,8 @@ from typing import Any
 from cawa_core.errors import InputError
 from cawa_core.options import require_distinct
 from workflows.analyses import ANALYSES
-from workflows.analyses.base import Analysis, Unit, Work
 from workflows.folders.identity import AuditIdentity, identity_of
+from workflows.interface import Analysis, Unit, Work
 from workflows.lab import Lab
 from workflows.options.audit import AuditSpec, stages_of
 from workflows.options.lab import ROLES

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cawa_core.options import option
 from cawa_core.tables.schema import CLASS, F32, I32, SITE, TEXT, Table
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 from workflows.options.lab import ChannelOrderOptions
 
 ESTIMATORS = ("closed_form", "monte_carlo")

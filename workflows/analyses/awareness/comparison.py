@@ -9,9 +9,9 @@ from cawa_core.rendering.sections import Section
 from workflows.analyses.awareness import AWARENESS, AWARENESS_TABLE
 from workflows.analyses.awareness.channel_sets import set_changes, set_summary, set_summary_by_class
 from workflows.analyses.awareness.turnover import PAIRS
-from workflows.analyses.base import Comparison, Content, NoOptions
 from workflows.compare.pairing import Audit, Pair
 from workflows.compare.tables import markdown_table, table_of_first
+from workflows.interface import Comparison, Content, NoOptions
 
 
 class AwarenessComparison(Comparison[NoOptions]):

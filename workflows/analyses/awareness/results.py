@@ -13,7 +13,7 @@ from cawa_core.rendering.sections import Section, Tables
 from cawa_core.tables import Manifest
 from workflows.analyses.awareness import AWARENESS, AWARENESS_TABLE, AwarenessOptions
 from workflows.analyses.awareness.sites import Matrix, SiteRows, read_site
-from workflows.analyses.base import Content, Findings, Results
+from workflows.interface import Content, Findings, Results
 
 LARGE_SIGN_PROBABILITY = 1e-3
 """Probability of the rarer sign of a gain above which sampled means of β/γ are unreliable."""

@@ -13,7 +13,7 @@ from cawa_core.errors import InputError
 from cawa_core.options import require_members
 from cawa_core.tables import Manifest
 from workflows.analyses.awareness import AWARENESS_TABLE, ESTIMATORS, AwarenessOptions
-from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
+from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.planning.shards import Shard
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from cawa_core.class_metrics.records import METRICS
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CLASS, F32, F64, I32, TEXT, Columns, Table
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)

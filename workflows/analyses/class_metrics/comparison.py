@@ -16,12 +16,12 @@ from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section
 from workflows.analyses.awareness import AWARENESS
 from workflows.analyses.awareness.comparison import sampled_sites, site_words
-from workflows.analyses.base import Comparison, Content
 from workflows.analyses.class_metrics import CLASS_METRIC_FLOOR_TABLE, CLASS_METRICS, CLASS_METRICS_TABLE
 from workflows.analyses.class_metrics.metric_changes import COMPARED_IMAGES, metric_changes
 from workflows.compare.pairing import Pair
 from workflows.compare.significance import FEWEST_FOR_RANKS
 from workflows.compare.tables import Rows, markdown_table, table_of_first
+from workflows.interface import Comparison, Content
 
 DRAWN = ("precision", "recall", "fid", "classifier_accuracy")
 """Metrics with a figure."""

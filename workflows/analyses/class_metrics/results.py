@@ -12,13 +12,13 @@ from cawa_core.rendering.claims import real_images_in_words
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.class_metrics import (
     CLASS_METRIC_FLOOR_TABLE,
     CLASS_METRICS,
     CLASS_METRICS_TABLE,
     ClassMetricOptions,
 )
+from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import mean_of_known
 
 FLOOR_COLUMNS = {

@@ -16,7 +16,6 @@ from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
 from cawa_core.numerics.transfers import Download, in_order
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.base import Cost, Output, Unit, Work
 from workflows.analyses.class_metrics import (
     CLASS_CENTROIDS_TABLE,
     CLASS_METRIC_FLOOR_TABLE,
@@ -24,6 +23,7 @@ from workflows.analyses.class_metrics import (
     CLASS_METRICS_TABLE,
     ClassMetricOptions,
 )
+from workflows.interface import Cost, Output, Unit, Work
 from workflows.lab import Lab
 from workflows.lab.real_check import require_real_images
 from workflows.planning.shards import Shard

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from cawa_core.statistics.overlap import overlap_counts
 from cawa_core.tables import PublishedFile, Rows, publish_groups
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.base import Derivation
 from workflows.analyses.class_overlap import CLASS_OVERLAP_TABLE, ClassOverlapOptions
+from workflows.interface import Derivation
 from workflows.results.rankings import LARGEST_OVERLAP_SHARE, Ranking
 from workflows.results.sites import SiteResults
 

@@ -21,10 +21,10 @@ from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix, similar_together
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.class_metrics import CLASS_CENTROIDS_TABLE
 from workflows.analyses.class_overlap import CLASS_OVERLAP, CLASS_OVERLAP_TABLE, ClassOverlapOptions
 from workflows.analyses.class_overlap.figures import overlap_heatmap
+from workflows.interface import Content, Findings, Results
 from workflows.results.rankings import CRITERION_WORDS
 
 REAL_CENTROIDS = "centroids that classes are ordered by"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CLASS, F32, I32, PROTOCOL, SITE, Table, with_stderr
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)

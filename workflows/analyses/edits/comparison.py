@@ -10,7 +10,6 @@ import pandas as pd
 from cawa_core.rendering.html_tables import records
 from cawa_core.rendering.sections import Section
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Comparison, Content, NoOptions
 from workflows.analyses.edits import EDITS, EDITS_TABLE
 from workflows.compare.class_values import (
     NEUTRAL,
@@ -24,6 +23,7 @@ from workflows.compare.class_values import (
 )
 from workflows.compare.pairing import Pair
 from workflows.compare.tables import markdown_table, table_of_first
+from workflows.interface import Comparison, Content, NoOptions
 
 MEASURES = ("change", "locality", "kept")
 CHOICE = ("site", "channel", "factor")

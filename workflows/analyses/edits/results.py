@@ -18,8 +18,8 @@ from cawa_core.rendering.sections import (
     shown_classes,
 )
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.edits import EDITS, EDITS_TABLE, EditOptions
+from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples
 
 MEASURE_WORDS = {"change": "change", "locality": "locality", "kept": "class retention", "merit": "merit"}

@@ -15,8 +15,8 @@ from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, run
 from cawa_core.rendering.grids import to_png
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.base import Cost, Output, Unit, Work
 from workflows.analyses.edits import EDITS_TABLE, EditOptions
+from workflows.interface import Cost, Output, Unit, Work
 from workflows.lab import Lab
 from workflows.planning.shards import Shard
 

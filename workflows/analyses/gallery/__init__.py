@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from cawa_core.tables.schema import CLASS, F32, I32, TEXT, Table
-from workflows.analyses.base import Analysis
 from workflows.analyses.masking import ControlOptions
+from workflows.interface import Analysis
 
 GALLERY_TABLE = Table(
     "gallery",

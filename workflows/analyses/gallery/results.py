@@ -23,10 +23,10 @@ from cawa_core.rendering.sections import (
 )
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.base import Content, Results
 from workflows.analyses.gallery import GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions
 from workflows.analyses.masking.sites import TARGET_WORDS
+from workflows.interface import Content, Results
 
 CONTROL_COLOURS = {"lowest": "muted", "random": "amber", "highest": "red"}
 

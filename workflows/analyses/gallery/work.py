@@ -9,10 +9,10 @@ from torch import Tensor
 from cawa_core.interventions import SiteMasks, masks_at
 from cawa_core.rendering.grids import to_png
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.base import Cost, Output, Unit, Work
 from workflows.analyses.gallery import GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions
 from workflows.analyses.masking.control_masks import site_controls
+from workflows.interface import Cost, Output, Unit, Work
 from workflows.lab import Lab
 from workflows.planning.shards import Shard
 

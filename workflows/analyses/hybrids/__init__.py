@@ -10,8 +10,8 @@ from pydantic import Field
 
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CLASS, I16, I32, PROTOCOL, TEXT, Table, with_stderr
-from workflows.analyses.base import Analysis
 from workflows.analyses.class_metrics import ManifoldOptions
+from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)

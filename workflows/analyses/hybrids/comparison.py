@@ -9,7 +9,6 @@ import pandas as pd
 from cawa_core.hybrids.mixtures import MIXED
 from cawa_core.rendering.sections import Section
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Comparison, Content, NoOptions
 from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE
 from workflows.compare.class_values import (
     NEUTRAL,
@@ -22,6 +21,7 @@ from workflows.compare.class_values import (
     value_tables,
 )
 from workflows.compare.pairing import Pair
+from workflows.interface import Comparison, Content, NoOptions
 
 MEASURES = ("harmony", "balance", "realism")
 CHOICE = ("first_site", "sites", "k")

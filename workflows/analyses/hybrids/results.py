@@ -22,8 +22,8 @@ from cawa_core.rendering.sections import (
     with_intervals_in_words,
 )
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE, HybridOptions
+from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples
 
 MEASURES = ("harmony", "balance", "realism")

@@ -11,11 +11,11 @@ from cawa_core.hybrids.mixtures import KINDS, MEASURES, MixtureScores
 from cawa_core.rendering.grids import to_png
 from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.analyses.hybrids import HYBRIDS_TABLE, HybridOptions
 from workflows.analyses.hybrids.cost import class_seconds, mixtures_tried
 from workflows.analyses.hybrids.partners import pairs_of_a_class, partners
 from workflows.analyses.hybrids.search import Choice, Hybrid, hybrid
+from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.lab.real_check import require_real_images
 from workflows.planning.shards import Shard

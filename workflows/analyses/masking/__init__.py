@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cawa_core.options import Count, Fraction, option
 from cawa_core.tables.schema import CHANNELS, CLASS, F32, I16, I32, PROTOCOL, SITE, TEXT, Columns, Table, with_stderr
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workflows.analyses.base import Stopwatch
 from workflows.analyses.masking import MaskingOptions
 from workflows.analyses.masking.control_masks import masking_engine
+from workflows.interface import Stopwatch
 from workflows.lab import Lab
 
 MASKS_TIMED, SITES_TIMED = 8, 3

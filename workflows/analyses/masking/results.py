@@ -9,8 +9,8 @@ import pandas as pd
 
 from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side, signed
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.masking import MASKING_CONTROLS_TABLE, MaskingOptions
+from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples
 
 CONTROL_EFFECTS = ["score_change", "score_change_abs"]

@@ -10,11 +10,11 @@ from cawa_core.errors import InputError
 from cawa_core.masking.sampling import SMALLEST
 from cawa_core.masking.screening import screened
 from cawa_core.tables import Manifest, Rows
-from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.analyses.masking import MASKING_CONTROLS_TABLE, MASKING_TABLE, MaskingOptions
 from workflows.analyses.masking.control_masks import everywhere_rows, site_control_rows
 from workflows.analyses.masking.cost import mask_seconds, masks_of_site, screened_latents, shares_screening
 from workflows.analyses.masking.effects import group_rows
+from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.planning.shards import Shard
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cawa_core.tables.schema import CLASS, F32, I32, SITE, TEXT, Table
 from workflows.analyses.awareness import AWARENESS
-from workflows.analyses.base import Analysis
 from workflows.analyses.masking import MASKING
+from workflows.interface import Analysis
 
 MASKING_CORRELATION_TABLE = Table(
     "masking_correlation",

@@ -15,10 +15,10 @@ from cawa_core.statistics.masking_correlation import masking_correlations
 from cawa_core.statistics.permutation_null import random_orders
 from cawa_core.tables import PublishedFile, publish
 from workflows.analyses.awareness.sites import Ids, Known, Matrix
-from workflows.analyses.base import Derivation, NoOptions
 from workflows.analyses.masking.sites import TARGETS, SiteMasking
 from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE
 from workflows.analyses.masking_correlation.predictors import PREDICTORS, source_of
+from workflows.interface import Derivation, NoOptions
 from workflows.options.audit import AuditSpec
 from workflows.results.sites import SiteResults
 

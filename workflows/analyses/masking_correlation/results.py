@@ -12,7 +12,6 @@ from cawa_core.rendering.sections import Section, Tables
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES, Table
 from workflows.analyses.awareness import AWARENESS_TABLE
-from workflows.analyses.base import Content, Findings, NoOptions, Results
 from workflows.analyses.masking import MASKING_TABLE
 from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE
 from workflows.analyses.masking_correlation.claims import best_predictor, prediction_claims
@@ -23,6 +22,7 @@ from workflows.analyses.masking_correlation.sections import (
     curves,
     predictors,
 )
+from workflows.interface import Content, Findings, NoOptions, Results
 from workflows.results.class_resamples import ClassResamples, mean_of_known
 
 SIGNIFICANT = 0.05

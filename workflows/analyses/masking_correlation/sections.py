@@ -15,10 +15,10 @@ from cawa_core.rendering.sections import Section, Tables, class_names, site_word
 from cawa_core.statistics.correlation import smoothed
 from cawa_core.statistics.estimates import best_estimates
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.base import Content
 from workflows.analyses.masking.sites import TARGET_WORDS
 from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE, figures
 from workflows.analyses.masking_correlation.predictors import PREDICTOR_WORDS
+from workflows.interface import Content
 
 DRAWN_MASKING = "masking of the pairs drawn as curves"
 DRAWN_AWARENESS = "awareness of the pairs drawn as curves"

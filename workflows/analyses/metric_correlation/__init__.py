@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cawa_core.tables.schema import F32, I32, TEXT, Table
-from workflows.analyses.base import Analysis
 from workflows.analyses.class_metrics import CLASS_METRICS
+from workflows.interface import Analysis
 
 METRIC_CORRELATION_TABLE = Table(
     "metric_correlation",

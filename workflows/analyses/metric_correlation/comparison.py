@@ -9,10 +9,10 @@ import pandas as pd
 
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section
-from workflows.analyses.base import Comparison, Content, NoOptions
 from workflows.analyses.metric_correlation import METRIC_CORRELATION_TABLE
 from workflows.compare.correlations import correlation_section, correlations_moved
 from workflows.compare.pairing import Pair
+from workflows.interface import Comparison, Content, NoOptions
 
 
 class MetricCorrelationComparison(Comparison[NoOptions]):

@@ -13,9 +13,9 @@ from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.correlation import pearson, spearman
 from cawa_core.statistics.intervals import bootstrap_pearson
 from cawa_core.tables import PublishedFile, publish, rows_of
-from workflows.analyses.base import Derivation, NoOptions
 from workflows.analyses.class_metrics import CLASS_METRICS_TABLE
 from workflows.analyses.metric_correlation import METRIC_CORRELATION_TABLE
+from workflows.interface import Derivation, NoOptions
 from workflows.options.audit import AuditSpec
 
 FEWEST_CLASSES = 3

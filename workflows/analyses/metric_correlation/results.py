@@ -24,9 +24,9 @@ from cawa_core.rendering.figures import MOST_DOTS, MOST_NUMBERS, SIZE, Array, Pi
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section, Tables
-from workflows.analyses.base import Content, Findings, NoOptions, Results
 from workflows.analyses.class_metrics import CLASS_METRICS_TABLE
 from workflows.analyses.metric_correlation import METRIC_CORRELATION, METRIC_CORRELATION_TABLE
+from workflows.interface import Content, Findings, NoOptions, Results
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CLASS, F32, I16, I32, Table
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)

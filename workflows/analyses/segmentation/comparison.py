@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pandas as pd
 
 from cawa_core.rendering.sections import Section
-from workflows.analyses.base import Comparison, Content, NoOptions
 from workflows.analyses.segmentation import SEGMENTATION, SEGMENTATION_TABLE
 from workflows.compare.class_values import (
     NEUTRAL,
@@ -19,6 +18,7 @@ from workflows.compare.class_values import (
     value_tables,
 )
 from workflows.compare.pairing import Pair
+from workflows.interface import Comparison, Content, NoOptions
 
 LABELS = {"clusters": "clusters K"}
 

@@ -21,8 +21,8 @@ from cawa_core.rendering.sections import (
     with_intervals_in_words,
 )
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.segmentation import SEGMENTATION, SEGMENTATION_TABLE, SegmentationOptions
+from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples
 
 TITLE = "Segmentation by channels"

@@ -24,8 +24,8 @@ from cawa_core.segmentation.clustering import (
 )
 from cawa_core.segmentation.pixel_features import pictures_held, pixel_features
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.base import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.analyses.segmentation import SEGMENTATION_TABLE, SegmentationOptions
+from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.planning.shards import Shard
 

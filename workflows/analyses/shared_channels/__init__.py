@@ -7,7 +7,7 @@ import dataclasses
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CRITERION, F32, I32, SITE, Table
 from workflows.analyses.awareness import AWARENESS
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)

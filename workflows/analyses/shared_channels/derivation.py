@@ -7,12 +7,12 @@ from typing import Any
 
 from cawa_core.statistics.overlap import first_choices, shared_by_all, shared_by_chance
 from cawa_core.tables import PublishedFile, publish, rows_of
-from workflows.analyses.base import Derivation
 from workflows.analyses.shared_channels import (
     SHARED_CHANNELS_TABLE,
     TOP_CHANNEL_POPULARITY_TABLE,
     SharedChannelOptions,
 )
+from workflows.interface import Derivation
 from workflows.results.rankings import Ranking
 from workflows.results.sites import SiteResults
 

@@ -14,8 +14,8 @@ from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section, Tables
 from cawa_core.tables import Manifest
-from workflows.analyses.base import Content, Findings, Results
 from workflows.analyses.shared_channels import SHARED_CHANNELS, SHARED_CHANNELS_TABLE, SharedChannelOptions
+from workflows.interface import Content, Findings, Results
 from workflows.results.rankings import CRITERION_WORDS
 
 FEW_SHARED = 0.25

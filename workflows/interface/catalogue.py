@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 from cawa_core.errors import InputError, first_line, suggestion
 from cawa_core.tables.schema import declare
-from workflows.analyses.base import Analysis
+from workflows.interface import Analysis
 
 
 class Catalogue(Mapping[str, Analysis]):
@@ -59,7 +59,7 @@ class Catalogue(Mapping[str, Analysis]):
             if not isinstance(analysis, Analysis) or analysis.name != point.name:
                 given = repr(getattr(analysis, "name", type(analysis).__name__))
                 raise InputError(
-                    f"analysis {point.name!r} of {package} must be a workflows.analyses.base.Analysis of that name; "
+                    f"analysis {point.name!r} of {package} must be a workflows.interface.Analysis of that name; "
                     f"{point.value} is {given}: fix or uninstall the package"
                 )
             if analysis.name in self._included or analyses.get(analysis.name, analysis) is not analysis:
