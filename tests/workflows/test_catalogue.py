@@ -170,7 +170,7 @@ def test_tables_are_declared_once(tables):
     assert tables.table_named("colours") is table
     with pytest.raises(ValueError, match="table name 'colours' is taken by a table with other columns; choose another"):
         tables.declare(dataclasses.replace(table, key=("mean",)))
-    with pytest.raises(InputError, match=r"table must be one of sites, .*; got 'colors', which nothing"):
+    with pytest.raises(InputError, match=r"table must be one of sites, .*; got 'colors', which no imported module declares"):
         tables.table_named("colors")
 
 
