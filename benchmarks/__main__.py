@@ -1,8 +1,8 @@
-"""Measure everything, print a table of ratios, write it as JSON: ``make bench``.
+"""Measure every step of the pipeline, print the ratios and write them as JSON: ``make bench``.
 
-``python -m benchmarks awareness masking`` measures some steps only. Run it on an idle machine.
+``python -m benchmarks awareness masking`` measures only these steps. Run it on an idle machine.
 ``python -m benchmarks gpu`` checks and measures everything that runs on a GPU: see :mod:`benchmarks.gpu`.
-``python -m benchmarks --table results/benchmarks.json`` prints what was written as the table of docs/benchmarks.md.
+``python -m benchmarks --table results/benchmarks.json`` prints a written file as the table of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -25,35 +25,42 @@ STEPS = ("awareness", "masking", "screening", "sampling", "class_metrics", "aggr
 
 
 def main() -> None:
-    """Measure, print, write; a ratio below what we hold ourselves to is marked as missed."""
+    """Measure the steps, print each result and write the file; a ratio below its goal is marked as missed."""
     if sys.argv[1:2] == ["gpu"]:
         from benchmarks.gpu.script import main as run_on_gpu
 
         sys.exit(run_on_gpu(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"which of {', '.join(STEPS)}; all when left out")
-    parser.add_argument("--output", type=Path, default=Path("results/benchmarks.json"))
-    parser.add_argument("--table", type=Path, metavar="JSON", help="measure nothing: print a written file as Markdown")
-    chosen = parser.parse_args()
-    if chosen.table:
-        print(as_markdown(json.loads(chosen.table.read_text())), end="")
+    parser.add_argument(
+        "steps", nargs="*", metavar="STEP", help=f"Steps to measure, among {', '.join(STEPS)}; by default all."
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/benchmarks.json"),
+        help="File of the results; default %(default)s.",
+    )
+    parser.add_argument("--table", type=Path, metavar="JSON", help="Measure nothing; print a written file as Markdown.")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(as_markdown(json.loads(arguments.table.read_text())), end="")
         return
-    for step in chosen.steps:
+    for step in arguments.steps:
         if step not in STEPS:
             parser.error(f"STEP must be among {', '.join(STEPS)}; got {step!r}")
-    found: list[Result] = []
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    for step in chosen.steps or STEPS:
+    results: list[Result] = []
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    for step in arguments.steps or STEPS:
         for result in importlib.import_module(f"benchmarks.{step}").run():
             print(as_line(result), flush=True)
-            found.append(result)
-            content = {"machine": machine(), "results": [one.as_data() for one in found]}
-            chosen.output.write_text(json.dumps(content, indent=1))
-    print(f"written to {chosen.output}")
+            results.append(result)
+            content = {"machine": machine(), "results": [result.as_data() for result in results]}
+            arguments.output.write_text(json.dumps(content, indent=1))
+    print(f"written to {arguments.output}")
 
 
 def as_line(result: Result) -> str:
-    """``work, against counterpart: ratio (spread), what we hold ourselves to, other figures``."""
+    """Format a result as ``work, against counterpart: ratio (spread), goal; times; other figures``."""
     spread = f" ({min(result.ratios):.3g} to {max(result.ratios):.3g})" if len(result.ratios) > 1 else ""
     goal = "" if result.at_least is None else f", at least {result.at_least:g}"
     times = "" if result.seconds is None else f"; {result.seconds:.3g} s against {result.counterpart_seconds:.3g} s"
@@ -67,7 +74,7 @@ def as_line(result: Result) -> str:
 
 
 def as_markdown(content: Mapping[str, Any]) -> str:
-    """A table of what ``main`` wrote, one row a result."""
+    """Format what ``main`` wrote as a table with one row per result."""
     lines = ["| work | against | ratio: median (spread) | at least |", "|---|---|---|---|"]
     for row in content["results"]:
         spread = f" ({row['ratio_min']:.3g} to {row['ratio_max']:.3g})" if len(row["ratios"]) > 1 else ""
@@ -80,7 +87,7 @@ def as_markdown(content: Mapping[str, Any]) -> str:
 
 
 def machine() -> dict[str, str | int]:
-    """What it ran on."""
+    """Describe the machine and the versions that the measurements depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     return {

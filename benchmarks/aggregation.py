@@ -1,7 +1,7 @@
-"""Aggregation and report of all of a BigGAN-deep-256: in bounded time and memory, and against pandas.
+"""Measure aggregation and report of a whole BigGAN-deep-256: time, memory, and the ratio to pandas.
 
-The tables are random, with a structure of similar classes, and written as an audit writes them: awareness of 1,000
-classes and 24,192 channels at 48 sites in closed form, masks of groups of five, controls, class metrics.
+The tables are random, with groups of similar classes, and written as an audit writes them: closed-form awareness of
+1,000 classes and 24,192 channels at 48 sites, masks of groups of five channels, controls, and class metrics.
 """
 
 from __future__ import annotations
@@ -41,23 +41,32 @@ WIDTHS = tuple(
     width for block in (*(2048,) * 4, *(1024,) * 4, *(512,) * 2, *(256,) * 2) for width in (block, *(block // 4,) * 3)
 )
 """Channels at the sites of BigGAN-deep-256."""
-CLASSES, PER_SHARD, GROUP = 1000, 250, 5
-SECONDS, GIGABYTES = 120, 6
-SAMPLE_CLASSES, SAMPLE_WIDTHS, REPEATS = 40, (512, 256, 128, 64), 3
-FEATURES, CONTROLS = 2048, ("no_op", "lowest", "highest", *("random",) * 8)
+CLASSES = 1000
+CLASSES_PER_SHARD = 250
+GROUP = 5
+"""Channels per mask."""
+LARGEST_SECONDS = 120
+LARGEST_GIGABYTES = 6
+SAMPLE_CLASSES = 40
+SAMPLE_WIDTHS = (512, 256, 128, 64)
+"""Channels at the sites of the sample that pandas aggregates too."""
+REPEATS = 3
+FEATURES = 2048
+CONTROLS = ("no_op", "lowest", "highest", *("random",) * 8)
+FLOORS = ("real_real", "fake_real")
 
 Matrix = NDArray[np.float32]
 
 
 def class_factors(n_classes: int) -> Matrix:
-    """What makes classes alike: ``[n_classes, 16]``, in groups of ten."""
+    """Draw the factors that make the classes of a group of ten similar: ``[n_classes, 16]``."""
     random = np.random.default_rng(0)
     groups = random.standard_normal((-(-n_classes // 10), 16), np.float32).repeat(10, axis=0)
     return groups[:n_classes] + 0.3 * random.standard_normal((n_classes, 16), np.float32)
 
 
 def site_matrices(factors: Matrix, channels: int, random: np.random.Generator) -> dict[str, Matrix]:
-    """Random columns of ``awareness`` at one site, ``[classes, channels]`` each."""
+    """Draw columns of ``awareness`` at one site, each ``[classes, channels]``."""
     shared = random.standard_normal((16, channels), np.float32)
     category = (factors @ shared) / 4 + 0.5 * random.standard_normal((len(factors), channels), np.float32)
     expected = np.maximum(category, 0) + 0.2 * random.random((len(factors), channels), np.float32)
@@ -71,7 +80,7 @@ def site_matrices(factors: Matrix, channels: int, random: np.random.Generator) -
 
 
 def awareness_rows(site: int, class_ids: range, columns: dict[str, Matrix]) -> Rows:
-    """Rows of one shard."""
+    """Build the rows of ``awareness`` in one shard."""
     n_classes, channels = columns["category_awareness"].shape
     n = n_classes * channels
     constants = {"site": site, "inert": False, "estimator": "closed_form", "n_samples": 0}
@@ -87,11 +96,15 @@ def awareness_rows(site: int, class_ids: range, columns: dict[str, Matrix]) -> R
 
 
 def masking_rows(site: int, class_ids: range, columns: dict[str, Matrix], random: np.random.Generator) -> Rows:
-    """Rows of one shard: groups of neighbours in awareness order, the effect larger where more is expected."""
+    """Build the rows of ``masking`` in one shard.
+
+    Groups are neighbours in awareness order; the effect grows with their expected activation.
+    """
     n_classes, channels = columns["category_awareness"].shape
     order = np.argsort(columns["category_awareness"], axis=1).astype(np.int32)
     starts = np.arange(0, channels, GROUP)
-    n_groups, n = len(starts), n_classes * len(starts)
+    n_groups = len(starts)
+    n = n_classes * n_groups
     offsets = np.append((np.arange(n_classes)[:, None] * channels + starts).reshape(-1), n_classes * channels)
     expected = np.add.reduceat(np.take_along_axis(columns["expected_activation"], order, 1), starts, axis=1)
     size = (0.01 * expected * random.random((n_classes, n_groups), np.float32)).reshape(-1)
@@ -113,7 +126,7 @@ def masking_rows(site: int, class_ids: range, columns: dict[str, Matrix], random
 
 
 def control_rows(site: int, class_ids: range, random: np.random.Generator) -> Rows:
-    """Rows of ``masking_controls`` of one shard."""
+    """Build the rows of ``masking_controls`` in one shard."""
     n = len(class_ids) * len(CONTROLS)
     effects = [name for name in TABLES["masking_controls"].columns if "score_change" in name]
     moved = np.tile(np.array(CONTROLS) != "no_op", len(class_ids))
@@ -130,7 +143,7 @@ def control_rows(site: int, class_ids: range, random: np.random.Generator) -> Ro
 
 
 def class_tables(factors: Matrix, random: np.random.Generator) -> dict[str, Rows]:
-    """Rows of the tables that go by class."""
+    """Build the rows of the tables that have no sites."""
     n = len(factors)
     counts = {"n_real": [1300] * n, "n_fake": [1000] * n, "ms_ssim_clamped": [0] * n, "protocol": ["random"] * n}
     names = imagenet_classes().names
@@ -145,7 +158,7 @@ def class_tables(factors: Matrix, random: np.random.Generator) -> dict[str, Rows
         }
     }
     floors = [{"comparison": [kind] * n} | {metric.name: random.random(n) for metric in METRICS} for kind in FLOORS]
-    joined = {name: np.concatenate([one[name] for one in floors]) for name in floors[0]}
+    joined = {name: np.concatenate([floor[name] for floor in floors]) for name in floors[0]}
     repeated = {name: [*values, *values] for name, values in counts.items()}
     rows["class_metric_floor"] = {"class_id": [*range(n), *range(n)], **joined, **repeated}
     centres = factors @ random.standard_normal((16, FEATURES), np.float32)
@@ -153,11 +166,8 @@ def class_tables(factors: Matrix, random: np.random.Generator) -> dict[str, Rows
     return rows
 
 
-FLOORS = ("real_real", "fake_real")
-
-
 def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: AuditSpec) -> int:
-    """A whole audit folder as its stages leave it; the number of awareness rows."""
+    """Write a complete audit folder as the analyses would, and return the number of awareness rows."""
     names = imagenet_classes().names
     spec = dataclasses.replace(spec, generator="random", classes=tuple(range(n_classes)))
     identity = AuditIdentity(spec, {"generator": ""}, {}, {}, 1)
@@ -166,7 +176,9 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
         return len(class_ids) * (len(widths) if ANALYSES[analysis].by_site else 1)
 
     open_folder(open_storage(folder), identity, "cpu", dict(enumerate(names)), count_units)
-    manifest, factors, random = Manifest.read(folder), class_factors(n_classes), np.random.default_rng(1)
+    manifest = Manifest.read(folder)
+    factors = class_factors(n_classes)
+    random = np.random.default_rng(1)
 
     def add(shard: str, stage: str, class_ids: Sequence[int], sites: tuple[int, ...], tables: dict[str, Rows]) -> None:
         files = publish(folder, shard, tables, identity.hash)
@@ -174,15 +186,17 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
         manifest.add(Receipt(shard, stage, tuple(class_ids), sites, files, 0.0, "cpu", units=units))
 
     for site, channels in enumerate(widths):
-        for start in range(0, n_classes, PER_SHARD):
-            some = range(start, min(start + PER_SHARD, n_classes))
-            block, name = site_matrices(factors[some.start : some.stop], channels, random), f"c{start:04d}-s{site:02d}"
-            add(f"awareness-{name}", "awareness", some, (site,), {"awareness": awareness_rows(site, some, block)})
+        for start in range(0, n_classes, CLASSES_PER_SHARD):
+            class_ids = range(start, min(start + CLASSES_PER_SHARD, n_classes))
+            columns = site_matrices(factors[class_ids.start : class_ids.stop], channels, random)
+            name = f"c{start:04d}-s{site:02d}"
+            awareness = {"awareness": awareness_rows(site, class_ids, columns)}
+            add(f"awareness-{name}", "awareness", class_ids, (site,), awareness)
             masks = {
-                "masking": masking_rows(site, some, block, random),
-                "masking_controls": control_rows(site, some, random),
+                "masking": masking_rows(site, class_ids, columns, random),
+                "masking_controls": control_rows(site, class_ids, random),
             }
-            add(f"masking-{name}", "masking", some, (site,), masks)
+            add(f"masking-{name}", "masking", class_ids, (site,), masks)
     controls = {"masking_controls": control_rows(-1, range(n_classes), random)}
     add("everywhere", "controls", range(n_classes), (), controls)
     add("metrics", "class_metrics", range(n_classes), (), class_tables(factors, random))
@@ -194,7 +208,7 @@ def write_audit(folder: Path, n_classes: int, widths: Sequence[int], spec: Audit
 
 
 def seconds_and_bytes(folder: Path) -> tuple[float, int]:
-    """Wall time and peak memory of a process of its own that aggregates and renders a folder, imports included."""
+    """Aggregate and render a folder in a new process; return its wall time, imports included, and its peak memory."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.aggregation", str(folder)]
     with subprocess.Popen(command, env=os.environ | {"MPLBACKEND": "agg"}) as child:
@@ -206,7 +220,7 @@ def seconds_and_bytes(folder: Path) -> tuple[float, int]:
 
 
 def by_pandas(folder: Path, spec: AuditSpec) -> None:
-    """The same derived tables by pandas, written too."""
+    """Compute the derived tables with pandas, and write them."""
     manifest = Manifest.read(folder)
     tables = pandas_tables(manifest.table("awareness"), manifest.table("masking"), spec)
     rows: dict[str, Rows] = {name: {column: frame[column] for column in frame} for name, frame in tables.items()}
@@ -214,58 +228,60 @@ def by_pandas(folder: Path, spec: AuditSpec) -> None:
 
 
 def against_pandas(folder: Path, spec: AuditSpec) -> tuple[list[float], list[float]]:
-    """Seconds of ours and of pandas on a sample, taken in turn."""
-    ours, theirs = [], []
+    """Derive the tables of a folder alternately with our code and pandas; return the seconds of both."""
+    our_seconds: list[float] = []
+    pandas_seconds: list[float] = []
     for repeat in range(REPEATS + 1):
         start = time.perf_counter()
         derive(Manifest.read(folder), spec, "benchmark")
         middle = time.perf_counter()
         by_pandas(folder, spec)
-        if repeat:  # the first warms up
-            ours.append(middle - start)
-            theirs.append(time.perf_counter() - middle)
-    return ours, theirs
+        if repeat:  # the first repeat is the warm-up
+            our_seconds.append(middle - start)
+            pandas_seconds.append(time.perf_counter() - middle)
+    return our_seconds, pandas_seconds
 
 
 def run() -> Iterator[Result]:
-    """The whole model, then the ratio on a sample that pandas can do."""
+    """Compare with pandas on a sample that pandas can hold, then aggregate the whole model."""
     spec = audit_spec()
     with tempfile.TemporaryDirectory() as name:
-        sample, whole = Path(name) / "sample", Path(name) / "whole"
-        few = write_audit(sample, SAMPLE_CLASSES, SAMPLE_WIDTHS, spec)
-        ours, theirs = against_pandas(sample, spec)
+        sample = Path(name) / "sample"
+        whole = Path(name) / "whole"
+        sample_rows = write_audit(sample, SAMPLE_CLASSES, SAMPLE_WIDTHS, spec)
+        our_seconds, pandas_seconds = against_pandas(sample, spec)
         yield Result(
-            f"derived tables of {SAMPLE_CLASSES} classes, {few:,} awareness rows",
+            f"derived tables of {SAMPLE_CLASSES} classes, {sample_rows:,} awareness rows",
             "joins, group-bys and pivots of pandas",
-            tuple(naive / fast for naive, fast in zip(theirs, ours, strict=True)),
+            tuple(naive / fast for naive, fast in zip(pandas_seconds, our_seconds, strict=True)),
             at_least=5,
-            seconds=statistics.median(ours),
-            counterpart_seconds=statistics.median(theirs),
+            seconds=statistics.median(our_seconds),
+            counterpart_seconds=statistics.median(pandas_seconds),
         )
         rows = write_audit(whole, CLASSES, WIDTHS, spec)
-        os.sync()  # what was just written is not to be flushed on the time of what is measured
+        os.sync()  # the files just written must not be flushed during the measurement
         seconds, memory = seconds_and_bytes(whole)
-        pandas_seconds = statistics.median(theirs) * rows / few
+        extrapolated_seconds = statistics.median(pandas_seconds) * rows / sample_rows
         page = (whole / "report.html").stat().st_size
         yield Result(
             f"derived tables, summary and report of {CLASSES} classes, {rows:,} awareness rows",
-            f"derived tables alone by pandas, from {few:,} rows in proportion: less than it would take, as pairs of "
-            "classes grow faster",
-            (pandas_seconds / seconds,),
+            f"derived tables alone by pandas, from {sample_rows:,} rows in proportion: less than it would take, as "
+            "pairs of classes grow faster",
+            (extrapolated_seconds / seconds,),
             seconds=seconds,
-            counterpart_seconds=pandas_seconds,
+            counterpart_seconds=extrapolated_seconds,
             facts={"MB of report.html": page / 1e6, "MB of class_overlap": overlap_bytes(whole) / 1e6},
-            bounds={"s": (seconds, SECONDS), "GB at most": (memory / 1e9, GIGABYTES)},
+            bounds={"s": (seconds, LARGEST_SECONDS), "GB at most": (memory / 1e9, LARGEST_GIGABYTES)},
         )
 
 
 def overlap_bytes(folder: Path) -> int:
-    """Size of the largest derived table."""
+    """Return the size of ``class_overlap``, the largest derived table."""
     return sum(path.stat().st_size for path in (folder / "tables/class_overlap").iterdir())
 
 
 def main() -> None:
-    """What the process under measurement does: aggregate and render a folder; its steps' seconds on stderr."""
+    """Aggregate and render a folder, as the measured process, and print the seconds of its steps on stderr."""
     folder = Path(sys.argv[1])
     start = time.perf_counter()
     manifest = Manifest.read(folder)

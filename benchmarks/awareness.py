@@ -1,8 +1,8 @@
-"""Awareness against the paper's Appendix A, in closed form and by samples.
+"""Measure awareness, in closed form and by samples, against Appendix A of the paper.
 
-One site of 2,048 channels, as wide as the first of BigGAN-deep, with random spectral-normalised weights. Appendix A
-in float32, on all threads: as printed, where one call computes the probes of all latents of a class at once, and as
-a loop over latents, which needs no memory for them.
+The site has 2,048 channels, as many as the first site of BigGAN-deep, and random spectral-normalised weights. Appendix
+A runs in float32 on all threads: as printed, with one call for the probes of all latents of a class, and as a loop over
+latents, which needs no memory for the probes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from cawa_core.awareness.closed_form import mean_ratio
 from cawa_core.awareness.joint_normal import joint_normal
 from cawa_core.generators.base import AffineMap, Modulation
 
-CHANNELS, WIDTH, SAMPLES, CLASSES = 2048, 128, 10_000, 20
-"""Width is that of latents and of class embeddings."""
+CHANNELS = 2048
+WIDTH = 128
+"""Dimensions of a latent, and of a class embedding."""
+SAMPLES = 10_000
+CLASSES = 20
 TIMED_CLASSES = 3
-"""Of Appendix A beside samples of ours: it does the same work for each class."""
+"""Classes that Appendix A is timed on in the comparison by samples; it does the same work for each class."""
 Layer = Callable[[Tensor], Tensor]
 
 
 def run() -> Iterator[Result]:
-    """The closed form, then samples, of 20 classes."""
+    """Measure the closed form and then samples, both on 20 classes."""
     modulation = random_modulation(CHANNELS, seed=0)
     embeddings = torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(1))
     yield from closed_form(modulation, embeddings)
@@ -35,11 +38,12 @@ def run() -> Iterator[Result]:
 
 
 def closed_form(modulation: Modulation, embeddings: Tensor) -> Iterator[Result]:
-    """Category awareness, what answers Appendix A's two results, and all columns: per class of a call, as in an audit.
+    """Measure category awareness, both results of Appendix A, and all columns: all classes in one call, as in an audit.
 
-    Then the two results again by a call for each class, and against a loop over latents.
+    Then measure both results with one call per class, against Appendix A as printed and as a loop over latents.
     """
-    scale, bias = layer(modulation.gain), layer(modulation.offset)
+    scale = layer(modulation.gain)
+    bias = layer(modulation.offset)
     looped = functools.partial(latent_by_latent, scale, bias, embeddings[0])
     printed = functools.partial(appendix_a, scale, bias, embeddings[0], SAMPLES, WIDTH)
     as_printed = f"Appendix A as printed, {SAMPLES:,} latents at once (one class timed)"
@@ -63,11 +67,12 @@ def closed_form(modulation: Modulation, embeddings: Tensor) -> Iterator[Result]:
 
 
 def monte_carlo(modulation: Modulation, embeddings: Tensor) -> Iterator[Result]:
-    """Appendix A's results and the standard error, and all columns."""
-    scale, bias = layer(modulation.gain), layer(modulation.offset)
+    """Measure the results of Appendix A with the standard error, and all columns."""
+    scale = layer(modulation.gain)
+    bias = layer(modulation.offset)
     z = torch.randn(SAMPLES, WIDTH, generator=torch.Generator().manual_seed(2))
 
-    def theirs() -> None:
+    def class_by_class() -> None:
         for embedding in embeddings[:TIMED_CLASSES]:
             appendix_a(scale, bias, embedding, SAMPLES, WIDTH)
 
@@ -76,7 +81,7 @@ def monte_carlo(modulation: Modulation, embeddings: Tensor) -> Iterator[Result]:
             f"samples, {columns}, {CLASSES} classes, {CHANNELS:,} channels, {SAMPLES:,} latents",
             f"Appendix A as printed in a loop over classes ({TIMED_CLASSES} timed)",
             functools.partial(monte_carlo_awareness, modulation, embeddings, z, diagnostics=diagnostics),
-            theirs,
+            class_by_class,
             at_least=at_least,
             repeats=5,
             counterpart_scale=CLASSES / TIMED_CLASSES,
@@ -84,25 +89,25 @@ def monte_carlo(modulation: Modulation, embeddings: Tensor) -> Iterator[Result]:
 
 
 def random_modulation(channels: int, seed: int) -> Modulation:
-    """Gain and offset by random linear layers ``[C, 256]`` of spectral norm 1 from (e, z)."""
+    """Draw gain and offset as linear layers ``[C, 256]`` of spectral norm 1 on (z, e)."""
     random = torch.Generator().manual_seed(seed)
 
-    def one(constant: float) -> AffineMap:
+    def random_affine(constant: float) -> AffineMap:
         weight = torch.randn(channels, 2 * WIDTH, generator=random)
         weight /= torch.linalg.matrix_norm(weight, 2)
         return AffineMap(torch.full((channels,), constant), weight[:, :WIDTH], weight[:, WIDTH:])
 
-    return Modulation(one(1.0), one(0.0))
+    return Modulation(random_affine(1.0), random_affine(0.0))
 
 
 def layer(affine: AffineMap) -> Layer:
-    """The fully connected layer of a CCBN: (z, e) ``[n, 256]`` => gain or offset ``[n, C]``."""
+    """Return the linear layer of a CCBN, from (z, e) ``[n, 256]`` to gain or offset ``[n, C]``."""
     weight = torch.cat([affine.from_latent, affine.from_class], dim=1)
     return functools.partial(torch.nn.functional.linear, weight=weight, bias=affine.constant)
 
 
 def appendix_a(ccbn_scale: Layer, ccbn_bias: Layer, e: Tensor, num_samples: int, z_dim: int) -> tuple[Tensor, Tensor]:
-    """The paper's pseudo-code, line by line: category and latent awareness ``[C]`` of embedding e."""
+    """Run the pseudo-code of the paper line by line: category and latent awareness ``[C]`` of embedding ``e``."""
     z = torch.randn(num_samples, z_dim)
     e = e.reshape(1, -1).repeat(num_samples, 1)
     code = torch.cat([z, e], dim=1)
@@ -111,8 +116,9 @@ def appendix_a(ccbn_scale: Layer, ccbn_bias: Layer, e: Tensor, num_samples: int,
 
 
 def latent_by_latent(ccbn_scale: Layer, ccbn_bias: Layer, e: Tensor) -> tuple[Tensor, Tensor]:
-    """The same with a sum and a sum of squares of the probes of one latent after another."""
-    total, squares = torch.zeros(CHANNELS), torch.zeros(CHANNELS)
+    """Compute the same from running sums of the probes and their squares, one latent after another."""
+    total = torch.zeros(CHANNELS)
+    squares = torch.zeros(CHANNELS)
     for _ in range(SAMPLES):
         code = torch.cat([torch.randn(WIDTH), e])
         probe = -ccbn_bias(code) / ccbn_scale(code)

@@ -1,4 +1,7 @@
-"""Class metrics at ImageNet's size: 1,300 reals a class, features of 2,048-d (FID) and 4,096-d (manifold), 256 px."""
+"""Measure class metrics at the size of ImageNet.
+
+A class has 1,300 real images of 256 px, with 2,048 features for FID and 4,096 for the manifold metrics.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,25 @@ from cawa_core.class_metrics.manifold import manifold_metrics
 from cawa_core.class_metrics.moments import Moments, MomentStream
 from cawa_core.class_metrics.ms_ssim import pairwise_ms_ssim
 
-REALS, FAKES, BATCH = 1_300, 50_000, 50
-FID_DIM, MANIFOLD_DIM, SIDE, IMAGES = 2_048, 4_096, 256, 100
-PAIRS, SAMPLED_PAIRS = IMAGES * (IMAGES - 1) // 2, 30
-PROCESS_LIMIT, GROWTH_LIMIT = 2.5, 1.5
-"""GB: of 4 in all, what is left beside a generator and its judges; and of that, beside the imported libraries."""
+REALS = 1_300
+FAKES = 50_000
+BATCH = 50
+FID_DIM = 2_048
+MANIFOLD_DIM = 4_096
+SIDE = 256
+IMAGES = 100
+"""Images of a class that MS-SSIM compares."""
+PAIRS = IMAGES * (IMAGES - 1) // 2
+SAMPLED_PAIRS = 30
+"""Pairs of images that torchmetrics is timed on."""
+PROCESS_LIMIT = 2.5
+"""Largest peak memory in GB: of 4 GB, the part that a generator and the networks leave."""
+GROWTH_LIMIT = 1.5
+"""Largest peak memory in GB without the imported libraries."""
 
 
 def run() -> Iterator[Result]:
-    """Each metric against a library that computes the same, and the memory of one class."""
+    """Measure each metric against a library that computes the same, and the memory that one class needs."""
     yield from fid()
     yield ms_ssim()
     yield manifold(REALS, at_least=2.5, repeats=5)
@@ -45,7 +58,7 @@ def run() -> Iterator[Result]:
 
 
 def features(n: int, dim: int, seed: int) -> Tensor:
-    """Features as a network's last ReLU gives them, correlated: float32 ``[n, dim]``."""
+    """Draw correlated, non-negative features, as the last ReLU of a network returns them: float32 ``[n, dim]``."""
     random = torch.Generator().manual_seed(seed)
     mixing = torch.randn(64, dim, generator=torch.Generator().manual_seed(0))
     common = torch.randn(n, 64, generator=random) @ mixing / 8
@@ -53,73 +66,83 @@ def features(n: int, dim: int, seed: int) -> Tensor:
 
 
 class _Features(torch.nn.Module):
-    """Lets torchmetrics take features for images."""
+    """Identity network, with which torchmetrics accepts features instead of images."""
 
     num_features = FID_DIM
 
-    def forward(self, given: Tensor) -> Tensor:
-        return given
+    def forward(self, features: Tensor) -> Tensor:
+        return features
 
 
 def fid() -> Iterator[Result]:
-    """From the moments of all fakes, which both sides keep; ours has the reals' features beside."""
+    """Measure FID from the moments of generated images; our code uses the features of the real images themselves."""
     real = features(REALS, FID_DIM, seed=1)
-    theirs, stream, spent = FrechetInceptionDistance(feature=_Features()), MomentStream(), [0.0, 0.0]
-    theirs.update(real, real=True)
+    torchmetrics_fid = FrechetInceptionDistance(feature=_Features())
+    torchmetrics_fid.update(real, real=True)
+    stream = MomentStream()
+    our_seconds = 0.0
+    torchmetrics_seconds = 0.0
     for seed in range(FAKES // 5_000):
         fake = features(5_000, FID_DIM, seed=2 + seed)
-        spent[0] += seconds_of(functools.partial(stream.add, fake))
-        spent[1] += seconds_of(functools.partial(theirs.update, fake, real=False))
+        our_seconds += seconds_of(functools.partial(stream.add, fake))
+        torchmetrics_seconds += seconds_of(functools.partial(torchmetrics_fid.update, fake, real=False))
     moments = stream.moments()
     assert moments is not None
 
     def torchmetrics_compute() -> Tensor:
-        theirs._computed = None  # it keeps its result
-        value: Tensor = theirs.compute()
+        torchmetrics_fid._computed = None  # drop the cached result
+        value: Tensor = torchmetrics_fid.compute()
         return value
 
-    def ours() -> float:
+    def our_compute() -> float:
         return frechet_distance(real=real, fake=moments)
 
     work = f"FID of {REALS:,} reals and the moments of {FAKES:,} fakes, {FID_DIM:,}-d"
-    gap = abs(ours() / float(torchmetrics_compute()) - 1)
-    wide, square = torch.randn(REALS, FID_DIM, dtype=torch.float64), torch.randn(FID_DIM, FID_DIM, dtype=torch.float64)
+    gap = abs(our_compute() / float(torchmetrics_compute()) - 1)
+    wide = torch.randn(REALS, FID_DIM, dtype=torch.float64)
+    square = torch.randn(FID_DIM, FID_DIM, dtype=torch.float64)
     symmetric = wide @ wide.T
     facts = {
         "relative difference": gap,
-        "moments s": spent[0],
-        "torchmetrics moments s": spent[1],
+        "moments s": our_seconds,
+        "torchmetrics moments s": torchmetrics_seconds,
         f"of ours, a float64 product with the {FID_DIM} x {FID_DIM} covariance s": fastest(lambda: wide @ square),
         f"of ours, the eigenvalues of {REALS} x {REALS} s": fastest(lambda: torch.linalg.eigvalsh(symmetric)),
     }
-    yield compared(work, "torchmetrics", ours, torchmetrics_compute, at_least=30, repeats=3, warm_up=False, facts=facts)
-    statistics = [_statistics(one) for one in (real, moments)]
+    yield compared(
+        work, "torchmetrics", our_compute, torchmetrics_compute, at_least=30, repeats=3, warm_up=False, facts=facts
+    )
+    statistics = (_statistics_of_features(real), _statistics_of_moments(moments))
     fidelity = functools.partial(fid_statistics_to_metric, *statistics, verbose=False)
-    yield compared(work, "torch-fidelity", ours, fidelity, at_least=4, repeats=3, warm_up=False)
+    yield compared(work, "torch-fidelity", our_compute, fidelity, at_least=4, repeats=3, warm_up=False)
 
 
 def fastest(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of a few calls."""
+    """Return the seconds of the fastest of five calls."""
     return min(seconds_of(work) for _ in range(5))
 
 
-def _statistics(given: Tensor | Moments) -> dict[str, object]:
-    if isinstance(given, Moments):
-        return {"mu": given.mean.numpy(), "sigma": given.covariance.numpy()}
-    return {"mu": given.double().mean(dim=0).numpy(), "sigma": torch.cov(given.double().T).numpy()}
+def _statistics_of_moments(moments: Moments) -> dict[str, object]:
+    return {"mu": moments.mean.numpy(), "sigma": moments.covariance.numpy()}
+
+
+def _statistics_of_features(features: Tensor) -> dict[str, object]:
+    return {"mu": features.double().mean(dim=0).numpy(), "sigma": torch.cov(features.double().T).numpy()}
 
 
 def ms_ssim() -> Result:
-    """All pairs; torchmetrics on some of them."""
+    """Measure MS-SSIM of all pairs; torchmetrics is timed on a sample of them."""
     coarse = torch.rand(IMAGES, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images = torch.nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear") * 2 - 1
-    pixels, pairs = (images + 1) / 2, torch.combinations(torch.arange(IMAGES))
-    some = pairs[:: PAIRS // SAMPLED_PAIRS][:SAMPLED_PAIRS]
+    pixels = (images + 1) / 2
+    pairs = torch.combinations(torch.arange(IMAGES))
+    sampled = pairs[:: PAIRS // SAMPLED_PAIRS][:SAMPLED_PAIRS]
 
     def torchmetrics_pairs() -> None:
-        for part in some.split(1):  # its fastest
-            one, other = pixels[part[:, 0]], pixels[part[:, 1]]
-            multiscale_structural_similarity_index_measure(one, other, data_range=1.0, normalize="relu")
+        for pair in sampled.split(1):  # the fastest batch of torchmetrics
+            first = pixels[pair[:, 0]]
+            second = pixels[pair[:, 1]]
+            multiscale_structural_similarity_index_measure(first, second, data_range=1.0, normalize="relu")
 
     return compared(
         f"MS-SSIM of {PAIRS:,} pairs of {IMAGES} images, {SIDE} px, RGB",
@@ -133,8 +156,9 @@ def ms_ssim() -> Result:
 
 
 def manifold(n: int, *, at_least: float, repeats: int) -> Result:
-    """Precision, recall, density and coverage."""
-    real, fake = features(n, MANIFOLD_DIM, seed=1), features(n, MANIFOLD_DIM, seed=2)
+    """Measure precision, recall, density and coverage."""
+    real = features(n, MANIFOLD_DIM, seed=1)
+    fake = features(n, MANIFOLD_DIM, seed=2)
     return compared(
         f"precision, recall, density, coverage of {n:,} and {n:,}, {MANIFOLD_DIM:,}-d",
         "prdc",
@@ -146,8 +170,9 @@ def manifold(n: int, *, at_least: float, repeats: int) -> Result:
 
 
 def kid() -> Result:
-    """Over all pairs; torch-fidelity's value is a mean over random subsets, so it has a spread that ours has not."""
-    real, fake = features(REALS, FID_DIM, seed=1), features(KERNEL_SAMPLES, FID_DIM, seed=2)
+    """Measure KID of all pairs; torch-fidelity averages random subsets, which adds a spread to its value."""
+    real = features(REALS, FID_DIM, seed=1)
+    fake = features(KERNEL_SAMPLES, FID_DIM, seed=2)
     subsets = functools.partial(kid_features_to_metric, real, fake, kid_subsets=100, kid_subset_size=1000)
     return compared(
         f"KID of all pairs of {REALS:,} and {KERNEL_SAMPLES:,}, {FID_DIM:,}-d",
@@ -160,8 +185,9 @@ def kid() -> Result:
 
 
 def memory() -> Result:
-    """Peak of a process that streams a class and takes its metrics, against one that holds all features."""
-    (imported, streamed), (_, held) = _peaks_of(_stream_a_class), _peaks_of(_hold_a_class)
+    """Measure the peak memory of streaming a class for its metrics, against holding all of its features."""
+    imported, streamed = _peaks_of(_stream_a_class)
+    _, held = _peaks_of(_hold_a_class)
     return Result(
         f"all metrics of a class of {FAKES:,} fakes, streamed",
         "holding every feature (no metrics taken)",
@@ -176,26 +202,30 @@ def memory() -> Result:
 
 
 def _batches(n: int, seed: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """What networks would see in images, and the images, by the batch."""
+    """Yield random outputs of the networks by role, and random images, in batches."""
     random = torch.Generator().manual_seed(seed)
     images = torch.rand(BATCH, 3, SIDE, SIDE, generator=random) * 2 - 1
     for _ in range(n // BATCH):
         dims = {"evaluator": FID_DIM, "fid_features": FID_DIM, "manifold_features": MANIFOLD_DIM}
-        seen = {role: torch.randn(BATCH, dim, generator=random).relu_() for role, dim in dims.items()}
-        yield seen | {"correct": torch.rand(BATCH, generator=random) < 0.9}, images.clone()
+        outputs = {role: torch.randn(BATCH, dim, generator=random).relu_() for role, dim in dims.items()}
+        yield outputs | {"correct": torch.rand(BATCH, generator=random) < 0.9}, images.clone()
 
 
 def _samples(n: int, seed: int, limits: tuple[int | None, ...]) -> list[ClassSample]:
-    kept = Kept(manifold_features=REALS, images=IMAGES)
-    samplers = [ClassSampler(kept, limit) for limit in limits]
-    for seen, images in _batches(n, seed):
+    capacity = Kept(manifold_features=REALS, images=IMAGES)
+    samplers = [ClassSampler(capacity, limit) for limit in limits]
+    for outputs, images in _batches(n, seed):
         for sampler in samplers:
-            sampler.add(seen, images)
+            sampler.add(outputs, images)
     return [sampler.sample() for sampler in samplers]
 
 
 def _stream_a_class() -> None:
-    """As the stage does: all fakes against all reals, and half as many fakes as reals against half of these."""
+    """Take the metrics of a class as an audit does.
+
+    Compare all generated images with all real ones, and half as many generated images as there are real ones with half
+    of the real ones.
+    """
     real, real_half = _samples(REALS, 0, (None, REALS // 2))
     fake, fake_half = _samples(FAKES, 1, (None, REALS // 2))
     metrics_of_class(real=real, fake=fake, neighbours=3)
@@ -203,18 +233,18 @@ def _stream_a_class() -> None:
 
 
 def _hold_a_class() -> None:
-    parts = [seen for seen, _ in _batches(FAKES, 1)]
-    held = {role: torch.cat([part.pop(role) for part in parts]) for role in tuple(parts[0])}
+    batches = [outputs for outputs, _ in _batches(FAKES, 1)]
+    held = {role: torch.cat([outputs.pop(role) for outputs in batches]) for role in tuple(batches[0])}
     assert len(held["correct"]) == FAKES
 
 
 def _peaks_of(work: Callable[[], None]) -> tuple[float, float]:
-    """Largest resident memory of a new process before and after some work, in GB."""
+    """Do some work in a new process; return its largest resident memory before and after, in GB."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_peaks, args=(work, sender))
     process.start()
-    sender.close()  # so that a child that dies ends the wait
+    sender.close()  # so that recv fails if the child dies
     peaks: tuple[float, float] = receiver.recv()
     process.join()
     return peaks
@@ -227,8 +257,8 @@ def _send_peaks(work: Callable[[], None], sender: Connection) -> None:
 
 
 def _peak() -> float:
-    """Of this process, in GB."""
-    if sys.platform == "linux":  # where getrusage starts from what the parent held
+    """Return the largest resident memory of this process so far, in GB."""
+    if sys.platform == "linux":  # getrusage would start from the memory of the parent
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9

@@ -1,4 +1,4 @@
-"""All channels of the bundled generator masked exactly: what screening and sampling are held against."""
+"""Mask all channels of the bundled generator exactly: the reference for screening and sampling."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Changes = dict[str, NDArray[np.float64]]
 
 @dataclasses.dataclass(frozen=True)
 class ClassMasks:
-    """One class.
+    """Effects of masking each channel for one class, exact and screened.
 
     Attributes:
-        exact: effects by site, ``[C, LATENTS]`` each.
-        by_gradient: the same by screening, ``[C, SCREENED]``.
-        exact_seconds, screening_seconds: for one latent and all channels of all sites.
+        exact: exact effects of each site, ``[C, LATENTS]`` each.
+        by_gradient: effects estimated by screening, ``[C, SCREENED]`` each.
+        exact_seconds, screening_seconds: time of all channels of all sites for one latent.
     """
 
     exact: tuple[Changes, ...]
@@ -40,14 +40,14 @@ class ClassMasks:
 
 @functools.cache
 def class_masks(class_id: int) -> ClassMasks:
-    """Mask and screen one class; once a run."""
+    """Mask and screen one class; repeated calls return the same result."""
     generator, evaluator = bundled()
     z = generator.sample_latents(0, class_id, range(SCREENED))
     engine = MaskingEngine(generator, evaluator, BatchSize(BATCH))
     exact: list[Changes] = []
-    found: list[Screening] = []
-    screened(generator, evaluator, z[:BATCH], class_id, BATCH)  # the first pass back is slow
-    screening_seconds = seconds_of(lambda: found.append(screened(generator, evaluator, z, class_id, BATCH)))
+    screenings: list[Screening] = []
+    screened(generator, evaluator, z[:BATCH], class_id, BATCH)  # the first backward pass is slow
+    screening_seconds = seconds_of(lambda: screenings.append(screened(generator, evaluator, z, class_id, BATCH)))
 
     def mask_all() -> None:
         for site in generator.sites:
@@ -55,7 +55,7 @@ def class_masks(class_id: int) -> ClassMasks:
             exact.append(changes(*engine.site_log_scores(z[:LATENTS], class_id, site.index, masks)))
 
     exact_seconds = seconds_of(mask_all)
-    screening = found[0]
+    screening = screenings[0]
     by_gradient = tuple(
         changes(
             screening.unmasked.numpy(),

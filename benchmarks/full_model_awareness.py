@@ -1,10 +1,10 @@
-"""Awareness of all 1,000 classes at all 48 sites of a full-size BigGAN-deep-256, through the audit's own executor.
+"""Measure awareness of all 1,000 classes at all 48 sites of a full-size BigGAN-deep-256.
 
-Random weights with settled spectral norms; in this process, or with ``--workers N`` on Ray. Prints the time to
-compute every diagnostic column of 24.2 million rows in closed form and write them as shards, each of which is then
-verified by digest and rows; the peak memory of all processes; and, with ``--monte-carlo N``, how far 10,000 samples per
-class on N classes in the same tables are from the closed form. Run it on an idle machine:
-``python -m benchmarks.full_model_awareness`` in the project's folder.
+The weights are random, with converged spectral norms. The shards run through the executor of an audit: in this process,
+or with ``--workers N`` on Ray. The benchmark prints the time to compute every diagnostic column of 24.2 million rows in
+closed form and to write them as shards, and the peak memory of all processes; it then verifies the digest and the rows
+of each shard. With ``--monte-carlo N`` it adds 10,000 samples per class on N classes and prints their distance from the
+closed form. Run it on an idle machine, in the folder of the project: ``python -m benchmarks.full_model_awareness``.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from workflows.planning.plan import plan
 from workflows.running.job import Job
 
 LIGHT_TAIL = 2.867e-7
-"""P(gain <= 0) where mean over deviation is 5."""
+"""P(gain <= 0) if the mean of the gain is five standard deviations."""
 
 
 class PeakMemory:
-    """Largest sum over this process and its descendants of proportional set sizes, by looking every second."""
+    """Largest sum of the proportional set sizes of this process and Ray's workers, sampled every second."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -59,20 +59,20 @@ class PeakMemory:
 
 
 def audit_processes() -> list[int]:
-    """This process and Ray's workers."""
-    found = []
+    """List the ids of this process and of Ray's workers."""
+    processes = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
         if b"full_model_awareness" in command or command.startswith(b"ray::ShardWorker"):
-            found.append(int(folder.name))
-    return found
+            processes.append(int(folder.name))
+    return processes
 
 
 def proportional_size(process: int) -> int:
-    """Bytes of a process, shared ones divided by the number of their users; 0 where it is gone."""
+    """Return the bytes of a process, shared memory divided among its users; 0 if the process has ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -81,27 +81,27 @@ def proportional_size(process: int) -> int:
 
 
 def verified_rows(folder: Path, receipt: Receipt) -> int:
-    """Rows of a shard read back, its digest and count compared with the receipt."""
+    """Read a shard back, compare its digests and counts with the receipt, and return the number of rows."""
     count = 0
     for file in receipt.files:
         content = (folder / file.file).read_bytes()
         table = pq.read_table(io.BytesIO(content))
         if digest_of_bytes(content) != file.sha256 or table.num_rows != file.rows:
-            raise RuntimeError(f"{file.file} is not what its receipt says")
+            raise RuntimeError(f"{file.file} does not match its receipt")
         count += table.num_rows
     return count
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """Awareness of a whole model.
+    """Figures of one run over a whole model.
 
     Attributes:
-        rows: written and verified.
-        seconds: from the beginning of the first shard to the end of the last.
-        start_seconds: until the first shard began.
+        rows: rows that were written and verified.
+        seconds: time from the beginning of the first shard to the end of the last.
+        start_seconds: time until the first shard began.
         gibibytes: peak memory of all processes.
-        manifest: of the audit.
+        manifest: manifest of the audit.
         classes_sampled: classes that Monte Carlo covers.
     """
 
@@ -125,21 +125,27 @@ def measure(weights: Path, folder: Path, spec: AuditSpec, workers: int, device: 
     executor = EXECUTORS.make("ray" if workers else "inline")
     job = Job.open(spec, options)
     manifest = Manifest.read(folder)
-    start, first = time.perf_counter(), 0.0
+    start = time.perf_counter()
+    start_seconds = 0.0
     with PeakMemory() as memory:
         for outcome in executor.run(job, options, manifest.storage, plan(job, manifest, None)):
             assert isinstance(outcome, Receipt), outcome
-            first = first or time.perf_counter() - outcome.seconds - start
+            start_seconds = start_seconds or time.perf_counter() - outcome.seconds - start
             manifest.receipts[outcome.shard] = outcome
         end = time.perf_counter()
     rows = sum(verified_rows(folder, receipt) for receipt in manifest.receipts.values())
-    seconds, gibibytes = end - start - first, memory.bytes / 2**30
-    options_of_awareness = options_as(AwarenessOptions, job.spec)
-    return Measurement(rows, seconds, first, gibibytes, manifest, options_of_awareness.monte_carlo_classes)
+    return Measurement(
+        rows=rows,
+        seconds=end - start - start_seconds,
+        start_seconds=start_seconds,
+        gibibytes=memory.bytes / 2**30,
+        manifest=manifest,
+        classes_sampled=options_as(AwarenessOptions, job.spec).monte_carlo_classes,
+    )
 
 
 def compare_estimators(manifest: Manifest, classes: int) -> None:
-    """Distance of sampled from closed-form category awareness in standard errors, where tails are light."""
+    """Print the distance of sampled from closed-form category awareness in standard errors, where tails are light."""
     distances = []
     for receipt in manifest.receipts.values():
         rows = pq.read_table(io.BytesIO(manifest.storage.read(receipt.files[0].file)))
@@ -161,29 +167,35 @@ def compare_estimators(manifest: Manifest, classes: int) -> None:
 
 
 def save_random_model(weights: Path) -> None:
-    """A full-size model on disk."""
+    """Save a full-size model with random weights."""
     save_folder(random_network(256), weights)
 
 
 def main() -> None:
-    """Measure the closed form; then, where asked for, the same with samples beside it."""
+    """Measure the closed form and, with ``--monte-carlo``, the closed form together with samples."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--monte-carlo", type=int, default=0, metavar="N")
-    parser.add_argument("--workers", type=int, default=0, metavar="N")
-    chosen = parser.parse_args()
+    parser.add_argument(
+        "--monte-carlo", type=int, default=0, metavar="N", help="Sample N classes too; default %(default)s."
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="Run N workers on Ray; default 0, in this process."
+    )
+    arguments = parser.parse_args()
     spec = audit_spec(generator="biggan-deep-256", stages=("awareness",), awareness_estimators=("closed_form",))
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # its memory is not the audit's
+        with ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn")
+        ) as pool:  # keeps its memory out of the measurement
             pool.submit(save_random_model, weights).result()
-        print(measure(weights, Path(folder) / "audit", spec, chosen.workers))
-        if chosen.monte_carlo:
+        print(measure(weights, Path(folder) / "audit", spec, arguments.workers))
+        if arguments.monte_carlo:
             sampled = dataclasses.replace(
                 spec,
                 awareness_estimators=("closed_form", "monte_carlo"),
-                monte_carlo_classes=chosen.monte_carlo,
+                monte_carlo_classes=arguments.monte_carlo,
             )
-            measurement = measure(weights, Path(folder) / "sampled", sampled, chosen.workers)
+            measurement = measure(weights, Path(folder) / "sampled", sampled, arguments.workers)
             print(measurement)
             compare_estimators(measurement.manifest, measurement.classes_sampled)
 

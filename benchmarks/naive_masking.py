@@ -1,7 +1,7 @@
-"""Masking as one writes it first: a forward hook, and a whole forward pass for every mask (as netdissect does).
+"""Mask with a forward hook and a whole forward pass per mask, as netdissect does: the straightforward code.
 
-The networks are those of the audit as they are trained or published: no folded batch norm, the memory format that
-PyTorch gives. Spectral norms are resolved, which is to the loop's advantage.
+The networks are those of the audit as they were trained or published: batch norms are not folded, and tensors have the
+default memory format of PyTorch. Spectral norms are resolved, which favours the loop.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from cawa_core.generators.fashion.network import FashionNetwork
 
 @dataclasses.dataclass(frozen=True)
 class NaiveLoop:
-    """Hook, whole pass, score.
+    """A generator and a classifier, for masking with a hook.
 
     Attributes:
         norms: the conditional batch norm of each site.
-        images: latents ``[n, z_dim]`` and classes ``[n]`` to images.
-        logits: images to class logits.
+        images: function of latents ``[n, z_dim]`` and classes ``[n]`` that returns images.
+        logits: function of images that returns class logits.
     """
 
     norms: list[nn.Module]
@@ -40,7 +40,7 @@ class NaiveLoop:
 
     @torch.no_grad()
     def log_scores(self, z: Tensor, class_id: int, site: int, mask: Channels) -> Tensor:
-        """Log-probabilities of the class with channels of a site masked: ``[n]``."""
+        """Compute log-probabilities ``[n]`` of the class while channels of a site are masked."""
 
         def silence(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             output = output.clone()
@@ -56,7 +56,7 @@ class NaiveLoop:
 
 
 def fashion_loop(generator: FashionBigGAN) -> NaiveLoop:
-    """The bundled generator and classifier, on the device of the generator."""
+    """Prepare the bundled generator and classifier, on the device of the generator."""
     network = FashionNetwork(generator.network.architecture)
     network.load_state_dict(generator.network.state_dict())
     classifier = FashionClassifier()
@@ -66,9 +66,9 @@ def fashion_loop(generator: FashionBigGAN) -> NaiveLoop:
 
 
 def biggan_deep_loop(generator: BigGANDeep, inception: dict[str, Tensor]) -> NaiveLoop:
-    """BigGAN-deep as pytorch-pretrained-biggan runs it, and torchvision's Inception-v3; where the generator is.
+    """Prepare BigGAN-deep as pytorch-pretrained-biggan runs it, and torchvision's Inception-v3.
 
-    The generator's own network is used, in PyTorch's memory format: the generator is not to be used any more.
+    Both are on the device of the generator. Its network gets another memory format, so it must not be used afterwards.
     """
     network = generator.network.to(memory_format=torch.contiguous_format)
     classifier = models.inception_v3(weights=None, transform_input=False, init_weights=False).eval()

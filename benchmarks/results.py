@@ -1,4 +1,4 @@
-"""One measured ratio: interleaved repeats of our code and its counterpart in the same run."""
+"""One measured ratio: our code and its counterpart, timed alternately in the same run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How many times cheaper some work is than by its counterpart.
+    """Ratio of the cost of a counterpart to the cost of our code for the same work.
 
     Attributes:
-        work: what was done.
-        counterpart: what it was compared with.
-        ratios: counterpart over ours, one a repeat.
-        at_least: the ratio we hold ourselves to; None where there is none.
-        unit: what the ratio is of.
-        seconds: ours, median; None where no time was taken.
-        counterpart_seconds: the same of the counterpart, after any extrapolation.
-        facts: other measured figures by name, with their units.
-        bounds: name => (measured, largest allowed), with their units in the name.
+        work: name of the work.
+        counterpart: name of what it is compared with.
+        ratios: cost of the counterpart over ours, one per repeat.
+        at_least: goal of the ratio; None if it has no goal.
+        unit: quantity that the ratio compares.
+        seconds: median time of our code; None if no time was measured.
+        counterpart_seconds: median time of the counterpart, after any extrapolation.
+        facts: other measured figures by name; the name includes the unit.
+        bounds: measured and largest allowed value by name; the name includes the unit.
     """
 
     work: str
@@ -37,23 +37,23 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """Median over the repeats."""
+        """Median ratio of the repeats."""
         return statistics.median(self.ratios)
 
     @property
     def reached(self) -> bool:
-        """Whether ratio and bounds are what we hold ourselves to."""
+        """Whether the ratio reaches its goal and every bound holds."""
         fast_enough = self.at_least is None or self.ratio >= self.at_least
         return fast_enough and all(measured <= limit for measured, limit in self.bounds.values())
 
     def as_data(self) -> dict[str, Any]:
-        """Plain JSON-able data, with the median, its spread and whether it was reached."""
+        """Return data for JSON, with the median ratio, its spread and whether the goals are reached."""
         spread = {"ratio": self.ratio, "ratio_min": min(self.ratios), "ratio_max": max(self.ratios)}
         return dataclasses.asdict(self) | spread | {"reached": self.reached}
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Measure the wall time of one call in seconds."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -62,8 +62,8 @@ def seconds_of(work: Callable[[], object]) -> float:
 def compared(
     work: str,
     counterpart: str,
-    ours: Callable[[], object],
-    theirs: Callable[[], object],
+    fast: Callable[[], object],
+    naive: Callable[[], object],
     *,
     at_least: float | None = None,
     repeats: int = 5,
@@ -71,26 +71,27 @@ def compared(
     counterpart_scale: float = 1.0,
     facts: Mapping[str, float] | None = None,
 ) -> Result:
-    """Time both in turn, ``repeats`` times, after one untimed call of each.
+    """Time our code and its counterpart alternately, after one untimed call of each.
 
     Args:
-        work, counterpart: what both are, in words.
-        ours, theirs: one call does the whole work.
-        at_least: the ratio we hold ourselves to.
-        repeats: pairs of timed calls.
-        warm_up: whether to call both once before.
-        counterpart_scale: where ``theirs`` does a timed sample of the work only: the whole over that sample.
+        work, counterpart: names of both.
+        fast, naive: our code and its counterpart; one call does the whole work.
+        at_least: goal of the ratio.
+        repeats: number of pairs of timed calls.
+        warm_up: whether to call both once without timing them.
+        counterpart_scale: size of the whole work over the part that ``naive`` does.
         facts: see :class:`Result`.
     """
     if warm_up:
-        ours(), theirs()
-    pairs = [(seconds_of(theirs) * counterpart_scale, seconds_of(ours)) for _ in range(repeats)]
+        fast()
+        naive()
+    pairs = [(seconds_of(naive) * counterpart_scale, seconds_of(fast)) for _ in range(repeats)]
     return Result(
         work,
         counterpart,
-        tuple(naive / fast for naive, fast in pairs),
+        tuple(naive_seconds / fast_seconds for naive_seconds, fast_seconds in pairs),
         at_least,
-        seconds=statistics.median(fast for _, fast in pairs),
-        counterpart_seconds=statistics.median(naive for naive, _ in pairs),
+        seconds=statistics.median(fast_seconds for _, fast_seconds in pairs),
+        counterpart_seconds=statistics.median(naive_seconds for naive_seconds, _ in pairs),
         facts=facts or {},
     )

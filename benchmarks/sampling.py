@@ -1,9 +1,10 @@
-"""What the regression estimator and adaptive sampling save, and everything together against the naive loop."""
+"""Measure what the regression estimator and adaptive sampling save, and both together against the naive loop."""
 
 from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,34 +23,35 @@ from cawa_core.masking.screening import screened
 from cawa_core.numerics.batch_size import BatchSize
 
 EXACT = 32
+"""Latents with exact masks for the regression estimator."""
 FIXED = 1000
-"""Latents of the paper."""
+"""Latents per channel in the paper."""
 CAP = 1400
-"""Latents that a channel may get at most: so many that the worst one, too, is sure of its error."""
+"""Maximum latents per channel, enough for the worst channel to reach the target."""
 BEGINNING = 8
-"""Latents of the first round, and of float32 beside bfloat16."""
+"""Latents of the first round, and of the float32 masks that accompany bfloat16."""
 NAIVE_MASKS = 2
-"""Masks a site that the naive loop is timed on, with all latents of one batch."""
+"""Masks per site that the naive loop is timed on."""
 
 
 def run() -> Iterator[Result]:
-    """Passes saved at equal error; then wall time for one class at the error of the worst channel."""
+    """Measure the passes saved at equal error, then the wall time of one class at the error of the worst channel."""
     yield regression()
     yield adaptive()
-    yield everything("regression", None)
-    yield everything("two_precisions", 50)
+    yield adaptive_class("regression", None)
+    yield adaptive_class("two_precisions", 50)
 
 
 def regression() -> Result:
-    """Exact passes that give the plain mean the standard error of the regression estimator."""
+    """Count the exact passes with which a plain mean reaches the standard error of the regression estimator."""
     gains: dict[str, list[float]] = {"score_change": [], "score_change_abs": []}
     for class_id in CLASSES:
         masks = class_masks(class_id)
-        for name, found in gains.items():
+        for name, gains_of_effect in gains.items():
             for exact, cheap in zip(masks.exact, masks.by_gradient, strict=True):
                 stderr = regression_mean(exact[name][:, :EXACT], cheap[name]).stderr
                 passes = exact[name].var(axis=1, ddof=1) / stderr**2
-                found.append(float(np.median(passes)) / EXACT)
+                gains_of_effect.append(float(np.median(passes)) / EXACT)
     by_site = np.reshape(gains["score_change"], (len(CLASSES), -1)).mean(axis=0)
     return Result(
         f"regression estimator, {EXACT} exact and {SCREENED} screened latents, median channel of each class and site",
@@ -65,33 +67,38 @@ def regression() -> Result:
 
 
 def adaptive() -> Result:
-    """Passes that give every channel the error of the worst at a fixed number."""
-    saved = []
+    """Count the passes saved if each channel only gets the latents that it needs for the error of the worst channel."""
+    ratios = []
     for class_id in CLASSES:
         deviations = np.concatenate(
             [exact["score_change"].std(axis=1, ddof=1) for exact in class_masks(class_id).exact]
         )
         needed = np.maximum(FIXED * (deviations / deviations.max()) ** 2, 1)
-        saved.append(float(FIXED / needed.mean()))
+        ratios.append(float(FIXED / needed.mean()))
     return Result(
         "the worst channel's error for every channel, were all variances known",
         f"a fixed {FIXED} latents",
-        tuple(saved),
+        tuple(ratios),
         unit="exact passes",
     )
 
 
-def everything(estimator: str, at_least: float | None) -> Result:
-    """One class, all channels of all sites: an estimator with a target against the loop at 1,000 latents."""
+def adaptive_class(estimator: str, at_least: float | None) -> Result:
+    """Measure all channels of one class: an estimator with a target error against the loop on 1,000 latents."""
     generator, evaluator = bundled()
-    loop, engine = fashion_loop(generator), MaskingEngine(generator, evaluator, BatchSize(BATCH))
-    fast, slow, facts = [], [], {}
+    loop = fashion_loop(generator)
+    engine = MaskingEngine(generator, evaluator, BatchSize(BATCH))
+    fast: list[float] = []
+    slow: list[float] = []
+    facts: dict[str, float] = {}
     for class_id in CLASSES[:3]:
         deviations = [exact["score_change"].std(axis=1, ddof=1).max() for exact in class_masks(class_id).exact]
         target = float(max(deviations)) / math.sqrt(FIXED)
-        z, estimates = generator.sample_latents(0, class_id, range(CAP)), []
+        z = generator.sample_latents(0, class_id, range(CAP))
         plan = SamplingPlan(estimator, CAP, BEGINNING, target)
-        fast.append(seconds_of(lambda z=z, c=class_id, p=plan, into=estimates: into.extend(adapted(engine, z, c, p))))
+        start = time.perf_counter()
+        estimates = adaptive_estimates(engine, z, class_id, plan)
+        fast.append(time.perf_counter() - start)
         sample = z[:LATENTS]
 
         def naive(z: Tensor = sample, class_id: int = class_id) -> None:
@@ -101,8 +108,8 @@ def everything(estimator: str, at_least: float | None) -> Result:
 
         per_pass = seconds_of(naive) / (NAIVE_MASKS * len(generator.sites) * LATENTS)
         slow.append(per_pass * FIXED * sum(site.channels for site in generator.sites))
-        stderr = np.concatenate([one.columns["score_change_stderr"] for one in estimates])
-        latents = np.concatenate([one.n_samples for one in estimates])
+        stderr = np.concatenate([site.columns["score_change_stderr"] for site in estimates])
+        latents = np.concatenate([site.n_samples for site in estimates])
         facts |= {
             f"class {class_id}: ratio": slow[-1] / fast[-1],
             f"class {class_id}: target": target,
@@ -120,21 +127,23 @@ def everything(estimator: str, at_least: float | None) -> Result:
     )
 
 
-def adapted(engine: MaskingEngine, z: Tensor, class_id: int, plan: SamplingPlan) -> list[MaskingEstimates]:
-    """Screen all latents, then mask until every channel has the target, site by site."""
-    two, found = plan.estimator == "two_precisions", []
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=two):
+def adaptive_estimates(engine: MaskingEngine, z: Tensor, class_id: int, plan: SamplingPlan) -> list[MaskingEstimates]:
+    """Screen all latents, then mask site by site until every channel reaches the target error."""
+    has_two_precisions = plan.estimator == "two_precisions"
+    estimates: list[MaskingEstimates] = []
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_two_precisions):
         screening = screened(engine.generator, engine.evaluator, z, class_id, engine.batch.images)
     for site in engine.generator.sites:
         masks = [(channel,) for channel in range(site.channels)]
         cheap = changes(screening.unmasked.numpy(), screening.log_scores(site.index, masks).numpy())
 
-        def exact(latents: range, some: np.ndarray, site: int = site.index, masks: list = masks) -> tuple:
-            return engine.site_log_scores(z[latents.start : latents.stop], class_id, site, [masks[one] for one in some])
+        def exact(latents: range, selected: np.ndarray, site: int = site.index, masks: list = masks) -> tuple:
+            chunk = z[latents.start : latents.stop]
+            return engine.site_log_scores(chunk, class_id, site, [masks[index] for index in selected])
 
-        def low(latents: range, some: np.ndarray, exact: Scores = exact) -> tuple:
+        def in_bfloat16(latents: range, selected: np.ndarray, exact: Scores = exact) -> tuple:
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                return exact(latents, some)
+                return exact(latents, selected)
 
-        found.append(estimated_effects(exact, cheap, plan, low if two else None))
-    return found
+        estimates.append(estimated_effects(exact, cheap, plan, in_bfloat16 if has_two_precisions else None))
+    return estimates

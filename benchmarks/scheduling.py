@@ -1,9 +1,9 @@
-"""How much of 64 spot machines' time goes into shards that count: the executor's queue, driven by a simulated clock.
+"""Simulate the executor's queue on 64 spot machines: the share of their time that goes into useful shards.
 
-The model: 1,000 classes; a class has one masking shard and one shard of class metrics, log-normal around six and two
-minutes with a spread of a quarter, beside 56 awareness shards of half a minute. A machine is preempted at random, 5%
-of them an hour; what it had in hand is lost, and a new one computes four minutes later. The first shards start after a
-minute of loading. Efficiency is the time of all shards, each counted once, over machines times wall time.
+Each of 1,000 classes has one masking shard and one shard of class metrics, with log-normal durations around six and two
+minutes and a spread of a quarter; 56 awareness shards take half a minute each. Machines are preempted at random, 5% of
+them per hour: the shard being computed is lost, and a new machine computes four minutes later. The first shards start
+after one minute of loading. Efficiency is the time of all shards, each counted once, over machines times wall time.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from workflows.running.execution import Failure
 
 @dataclasses.dataclass(frozen=True)
 class SpotCluster:
-    """The model's numbers.
+    """Numbers of the simulated cluster and its work.
 
     Attributes:
         workers: machines of one worker each.
-        preempted_an_hour: share of them that vanish in an hour.
-        replaced_after: seconds until a new one computes.
+        preempted_an_hour: share of the machines that are preempted per hour.
+        replaced_after: seconds until a new machine computes.
         loading: seconds before the first shard.
-        classes: how many.
-        masking_seconds, metrics_seconds, spread: median durations of a class's shards, and their log-normal deviation.
-        awareness_seconds, sites: duration of the awareness shard of a site.
+        classes: number of classes.
+        masking_seconds, metrics_seconds: median durations of the two shards of a class.
+        spread: log-normal deviation of these durations.
+        awareness_seconds: duration of the awareness shard of a site.
+        sites: number of sites.
     """
 
     workers: int = 64
@@ -48,14 +50,14 @@ class SpotCluster:
 
 @dataclasses.dataclass(frozen=True)
 class Simulated:
-    """How a run went.
+    """Result of a simulated run.
 
     Attributes:
-        efficiency: share of the machines' time in shards that count.
+        efficiency: share of the machines' time that goes into useful shards.
         hours: wall time.
-        preemptions: machines lost with a shard in hand.
-        computed: shards that were finished.
-        given_up: shards lost for good.
+        preemptions: machines that were lost while they computed a shard.
+        computed: number of finished shards.
+        given_up: number of shards that the queue no longer retries.
     """
 
     efficiency: float
@@ -66,7 +68,7 @@ class Simulated:
 
 
 def stub_shards(cluster: SpotCluster, random: np.random.Generator) -> dict[Shard, float]:
-    """Shards with their true durations in seconds; planned by their medians, as an audit is, longest first."""
+    """Draw the duration of each shard in seconds; its planned cost is the median, as in an audit."""
     durations: dict[Shard, float] = {}
     for stage, median in (("masking", cluster.masking_seconds), ("class_metrics", cluster.metrics_seconds)):
         for class_id in range(cluster.classes):
@@ -79,8 +81,10 @@ def stub_shards(cluster: SpotCluster, random: np.random.Generator) -> dict[Shard
 
 
 def simulated(cluster: SpotCluster, seed: int) -> Simulated:
-    """One run of the queue: events are ends of shards and of machines, in the order of their time."""
-    random, now, ends = np.random.default_rng(seed), 0.0, [0.0]
+    """Run the queue once; the events are ends of shards and of machines, in the order of their times."""
+    random = np.random.default_rng(seed)
+    now = 0.0
+    ends = [0.0]
     durations = stub_shards(cluster, random)
     queue = ShardQueue(sorted(durations, key=lambda shard: (-shard.cost, shard.name)), clock=lambda: now)
     hourly = -np.log(1 - cluster.preempted_an_hour)
@@ -91,7 +95,7 @@ def simulated(cluster: SpotCluster, seed: int) -> Simulated:
     free = [(cluster.loading, worker, cluster.loading + lifetime()) for worker in range(cluster.workers)]
     heapq.heapify(free)
     preemptions = computed = given_up = 0
-    while queue:  # a shard that is lost is back in it at once, if not yet due
+    while queue:  # a lost shard returns to it at once, but may not be due yet
         now, worker, dies = heapq.heappop(free)
         shard = queue.take()
         if shard is None:
@@ -103,7 +107,8 @@ def simulated(cluster: SpotCluster, seed: int) -> Simulated:
             ends.append(end)
             heapq.heappush(free, (end, worker, dies))
             continue
-        preemptions, now = preemptions + 1, dies
+        preemptions += 1
+        now = dies
         given_up += isinstance(queue.lost(shard, "preempted"), Failure)
         back = dies + cluster.replaced_after
         heapq.heappush(free, (back, worker, back + lifetime()))
@@ -112,13 +117,16 @@ def simulated(cluster: SpotCluster, seed: int) -> Simulated:
 
 
 def run() -> Iterator[Result]:
-    """Twenty runs."""
+    """Simulate twenty runs."""
     runs = [simulated(SpotCluster(), seed) for seed in range(20)]
     yield Result(
         "scheduling of 2,056 stub shards on 64 machines, 5% preempted an hour (simulated)",
         "machines that never wait and never vanish",
-        tuple(one.efficiency for one in runs),
+        tuple(simulation.efficiency for simulation in runs),
         at_least=0.95,
         unit="share of the machines' time",
-        facts={"hours": float(np.median([one.hours for one in runs])), "preemptions": float(runs[0].preemptions)},
+        facts={
+            "hours": float(np.median([simulation.hours for simulation in runs])),
+            "preemptions": float(runs[0].preemptions),
+        },
     )

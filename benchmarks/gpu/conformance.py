@@ -79,7 +79,8 @@ def class_of(name: str) -> int:
 def outputs_of(session: Session, name: str, device: torch.device, precision: str) -> Outputs:
     """Compute on a device in a precision."""
     generator, evaluator = session.models(name, device)
-    class_id, engine = class_of(name), MaskingEngine(generator, evaluator, BatchSize(4 * session.sizes.latents))
+    class_id = class_of(name)
+    engine = MaskingEngine(generator, evaluator, BatchSize(4 * session.sizes.latents))
     z = generator.sample_latents(0, class_id, range(session.sizes.latents))
     masks = [(channel,) for channel in range(session.sizes.masks)]
     with torch.inference_mode(), arithmetic(precision, device):
@@ -135,8 +136,10 @@ def model_conformance(session: Session, name: str) -> Findings:
 def exactness(session: Session, name: str) -> list[Check]:
     """An empty mask is bit-identical in every precision; in float32 the batch changes rounding only."""
     generator, evaluator = session.models(name)
-    class_id, site = class_of(name), len(generator.sites) // 2
-    z, checks = generator.sample_latents(0, class_id, range(2 * session.sizes.latents)), []
+    class_id = class_of(name)
+    site = len(generator.sites) // 2
+    z = generator.sample_latents(0, class_id, range(2 * session.sizes.latents))
+    checks: list[Check] = []
     masks = [(0,), (), (1, 2), ()]
     for precision in session.precisions:
         with arithmetic(precision, session.device):
@@ -260,8 +263,10 @@ def repeated_screening(session: Session) -> Findings:
 def memory_cap(session: Session) -> Findings:
     """Running out of memory halves the batch and changes no number beyond rounding."""
     generator, evaluator = session.models(DEEP_128)
-    few, many = 2, 4 * session.sizes.batch
-    z, site = generator.sample_latents(0, CLASS_ID, range(few)), len(generator.sites) // 2
+    few = 2
+    many = 4 * session.sizes.batch
+    z = generator.sample_latents(0, CLASS_ID, range(few))
+    site = len(generator.sites) // 2
     channels = generator.sites[site].channels
     masks = [(mask % channels,) for mask in range(many)]
 

@@ -72,7 +72,8 @@ def _is_work(event: Any, kind: DeviceType) -> bool:  # noqa: ANN401
 
 def covered(intervals: Sequence[Interval]) -> float:
     """Length of the union of intervals."""
-    total, end = 0.0, float("-inf")
+    total = 0.0
+    end = float("-inf")
     for first, last in sorted(intervals):
         total += max(0.0, last - max(first, end))
         end = max(end, last)
@@ -107,7 +108,8 @@ class Convolution:
         x, weight = (
             torch.randn(shape, device=device).to(self.dtype).contiguous(memory_format=layout) for shape in self.shapes
         )
-        transposed, width = self.arguments[3], self.shapes[1]
+        transposed = self.arguments[3]
+        width = self.shapes[1]
         bias = torch.zeros(width[1 if transposed else 0], device=device, dtype=self.dtype) if self.has_bias else None
 
         def calls() -> None:

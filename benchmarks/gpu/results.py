@@ -121,7 +121,8 @@ class Recorder:
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
-        self.path, self._description = path, dict(description)
+        self.path = path
+        self._description = dict(description)
         self.records: list[StepRecord] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write(complete=False)

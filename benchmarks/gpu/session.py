@@ -22,8 +22,12 @@ from tests.biggan_deep_models import random_network, save_folder
 from tests.biggan_models import save_checkpoint
 from tests.inception_models import random_inception_state
 
-BUNDLED, BUNDLED_EVALUATOR, INCEPTION = "fashion-biggan", "fashion-cnn", "inception-v3"
-DEEP_128, DEEP_256, BIGGAN = "biggan-deep-128", "biggan-deep-256", "biggan"
+BUNDLED = "fashion-biggan"
+BUNDLED_EVALUATOR = "fashion-cnn"
+INCEPTION = "inception-v3"
+DEEP_128 = "biggan-deep-128"
+DEEP_256 = "biggan-deep-256"
+BIGGAN = "biggan"
 CLASS_ID = 207
 """Golden retriever: the class whose images are made."""
 

@@ -60,8 +60,10 @@ def contest(session: Session, name: str, precision: str) -> Contest:
     """The engine and the loop on one generator, at equal arithmetic and batch."""
     generator, evaluator = session.models(name)
     if name == BUNDLED:
-        loop, batch = fashion_loop(generator), BUNDLED_BATCH[session.device.type]  # type: ignore[arg-type]
-        latents, masks = min(batch, 256), 4 * session.sizes.timed_masks
+        loop = fashion_loop(generator)  # type: ignore[arg-type]
+        batch = BUNDLED_BATCH[session.device.type]
+        latents = min(batch, 256)
+        masks = 4 * session.sizes.timed_masks
     else:
         weights = load_tensors(Path(session.weights_of(INCEPTION)))
         loop = biggan_deep_loop(session.generator(name), weights)  # type: ignore[arg-type]
@@ -76,7 +78,8 @@ def contest(session: Session, name: str, precision: str) -> Contest:
 def masks_against_loop(session: Session, name: str, precisions: tuple[str, ...]) -> Findings:
     """Exact masks against a hook and a whole pass per mask."""
     use_exact_kernels()
-    checks, figures = [], {}
+    checks: list[Check] = []
+    figures: dict[str, float] = {}
     for precision in precisions:
         if precision not in session.precisions:
             continue
@@ -98,9 +101,9 @@ def masking_profile(session: Session, name: str, precision: str = "float32") -> 
     use_exact_kernels()
     masking = contest(session, name, precision)
     site = masking.sites[len(masking.sites) // 2]
-    seen = profiled(session.device, lambda: masking.ours(site))
+    seen = profiled(session.device, lambda: masking.engine_scores(site))
     with arithmetic(precision, session.device):
-        alone = seconds_alone(session.device, lambda: masking.ours(site), 3)
+        alone = seconds_alone(session.device, lambda: masking.engine_scores(site), 3)
     rate = alone / seen.convolution_seconds
     figures: dict[str, Any] = {
         "site": site,
@@ -113,7 +116,7 @@ def masking_profile(session: Session, name: str, precision: str = "float32") -> 
     }
     if session.device.type != "cuda":
         return Findings((), figures | {"rate of convolutions over alone": rate})
-    figures["waits for the device"] = waits_of(lambda: masking.ours(site))
+    figures["waits for the device"] = waits_of(lambda: masking.engine_scores(site))
     checks = (
         Check("share of time the device is busy", seen.busy, BUSY, True),
         Check("rate of convolutions over alone", rate, CONVOLUTION_RATE, True),

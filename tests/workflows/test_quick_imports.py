@@ -37,8 +37,21 @@ def test_who_does_without_the_collector_goes_on_without(collector):
     assert not gc.isenabled()
 
 
+def modules_after(code):
+    """Run code in a new process and return the names of the modules that are imported afterwards."""
+    code = f"import sys\n{code}\nprint(*sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(process.stdout.splitlines()[-1].split())
+
+
+def test_help_starts_without_what_only_computing_needs():
+    """Importing them takes seconds, and `cawa --help` would wait for it."""
+    modules = modules_after("import workflows.cli")
+    assert "workflows.cli" in modules
+    assert not {"torch", "pandas", "matplotlib", "sklearn", "ray"} & modules
+
+
 def test_audits_and_workers_start_without_what_only_reports_and_clusters_need():
     """Each takes most of a second to import."""
-    code = "import sys, workflows.running.audit, workflows.executors.ray.preload; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"sklearn", "scipy.stats", "scipy.signal", "matplotlib", "pandas"} & set(done.stdout.split())
+    modules = modules_after("import workflows.running.audit, workflows.executors.ray.preload")
+    assert not {"sklearn", "scipy.stats", "scipy.signal", "matplotlib", "pandas"} & modules

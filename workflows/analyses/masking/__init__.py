@@ -30,9 +30,8 @@ class MaskingOptions(ControlOptions):
     )
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
         "regression",
-        "How masking effects are measured. exact: mask every latent. regression: correct a gradient over all latents "
-        "by exact masks of a few. two_precisions: correct bfloat16 masks of all latents by float32 masks of a few. "
-        "screening: the gradient alone.",
+        "Estimator of masking effects. exact: mask every latent. regression: gradients, corrected by a few exact "
+        "masks. two_precisions: bfloat16 masks, corrected by a few in float32. screening: gradients only.",
     )
     exact_latents: Annotated[int, Field(ge=8)] = option(
         16,
