@@ -76,10 +76,10 @@ def run_hybridise(
     sides = [_class_indices(lab, words) for words in (inputs, references)]
     pairs = [(first, second) for first, second in itertools.product(*sides) if first != second]
     _check(chosen, lab, pairs)
-    check_real_images(lab)
     neighbours = options_as(ManifoldOptions, spec).neighbours
     if lab.reals is not None:
         require_real_images(lab, neighbours)
+    check_real_images(lab)
     choice = Choice(chosen.tried_latents, chosen.scored_latents, neighbours, chosen.sites, chosen.k)
     storage = opened_output(chosen.output, lab, "hybrid")
     pictures_per_pair = pictures_scored(lab, choice, chosen.latents)
