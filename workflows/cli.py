@@ -45,6 +45,10 @@ app = typer.Typer(
 AuditFolder = Annotated[
     str, typer.Argument(help="Audit folder, as a path or an s3://, gs:// or az:// URL.", show_default=False)
 ]
+BaseFolder = Annotated[
+    str, typer.Argument(help="Audit folder, or its URL, of the checkpoint to compare with.", show_default=False)
+]
+NewFolder = Annotated[str, typer.Argument(help="Audit folder, or its URL, of the new checkpoint.", show_default=False)]
 
 
 def main() -> None:
@@ -109,7 +113,7 @@ def audit(
 def plan(
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file with any of the options below.")] = None,
-    price: Annotated[float | None, typer.Option(help="Price of one hour of the device; adds a cost column.")] = None,
+    price: Annotated[float | None, typer.Option(help="Price per hour of the device; adds a cost column.")] = None,
     calibrate: Annotated[
         bool, typer.Option(help="Time a few passes on the device, to estimate hours and cost.")
     ] = True,
@@ -140,7 +144,12 @@ def verify(folder: AuditFolder) -> None:
     result = verify_audit(folder)
     for fault in result.faults:
         print(fault)
-    print(f"{result.files} files and {result.rows:,} rows read, {len(result.faults)} faults")
+    files, rows, faults = (
+        counted(result.files, "file"),
+        counted(result.rows, "row"),
+        counted(len(result.faults), "fault"),
+    )
+    print(f"{files} and {rows} read, {faults}")
     if result.faults:
         raise typer.Exit(EXIT_FAILED)
 
@@ -148,11 +157,13 @@ def verify(folder: AuditFolder) -> None:
 @app.command()
 @with_options_of(comparison_spec_type())
 def compare(
-    base: AuditFolder,
-    new: AuditFolder,
+    base: BaseFolder,
+    new: NewFolder,
     flags: dict[str, Any],
     spec: Annotated[Path | None, typer.Option(help="TOML file with any of the thresholds below.")] = None,
-    output: Annotated[str, typer.Option(help="Folder or URL of the result; default NEW/comparisons/BASE-HASH.")] = "",
+    output: Annotated[
+        str, typer.Option(help="Folder or URL for the result; by default NEW/comparisons/BASE-HASH.")
+    ] = "",
 ) -> None:
     """Show what changed between the audits of two checkpoints; exit code 4 if NEW is worse than BASE."""
     with quick_imports():
@@ -186,7 +197,7 @@ def aggregate(folder: AuditFolder) -> None:
 
 @app.command()
 def report(folder: AuditFolder) -> None:
-    """Rewrite the report of an audit."""
+    """Rewrite the report of an audit from its tables and summary."""
     with quick_imports():
         from cawa_core.tables import Manifest
         from workflows.folders.folder import REPORT, opened_audit
@@ -210,8 +221,8 @@ def models() -> None:
 
 
 GeneratorName = Annotated[str, typer.Argument(help="Name from `cawa models`, or package.module:factory.")]
-Weights = Annotated[str, typer.Option(help="Path of the weights; by default from the cache, or fetched.")]
-Cache = Annotated[str, typer.Option(help="Folder of fetched weights; default $CAWA_CACHE or ~/.cache/cawa.")]
+Weights = Annotated[str, typer.Option(help="Path of the weights; by default they come from the cache or are fetched.")]
+Cache = Annotated[str, typer.Option(help="Folder for fetched weights; by default $CAWA_CACHE or ~/.cache/cawa.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never access the network.")]
 
 
@@ -221,7 +232,8 @@ def sites(
 ) -> None:
     """List the sites of a generator."""
     model = _generator(generator, weights, cache, offline)
-    print(f"{model.name}: {model.image_size} pixels, {model.n_classes} classes, {model.z_dim} latents")
+    size = f"{model.image_size} x {model.image_size} pixels"
+    print(f"{model.name}: {size}, {counted(model.n_classes, 'class')}, {model.z_dim} latent dimensions")
     if model.description:
         print(model.description)
     print("site  channels  resolution  inert  name")
@@ -230,7 +242,7 @@ def sites(
         print(row)
     channels = sum(site.channels for site in model.sites)
     inert = sum(len(site.inert_channels) for site in model.sites)
-    print(f"{len(model.sites)} sites, {channels} channels, {inert} inert")
+    print(f"{counted(len(model.sites), 'site')}, {counted(channels, 'channel')}, {inert} inert")
 
 
 @app.command()
@@ -256,7 +268,7 @@ def _generator(name: str, weights: str, cache: str, offline: bool) -> Generator:
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Models whose weights to fetch.")],
+    names: Annotated[list[str], typer.Argument(help="Names of the models whose weights are fetched.")],
     cache: Cache = "",
 ) -> None:
     """Fetch weights into the cache ahead of an audit and verify them; cached weights are only verified."""

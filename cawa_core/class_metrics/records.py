@@ -89,7 +89,7 @@ METRICS = (
     ClassMetric(
         "density",
         "density",
-        "mean number of real images' balls that contain a generated image, divided by k; >= 0",
+        "mean number of real images' k-nearest-neighbour balls that contain a generated image, divided by k; >= 0",
         lambda pair: pair.manifold.density,
         better="higher",
         scale="root",
@@ -100,7 +100,7 @@ METRICS = (
     ClassMetric(
         "coverage",
         "coverage",
-        "share of real images whose ball contains a generated image, in [0, 1]",
+        "share of real images whose k-nearest-neighbour ball contains a generated image, in [0, 1]",
         lambda pair: pair.manifold.coverage,
         better="higher",
         scale="share",

@@ -54,7 +54,7 @@ class Table:
 
 
 CLASS: Columns = {"class_id": (I32, "index of the class")}
-SITE: Columns = {"site": (I16, "index of the CCBN + ReLU site in forward order")}
+SITE: Columns = {"site": (I16, "index of the site (class-conditional batch norm and ReLU) in forward order")}
 CRITERION: Columns = {
     "criterion": (
         TEXT,

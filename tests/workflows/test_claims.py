@@ -109,6 +109,11 @@ def test_gains_keep_their_sign_only_where_none_is_likely_to_change_it():
         assert claim.claim.startswith(words)
 
 
-def test_masks_that_hurt_lower_the_score():
-    (claim,) = claims_of({"masking_controls": controls(0.1, [0.1, 0.2])})
-    assert "lowers the class's score by" in claim.evidence
+def test_the_score_falls_or_rises_in_words():
+    summary = controls(0.1, [0.1, 0.2])
+    for row, change in zip(summary["rows"], (-0.07, 0.001, 0.83), strict=True):
+        row["score_change"] = change
+    (claim,) = claims_of({"masking_controls": summary})
+    assert "rises by 0.07 if these are the least aware channels" in claim.evidence
+    assert "does not change if they are random" in claim.evidence
+    assert "falls by 0.83 if they are the most aware" in claim.evidence

@@ -117,7 +117,9 @@ def test_more_groups_than_rows(what):
         InputError, match=f"^{what} must be at most 60 per sheet, with one row of pictures each; got 1000: "
     ):
         require_rows(3, 1000, what)
-    with pytest.raises(InputError, match=f"latents must be at most 1 for 60 {what}"):
+    with pytest.raises(
+        InputError, match=f"latents times {what} must be at most 60.*; got 2 x 60: give at most 1 latents"
+    ):
         require_rows(2, 60, what)
     require_rows(1, 60, what)
 

@@ -31,7 +31,7 @@ UNSCORED_OPTIONS = tuple(name for name in MODEL_OPTIONS if name != "evaluator")
 """Options of commands that use no classifier."""
 
 SpecFile = Annotated[Path | None, typer.Option(help="TOML file with options for models and devices.")]
-Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet id, comma-separated.")]
+Classes = Annotated[str, typer.Argument(help="Classes by index, name or WordNet id, separated by commas; or all.")]
 
 CommandOptions = TypeVar("CommandOptions")
 

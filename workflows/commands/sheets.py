@@ -48,8 +48,8 @@ def require_rows(latents: int, groups: int, what: str) -> None:
         )
     if latents * groups > MOST_ROWS:
         raise InputError(
-            f"latents must be at most {MOST_ROWS // groups} for {groups} {what}: a sheet has up to {MOST_ROWS} rows of "
-            f"pictures; got {latents}"
+            f"latents times {what} must be at most {MOST_ROWS}, the rows of pictures on a sheet; got {latents} x "
+            f"{groups}: give at most {MOST_ROWS // groups} latents"
         )
 
 

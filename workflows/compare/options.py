@@ -32,7 +32,8 @@ class ComparisonSpec:
 
     false_discovery_rate: Share = option(
         0.05,
-        "Share of false positives among reported changes (Benjamini-Hochberg); half each for classes and totals.",
+        "Allowed share of false positives among reported changes (Benjamini-Hochberg); half of it for single classes, "
+        "half for totals.",
     )
 
 

@@ -52,7 +52,7 @@ def audit_spec_type() -> type[AuditSpec]:
     kinds = dict.fromkeys(analysis.options for analysis in ANALYSES.values() if dataclasses.fields(analysis.options))
     bases = [kind for kind in kinds if not any(kind is not other and issubclass(other, kind) for other in kinds)]
     names = ANALYSES.computed
-    stages = option(ANALYSES.by_default, f"Stages to run: {', '.join(names)}.")
+    stages = option(ANALYSES.by_default, f"Stages (analyses) to run: {', '.join(names)}.")
     fields = [("stages", tuple[str, ...], stages)]
     kind = dataclasses.make_dataclass(
         "AuditSpec", fields, bases=(AuditSpec, *bases), frozen=True, namespace={"__reduce__": _reduced}

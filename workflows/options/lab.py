@@ -35,34 +35,37 @@ class LabSpec(ChannelOrderOptions):
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     generator: str = option(
-        "fashion-biggan", "Generator to audit: one of `cawa models`, or your own as package.module:factory."
+        "fashion-biggan", "Generator: one listed by `cawa models`, or your own as package.module:factory."
     )
     truncation: Fraction = option(1.0, "Truncation of the latents in (0, 1]; 1 means none, as in the paper.")
     truncation_statistics: Literal["interpolated", "package"] = option(
         "interpolated",
-        "How BigGAN-deep's batch norm statistics are found between two recorded truncations: interpolated, or package, "
-        "as pytorch-pretrained-biggan does it.",
+        "How BigGAN-deep's batch norm statistics are computed between two recorded truncations: interpolated, or "
+        "package, which reproduces pytorch-pretrained-biggan.",
     )
     dtype: Precision = option(
         "float32",
         "Arithmetic of the networks: float32; tf32 (CUDA only), which rounds the factors of products to ten bits; "
         "bfloat16 or float16 by autocast. Use float32 for numbers that you publish.",
     )
-    compile: bool = option(False, "Compile the networks with torch.compile: a slow start, then faster on some devices.")
-    evaluator: str = option(
-        "fashion-cnn", "Classifier that scores images: one of `cawa models`, or your own as package.module:factory."
+    compile: bool = option(
+        False, "Compile the networks with torch.compile: slow to start, then faster on some devices."
     )
-    fid_features: str = option("", "Network whose features FID and KID compare; the evaluator if left out.")
+    evaluator: str = option(
+        "fashion-cnn",
+        "Classifier that scores images: one listed by `cawa models`, or your own as package.module:factory.",
+    )
+    fid_features: str = option("", "Network whose features FID and KID compare; by default the evaluator.")
     manifold_features: str = option(
-        "", "Network whose features precision, recall, density and coverage compare; the evaluator if left out."
+        "", "Network whose features precision, recall, density and coverage compare; by default the evaluator."
     )
     real_images: str = option(
         "fashion-mnist-test",
-        "Real images that generated ones are compared with: one of `cawa models`, or a folder with one folder per "
-        "class.",
+        "Real images that generated ones are compared with: a set listed by `cawa models`, or a folder with one "
+        "subfolder per class.",
     )
     classes: tuple[int | str, ...] = option(
-        (), "Classes to audit, by index, name or WordNet id, separated by commas; all if left out."
+        (), "Classes to audit, by index, name or WordNet id, separated by commas; by default all."
     )
     seed: Annotated[int, Field(ge=0)] = option(0, "Seed of all latents, random masks and permutations.")
 

@@ -27,7 +27,8 @@ class RunOptions:
     HEADING: ClassVar[str] = "How to run it"
 
     output: str = option(
-        "", "Audit folder, or its s3://, gs:// or az:// URL; results/GENERATOR if left out. An existing folder grows."
+        "",
+        "Audit folder, or its s3://, gs:// or az:// URL; by default results/GENERATOR. An existing audit is extended.",
     )
     replace: tuple[str, ...] = option(
         (),
@@ -40,8 +41,8 @@ class RunOptions:
     workers: Annotated[int, Field(ge=0)] = option(0, "Ray workers; 0 starts one for each GPU or CPU core.")
     weights: tuple[str, ...] = option(
         (),
-        "Path of the generator's weights, or NAME=PATH for any model, separated by commas; cached or fetched if left "
-        "out.",
+        "Path of the generator's weights, or NAME=PATH for any model, separated by commas; other weights come from the "
+        "cache or are fetched.",
     )
     class_folders: str = option("", "CSV or JSON file that maps the folders in --real-images to classes.")
     minimum_real_accuracy: Annotated[float, Field(ge=0, le=1)] = option(
@@ -49,22 +50,24 @@ class RunOptions:
         "Stop if the evaluator assigns a smaller share of the real images to the class of their folder; 0 never stops.",
     )
     cache: str = option(
-        "", "Folder for fetched weights and features of real images; $CAWA_CACHE or ~/.cache/cawa if left out."
+        "", "Folder for fetched weights and features of real images; by default $CAWA_CACHE or ~/.cache/cawa."
     )
     offline: bool = option(False, "Never use the network.")
     device: str = option(
         "cpu", "Device of the models: cpu, cuda (one GPU per Ray worker), or cuda:N with --executor inline."
     )
     batch_size: Annotated[int, Field(ge=0)] = option(
-        0, "Images per forward pass; 0 takes what fits the cache of a CPU or the memory of a GPU."
+        0, "Images per forward pass; 0 means as many as fit into the cache of a CPU or the memory of a GPU."
     )
-    classes_per_shard: Annotated[int, Field(ge=0)] = option(0, "Classes per shard; 0 takes what suits each stage.")
+    classes_per_shard: Annotated[int, Field(ge=0)] = option(
+        0, "Classes per shard, the block of work that is saved at a time; 0 means a number that suits each stage."
+    )
     storage_patience: Annotated[float, Field(gt=0)] = option(
-        120.0, "Seconds for which requests to a failing object store are repeated."
+        120.0, "Seconds for which failing requests to an object store are repeated."
     )
     log: str = option("", "File to which events are appended as lines of JSON; - means stderr.")
     start_timeout: Annotated[float, Field(gt=0)] = option(
-        300.0, "Seconds after which an audit on Ray ends if no worker has started."
+        300.0, "Seconds that an audit on Ray waits for a worker to start before it ends."
     )
 
     def weight_store(self, generator: str) -> WeightStore:

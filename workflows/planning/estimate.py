@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, counted
 from cawa_core.storage import Storage, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import Table
@@ -134,7 +134,8 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
     size = options.classes_per_shard or None
     channels = sum(site.channels for site in generator.sites)
     lines = [
-        f"{generator.name}: {len(job.lab.class_ids)} classes, {len(generator.sites)} sites, {channels:,} channels; "
+        f"{generator.name}: {counted(len(job.lab.class_ids), 'class')}, {counted(len(generator.sites), 'site')}, "
+        f"{counted(channels, 'channel')}; "
         f"to do in {place}"
     ]
     if measured:
@@ -170,7 +171,7 @@ def _speed_lines(job: Job, measured: Paces) -> Iterator[str]:
             yield from (f"{analysis.name}: {speed}" for speed in job.work(analysis.name).speeds(pace))
     unmeasured = [name for name, pace in measured.by_analysis.items() if pace is None]
     if unmeasured:
-        yield f"{' and '.join(unmeasured)}: only passes are counted, the rest would take too long to time here"
+        yield f"{' and '.join(unmeasured)}: only passes are counted, because timing the rest would take too long here"
 
 
 def _alternatives(

@@ -85,9 +85,7 @@ def test_the_manifest_is_the_only_truth(tmp_path):
     assert len(again.table("sites")) == 1
     assert again.covered("analysis") == {(0, 2), (1, 2)}
     assert again.table("scores").empty
-    with pytest.raises(
-        InputError, match=r"table must be one of sites, .*; got 'colours', which no imported module"
-    ):
+    with pytest.raises(InputError, match=r"table must be one of sites, .*; got 'colours', which no imported module"):
         again.table("colours")
 
 

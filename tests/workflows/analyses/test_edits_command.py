@@ -157,9 +157,15 @@ def test_suggestions_heed_site_and_strengths(tmp_path):
             ["--classes", "1", "--site", "0", "--channels", "1", "--operation", "warp"],
             "operation: input should be 'multiply'",
         ),
-        (["--classes", "1", "--site", "0", "--channels", "1", "--latents", "99"], "latents must be at most 60 for 1"),
+        (
+            ["--classes", "1", "--site", "0", "--channels", "1", "--latents", "99"],
+            "latents times classes must be at most 60, the rows of pictures on a sheet; got 99 x 1",
+        ),
         (["--classes", "1", "--site", "0", "--channels", "1", "--region", "none.png"], "region none.png cannot be"),
-        (["--classes", "1", "--suggest", "--latents", "11"], "latents must be at most 10 for 6 edits"),
+        (
+            ["--classes", "1", "--suggest", "--latents", "11"],
+            "latents times edits must be at most 60, the rows of pictures on a sheet; got 11 x 6",
+        ),
         (["--classes", "1", "--suggest", "--site", "6"], "site must be in 0..5 for fashion-biggan; got 6"),
         (["--classes", "1", "--suggest", "--operation", "add"], "suggest multiplies channels everywhere"),
         (["--classes", "1", "--suggest", "--region", "left.png"], "got region left.png: leave it out"),

@@ -129,7 +129,10 @@ def test_mixtures_and_progress_are_printed(monkeypatch, capsys, tmp_path):
         (["bag", "shirt", "--sites", "6"], "site must be in 0..5 for fashion-biggan; got 6"),
         (["bag", "shirt", "--k", "1000"], "k must be at most 64"),
         (["bag", "shirt", "--k", "0"], "k: input should be greater than or equal to 1; got 0"),
-        (["bag", "shirt", "--latents", "61"], "latents must be at most 60 for 1 pairs"),
+        (
+            ["bag", "shirt", "--latents", "61"],
+            "latents times pairs must be at most 60, the rows of pictures on a sheet; got 61 x 1",
+        ),
         (["bag", "shirt", "--real-images", "nowhere"], "nowhere"),
     ],
 )

@@ -126,7 +126,10 @@ def test_k_channels_at_each_site(tmp_path):
         (["--classes", "1", "--site", "0", "--channels", "128"], "channels must be in 0..127 at site 0"),
         (["--classes", "1", "--k", "1000"], "k must be at most"),
         (["--classes", "1", "--site", "2", "--channels", "3", "--k", "4"], "leave out one"),
-        (["--classes", "1", "--latents", "61"], "latents must be at most 60 for 1 classes"),
+        (
+            ["--classes", "1", "--latents", "61"],
+            "latents times classes must be at most 60, the rows of pictures on a sheet; got 61 x 1",
+        ),
     ],
 )
 def test_bad_input(monkeypatch, capsys, tmp_path, flags, message):

@@ -145,7 +145,10 @@ def test_progress_is_printed(monkeypatch, capsys, tmp_path):
         (["--classes", "bag", "--clusters", "3,3"], "clusters must be different numbers"),
         (["--classes", "bag", "--clusters", "1"], "clusters must be in 2..255"),
         (["--classes", "bag", "--clusters", "900"], "clusters must be in 2..255"),
-        (["--classes", "bag", "--latents", "99"], "latents must be at most 60 for 1 classes"),
+        (
+            ["--classes", "bag", "--latents", "99"],
+            "latents times classes must be at most 60, the rows of pictures on a sheet; got 99 x 1",
+        ),
         (["--classes", "bag", "--evaluator", "fashion-cnn"], "No such option: --evaluator"),
     ],
 )

@@ -23,7 +23,8 @@ class AwarenessOptions(ChannelOrderOptions):
     awareness_estimators: tuple[str, ...] = option(ESTIMATORS, f"Estimators of awareness: {', '.join(ESTIMATORS)}.")
     monte_carlo_classes: Annotated[int, Field(ge=0)] = option(
         0,
-        "How many of the classes of this run, evenly spread, Monte Carlo samples besides the closed form; 0 means all.",
+        "Classes to sample by Monte Carlo in addition to the closed form, evenly spread over those of this run; 0 "
+        "means all.",
     )
 
 
@@ -34,9 +35,9 @@ AWARENESS_TABLE = Table(
         **CLASS,
         **SITE,
         "channel": (I32, "index of the channel at its site"),
-        "category_awareness": (F32, "A = E_z[offset / gain] (sec. 3.2); in closed form a principal value"),
+        "category_awareness": (F32, "A = E_z[offset / gain] (sec. 3.2); in closed form, its principal value"),
         "category_awareness_stderr": (F32, "standard error of A; null in closed form, which is not sampled"),
-        "latent_awareness": (F32, "L = Var_z(offset / gain), unbiased; null in closed form (infinite)"),
+        "latent_awareness": (F32, "L = Var_z(offset / gain), unbiased; null in closed form, where it is infinite"),
         "latent_awareness_robust": (F32, "((q75 - q25) / 1.349)² of offset / gain"),
         "gain_sign_probability": (F32, "P(gain <= 0); unless it is tiny, sampled A and L have heavy tails"),
         "activation_probability": (F32, "E_z[P(output > 0)] for a standard normal input, in [0, 1]"),

@@ -101,13 +101,13 @@ def tail_note(tails: Mapping[str, Any]) -> Claim:
     largest = tails["largest_sign_probability"] or 0.0
     light = tails["light_tail"]
     evidence = (
-        f"For {share:.1%} of the channels and classes, the gain changes sign with a probability above "
-        f"{tails['heavy_tail']:g} (at most {largest:.2g})."
+        f"In {share:.1%} of the channel-class pairs, the gain changes sign with a probability above "
+        f"{tails['heavy_tail']:g}; the highest probability of any pair is {largest:.2g}."
     )
     gap = tails["estimator_gap"]
     if gap and gap["light_tails_largest_in_stderr"] is not None:
         evidence += (
-            f" Where this probability is below {light:g}, the two estimators agree within "
+            f" Where this probability is below {light:g}, the closed form and sampling agree to within "
             f"{gap['light_tails_largest_in_stderr']:.1f} standard errors."
         )
     if gap and gap["heavy_tails_largest"] is not None:
@@ -125,16 +125,18 @@ def tail_note(tails: Mapping[str, Any]) -> Claim:
 def tail_section(tails: Mapping[str, Any]) -> Section:
     """Build the section on gains that change sign, and what that does to sampled awareness."""
     rows = [{"site": int(site), "share": share} for site, share in tails["by_site"].items()]
-    columns = {"site": "site", "share": "share of channels and classes"}
+    columns = {"site": "site", "share": "share of channel-class pairs"}
     table = table_of(
-        f"Share whose gain changes sign with a probability above {tails['heavy_tail']:g}, by site",
+        f"Share of channel-class pairs whose gain changes sign with a probability above {tails['heavy_tail']:g}, by "
+        "site",
         columns,
         rows,
         digits=4,
     )
     lead = (
-        "Category awareness is the mean of offset / gain, a ratio of normal variables. Where the gain can cross zero, "
-        "this ratio has no finite variance, and a sampled mean is dominated by its worst sample. The closed form (a "
-        "principal value) is not, and the robust latent awareness, computed from quartiles, is finite everywhere."
+        "Category awareness is the mean of the ratio offset / gain of a batch norm, both of which vary with the "
+        "latent code. Where the gain can cross zero, this ratio has no finite variance, and its worst sample "
+        "dominates a sampled mean. The closed form (a principal value) does not depend on samples, and the robust "
+        "latent awareness, computed from quartiles, is finite everywhere."
     )
     return Section(AWARENESS.name, "Gains that change sign", lead, (), (table,))

@@ -27,7 +27,7 @@ class ClassMetricOptions(ManifoldOptions):
 
     metric_samples: Annotated[int, Field(ge=20)] = option(1000, "Generated images per class for the class metrics.")
     ms_ssim_samples: Annotated[int, Field(ge=2)] = option(
-        100, "Generated images per class whose pairs are compared by MS-SSIM."
+        100, "Generated images per class for MS-SSIM, which compares all pairs of them."
     )
 
 
@@ -81,7 +81,8 @@ CLASS_METRIC_FLOOR_TABLE = Table(
         **CLASS,
         "comparison": (
             TEXT,
-            "real_real: one half of the real images against the other; fake_real: as many generated ones",
+            "real_real: one half of the real images against the other; fake_real: equally many generated images "
+            "against that other half",
         ),
         **METRIC_COLUMNS,
         **COUNTS,

@@ -27,9 +27,9 @@ FLOOR_COLUMNS = {
     "half_fake_against_real": "half the generated images",
     "half_real_against_real": "real against real",
     "min": "lowest",
-    "min_class": "class of the lowest",
+    "min_class": "class with the lowest",
     "max": "highest",
-    "max_class": "class of the highest",
+    "max_class": "class with the highest",
 }
 
 
@@ -92,8 +92,9 @@ def quality(metrics: pd.DataFrame, floor: pd.DataFrame, summary: Content) -> Sec
     floors = [{**values, "metric": headings.get(name, name)} for name, values in summary["class_metrics"].items()]
     lead = (
         "Features and classifications come from the networks named in the protocol, so compare distances only with "
-        "audits of the same protocol. FID grows as samples get fewer: the last two FID columns are comparable because "
-        "they use equal numbers of images, and the distance between the two halves of the real images is the floor."
+        "audits that have the same protocol. FID is larger when it is computed from fewer images. The last two FID "
+        "columns are comparable, because they use equal numbers of images; the distance between the two halves of the "
+        "real images is the floor that a perfect generator would reach."
         f"{real_images_in_words(metrics.n_real.min(), metrics.n_real.max())} Protocol: {metrics.protocol.iloc[0]}."
     )
     by_class = table_of("Quality and diversity by class", columns, joined)

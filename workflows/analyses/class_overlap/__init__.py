@@ -15,7 +15,7 @@ class ClassOverlapOptions:
     """Options of the analysis ``class_overlap``."""
 
     overlap_k: tuple[Count, ...] = option(
-        (10, 60), "Sizes of the top channel sets whose overlap is measured.", is_distinct=True
+        (10, 60), "Sizes k of the sets of top channels whose overlap between classes is measured.", is_distinct=True
     )
 
 
@@ -24,11 +24,11 @@ CLASS_OVERLAP_TABLE = Table(
     ("site", "k", "criterion", "class_a", "class_b"),
     {
         "site": (I16, "index of the site; -1: the channels of all sites together"),
-        "k": (I32, "size of the top sets"),
+        "k": (I32, "size of the sets of top channels"),
         **CRITERION,
         "class_a": (I32, "first class"),
         "class_b": (I32, "second class, after the first"),
-        "overlap": (F32, "|S_a ∩ S_b| / k"),
+        "overlap": (F32, "share of the top channels that both classes have: |S_a ∩ S_b| / k"),
         "overlap_by_chance": (F32, "overlap expected by chance: k / channels"),
     },
 )

@@ -132,8 +132,8 @@ def similarity_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
         for row in sorted(tested, key=lambda row: -row["similarity_spearman"])
     )
     evidence = (
-        f"Rank correlation of overlap (top {largest}) with the similarity of the classes' real images, tested with a "
-        f"Mantel test: {parts}."
+        f"Rank correlation, over pairs of classes, of the overlap of their top {largest} channels with the similarity "
+        f"of their real images (Mantel test), for channels ranked by {parts}."
     )
     return [Claim("Similar classes share channels.", verdict, evidence, "Sec. 4.1, Fig. 5a")]
 
@@ -185,9 +185,9 @@ def overlap_section(pairs: pd.DataFrame, centroids: pd.DataFrame, summary: Conte
         "similarity_p": "Mantel p",
     }
     lead = (
-        f"Percentage of each class's top {pairs.k.max()} channels, over all sites, that two classes share. "
-        "Classes with similar real images are placed side by side, and colour starts above the level expected by "
-        "chance. The table tests whether overlap follows the similarity of the classes."
+        f"Percentage of their top {pairs.k.max()} channels, over all sites, that two classes share. "
+        "Classes with similar real images are placed side by side, and cells are coloured if the overlap is above the "
+        "level expected by chance. The table tests whether overlap follows the similarity of the classes."
     )
     table = table_of("Overlap compared with chance and with the similarity of the classes' real images", columns, rows)
     return Section(CLASS_OVERLAP.name, "Which classes share channels", lead, tuple(pictures), (table,))

@@ -20,8 +20,10 @@ class EditOptions:
     edit_candidates: Count = option(
         256, "Channels per class that are tried as edits: those of highest awareness at each site."
     )
-    edit_tried_latents: Count = option(4, "Latents that choose the best edits.")
-    edit_scored_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents that score the chosen edits.")
+    edit_tried_latents: Count = option(4, "Latents on which the best edits are chosen.")
+    edit_scored_latents: Annotated[int, Field(ge=2)] = option(
+        16, "Held-out latents on which the chosen edits are scored."
+    )
 
 
 EDITS_TABLE = Table(
@@ -33,16 +35,17 @@ EDITS_TABLE = Table(
         **SITE,
         "channel": (I32, "index of the channel that is multiplied"),
         "factor": (F32, "factor that the channel is multiplied by"),
-        **with_stderr("change", "mean absolute change of a pixel, as a share of the range black to white"),
+        **with_stderr("change", "mean absolute change of a pixel, as a share of the range from black to white"),
         **with_stderr("locality", "1 - (Σ|d|)² / (P Σd²) over the P pixels' changes d: near 1 if few pixels change"),
         **with_stderr("kept", "class retention: min(1, p_after / p_before) for the probability of the class"),
-        **with_stderr("merit", "change times locality times kept, by which edits are ranked on other latents"),
+        **with_stderr("merit", "change times locality times kept; edits were ranked by its value on other latents"),
         "n_candidates": (I32, "number of channels tried"),
         "n_tried": (I32, "number of latents on which the edit was chosen"),
         "n_samples": (I32, "number of held-out latents behind the scores"),
         "pngs": (
             pa.list_(pa.binary()),
-            "the first held-out latent with the channel times 0, 1, 2, 3; null except for the first few ranks",
+            "images of the first held-out latent with the channel times 0, 1, 2, 3; null except for the first few "
+            "ranks",
         ),
         **PROTOCOL,
     },

@@ -28,29 +28,33 @@ class EditCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to change"
 
-    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
+    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, separated by commas; or all.")
     site: Annotated[int, Field(ge=ALL_SITES)] = option(
-        ALL_SITES, f"Site of the channels, see `cawa sites`; with --suggest {ALL_SITES}: every site."
+        ALL_SITES, f"Site of the channels, as listed by `cawa sites`; with --suggest, {ALL_SITES} means every site."
     )
     channels: tuple[int, ...] = option((), "Channels to edit together.")
-    operation: Literal["multiply", "add", "set"] = option("multiply", "Operation on the channels' features.")
+    operation: Literal["multiply", "add", "set"] = option(
+        "multiply", "Operation on the channels' features: multiply, add or set."
+    )
     strengths: tuple[float, ...] = option(
         (),
-        "Factors (default 0,1,2,3), or values in standard deviations of each channel (default -2,-1,0,1,2 to add and "
-        "-2,0,2,4 to set); --suggest ranks by the last factor.",
+        "Factors (default 0,1,2,3), or values in standard deviations of each channel (default -2,-1,0,1,2 for add and "
+        "-2,0,2,4 for set); --suggest ranks edits by the last factor.",
     )
-    latents: Annotated[int, Field(ge=0)] = option(0, "Pictures per class; 0: three, or with --suggest one per edit.")
+    latents: Annotated[int, Field(ge=0)] = option(0, "Images per class; 0 means three, or one per edit with --suggest.")
     region: str = option(
-        "", "PNG as large as the pictures: white pixels are edited in full, grey ones in part, black ones not at all."
+        "", "PNG as large as the images: white pixels are edited in full, grey ones in part, black ones not at all."
     )
     parts: tuple[Annotated[int, Field(ge=0)], ...] = option(
-        (), "Labels of a --region that is a map of `cawa segment`: edit only these parts."
+        (), "Labels of parts to edit, if --region is a map written by `cawa segment`."
     )
     suggest: bool = option(False, "Try channels one by one; list and show the best edits of one class.")
     candidates: Count = option(256, "Number of channels that --suggest tries: those of highest awareness at each site.")
-    tried_latents: Count = option(4, "Latents that --suggest uses to choose edits.")
-    scored_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents that score the suggestions.")
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-edit.")
+    tried_latents: Count = option(4, "Latents on which --suggest chooses edits.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents on which the suggestions are scored.")
+    output: str = option(
+        "", "Folder for the sheet, or its s3://, gs:// or az:// URL; by default results/GENERATOR-edit."
+    )
 
 
 @with_options_of(EditCommandOptions, AuditSpec, RunOptions, only=MODEL_OPTIONS)
@@ -59,7 +63,7 @@ def edit(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Edit channels at one site over a range of strengths and show the pictures, or suggest the best edits."""
+    """Edit channels at one site over a range of strengths and show the images, or suggest the best edits."""
     with quick_imports():
         from workflows.analyses.edits.sheet import run_edit, suggestion_lines
 

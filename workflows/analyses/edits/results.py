@@ -88,12 +88,13 @@ def edit_section(table: pd.DataFrame, summary: Content) -> Section:
     }
     named = records(table.assign(**{"class": [names[class_id] for class_id in table.class_id]}))
     lead = (
-        "One channel of one site multiplied by 0, 1 (the image unchanged), 2 and 3: the three best edits of each class "
-        "by how much they change its images, how local the change is, and how well the class is retained. They "
-        f"were chosen among the {table.n_candidates.max()} channels most aware of the class or of the latent code, on "
-        f"{table.n_tried.max()} latents; images and scores use {table.n_samples.max()} held-out latents. Below each "
-        "strip are the site, the channel, and the mean class retention when the channel is multiplied by 3: "
-        "min(1, p after / p before) for the probability of the class."
+        "An edit multiplies one channel of one site; the images show it times 0, 1 (unchanged), 2 and 3. Shown are "
+        "the three best edits of each class, ranked by the product (merit) of how much they change its images, how "
+        "local the change is, and how well the class is retained. They were chosen among the "
+        f"{table.n_candidates.max()} channels most aware of the class or of the latent code, on {table.n_tried.max()} "
+        f"latents; images and scores use {table.n_samples.max()} held-out latents. Below each strip are the site, the "
+        "channel, and the mean class retention when the channel is multiplied by 3, which is min(1, p after / p "
+        "before) for the probability p of the class."
     )
     headings = ("best", "second", "third")
     best_edits = table_of("The best edits of each class (±: standard errors over latents)", columns, named)

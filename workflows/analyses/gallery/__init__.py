@@ -15,7 +15,8 @@ GALLERY_TABLE = Table(
         **CLASS,
         "kind": (
             TEXT,
-            "sample (unmasked), or which control_fraction is masked at all sites: lowest, random, highest",
+            "sample (unmasked), or the channels masked at all sites (a share control_fraction): lowest or highest "
+            "category awareness, or random",
         ),
         "index": (I32, "index of the latent"),
         "score": (F32, "the evaluator's probability of the class"),

@@ -29,6 +29,7 @@ from workflows.analyses.masking.sites import TARGET_WORDS
 from workflows.interface import Content, Results
 
 CONTROL_COLOURS = {"lowest": "muted", "random": "amber", "highest": "red"}
+MASKED_WORDS = {"lowest": "the least aware channels", "random": "random channels", "highest": "the most aware channels"}
 
 
 class GalleryResults(Results[ControlOptions]):
@@ -55,8 +56,8 @@ def samples(gallery: pd.DataFrame, summary: Content) -> Section:
         halves = [images.iloc[: len(images) // 2], images.iloc[len(images) // 2 :]]
         rows.append(PhotoRow(names[class_id], tuple(_sample_strip(half, names[class_id]) for half in halves)))
     lead = (
-        "Images of the first latents of each class, not hand-picked. The score is the evaluator's probability of the "
-        "class."
+        "Images of the first latents of each class, not hand-picked. The score is the probability that the evaluator, "
+        "a classifier, gives the class."
     )
     return Section("samples", "Samples by class", lead, photo_rows=tuple(rows))
 
@@ -76,7 +77,7 @@ def masking_gallery(gallery: pd.DataFrame, summary: Content) -> Section:
         photos = []
         for kind in kinds:
             images = gallery[(gallery.class_id == class_id) & (gallery.kind == kind)].sort_values("index").head(masked)
-            state = "unmasked" if kind == "sample" else f"with the {kind} channels masked"
+            state = "unmasked" if kind == "sample" else f"with {MASKED_WORDS[kind]} masked"
             photos.append(Photo.of_strip(list(images.png), f"{names[class_id]} {state}", f"{images.score.mean():.2f}"))
         rows.append(PhotoRow(names[class_id], tuple(photos)))
     pictures: list[Picture] = []
@@ -85,14 +86,14 @@ def masking_gallery(gallery: pd.DataFrame, summary: Content) -> Section:
         for effect, words in TARGET_WORDS.items():
             pictures.append(control_bars(f"controls-{effect}", words.capitalize(), controls["rows"], effect))
     lead = (
-        "The same latents with the same share of channels set to zero at every site: the channels of lowest category "
-        "awareness, random channels, and the channels of highest. Below each strip is the mean score of its images. "
-        "The bars show means over classes, with 95% intervals, for masks at single sites and at all sites at once."
+        "Images of the same latents, with the same share of channels set to zero at every site: those of lowest "
+        "category awareness, random ones, or those of highest category awareness. Below each strip is the mean score "
+        "of its images. The bars show means over classes, with 95% intervals, for masks at single sites and at all "
+        "sites."
     )
-    headings = ("unmasked", "lowest masked", "random masked", "highest masked")
-    return Section(
-        "gallery", "Masking the lowest, random and highest channels", lead, tuple(pictures), (), headings, tuple(rows)
-    )
+    headings = ("unmasked", "least aware masked", "random masked", "most aware masked")
+    title = "Masking the least aware, random and most aware channels"
+    return Section("gallery", title, lead, tuple(pictures), (), headings, tuple(rows))
 
 
 def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effect: str) -> Picture:
@@ -114,4 +115,6 @@ def control_bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], effec
         axes.set(title=title, xlabel="masked site", ylabel="class probability")
         legend_above(axes, 0.15, "upper center", columns=3)
 
-    return draw(name, f"{title} when the lowest, random or highest channels are masked, by site", SIZE, paint)
+    return draw(
+        name, f"{title} when channels of lowest, random or highest category awareness are masked, by site", SIZE, paint
+    )

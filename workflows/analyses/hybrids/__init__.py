@@ -19,10 +19,14 @@ class HybridOptions(ManifoldOptions):
     """Options of the analysis ``hybrids``."""
 
     hybrid_partners: Count = option(
-        1, "Other classes of the generator, drawn at random, that each class is mixed with."
+        1, "Number of other classes of the generator, drawn at random, that each class is mixed with."
     )
-    hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents that choose the sites and k of a hybrid.")
-    hybrid_scored_latents: Annotated[int, Field(ge=2)] = option(200, "Held-out latents that score the chosen hybrids.")
+    hybrid_tried_latents: Annotated[int, Field(ge=2)] = option(
+        32, "Latents on which the sites and k of a hybrid are chosen."
+    )
+    hybrid_scored_latents: Annotated[int, Field(ge=2)] = option(
+        200, "Held-out latents on which the chosen hybrids are scored."
+    )
 
 
 HYBRIDS_TABLE = Table(
@@ -30,17 +34,17 @@ HYBRIDS_TABLE = Table(
     ("class_id", "reference_id", "kind"),
     {
         **CLASS,
-        "reference_id": (I32, "index of the class that the class is mixed with"),
+        "reference_id": (I32, "index of the reference class, which the class is mixed with"),
         "kind": (
             TEXT,
-            "input, reference (images of either class), style_mixing or channel_mixing (the best of each)",
+            "input or reference (unmixed images of either class), style_mixing or channel_mixing (the best mixture)",
         ),
         "first_site": (I16, "first site with transplants, or the first conditioned on the reference class"),
         "sites": (pa.list_(I16), "sites with transplants"),
         "k": (I32, "channels transplanted per site: those most aware of the reference class"),
         **with_stderr("input_probability", "the evaluator's probability of the class"),
-        **with_stderr("reference_probability", "the evaluator's probability of the other class"),
-        **with_stderr("balance", "4 p q of both probabilities: 1 if the evaluator gives each class one half"),
+        **with_stderr("reference_probability", "the evaluator's probability of the reference class"),
+        **with_stderr("balance", "4 p q of the two probabilities p and q: 1 if both are one half"),
         **with_stderr("realism", "closeness to real images of either class; null without real images"),
         **with_stderr("harmony", "balance times realism, or balance alone without real images"),
         "n_tried": (I32, "number of latents on which the mixture was chosen"),

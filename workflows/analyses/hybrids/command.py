@@ -39,10 +39,14 @@ class HybridiseCommandOptions:
         "Sites whose channels are transplanted (default: each in turn); style mixing begins after the first of them.",
     )
     k: tuple[Count, ...] = option((), "Channels to transplant per site (default: an eighth, a quarter, half and all).")
-    latents: Count = option(3, "Pictures per pair.")
-    tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents used to choose sites and k.")
-    scored_latents: Annotated[int, Field(ge=2)] = option(200, "Held-out latents that score the chosen mixtures.")
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-hybrid.")
+    latents: Count = option(3, "Images per pair.")
+    tried_latents: Annotated[int, Field(ge=2)] = option(32, "Latents on which sites and k are chosen.")
+    scored_latents: Annotated[int, Field(ge=2)] = option(
+        200, "Held-out latents on which the chosen mixtures are scored."
+    )
+    output: str = option(
+        "", "Folder for the sheet, or its s3://, gs:// or az:// URL; by default results/GENERATOR-hybrid."
+    )
 
 
 @with_options_of(HybridiseCommandOptions, AuditSpec, RunOptions, only=REALISM_OPTIONS)

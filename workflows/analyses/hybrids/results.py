@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cawa_core.errors import counted
 from cawa_core.hybrids.mixtures import MIXED
 from cawa_core.rendering.claims import Claim, interval_words, side, signed
 from cawa_core.rendering.figures import compared_bars
@@ -29,8 +30,8 @@ from workflows.results.class_resamples import ClassResamples
 MEASURES = ("harmony", "balance", "realism")
 """Measures of hybrids."""
 KIND_WORDS = {
-    "input": "the class",
-    "reference": "the other class",
+    "input": "input class",
+    "reference": "reference class",
     "style_mixing": "style mixing",
     "channel_mixing": "channel mixing",
 }
@@ -49,8 +50,8 @@ MIXTURE_COLUMNS = {
     "words": "kind",
     "first_site": "from site",
     "k": "channels",
-    "input_probability": "p of the class",
-    "reference_probability": "p of the other class",
+    "input_probability": "p of the input class",
+    "reference_probability": "p of the reference class",
     "realism": "realism",
     "harmony": "harmony",
     "harmony_stderr": "standard error",
@@ -101,10 +102,8 @@ def hybrid_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     """Decide whether channel mixing makes hybrids of more harmony; the other measures are evidence."""
     by_measure = {row["measure"]: row for row in rows}
     chosen = by_measure["harmony"]
-    words = (
-        "undecided between the classes, and close to real images"
-        if "realism" in by_measure
-        else "undecided between the classes"
+    words = "high if the evaluator is undecided between the classes" + (
+        " and the images are close to real ones" if "realism" in by_measure else ""
     )
     parts = ", ".join(
         f"{measure} {row['channel_mixing']:.2f} against {row['style_mixing']:.2f}"
@@ -112,9 +111,9 @@ def hybrid_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
         if measure != "harmony"
     )
     evidence = (
-        f"Harmony ({words}) of the best mixture of each kind over {chosen['n_pairs']} pairs: "
-        f"{chosen['channel_mixing']:.3f} for channel mixing, {chosen['style_mixing']:.3f} for style mixing, difference "
-        f"{signed(chosen['gained'], 3)} ({interval_words(chosen['gained_ci'], 3)}); {parts}."
+        f"Mean harmony ({words}) of the best mixture of each kind, over {counted(chosen['n_pairs'], 'pair')}: "
+        f"{chosen['channel_mixing']:.3f} for channel mixing and {chosen['style_mixing']:.3f} for style mixing, a "
+        f"difference of {signed(chosen['gained'], 3)} ({interval_words(chosen['gained_ci'], 3)}). Its parts: {parts}."
     )
     claim = "Channel mixing makes more harmonious hybrids of two classes than style mixing does."
     return [Claim(claim, side(chosen["gained_ci"], 1), evidence, "Sec. 5.2, Fig. 7")]
@@ -141,11 +140,12 @@ def hybrid_section(table: pd.DataFrame, summary: Content) -> Section:
     words = {kind: KIND_WORDS[kind] for kind in MIXED}
     bars = compared_bars("hybrids", "The best mixture of each kind", compared, "measure", words, "mean")
     lead = (
-        "The same latents as images of a class, of another class drawn at random, and of mixtures of the two. Channel "
-        "mixing transplants, at one site, the features of the channels that are most aware of the other class; style "
-        "mixing switches the class from some site on. For each kind, the mixture with the largest harmony is shown on "
-        "the first latents; scores use held-out latents. Below each strip are the mean probabilities of the class and "
-        "of the other class. Harmony is 4 p q of these two, times the closeness to real images if there are any."
+        "Images of the same latents, generated as the input class, as a reference class drawn at random, and as "
+        "mixtures of the two. Channel mixing transplants, at one site, the features of the channels that are most "
+        "aware of the reference class; style mixing switches to the reference class at some site. For each kind, the "
+        "mixture with the largest harmony is shown on the first latents; scores use held-out latents. Below each "
+        "strip are the mean probabilities p of the input class and q of the reference class. Harmony is 4 p q "
+        "(balance), times the closeness to real images (realism) if there are any."
     )
     comparisons = (
         table_of("Channel mixing against style mixing, means over classes", COMPARISON_COLUMNS, compared),

@@ -16,7 +16,7 @@ from workflows.interface import Analysis
 class ControlOptions:
     """The option that control masks share with the pictures of them."""
 
-    control_fraction: Fraction = option(0.1, "Share of a site's channels that a control mask hides.")
+    control_fraction: Fraction = option(0.1, "Share of a site's channels that a control mask sets to zero.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MaskingOptions(ControlOptions):
 
     masking_latents: Annotated[int, Field(ge=2)] = option(
         512,
-        "Latents per class for masking (1000 in the paper). exact masks all of them; the other estimators screen "
+        "Latents per class for masking (1000 in the paper). The estimator exact masks all of them; the others screen "
         "them, or mask them in bfloat16.",
     )
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
@@ -35,7 +35,7 @@ class MaskingOptions(ControlOptions):
     )
     exact_latents: Annotated[int, Field(ge=8)] = option(
         16,
-        "Latents that regression and two_precisions mask exactly; with --target-stderr, how many each mask starts "
+        "Latents on which regression and two_precisions mask exactly; with --target-stderr, how many each mask starts "
         "with.",
     )
     target_stderr: Annotated[float, Field(ge=0)] = option(
@@ -47,7 +47,7 @@ class MaskingOptions(ControlOptions):
         0, "Mask only this many channel groups per class, those that screening ranks highest; 0 masks all."
     )
     control_latents: Annotated[int, Field(ge=2)] = option(16, "Latents per class for the control masks.")
-    masking_group_size: Count = option(1, "Channels per mask: neighbours in the order of awareness.")
+    masking_group_size: Count = option(1, "Channels masked together: neighbours in the order of category awareness.")
     control_repeats: Count = option(8, "Random control masks per class and site.")
 
 
@@ -71,7 +71,8 @@ MASKING_TABLE = Table(
         "screened_score_change_abs": (F32, "score_change_abs by screening"),
         "method": (
             TEXT,
-            "exact, screening, or regression (masks correct an estimate on more latents; also two_precisions)",
+            "exact, screening, or regression (exact masks correct an estimate from more latents; also for "
+            "two_precisions)",
         ),
         "n_samples": (I32, "number of latents masked, in either precision; 0 for screening alone"),
         "n_screened": (I32, "number of latents behind screening and the estimate that regression corrects"),
@@ -84,7 +85,7 @@ MASKING_CONTROLS_TABLE = Table(
     {
         **CLASS,
         "site": (I16, "index of the site; -1: at every site at once"),
-        "control": (TEXT, "channels masked: no_op (none), or lowest, random or highest category awareness"),
+        "control": (TEXT, "channels masked: no_op (none), lowest or highest category awareness, or random"),
         "repeat": (I32, "index of the random draw"),
         "n_channels": (I32, "number of channels masked"),
         **EFFECT,

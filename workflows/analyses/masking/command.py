@@ -28,13 +28,17 @@ class MaskCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to mask"
 
-    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
-    site: Annotated[int, Field(ge=ALL_SITES)] = option(ALL_SITES, f"Site of the channels; {ALL_SITES}: every site.")
+    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, separated by commas; or all.")
+    site: Annotated[int, Field(ge=ALL_SITES)] = option(
+        ALL_SITES, f"Site of the channels; {ALL_SITES} means every site."
+    )
     channels: tuple[int, ...] = option((), "Channels to mask instead of those of lowest, random and highest awareness.")
-    k: Annotated[int, Field(ge=0)] = option(0, "Channels to mask per site; 0: the same share as in an audit.")
-    latents: Count = option(4, "Pictures per class.")
+    k: Annotated[int, Field(ge=0)] = option(0, "Channels to mask per site; 0 means the same share as in an audit.")
+    latents: Count = option(4, "Images per class.")
     scored_latents: Annotated[int, Field(ge=2)] = option(400, "Latents over which the change is averaged.")
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-mask.")
+    output: str = option(
+        "", "Folder for the sheet, or its s3://, gs:// or az:// URL; by default results/GENERATOR-mask."
+    )
 
 
 @with_options_of(MaskCommandOptions, AuditSpec, RunOptions, only=MODEL_OPTIONS)
@@ -43,7 +47,7 @@ def mask(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Zero the channels of lowest, random and highest awareness, or given channels; show pictures and score changes."""
+    """Mask the channels of lowest, random and highest awareness, or given channels; show images and score changes."""
     with quick_imports():
         from workflows.analyses.masking.sheet import run_mask
 

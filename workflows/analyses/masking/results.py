@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side, signed
+from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking import MASKING_CONTROLS_TABLE, MaskingOptions
 from workflows.interface import Content, Findings, Results
@@ -66,13 +66,22 @@ def control_claims(controls: Mapping[str, Any]) -> list[Claim]:
     verdict = joint_verdict([side(over_random["ci"], 1), side(over_lowest["ci"], 1)])
     means = {row["control"]: row["score_change"] for row in controls["rows"] if row["site"] == ALL_SITES}
     evidence = (
-        f"On average, masking the same share of channels at every site lowers the class's score by "
-        f"{signed(means['lowest'])} (lowest), {signed(means['random'])} (random) and {signed(means['highest'])} "
-        f"(highest). Highest minus random: {interval_words(over_random['ci'])}; random minus lowest: "
-        f"{interval_words(over_lowest['ci'])}."
+        "The same share of channels is masked at every site. On average, the class's score "
+        f"{_effect_in_words(means['lowest'])} if these are the least aware channels, "
+        f"{_effect_in_words(means['random'])} if they are random, and {_effect_in_words(means['highest'])} if they "
+        f"are the most aware. Difference in the drop, most aware minus random: {interval_words(over_random['ci'])}; "
+        f"random minus least aware: {interval_words(over_lowest['ci'])}."
     )
     claim = (
         "Masking the most aware channels hurts a class more than masking random channels, and masking random channels "
         "hurts it more than masking the least aware ones."
     )
     return [Claim(claim, verdict, evidence, "Fig. 3")]
+
+
+def _effect_in_words(score_change: float) -> str:
+    """Say by how much masking lowers or raises the score; a positive ``score_change`` is a drop."""
+    size = f"{abs(score_change):.2f}"
+    if float(size) == 0:
+        return "does not change"
+    return f"{'falls' if score_change > 0 else 'rises'} by {size}"

@@ -18,9 +18,9 @@ MASKING_CORRELATION_TABLE = Table(
             "category_awareness (in closed form if there is one), category_awareness_sampled, "
             "activation_probability, expected_activation or screening",
         ),
-        "target": (TEXT, "predicted column of masking"),
+        "target": (TEXT, "column of masking that is predicted"),
         "n_groups": (I32, "number of groups behind the correlation"),
-        "pearson_smoothed": (F32, "Pearson r, change smoothed in predictor order (Savitzky-Golay, sec. 4.1)"),
+        "pearson_smoothed": (F32, "Pearson r with the change smoothed in predictor order (Savitzky-Golay, sec. 4.1)"),
         "pearson": (F32, "Pearson r without smoothing"),
         "spearman": (F32, "rank correlation without smoothing"),
         "null_mean": (F32, "mean of pearson_smoothed over random permutations of the change"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cawa_core.errors import counted
 from cawa_core.rendering.claims import HOLDS, IN_PART, NOTE, Claim, interval_words, side, signed
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking_correlation.predictors import PREDICTOR_WORDS
@@ -30,8 +31,8 @@ def prediction_claims(rows: Rows) -> list[Claim]:
         evidence = (
             f"The mean smoothed r over classes and sites is {signed(row['pearson_smoothed'])} "
             f"({interval_words(row['pearson_smoothed_ci'])}); without smoothing, the rank correlation is "
-            f"{signed(row['spearman'])}. In {share:.0%} of the class-site pairs r is positive and beyond its null "
-            "(p < 0.05)."
+            f"{signed(row['spearman'])}. In {share:.0%} of the class-site pairs, smoothed r is positive and differs "
+            "significantly from its permutation null (p < 0.05)."
         )
         claim = f"Category awareness predicts the {aspect} of the score change when a channel is masked."
         claims.append(Claim(claim, verdict, evidence, "Sec. 4.1, Fig. 4"))
@@ -51,9 +52,9 @@ def best_predictor(rows: Rows) -> list[Claim]:
     ]
     winner = overall[0]["predictor"]
     ranking = ", ".join(f"{PREDICTOR_WORDS[row['predictor']]} {signed(row['spearman'])}" for row in overall)
-    evidence = f"Mean rank correlation with the absolute change over classes and sites: {ranking}."
+    evidence = f"Mean rank correlation with the absolute score change, over classes and sites: {ranking}."
     claim = (
         f"The best predictor of how much a channel matters is {PREDICTOR_WORDS[winner]}: "
-        f"it ranks first at {best.count(winner)} of {len(sites)} sites."
+        f"it ranks first at {best.count(winner)} of {counted(len(sites), 'site')}."
     )
     return [Claim(claim, NOTE, evidence, "All predictors, same test")]

@@ -60,11 +60,11 @@ def curves(tables: Tables, summary: Content) -> Section | None:
         "n_groups": "channels or groups",
     }
     lead = (
-        "Channels in order of category awareness (blue), and how much masking each one lowers the probability of the "
-        "class (where the signed drop is below 0, the probability rises). There is one dot per channel or group; the "
-        "red line is smoothed as in the paper. For each kind of change, the figures show the four class-site pairs "
-        "with the highest r, as the paper shows its best pairs, and then the median pair. Smoothing raises r by "
-        "itself: the grey bands contain 95% of the smoothed r of randomly permuted changes."
+        "The blue line is category awareness, by which channels are ordered. Each dot shows by how much masking one "
+        "channel or group lowers the probability of the class (below 0, the probability rises); the red line smooths "
+        "the dots as in the paper. For the signed and for the absolute change, the figures show the four class-site "
+        "pairs with the highest r (the paper shows its best pairs, too), and then the median pair. Smoothing alone "
+        "raises r: the grey bands contain 95% of the smoothed r of randomly permuted changes."
     )
     table = table_of("Category awareness against the effect of masking, by class and site", columns, rows)
     return Section("curves", "Awareness and the effect of masking", lead, tuple(pictures), (table,))
@@ -127,7 +127,7 @@ def predictors(summary: Content) -> Section | None:
         "pearson_smoothed": "smoothed r",
         "pearson": "r",
         "null_std": "null SD of smoothed r",
-        "share_significant": "share with p < 0.05",
+        "share_significant": "share with r > 0, p < 0.05",
     }
     described = [
         {
@@ -139,10 +139,10 @@ def predictors(summary: Content) -> Section | None:
         for row in rows
     ]
     lead = (
-        "None of these needs a forward pass except screening, which takes one gradient per latent (it is shown only "
-        "where masks are exact; elsewhere it is part of the estimate). The figures show the rank correlation over the "
-        "channels of a site, averaged over classes, with 95% intervals over classes. Every predictor takes the same "
-        "test against the same null."
+        "None of the predictors needs a forward pass, except gradient screening, which takes one gradient per latent "
+        "(it is shown only where masks are exact; elsewhere it is part of the estimate). The figures show the rank "
+        "correlation over the channels of a site, averaged over classes, with 95% intervals over classes. All "
+        "predictors are tested in the same way against the same null."
     )
     table = table_of("All predictors and effects", columns, described)
     return Section("predictors", "Predictors of the masking effect", lead, pictures, (table,))

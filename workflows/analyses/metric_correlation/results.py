@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from cawa_core.class_metrics.records import METRICS
+from cawa_core.errors import counted
 from cawa_core.rendering.claims import (
     FAILS,
     HOLDS,
@@ -77,7 +78,9 @@ def quality_claims(rows: Rows, n_real: Sequence[int]) -> list[Claim]:
     else:
         verdict = HOLDS if set(verdicts) == {HOLDS} else IN_PART if HOLDS in verdicts else OPEN
     n = max(row["n_classes"] for row in rows)
-    evidence = f"Pearson r with total awareness over {n} classes, with bootstrap 95% intervals: {', '.join(parts)}."
+    evidence = (
+        f"Pearson r with total awareness over {counted(n, 'class')}, with bootstrap 95% intervals: {', '.join(parts)}."
+    )
     evidence += real_images_in_words(*n_real)
     claim = "Classes with high total awareness look better and vary less."
     return [Claim(claim, verdict, evidence, "Sec. 5.4, Fig. 10")]
@@ -121,9 +124,9 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
     named = [{**row, "metric": headings.get(row["metric"], row["metric"])} for row in rows]
     table = table_of("Correlation with total awareness over classes", columns, named)
     lead = (
-        "Total awareness is the sum of the absolute category awareness of all channels of a class. The figures show "
-        "the metrics for which the paper expects a correlation: classes of high awareness should look better and vary "
-        "less. Intervals are bootstrap intervals over classes."
+        "The total awareness of a class is the sum of |category awareness| over all channels. The figures show the "
+        "metrics for which the paper expects a correlation: classes with high total awareness should look better and "
+        "vary less. Intervals are bootstrap intervals over classes."
     )
     return Section(METRIC_CORRELATION.name, "Class metrics and total awareness", lead, tuple(pictures), (table,))
 

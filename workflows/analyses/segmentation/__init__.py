@@ -16,10 +16,10 @@ class SegmentationOptions:
     """Options of the analysis ``segmentation``."""
 
     segmentation_sites: tuple[int, ...] = option(
-        (), "Sites whose channels are clustered; the last half of the sites if left out."
+        (), "Sites whose channels are clustered; by default the last half of the sites."
     )
-    segmentation_clusters: tuple[int, ...] = option((3, 5), "Numbers of clusters; each is fitted separately.")
-    segmentation_fitted_latents: Count = option(64, "Pictures per class that clusters are fitted to and scored on.")
+    segmentation_clusters: tuple[int, ...] = option((3, 5), "Numbers K of clusters; each is fitted separately.")
+    segmentation_fitted_latents: Count = option(64, "Images per class that clusters are fitted to and scored on.")
 
 
 SEGMENTATION_TABLE = Table(
@@ -30,16 +30,19 @@ SEGMENTATION_TABLE = Table(
         "clusters": (I32, "number of clusters K for the pixels of all images of the class"),
         "weighted": (pa.bool_(), "whether channels were multiplied by their category awareness"),
         "index": (I32, "index of the latent"),
-        "iou": (F32, "intersection over union of the foreground with Otsu's; null unless objects are on black"),
+        "iou": (
+            F32,
+            "IoU of the foreground with the pixels above Otsu's threshold; null unless objects are on black",
+        ),
         "n_background": (I32, "number of labels, starting at 0, that belong to the background"),
         "sites": (pa.list_(I16), "sites whose channels were clustered"),
         "n_fitted": (I32, "number of images that the clusters were fitted to"),
         "png": (pa.binary(), "the image, once for each of the first few latents; else null"),
         "labels_png": (
             pa.binary(),
-            "labels as palette indices, in order from the cluster that lies most at the border, so that labels "
-            "below n_background are background; the palette gives parts that share most pixels the same "
-            "colour in all maps of a class, whatever their labels; null beyond the first few latents",
+            "labels as palette indices, numbered from the cluster that lies most at the border, so that labels below "
+            "n_background are background; in the palettes of a class's maps, parts that share most pixels have the "
+            "same colour, whatever their labels; null beyond the first few latents",
         ),
     },
 )

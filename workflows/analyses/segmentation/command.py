@@ -27,14 +27,18 @@ class SegmentCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to cluster"
 
-    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, comma-separated.")
-    sites: tuple[int, ...] = option((), "Sites whose channels are clustered (default: the last half).")
-    clusters: tuple[int, ...] = option((3, 5), "Numbers of clusters; each is shown plain and by awareness.")
-    latents: Count = option(4, "Pictures per class on the sheet.")
-    fitted_latents: Count = option(
-        64, "Pictures per class to which clusters are fitted and on which they are scored; at least those on the sheet."
+    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, separated by commas; or all.")
+    sites: tuple[int, ...] = option((), "Sites whose channels are clustered; by default the last half of the sites.")
+    clusters: tuple[int, ...] = option(
+        (3, 5), "Numbers K of clusters; each is shown unweighted and weighted by awareness."
     )
-    output: str = option("", "Folder of the sheet, or its s3://, gs://, az:// URL; default results/GENERATOR-segments.")
+    latents: Count = option(4, "Images per class on the sheet.")
+    fitted_latents: Count = option(
+        64, "Images per class that clusters are fitted to and scored on; at least as many as on the sheet."
+    )
+    output: str = option(
+        "", "Folder for the sheet, or its s3://, gs:// or az:// URL; by default results/GENERATOR-segments."
+    )
 
 
 @with_options_of(SegmentCommandOptions, AuditSpec, RunOptions, only=UNSCORED_OPTIONS)
@@ -43,7 +47,7 @@ def segment(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Cluster the pixels of generated pictures by their channel activations, with and without awareness."""
+    """Cluster the pixels of generated images by their channel activations, with and without awareness."""
     with quick_imports():
         from workflows.analyses.segmentation.sheet import run_segment
 

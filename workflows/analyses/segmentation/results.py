@@ -79,15 +79,15 @@ def segmentation_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     """Decide whether weights by awareness raise the overlap with the reference, for every number of clusters."""
     verdicts = [side(row["gained_ci"], 1) for row in rows]
     parts = "; ".join(
-        f"K = {row['clusters']}: {row['weighted']:.2f} against {row['plain']:.2f}, difference {signed(row['gained'])} "
-        f"({interval_words(row['gained_ci'])})"
+        f"{row['weighted']:.2f} against {row['plain']:.2f} with K = {row['clusters']} clusters, a difference of "
+        f"{signed(row['gained'])} ({interval_words(row['gained_ci'])})"
         for row in rows
     )
     evidence = (
-        "Intersection over union of the foreground with Otsu's threshold, averaged over classes, with awareness "
-        f"against without: {parts}."
+        "Intersection over union (IoU) of the foreground clusters with the pixels above Otsu's threshold, averaged "
+        f"over classes, weighted by awareness against unweighted: {parts}."
     )
-    claim = "Clusters of pixels find objects better with channels weighted by awareness than without."
+    claim = "Clustering pixels finds objects better if channels are weighted by awareness."
     return [Claim(claim, joint_verdict(verdicts), evidence, "Sec. 5.3, Fig. 8")]
 
 
@@ -102,23 +102,25 @@ def segmentation_section(table: pd.DataFrame, summary: Content) -> Section:
     ]
     headings = ("images", f"K = {clusters}, unweighted", f"K = {clusters}, weighted by awareness")
     lead = (
-        f"Pixels clustered by what the channels of sites {', '.join(map(str, table.sites.iloc[0]))} do there, with and "
-        "without weighting each channel by its awareness of the class. Clusters are fitted to all images of a class "
-        "together, so a colour is the same part in each image. In the weighted maps, the darkest part is the one that "
-        "lies most at the image border; unweighted parts take the colours of the parts they share most pixels with."
+        "Pixels are clustered by the activations of the channels of sites "
+        f"{', '.join(map(str, table.sites.iloc[0]))}, with and without weighting each channel by its awareness of the "
+        "class. Clusters are fitted to all images of a class together, so a colour means the same part in each of "
+        "its images. In the weighted maps, the darkest part is the one that lies most at the image border; each "
+        "unweighted part has the colour of the weighted part that it shares most pixels with."
     )
     columns = ("plain", "weighted", "gained")
     compared = [with_intervals_in_words(row, columns) for row in summary["segmentation"] or ()]
     if not compared:
         return Section(SEGMENTATION.name, TITLE, lead, (), (), headings, tuple(rows))
     lead += (
-        " IoU compares the foreground, the clusters with less of their area at the border than pixels have on average, "
-        "with the pixels brighter than Otsu's threshold."
+        " IoU, intersection over union, compares the foreground with the pixels brighter than Otsu's threshold. The "
+        "foreground consists of the clusters with a smaller share of their pixels at the border than pixels have on "
+        "average."
     )
     named = [{**row, "clusters": f"K = {row['clusters']}"} for row in compared]
     methods = {"plain": "unweighted", "weighted": "weighted by awareness"}
-    bars = compared_bars("segmentation-iou", "Foreground by clusters", named, "clusters", methods, "IoU")
-    caption = "Foreground by clusters against Otsu's threshold, means over classes"
+    bars = compared_bars("segmentation-iou", "Foreground found by clustering", named, "clusters", methods, "IoU")
+    caption = "Foreground found by clustering against Otsu's threshold, means over classes"
     overlaps = table_of(caption, COMPARISON_COLUMNS, compared)
     return Section(SEGMENTATION.name, TITLE, lead, (bars,), (overlaps,), headings, tuple(rows))
 

@@ -15,7 +15,9 @@ class SharedChannelOptions:
     """Options of the analysis ``shared_channels``."""
 
     shared_k: tuple[Count, ...] = option(
-        (1, 2, 5, 10, 20, 50), "Sizes of the top channel sets that all classes may share.", is_distinct=True
+        (1, 2, 5, 10, 20, 50),
+        "Sizes k of the sets of top channels in which the channels shared by all classes are counted.",
+        is_distinct=True,
     )
 
 
@@ -24,11 +26,11 @@ SHARED_CHANNELS_TABLE = Table(
     ("site", "k", "criterion"),
     {
         **SITE,
-        "k": (I32, "size of the top sets"),
+        "k": (I32, "size of the sets of top channels"),
         **CRITERION,
-        "shared": (I32, "number of channels in the top set of every class (Table 1)"),
+        "shared": (I32, "number of channels in the top k of every class (Table 1)"),
         "shared_by_chance": (F32, "number expected for independent random sets"),
-        "n_classes": (I32, "number of classes intersected"),
+        "n_classes": (I32, "number of classes compared"),
     },
 )
 TOP_CHANNEL_POPULARITY_TABLE = Table(

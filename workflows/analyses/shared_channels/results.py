@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from cawa_core.errors import counted
 from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, Claim
 from cawa_core.rendering.figures import SIZE, Picture, draw
 from cawa_core.rendering.html_tables import records, table_of
@@ -73,8 +74,9 @@ def sharing_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     few = category["shared"] <= FEW_SHARED * latent["shared"]
     verdict = HOLDS if enough and few else IN_PART if enough else FAILS
     evidence = (
-        f"Channels in the top 10 of every class, summed over {latent['n_sites']} sites: {latent['shared']} by latent "
-        f"awareness and {category['shared']} by category awareness, with {latent['by_chance']:.2g} expected by chance."
+        "Channels that are among the top 10 of their site for every class, summed over "
+        f"{counted(latent['n_sites'], 'site')}: {latent['shared']} by latent awareness and {category['shared']} by "
+        f"category awareness; {latent['by_chance']:.2g} would be expected by chance."
     )
     claim = "All classes share channels that respond to the latent code, and few or none that respond to the class."
     return [Claim(claim, verdict, evidence, "Sec. 4.2, Table 1")]
@@ -97,9 +99,9 @@ def sharing_section(shared: pd.DataFrame, summary: Content) -> Section:
         "total": "all",
         "chance": "by chance",
     }
-    caption = f"Channels in the top {k} of every class, by site (in the form of the paper's Table 1)"
+    caption = f"Channels in the top {k} of every class, by site (L0 is site 0, and so on, as in the paper's Table 1)"
     picture = shared_lines("shared", "Shared by all classes, summed over sites", summary["sharing"])
-    lead = "A channel counts if it is among the top k of its site for every class."
+    lead = "A channel is shared if it is among the top k of its site for every class."
     table = table_of(caption, columns, rows)
     return Section(SHARED_CHANNELS.name, "Channels shared by all classes", lead, (picture,), (table,))
 
