@@ -230,7 +230,7 @@ def test_options_of_what_is_not_compared_may_differ(audited, tmp_path):
         description["identity"]["digests"]["fid_features"] = "other"
 
     content = compare(audited, edited(audited, tmp_path, change), comparison_spec(), str(tmp_path / "out")).content
-    assert content["sentence"] == "not judged: class_metrics is not in both audits"
+    assert content["sentence"] == "not judged: class_metrics is not in both audits; nothing moved"
     differing = {
         "control_fraction",
         "edit_scored_latents",
