@@ -88,7 +88,7 @@ def test_identical_tables_have_not_moved(tmp_path, tables):
     assert {row["mean_change"] for row in changes["totals"]} == {0.0}
     assert not moved(changes["totals"]) + moved(changes["classes"])
     assert (changes["n_unmatched"], changes["n_rechosen"]) == (0, 0)
-    assert content["sentence"] == "not judged: class_metrics is not in both audits"
+    assert content["sentence"] == "not judged: class_metrics is not in both audits; nothing moved"
     assert not content["is_worse"]
 
 
