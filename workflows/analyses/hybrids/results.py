@@ -142,9 +142,9 @@ def hybrid_section(table: pd.DataFrame, summary: Content) -> Section:
     lead = (
         "Images of the same latents, generated as the input class, as a reference class drawn at random, and as "
         "mixtures of the two. Channel mixing transplants, at one site, the features of the channels that are most "
-        "aware of the reference class; style mixing switches to the reference class at some site. For each kind, the "
-        "mixture with the largest harmony is shown on the first latents; scores use held-out latents. Below each "
-        "strip are the mean probabilities p of the input class and q of the reference class. Harmony is 4 p q "
+        "aware of the reference class; style mixing switches to the reference class from some site onwards. For each "
+        "kind, the mixture with the largest harmony is shown on the first latents; scores use held-out latents. Below "
+        "each strip are the mean probabilities p of the input class and q of the reference class. Harmony is 4 p q "
         "(balance), times the closeness to real images (realism) if there are any."
     )
     comparisons = (
