@@ -105,7 +105,7 @@ def test_the_analysis_is_computed(audited, package):
     )
     page = (audited / "report.html").read_text()
     assert 'id="brightness"' in page
-    assert "The brightest picture of each repeat" in page
+    assert "The brightest image of each repeat" in page
 
 
 def test_files_are_recorded_and_verified(audited, package, tmp_path):
