@@ -15,11 +15,11 @@ from cawa_core.rendering.html_tables import table_of
 from cawa_core.rendering.sections import Section
 from cawa_core.tables.schema import CLASS, F32, TABLES, Table
 from tests.workflows.written_audits import written_audit
-from workflows.analyses import ANALYSES, catalogue
+from workflows.analyses import ANALYSES
 from workflows.compare import comparison as comparison_module
 from workflows.compare.comparison import compare
 from workflows.compare.options import comparison_spec, comparison_spec_type, merged_comparison
-from workflows.interface import Analysis, Comparison
+from workflows.interface import Analysis, Comparison, catalogue
 
 
 @dataclasses.dataclass(frozen=True)

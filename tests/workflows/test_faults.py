@@ -18,6 +18,7 @@ from cawa_core.tables.parquet import TABLES_FOLDER
 from tests.object_store import BUCKET
 from tests.workflows.conftest import SMALL, small_audit
 from workflows.folders.verify import verify
+from workflows.results.derive import derived_stages
 
 pytestmark = pytest.mark.slow
 
@@ -88,8 +89,8 @@ def assert_kept(place, before: dict[str, tuple]) -> dict[str, tuple]:
         return before
     manifest = Manifest.read(storage)
     now = {shard: (receipt.seconds, receipt.files) for shard, receipt in manifest.receipts.items()}
-    derived = {shard for shard in now if shard in ("aggregate",)}
-    assert {shard: now.get(shard) for shard in before.keys() - derived} == {
+    derived = derived_stages(manifest)
+    assert {shard: now.get(shard) for shard in before if shard not in derived} == {
         shard: kept for shard, kept in before.items() if shard not in derived
     }
     faults = verify(storage).faults
