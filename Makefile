@@ -15,7 +15,7 @@ check: $(VENV)/installed-test
 	$(BIN)/mypy
 
 test: $(VENV)/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder  # one thread each: two each fight for the cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile  # one thread each: two each fight for the cores
 
 bench: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks

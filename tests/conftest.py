@@ -16,12 +16,6 @@ from tests import google_store
 from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the files that have slow tests, so that parallel workers end at about the same time."""
-    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow_files)
-
-
 def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
     """A small generator with random weights and random batch norm statistics."""
     torch.manual_seed(seed)
