@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -13,7 +14,7 @@ Options = TypeVar("Options")
 Content = Mapping[str, Any]
 
 
-class Comparison(Generic[Options]):
+class Comparison(ABC, Generic[Options]):
     """Comparison of an analysis between two audits that both have it.
 
     Where a method takes ``content``, it is the whole content of ``compare.json``, in which the entries of this analysis
@@ -30,6 +31,7 @@ class Comparison(Generic[Options]):
             InputError: the audits cannot be compared.
         """
 
+    @abstractmethod
     def contrast(self, pair: Pair, thresholds: Options, level: float) -> Content:
         """Compare the two audits.
 
@@ -41,7 +43,6 @@ class Comparison(Generic[Options]):
         Returns:
             The value of each of :attr:`ENTRIES`.
         """
-        raise NotImplementedError
 
     def judged(self, content: Content) -> Sequence[Content]:  # noqa: ARG002
         """Return the rows that decide whether new is worse; none if no direction of a change is worse.
@@ -52,9 +53,9 @@ class Comparison(Generic[Options]):
         """
         return ()
 
+    @abstractmethod
     def has_moved(self, content: Content) -> bool:
         """Return whether any compared number differs between the audits."""
-        raise NotImplementedError
 
     def sections(self, content: Content) -> Sequence[Section]:  # noqa: ARG002
         """Build its sections of ``compare.html``; sections of several analyses with one anchor are joined."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 Options = TypeVar("Options")
 
 
-class Derivation(Generic[Options]):
+class Derivation(ABC, Generic[Options]):
     """Tables of an analysis that are derived from those of others, whenever these change.
 
     Aggregation reads each site once and gives it to all derivations, in the order of the analyses.
@@ -48,6 +49,6 @@ class Derivation(Generic[Options]):
     def add_site(self, site: SiteResults) -> None:
         """Take in the awareness and masking of the next site, in ascending order; keep only what is derived."""
 
+    @abstractmethod
     def files(self) -> list[PublishedFile]:
         """Write the tables, after all sites, and return all files; none if there is nothing to derive."""
-        raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -56,7 +57,7 @@ Stopwatch = Callable[[Callable[[], object], bool], float]
 """Seconds of a call on the device of the lab; whether it is warmed up first."""
 
 
-class Work(Generic[Options]):
+class Work(ABC, Generic[Options]):
     """Computation of the units of an analysis; stateless, so that every process can make its own."""
 
     def check_options(self, options: Options) -> None:
@@ -85,6 +86,7 @@ class Work(Generic[Options]):
         """Return other classes whose real images are read for a class."""
         return ()
 
+    @abstractmethod
     def run(self, lab: Lab, options: Options, shard: Shard, earlier: Manifest | None) -> Output:
         """Compute a shard: a pure function of its arguments.
 
@@ -94,11 +96,10 @@ class Work(Generic[Options]):
             shard: classes and units to compute.
             earlier: results of the analyses in ``after``; None if there are none.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def cost(self, lab: Lab, options: Options, class_id: int, unit: Unit) -> Cost:
         """Estimate what a unit costs."""
-        raise NotImplementedError
 
     def pace(self, lab: Lab, options: Options, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002
         """Measure what is needed to predict seconds, from a few passes.
