@@ -15,12 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.naive_masking import NaiveLoop, biggan_deep_loop, fashion_loop
 from benchmarks.results import Result, seconds_of
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest
-from cawa_core.evaluators.fashion import FashionCNN
 from cawa_core.evaluators.imagenet import load_inception_v3
+from cawa_core.evaluators.small_cnn import FashionCNN
 from cawa_core.generators.base import Generator
 from cawa_core.generators.biggan.deep import load_biggan_deep
-from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.numerics.arithmetic import arithmetic
 from cawa_core.numerics.batch_size import BatchSize

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torchvision import models
 
 from cawa_core import assets
-from cawa_core.evaluators.fashion import WEIGHTS, FashionClassifier
 from cawa_core.evaluators.imagenet import HALF, INCEPTION_SIDE
 from cawa_core.evaluators.preprocessing import Preprocessing
+from cawa_core.evaluators.small_cnn import FashionCNN, SmallClassifier
 from cawa_core.generators.base import Channels
 from cawa_core.generators.biggan.deep import BigGANDeep
-from cawa_core.generators.fashion.generator import FashionBigGAN, conditional_norms
-from cawa_core.generators.fashion.network import FashionNetwork
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
+from cawa_core.generators.small_biggan.network import SmallBigGANNetwork
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +57,10 @@ class NaiveLoop:
 
 def fashion_loop(generator: FashionBigGAN) -> NaiveLoop:
     """Prepare the bundled generator and classifier, on the device of the generator."""
-    network = FashionNetwork(generator.network.architecture)
+    network = SmallBigGANNetwork(generator.network.architecture)
     network.load_state_dict(generator.network.state_dict())
-    classifier = FashionClassifier()
-    classifier.load_state_dict(load_file(assets.verified(WEIGHTS)))
+    classifier = SmallClassifier()
+    classifier.load_state_dict(load_file(assets.verified(FashionCNN.weights)))
     norms: list[nn.Module] = list(conditional_norms(network.eval().to(generator.device)))
     return NaiveLoop(norms, network, classifier.eval().to(generator.device))
 

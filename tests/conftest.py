@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from cawa_core.evaluators.base import EvaluatorRequest
-from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
-from cawa_core.generators.fashion.generator import FashionBigGAN, conditional_norms
-from cawa_core.generators.fashion.network import FashionArchitecture, FashionNetwork
+from cawa_core.evaluators.small_cnn import FashionCNN, SmallClassifier
 from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
+from cawa_core.generators.small_biggan.network import Architecture, SmallBigGANNetwork
 from tests import google_store
 from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
@@ -19,13 +19,13 @@ from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
     """A small generator with random weights and random batch norm statistics."""
     torch.manual_seed(seed)
-    shape = FashionArchitecture(z_dim=6, embed_dim=5, widths=(12, 10, 8, 6))
-    network = FashionNetwork(shape)
+    shape = Architecture(z_dim=6, embed_dim=5, widths=(12, 10, 8, 6))
+    network = SmallBigGANNetwork(shape)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_(std=0.3)
             layer.running_var.uniform_(0.5, 2.0)
-    for norm in conditional_norms(network):
+    for norm in network.conditional_norms():
         norm.gain.weight.data.normal_(std=0.06)
         norm.offset.weight.data.normal_(std=0.3)
     return FashionBigGAN(network, digest="random")
@@ -47,7 +47,7 @@ def tiny_generator() -> FashionBigGAN:
 @pytest.fixture
 def tiny_evaluator() -> FashionCNN:
     torch.manual_seed(1)
-    return FashionCNN(FashionClassifier(), digest="random")
+    return FashionCNN(SmallClassifier(), digest="random")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from cawa_core.errors import InputError
-from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
 
 POISONED_CLASS, MANY = 8, 60
 MARKER = "CAWA_TEST_MARKER"

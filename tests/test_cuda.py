@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from cawa_core.evaluators.base import EvaluatorRequest
-from cawa_core.evaluators.fashion import FashionCNN
+from cawa_core.evaluators.small_cnn import FashionCNN
 from cawa_core.generators.base import class_ids_of
-from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.masking.screening import screened
 from cawa_core.numerics.arithmetic import arithmetic, use_exact_kernels

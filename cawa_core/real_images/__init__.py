@@ -8,6 +8,7 @@ from cawa_core.registry import Registry
 
 REAL_IMAGES: Registry[RealImages] = Registry("real_images")
 REAL_IMAGES.register("fashion-mnist-test", "cawa_core.real_images.fashion:FashionMnistTest")
+REAL_IMAGES.register("scenes", "cawa_core.real_images.scenes:ScenesImages")
 
 
 def open_real_images(request: RealImagesRequest) -> RealImages:

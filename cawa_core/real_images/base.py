@@ -95,7 +95,7 @@ class RealImages(ABC):
             InputError: a class has none.
         """
         for class_id in class_ids:
-            if not len(self.images_of(class_id)):
+            if not self.has_class(class_id):
                 raise InputError(
                     f"real_images {self.name} must have images of every class; it has none of class {class_id}"
                 )

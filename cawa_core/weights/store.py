@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cawa_core.errors import InputError
-from cawa_core.weights.fetch import by_hand, fetch
 from cawa_core.weights.known import is_known, known_file, known_files
 from cawa_core.weights.partial import Progress
 from cawa_core.weights.record import verified
@@ -81,6 +80,8 @@ class WeightStore:
         path = folder / name / filename
         if path.exists():
             return verified(path, known.sha256_prefix)
+        from cawa_core.weights.fetch import by_hand, fetch  # imports an HTTP client, which few runs need
+
         if self.offline:
             raise InputError(
                 f"{filename} of {name} is not at {path}, and may not be fetched (offline); {by_hand(known.url, path)}"

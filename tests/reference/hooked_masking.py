@@ -2,7 +2,7 @@
 
 import torch
 
-from cawa_core.generators.fashion.generator import FashionBigGAN, conditional_norms
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
 
 
 def hooked_images(generator: FashionBigGAN, z, class_id: int, site: int, channels) -> torch.Tensor:
@@ -13,7 +13,7 @@ def hooked_images(generator: FashionBigGAN, z, class_id: int, site: int, channel
         output[:, list(channels)] = 0
         return output
 
-    handle = conditional_norms(generator.network)[site].register_forward_hook(silence)
+    handle = generator.network.conditional_norms()[site].register_forward_hook(silence)
     try:
         with torch.no_grad():
             return generator.network(z, torch.full((len(z),), class_id))

@@ -9,8 +9,8 @@ import torch
 
 from cawa_core.class_metrics.records import METRICS
 from cawa_core.errors import InputError
-from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.request import GeneratorRequest
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
 from cawa_core.tables import Manifest
 from tests.cawa_core.rendering.test_rendering import parsed
 from tests.workflows.conftest import SMALL, small_audit

@@ -1,33 +1,23 @@
-"""Train both bundled models from fixed seeds, and write their weights and digests to the package."""
+"""Train the bundled models from fixed seeds, and write their weights and digests to the package."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import math
+import os
+import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from safetensors.torch import save
-from torch import nn
 
 from cawa_core import assets
 from cawa_core.digests import digest_of_file
-from cawa_core.evaluators.fashion import WEIGHTS as CLASSIFIER_WEIGHTS
-from cawa_core.generators.fashion.generator import WEIGHTS as GENERATOR_WEIGHTS
-from cawa_core.real_images.fashion import FashionMnistTest
+from cawa_core.errors import InputError, suggestion
 from cawa_core.storage import write_atomically
-from workflows.reference.classifier_training import ClassifierTraining, accuracy, n_steps, train_classifier
-from workflows.reference.generator_training import GeneratorTraining, train_generator
-from workflows.reference.training_data import load_training_images
-from workflows.running.progress import ProgressReporter
-
-
-def save_weights(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write a network's tensors as safetensors."""
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    write_atomically(path, save(tensors, metadata))
+from workflows.reference.environment import Environment
+from workflows.reference.recipes import RECIPES, Plan
 
 
 def write_digests(folder: Path) -> None:
@@ -38,43 +28,60 @@ def write_digests(folder: Path) -> None:
 
 
 def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models to train: fashion, scenes; all if none is named.")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Folder to write the weights to.")] = assets.FOLDER,
-    generator_iterations: Annotated[
-        int, typer.Option(help="Training steps of the generator.")
-    ] = GeneratorTraining.iterations,
-    classifier_epochs: Annotated[
-        int, typer.Option(help="Training epochs of the classifier.")
-    ] = ClassifierTraining.epochs,
+    report: Annotated[Path, typer.Option(help="Folder to write figures and sheets to.")] = Path("results/training"),
+    device: Annotated[str, typer.Option(help="Device to train on: cpu, cuda or cuda:N.")] = "cpu",
+    bfloat16: Annotated[bool, typer.Option(help="Train under bfloat16 autocast.")] = True,
+    minutes: Annotated[
+        float, typer.Option(help="Minutes after which the trainings of each name end with what they have reached.")
+    ] = math.inf,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of checkpoints, to resume a killed training.")] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 600.0,
+    processes: Annotated[int, typer.Option(help="Processes that render pictures.")] = os.cpu_count() or 1,
+    pictures: Annotated[
+        int | None, typer.Option(help="Pictures of scenes to train on; by default as many as suit the device.")
+    ] = None,
+    fresh: Annotated[int, typer.Option(help="Pictures of scenes to measure on.")] = 6000,
+    generator_iterations: Annotated[int | None, typer.Option(help="Training steps of the generator.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size of the generator's training.")] = None,
+    classifier_epochs: Annotated[int | None, typer.Option(help="Training epochs of the classifier.")] = None,
+    segmenter_epochs: Annotated[int | None, typer.Option(help="Training epochs of the segmenter.")] = None,
 ) -> None:
-    """Retrain fashion-cnn and fashion-biggan from scratch."""
-    images, labels = load_training_images()
-    evaluation = ClassifierTraining(epochs=classifier_epochs)
-    with ProgressReporter("training fashion-cnn", n_steps(len(images), evaluation), "steps") as progress:
-        classifier = train_classifier(
-            images, labels, evaluation, lambda _, loss: progress.advance(1, f"loss {loss:.3f}")
+    """Retrain fashion-cnn and fashion-biggan, and scenes-cnn, scenes-segmenter and scenes-biggan, from scratch."""
+    names = names or list(RECIPES)
+    unknown = [name for name in names if name not in RECIPES]
+    if unknown:
+        raise InputError(f"names must be of {', '.join(RECIPES)}; got {unknown[0]!r}{suggestion(unknown[0], RECIPES)}")
+    if device != "cpu":
+        torch.backends.cudnn.benchmark = True
+    environment = Environment(torch.device(device), bfloat16, math.inf, checkpoint, checkpoint_seconds)
+    for name in names:
+        plan = Plan(
+            folder=folder,
+            report=report,
+            environment=environment,
+            seconds=60 * minutes,
+            start=time.monotonic(),
+            processes=processes,
+            pictures=pictures,
+            fresh=fresh,
+            iterations=generator_iterations,
+            batch_size=batch_size,
+            classifier_epochs=classifier_epochs,
+            segmenter_epochs=segmenter_epochs,
         )
-    test_images, test_labels = test_set()
-    print(f"fashion-cnn: accuracy {accuracy(classifier, test_images, test_labels):.4f} on the test images")
-    synthesis = GeneratorTraining(iterations=generator_iterations)
-    with ProgressReporter("training fashion-biggan", synthesis.iterations, "steps") as progress:
-
-        def on_step(iteration: int, losses: dict[str, float]) -> None:  # noqa: ARG001
-            progress.advance(1, ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items()))
-
-        generator = train_generator(images, labels, synthesis, on_step)
-    architecture = json.dumps(dataclasses.asdict(generator.architecture))
-    save_weights(classifier, folder / CLASSIFIER_WEIGHTS, {})
-    save_weights(generator, folder / GENERATOR_WEIGHTS, {"architecture": architecture})
+        RECIPES[name](plan)
     write_digests(folder)
 
 
-def test_set() -> tuple[torch.Tensor, torch.Tensor]:
-    """Return all 10,000 bundled test images with their labels, class by class."""
-    dataset = FashionMnistTest()
-    images = [dataset.images_of(class_id) for class_id in range(10)]
-    labels = [torch.full((len(rows),), class_id) for class_id, rows in enumerate(images)]
-    return torch.cat(images), torch.cat(labels)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

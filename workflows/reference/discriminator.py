@@ -1,6 +1,8 @@
-"""Projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637) for 28 x 28 grey images."""
+"""Projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637) for small images."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,20 +30,34 @@ class DiscriminatorBlock(nn.Module):
 
 
 class ProjectionDiscriminator(nn.Module):
-    """Projection discriminator of images given their class; 28 -> 14 -> 7 -> 7 pixels per side."""
+    """Projection discriminator of images given their class.
 
-    def __init__(self, n_classes: int = 10, widths: tuple[int, int, int] = (64, 128, 128)) -> None:
+    Args:
+        n_classes: number of classes.
+        widths: channels after each block.
+        downsample: for each block, whether it halves the resolution.
+        image_channels: channels of the images.
+    """
+
+    def __init__(
+        self,
+        n_classes: int = 10,
+        widths: tuple[int, ...] = (64, 128, 128),
+        downsample: tuple[bool, ...] = (True, True, False),
+        image_channels: int = 1,
+    ) -> None:
         super().__init__()
-        first, second, third = widths
+        sizes = pairwise((image_channels, *widths))
         self.blocks = nn.Sequential(
-            DiscriminatorBlock(1, first, downsample=True, first=True),
-            DiscriminatorBlock(first, second, downsample=True),
-            DiscriminatorBlock(second, third, downsample=False),
+            *(
+                DiscriminatorBlock(before, after, halves, first=number == 0)
+                for number, ((before, after), halves) in enumerate(zip(sizes, downsample, strict=True))
+            )
         )
-        self.linear = nn.Linear(third, 1)
-        self.embedding = nn.Embedding(n_classes, third)
+        self.linear = nn.Linear(widths[-1], 1)
+        self.embedding = nn.Embedding(n_classes, widths[-1])
 
     def forward(self, images: Tensor, class_ids: Tensor) -> Tensor:
-        """Score realness: images ``[n, 1, 28, 28]`` in [-1, 1], class_ids int64 ``[n]`` => logits ``[n]``."""
+        """Score realness: images ``[n, C, H, W]`` in [-1, 1], class_ids int64 ``[n]`` => logits ``[n]``."""
         features = functional.relu(self.blocks(images)).sum(dim=(2, 3))
         return self.linear(features).squeeze(1) + (self.embedding(class_ids) * features).sum(dim=1)  # type: ignore[no-any-return]

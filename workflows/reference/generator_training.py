@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from cawa_core.generators.fashion.network import FashionNetwork
+from cawa_core.generators.small_biggan.network import Architecture, SmallBigGANNetwork
+from cawa_core.rendering.pixels import as_floats
 from workflows.reference.discriminator import ProjectionDiscriminator
+from workflows.reference.environment import Environment, Session, ShuffledBatches, on_device
 
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorTraining:
-    """Settings of the training (Brock et al. 2019, scaled down to two CPU cores)."""
+    """Settings of the training (Brock et al. 2019, scaled down to two CPU cores); the defaults are fashion-biggan's.
 
+    Attributes:
+        architecture: sizes of the generator.
+        discriminator_widths, discriminator_downsample: sizes of the discriminator.
+        average_every: steps between two updates of the weight average.
+        decay_from: share of the training after which the learning rates fall linearly towards 0.
+    """
+
+    architecture: Architecture = dataclasses.field(default_factory=Architecture)
+    discriminator_widths: tuple[int, ...] = (64, 128, 128)
+    discriminator_downsample: tuple[bool, ...] = (True, True, False)
     iterations: int = 9000
     batch_size: int = 64
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 4e-4
     average_decay: float = 0.999
     average_start: int = 500
+    average_every: int = 1
+    decay_from: float = 1.0
     statistics_batches: int = 100
     statistics_batch_size: int = 250
     seed: int = 0
@@ -33,17 +49,19 @@ class GeneratorTraining:
 class WeightAverage:
     """Exponential average of the *effective* weights (spectral norm applied), kept in a plain network."""
 
-    def __init__(self, trained: FashionNetwork, decay: float, start: int) -> None:
-        self.decay = decay
-        self.start = start
-        self.network = FashionNetwork(trained.architecture).requires_grad_(False)
+    def __init__(self, trained: SmallBigGANNetwork, settings: GeneratorTraining) -> None:
+        self.settings = settings
+        self.network = SmallBigGANNetwork(trained.architecture).requires_grad_(False)
 
     @torch.no_grad()
     def update(self, trained: nn.Module, iteration: int) -> None:
         """Move the average towards the trained weights; up to iteration ``start`` it follows them closely."""
-        weight = 1 - self.decay if iteration > self.start else 0.1
-        for name, average in self.network.named_parameters():
-            average.lerp_(effective_parameter(trained, name), weight)
+        settings = self.settings
+        if iteration % settings.average_every:
+            return
+        weight = 1 - settings.average_decay**settings.average_every if iteration > settings.average_start else 0.1
+        names, averages = zip(*self.network.named_parameters(), strict=True)
+        torch._foreach_lerp_(list(averages), [effective_parameter(trained, name) for name in names], weight)
 
 
 def effective_parameter(module: nn.Module, name: str) -> Tensor:
@@ -52,11 +70,13 @@ def effective_parameter(module: nn.Module, name: str) -> Tensor:
     return getattr(module.get_submodule(".".join(path)), leaf)  # type: ignore[no-any-return]
 
 
-def with_spectral_norm(module: nn.Module) -> nn.Module:
-    """Apply spectral norm to every convolution, linear layer and embedding."""
-    for layer in module.modules():
+def with_spectral_norm(module: nn.Module, device_type: str = "cpu") -> nn.Module:
+    """Apply spectral norm to every convolution, linear layer and embedding; it is computed in float32."""
+    for layer in list(module.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
-            spectral_norm(layer)
+            norm = spectral_norm(layer).parametrizations.weight[0]  # type: ignore[union-attr, index]
+            # Under autocast, a GPU would iterate in bfloat16 and mix both types.
+            norm.forward = torch.autocast(device_type, enabled=False)(norm.forward)  # type: ignore[union-attr]
     return module
 
 
@@ -69,98 +89,174 @@ def initialise_orthogonally(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
-def shuffled_batches(
-    images: Tensor, labels: Tensor, size: int, random: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield endless batches, each epoch in a new order; the incomplete last batch of an epoch is left out."""
-    while True:
-        for rows in torch.randperm(len(images), generator=random).split(size):
-            if len(rows) == size:
-                yield images[rows].contiguous(memory_format=torch.channels_last), labels[rows]
-
-
-def discriminator_step(
-    discriminator: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    real: Tensor,
-    fake: Tensor,
-    classes: tuple[Tensor, Tensor],
-) -> float:
-    """Take one hinge-loss step on real and generated images; return the loss."""
-    with torch.autocast(real.device.type, torch.bfloat16):
-        logits = discriminator(torch.cat([real, fake.to(real)]), torch.cat(classes))
-    on_real, on_fake = logits.float().split([len(real), len(fake)])
-    loss = functional.relu(1 - on_real).mean() + functional.relu(1 + on_fake).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return float(loss.detach())
-
-
-def generator_step(
-    generator: nn.Module, discriminator: nn.Module, optimizer: torch.optim.Optimizer, z: Tensor, classes: Tensor
-) -> float:
-    """Take one step of the generator against the discriminator; return the loss."""
-    discriminator.requires_grad_(False)
-    with torch.autocast(z.device.type, torch.bfloat16):
-        logits = discriminator(generator(z, classes), classes)
-    loss = -logits.float().mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    discriminator.requires_grad_(True)
-    return float(loss.detach())
+def hinge_loss(logits: Tensor, n_real: int) -> Tensor:
+    """Return the discriminator's loss on the logits of real images followed by generated ones."""
+    on_real, on_fake = logits.float().split([n_real, len(logits) - n_real])
+    return functional.relu(1 - on_real).mean() + functional.relu(1 + on_fake).mean()
 
 
 @torch.no_grad()
-def with_standing_statistics(network: FashionNetwork, settings: GeneratorTraining) -> FashionNetwork:
+def with_standing_statistics(network: SmallBigGANNetwork, settings: GeneratorTraining) -> SmallBigGANNetwork:
     """Return a copy in eval mode whose batch norms hold the mean statistics over many latents of all classes."""
     random = torch.Generator().manual_seed(settings.seed + 1)
     result = copy.deepcopy(network).train()
     shape = network.architecture
+    device = network.linear.weight.device
     for layer in result.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_running_stats()
             layer.momentum = None
     for _ in range(settings.statistics_batches):
         z = torch.randn(settings.statistics_batch_size, shape.z_dim, generator=random)
-        result(z, torch.arange(settings.statistics_batch_size) % shape.n_classes)
+        result(z.to(device), torch.arange(settings.statistics_batch_size, device=device) % shape.n_classes)
     return result.eval()
+
+
+class GeneratorTrainer:
+    """Generator, discriminator, weight average and optimisers in training.
+
+    Args:
+        images: uint8 ``[n, C, H, W]``, on the device of the environment.
+        labels: class of each image, int64 ``[n]``.
+        settings: settings of the training.
+        environment: device and arithmetic.
+
+    Attributes:
+        iteration: steps taken.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, settings: GeneratorTraining, environment: Environment) -> None:
+        self.images = images
+        self.labels = labels
+        self.settings = settings
+        self.environment = environment
+        self.iteration = 0
+        torch.manual_seed(settings.seed)
+        self.random = torch.Generator(environment.device).manual_seed(settings.seed)
+        shape = settings.architecture
+        generator = SmallBigGANNetwork(shape)
+        discriminator = ProjectionDiscriminator(
+            shape.n_classes, settings.discriminator_widths, settings.discriminator_downsample, shape.image_channels
+        )
+        for network in (generator, discriminator):
+            initialise_orthogonally(network)
+            on_device(with_spectral_norm(network, environment.device.type), environment)
+        self.generator = generator
+        self.discriminator = discriminator
+        self.average = WeightAverage(generator, settings)
+        on_device(self.average.network, environment)
+        adam = functools.partial(
+            torch.optim.Adam, betas=(0.0, 0.999), eps=1e-6, fused=environment.device.type == "cuda" or None
+        )
+        self.adam_g = adam(generator.parameters(), settings.generator_learning_rate)
+        self.adam_d = adam(discriminator.parameters(), settings.discriminator_learning_rate)
+        self.batches = ShuffledBatches(len(images), settings.batch_size, self.random, keep_rest=False)
+
+    def step(self, progress: float = 0.0) -> dict[str, Tensor]:
+        """Take one step of the discriminator and one of the generator; return their losses.
+
+        Args:
+            progress: share of the training that is over, for the learning rates.
+        """
+        self._set_learning_rates(progress)
+        rows = next(self.batches)
+        real = as_floats(self.images[rows]).contiguous(memory_format=torch.channels_last)
+        z, classes = self._draw()
+        with torch.no_grad(), self.environment.autocast():
+            fake = self.generator(z, classes)
+            both = torch.cat([real, fake.to(real)])
+        with self.environment.autocast():
+            logits = self.discriminator(both, torch.cat([self.labels[rows], classes]))
+        losses = {"discriminator": self._descend(self.adam_d, hinge_loss(logits, len(real)))}
+        # The generator's step keeps the classes: only the latents are drawn again.
+        z = self._latents()
+        self.discriminator.requires_grad_(False)
+        with self.environment.autocast():
+            logits = self.discriminator(self.generator(z, classes), classes)
+        losses["generator"] = self._descend(self.adam_g, -logits.float().mean())
+        self.discriminator.requires_grad_(True)
+        self.iteration += 1
+        self.average.update(self.generator, self.iteration)
+        return losses
+
+    def result(self) -> SmallBigGANNetwork:
+        """Return the averaged network with standing statistics."""
+        return with_standing_statistics(self.average.network, self.settings)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides the later steps."""
+        parts = {name: getattr(self, name).state_dict() for name in ("generator", "discriminator", "adam_g", "adam_d")}
+        average = self.average.network.state_dict()
+        return {**parts, "average": average, "batches": self.batches.state(), "iteration": self.iteration}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on where a state was taken."""
+        for name in ("generator", "discriminator", "adam_g", "adam_d"):
+            getattr(self, name).load_state_dict(state[name])
+        self.average.network.load_state_dict(state["average"])
+        self.batches.load(state["batches"])
+        self.iteration = state["iteration"]
+
+    def _latents(self) -> Tensor:
+        shape = (self.settings.batch_size, self.settings.architecture.z_dim)
+        return torch.randn(shape, generator=self.random, device=self.environment.device)
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        z = self._latents()
+        n_classes, size = self.settings.architecture.n_classes, (self.settings.batch_size,)
+        return z, torch.randint(n_classes, size, generator=self.random, device=self.environment.device)
+
+    def _set_learning_rates(self, progress: float) -> None:
+        settings = self.settings
+        if settings.decay_from == 1:
+            return
+        factor = min(1.0, max(0.02, (1 - progress) / (1 - settings.decay_from)))
+        self.adam_g.param_groups[0]["lr"] = settings.generator_learning_rate * factor
+        self.adam_d.param_groups[0]["lr"] = settings.discriminator_learning_rate * factor
+
+    @staticmethod
+    def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
 
 
 def train_generator(
     images: Tensor,
     labels: Tensor,
     settings: GeneratorTraining,
-    on_step: Callable[[int, dict[str, float]], None],
-) -> FashionNetwork:
-    """Train a generator on images ``[n, 1, 28, 28]`` in [-1, 1]; return the averaged network with standing statistics.
+    on_step: Callable[[int, dict[str, Tensor]], None],
+    environment: Environment | None = None,
+    on_checkpoint: Callable[[int, SmallBigGANNetwork], None] | None = None,
+    name: str = "generator",
+) -> SmallBigGANNetwork:
+    """Train a generator; return the averaged network with standing statistics.
 
-    ``on_step`` receives the iteration (from 1) and the losses.
+    Args:
+        images: uint8 ``[n, C, H, W]``.
+        labels: class of each image, int64 ``[n]``.
+        settings: settings of the training.
+        on_step: receives the iteration (from 1) and the losses.
+        environment: device, arithmetic, time limit, and where checkpoints lie; None: this CPU without checkpoints.
+        on_checkpoint: receives the iteration and the averaged network with standing statistics at each checkpoint
+            and at the end.
+        name: name of the checkpoint.
     """
-    torch.manual_seed(settings.seed)
-    random = torch.Generator().manual_seed(settings.seed)
-    generator = FashionNetwork()
-    discriminator = ProjectionDiscriminator()
-    for network in (generator, discriminator):
-        initialise_orthogonally(network)
-        with_spectral_norm(network).to(memory_format=torch.channels_last)
-    average = WeightAverage(generator, settings.average_decay, settings.average_start)
-    adam_g = torch.optim.Adam(generator.parameters(), settings.generator_learning_rate, betas=(0.0, 0.999), eps=1e-6)
-    adam_d = torch.optim.Adam(
-        discriminator.parameters(), settings.discriminator_learning_rate, betas=(0.0, 0.999), eps=1e-6
-    )
-    batches = shuffled_batches(images, labels, settings.batch_size, random)
-    shape = generator.architecture
-    for iteration in range(1, settings.iterations + 1):
-        real, real_classes = next(batches)
-        z = torch.randn(settings.batch_size, shape.z_dim, generator=random)
-        classes = torch.randint(shape.n_classes, (settings.batch_size,), generator=random)
-        with torch.no_grad(), torch.autocast(z.device.type, torch.bfloat16):
-            fake = generator(z, classes)
-        losses = {"discriminator": discriminator_step(discriminator, adam_d, real, fake, (real_classes, classes))}
-        z = torch.randn(settings.batch_size, shape.z_dim, generator=random)
-        losses["generator"] = generator_step(generator, discriminator, adam_g, z, classes)
-        average.update(generator, iteration)
-        on_step(iteration, losses)
-    return with_standing_statistics(average.network, settings)
+    environment = environment or Environment()
+    session = Session(name, environment)
+    trainer = GeneratorTrainer(images.to(environment.device), labels.to(environment.device), settings, environment)
+    saved = session.saved()
+    if saved is not None:
+        trainer.load(saved)
+    while trainer.iteration < settings.iterations and session.share_of_time() < 1:
+        progress = max(trainer.iteration / settings.iterations, session.share_of_time())
+        losses = trainer.step(progress)
+        on_step(trainer.iteration, losses)
+        if session.save(trainer.state) and on_checkpoint is not None:
+            on_checkpoint(trainer.iteration, trainer.result())
+    session.save(trainer.state, now=True)
+    network = trainer.result()
+    if on_checkpoint is not None:
+        on_checkpoint(trainer.iteration, network)
+    return network

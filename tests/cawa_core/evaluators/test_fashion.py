@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from cawa_core.errors import InputError
-from cawa_core.evaluators.fashion import FashionClassifier, FashionCNN
+from cawa_core.evaluators.small_cnn import FashionCNN, SmallClassifier
 from cawa_core.real_images.fashion import FashionMnistTest
 
 
 def test_folded_batch_norms_give_the_same_logits():
     torch.manual_seed(0)
-    network = FashionClassifier()
+    network = SmallClassifier()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_()

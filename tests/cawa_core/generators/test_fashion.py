@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from cawa_core.generators.biggan import residual
-from cawa_core.generators.fashion.generator import conditional_norms
 from tests.conftest import random_fashion_generator
 from tests.reference.hooked_masking import hooked_images
 
@@ -42,7 +41,7 @@ def test_the_affine_modulation_is_the_one_in_use(tiny_generator, site):
     generator = tiny_generator
     z, classes = inputs(generator)
     embedding = generator.class_embedding(classes)
-    modulation, norm = generator.modulation(site), conditional_norms(generator.network)[site]
+    modulation, norm = generator.modulation(site), generator.network.conditional_norms()[site]
     gain = modulation.gain.class_part(embedding) + modulation.gain.latent_part(z)
     offset = modulation.offset.class_part(embedding) + modulation.offset.latent_part(z)
     x = torch.randn(len(z), generator.sites[site].channels, 3, 3)

@@ -13,9 +13,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from cawa_core.awareness import closed_form_awareness
 from cawa_core.errors import InputError
-from cawa_core.generators.fashion.generator import FashionBigGAN
-from cawa_core.generators.fashion.network import FashionArchitecture, FashionNetwork
 from cawa_core.generators.modules import ModuleGenerator
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
+from cawa_core.generators.small_biggan.network import Architecture, SmallBigGANNetwork
 from cawa_core.interventions import Conditioning, masks_at, run
 
 Z_DIM, N_CLASSES, CHANNELS = 5, 4, 6
@@ -144,7 +144,7 @@ def affine_values(modulation, z, embedding):
 def twins():
     """The same small network seen by its own class and through hooks."""
     torch.manual_seed(0)
-    network = FashionNetwork(FashionArchitecture(z_dim=6, embed_dim=5, widths=(12, 10, 8, 6)))
+    network = SmallBigGANNetwork(Architecture(z_dim=6, embed_dim=5, widths=(12, 10, 8, 6)))
     randomised(network)
     for name, parameter in network.named_parameters():
         if re.search(r"norm\d\.(gain|offset)", name):

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from cawa_core.generators.base import class_ids_of
-from cawa_core.generators.fashion.generator import FashionBigGAN
 from cawa_core.generators.modules import ModuleGenerator
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
 from cawa_core.masking.screening import KEPT_VALUES, screened
 
 N, CLASS = 5, 2

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
-from cawa_core.generators.fashion.generator import FashionBigGAN
+from cawa_core.generators.small_biggan.generator import FashionBigGAN
 from cawa_core.hybrids.mixtures import MEASURES, Mixture
 from tests.workflows.test_cli import run
 from workflows.analyses.hybrids import sheet as hybrids_sheet

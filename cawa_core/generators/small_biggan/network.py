@@ -1,4 +1,4 @@
-"""Network of the bundled generator: a small BigGAN in which every site gets the whole latent.
+"""Network of the bundled generators: a small BigGAN in which every site gets the whole latent.
 
 The architecture follows Brock et al. 2019 (arXiv 1809.11096, Appendix B): residual blocks with two
 class-conditional batch norms each, a shared class embedding, and, as in BigGAN-deep, the whole
@@ -17,8 +17,8 @@ from torch.nn import functional
 
 
 @dataclasses.dataclass(frozen=True)
-class FashionArchitecture:
-    """Sizes of the network.
+class Architecture:
+    """Sizes of the network; the defaults are those of ``fashion-biggan``.
 
     Attributes:
         z_dim, embed_dim: sizes of latent code and class embedding.
@@ -26,6 +26,7 @@ class FashionArchitecture:
         base_resolution: side of the first feature map.
         widths: channels before, between and after the blocks.
         upsample: for each block, whether it doubles the resolution.
+        image_channels: channels of the images.
     """
 
     z_dim: int = 64
@@ -34,6 +35,12 @@ class FashionArchitecture:
     base_resolution: int = 7
     widths: tuple[int, ...] = (128, 128, 64, 64)
     upsample: tuple[bool, ...] = (False, True, True)
+    image_channels: int = 1
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels."""
+        return self.base_resolution << sum(self.upsample)
 
 
 class ClassConditionalBatchNorm(nn.Module):
@@ -92,16 +99,16 @@ class GeneratorBlock(nn.Module):
         return self.second_half(functional.relu(self.norm2(hidden, condition)), x)
 
 
-class FashionNetwork(nn.Module):
+class SmallBigGANNetwork(nn.Module):
     """The whole generator in its training form, from latents and classes to images.
 
     Args:
-        architecture: sizes of the network; None for those of the bundled generator.
+        architecture: sizes of the network; None for those of ``fashion-biggan``.
     """
 
-    def __init__(self, architecture: FashionArchitecture | None = None) -> None:
+    def __init__(self, architecture: Architecture | None = None) -> None:
         super().__init__()
-        shape = architecture or FashionArchitecture()
+        shape = architecture or Architecture()
         self.architecture = shape
         condition_dim = shape.z_dim + shape.embed_dim
         self.embedding = nn.Embedding(shape.n_classes, shape.embed_dim)
@@ -111,21 +118,29 @@ class FashionNetwork(nn.Module):
             for (c_in, c_out), upsample in zip(pairwise(shape.widths), shape.upsample, strict=True)
         )
         self.norm = nn.BatchNorm2d(shape.widths[-1])
-        self.to_image = nn.Conv2d(shape.widths[-1], 1, 3, padding=1)
+        self.to_image = nn.Conv2d(shape.widths[-1], shape.image_channels, 3, padding=1)
 
     def stem(self, z: Tensor) -> Tensor:
-        """Compute the first feature map ``[n, C, 7, 7]`` from latents ``[n, z_dim]``."""
+        """Compute the first feature map ``[n, C, base_resolution, base_resolution]`` from latents ``[n, z_dim]``."""
         side = self.architecture.base_resolution
         return self.linear(z).unflatten(1, (-1, side, side))  # type: ignore[no-any-return]
 
     def head(self, x: Tensor) -> Tensor:
-        """Compute images ``[n, 1, 28, 28]`` in [-1, 1] from the output of the last block."""
+        """Compute images ``[n, image_channels, H, W]`` in [-1, 1] from the output of the last block."""
         return torch.tanh(self.to_image(functional.relu(self.norm(x))))
 
     def forward(self, z: Tensor, class_ids: Tensor) -> Tensor:
-        """Compute images ``[n, 1, 28, 28]`` in [-1, 1] from z ``[n, z_dim]`` and class_ids int64 ``[n]``."""
+        """Compute images ``[n, image_channels, H, W]`` in [-1, 1] from z ``[n, z_dim]`` and class_ids int64 ``[n]``."""
         condition = torch.cat([z, self.embedding(class_ids)], dim=1)
         x = self.stem(z)
         for block in self.blocks:
             x = block(x, condition)
         return self.head(x)
+
+    def conditional_norms(self) -> list[ClassConditionalBatchNorm]:
+        """Return the class-conditional batch norms in forward order."""
+        return [norm for block in self.generator_blocks() for norm in (block.norm1, block.norm2)]
+
+    def generator_blocks(self) -> list[GeneratorBlock]:
+        """Return the residual blocks in forward order."""
+        return list(self.blocks)  # type: ignore[arg-type]

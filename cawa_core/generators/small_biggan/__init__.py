@@ -1,0 +1,1 @@
+"""The bundled generators: small BigGANs, and the network that both share."""

@@ -1,0 +1,1 @@
+"""Procedural worlds: unlimited pictures whose content is known at every pixel."""
