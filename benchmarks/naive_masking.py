@@ -61,7 +61,8 @@ def fashion_loop(generator: FashionBigGAN) -> NaiveLoop:
     network.load_state_dict(generator.network.state_dict())
     classifier = SmallClassifier()
     classifier.load_state_dict(load_file(assets.verified(FashionCNN.weights)))
-    norms: list[nn.Module] = list(conditional_norms(network.eval().to(generator.device)))
+    network.eval().to(generator.device)
+    norms: list[nn.Module] = list(network.conditional_norms())
     return NaiveLoop(norms, network, classifier.eval().to(generator.device))
 
 

@@ -26,11 +26,10 @@ FEW = GeneratorTraining(iterations=3, batch_size=8, average_start=1, statistics_
 TINY = dataclasses.replace(
     FEW,
     architecture=Architecture(
-        z_dim=4, embed_dim=3, n_classes=30, base_resolution=4, widths=(6, 6, 4, 4, 4),
-        upsample=(True, True, True, False), image_channels=3,
+        z_dim=4, embed_dim=3, n_classes=30, base_resolution=16, widths=(4, 4), upsample=(True,), image_channels=3
     ),
-    discriminator_widths=(4, 6, 6, 6),
-    discriminator_downsample=(True, True, True, False),
+    discriminator_widths=(4, 4),
+    discriminator_downsample=(True, False),
     iterations=6,
     decay_from=0.5,
     average_every=2,

@@ -1,4 +1,4 @@
-"""Where a training runs, for how long, and where its checkpoints lie."""
+"""Device, time limit, checkpoints and batches of a training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cawa_core.storage import write_atomically
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """What a training needs besides data and settings.
+    """Device, arithmetic, time limit and checkpoints of a training.
 
     Attributes:
         device: device of networks and data.
@@ -114,7 +114,7 @@ class ShuffledBatches:
         return {"order": self.order, "position": self.position, "random": self.random.get_state()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on where a state was taken."""
+        """Resume where a state was taken."""
         self.order = state["order"].to(self.random.device)
         self.position = state["position"]
         self.random.set_state(state["random"])

@@ -190,7 +190,7 @@ class GeneratorTrainer:
         return {**parts, "average": average, "batches": self.batches.state(), "iteration": self.iteration}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on where a state was taken."""
+        """Resume where a state was taken."""
         for name in ("generator", "discriminator", "adam_g", "adam_d"):
             getattr(self, name).load_state_dict(state[name])
         self.average.network.load_state_dict(state["average"])

@@ -44,7 +44,7 @@ SHARES_OF_TIME = {"classifier": 0.09, "segmenter": 0.12, "evaluation": 0.06}
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run is to do.
+    """Options of a run.
 
     Attributes:
         folder: folder of the weights.

@@ -57,12 +57,12 @@ class ScenesQuality:
 
     def measure_segmenter(self, network: nn.Module) -> str:
         """Measure intersection over union of each label on fresh pictures; return a line that says so."""
-        found = predictions(network, self.fresh.images)
+        predicted = predictions(network, self.fresh.images)
         truth = self.fresh.labels.long()
         overlaps = {}
         for label, name in enumerate(LABELS):
-            either = ((found == label) | (truth == label)).sum()
-            overlaps[name] = float(((found == label) & (truth == label)).sum() / either) if either else None
+            either = ((predicted == label) | (truth == label)).sum()
+            overlaps[name] = float(((predicted == label) & (truth == label)).sum() / either) if either else None
         known = [value for value in overlaps.values() if value is not None]
         mean = sum(known) / len(known)
         self.record("segmenter", {"mean_iou": mean, "iou": overlaps})
@@ -102,13 +102,17 @@ class ScenesQuality:
             f"{deviation:.0%} (needed: 20%), Fréchet distance {distance:.3g} (real against real: {noise:.3g})"
         )
 
-    def _areas(self, found: Tensor) -> dict[str, dict[str, float]]:
+    def _areas(self, predicted: Tensor) -> dict[str, dict[str, float]]:
         """Return the share of pixels by label, in the world and in generated pictures, and their ratio."""
         areas = {}
         for label, name in enumerate(LABELS):
             world = float((self.fresh.labels == label).double().mean())
-            made = float((found == label).double().mean())
-            areas[name] = {"world": world, "generated": made, "ratio": made / world if world else 0.0}
+            generated_share = float((predicted == label).double().mean())
+            areas[name] = {
+                "world": world,
+                "generated": generated_share,
+                "ratio": generated_share / world if world else 0.0,
+            }
         return areas
 
 
@@ -132,4 +136,4 @@ def _features(classifier: SmallClassifier, images: Tensor, size: int = 500) -> T
 
 def _by_class(values: Tensor) -> Tensor:
     """Reorder values of pictures of all classes in turn: ``[n, …]`` => ``[classes, n / classes, …]``."""
-    return values.unflatten(0, (-1, len(CLASS_NAMES))).transpose(0, 1)  # type: ignore[no-any-return, no-untyped-call]
+    return values.unflatten(0, (-1, len(CLASS_NAMES))).transpose(0, 1)  # type: ignore[no-any-return]

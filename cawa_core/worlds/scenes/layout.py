@@ -1,4 +1,4 @@
-"""Layout of pictures: where everything stands, computed from the nuisances; all arrays are ``[n]`` or ``[n, slots]``."""
+"""Layout of pictures: where everything stands, computed from the nuisances."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ def lay_out(u: Nuisances, buildings: NDArray[np.int64], places: NDArray[np.int64
     horizon = u.between("horizon", 0.60, 0.70) - np.where(by_the_sea, np.float32(0.05), np.float32(0))
     base = horizon + u.between("base", 0.08, 0.16) + np.where(by_the_sea, np.float32(0.06), np.float32(0))
     scale = u.between("scale", 0.94, 1.08)
-    half_body: Floats = _between(WIDTH, buildings, u, "width") * scale / 2
+    half_body = _between(WIDTH, buildings, u, "width") * scale * np.float32(0.5)
     top = base - _between(HEIGHT, buildings, u, "height") * scale
     roof_top = top - _between(ROOF_HEIGHT, buildings, u, "roof_height") * scale
     mirror: Floats = np.where(u["mirror"] < np.float32(0.5), np.float32(-1), np.float32(1))
     middle = u.between("building_x", 0.38, 0.62)
     # A church's steeple stands beside the nave; both together are centred.
     body_x: Floats = np.where(buildings == CHURCH, middle - mirror * np.float32(0.04) * scale, middle)
-    slot = u.whole("door_slot", -1, 1).astype(np.float32) * 2 * SIDE_WINDOW * half_body
+    slot = u.whole("door_slot", -1, 1).astype(np.float32) * np.float32(2 * SIDE_WINDOW) * half_body
     body = {"body_x": body_x, "half_body": half_body, "top": top, "roof_top": roof_top, "base": base}
     annexe = _annexe(buildings, body_x, half_body, base, scale, mirror)
     box = _box(buildings, body, annexe)

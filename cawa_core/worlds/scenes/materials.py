@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 
 class Material(IntEnum):
-    """What a shape is painted with."""
+    """Materials of shapes."""
 
     SKY = 0
     GROUND = auto()

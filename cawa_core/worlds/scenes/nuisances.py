@@ -37,7 +37,7 @@ class Nuisances:
     """
 
     def __init__(self, values: Floats) -> None:
-        self._column_of = dict(zip(NAMES, values.T, strict=True))
+        self._column_of: dict[str, Floats] = dict(zip(NAMES, values.T, strict=True))
 
     @classmethod
     def draw(cls, seed: int, class_ids: Sequence[int], indices: Sequence[int]) -> Nuisances:
@@ -54,8 +54,8 @@ class Nuisances:
 
     def between(self, name: str, low: float | Floats, high: float | Floats) -> Floats:
         """Return a nuisance ``[n]``, uniform between two bounds, which may differ between pictures."""
-        values: Floats = np.float32(low) + np.float32(high - low) * self[name]
-        return values
+        low, high = np.asarray(low, dtype=np.float32), np.asarray(high, dtype=np.float32)
+        return low + (high - low) * self[name]
 
     def whole(self, name: str, low: float | Floats, high: float | Floats) -> NDArray[np.int64]:
         """Return a nuisance ``[n]`` as a whole number from ``low`` to ``high``, both included."""

@@ -40,7 +40,7 @@ def paint(u: Nuisances, layout: Layout, buildings: Indices, places: Indices, res
     _paint_ground(canvas, u, layout, places)
     _paint_trees(canvas, layout, places)
     _paint_body(canvas, layout, buildings, places)
-    _paint_annexes(canvas, layout, buildings, places)
+    _paint_annexes(canvas, layout, places)
     _paint_openings(canvas, layout, buildings)
     return canvas.materials
 
@@ -193,7 +193,7 @@ def _paint_roof(
     canvas.paint(Material.ROOF_TOP, x, canvas.trapezium(top, middle, half_top, half_middle), present)
 
 
-def _paint_annexes(canvas: Canvas, layout: Layout, buildings: Indices, places: Indices) -> None:
+def _paint_annexes(canvas: Canvas, layout: Layout, places: Indices) -> None:
     half, top, base = layout.half_annexe, layout.annexe_top, layout.base
     for slot in range(layout.annexe.shape[1]):
         x, present = layout.annexe_x[:, slot], layout.annexe[:, slot]

@@ -26,7 +26,7 @@ AT_A_TIME = 64
 """Pictures painted together, few enough for the caches; pictures do not depend on it."""
 
 FRONT_TO_BACK = ("window", "door", "roof", "wall", "tree", "sun", "cloud", "mountain", "water", "ground", "sky")
-"""Which label wins if two have equally many of a pixel's points: the thinner or nearer thing."""
+"""Order in which labels win if two have equally many of a pixel's points: the thinner or nearer thing first."""
 _PRIORITY = np.array([len(LABELS) - FRONT_TO_BACK.index(label) for label in LABELS], dtype=np.uint8)
 
 
@@ -37,7 +37,7 @@ class Scenes:
     Attributes:
         images: pixels, uint8 RGB ``[n, side, side, 3]``.
         labels: label of each pixel, an index in ``LABELS``, uint8 ``[n, side, side]``.
-        attributes: what was measured on the label maps and laid out.
+        attributes: attributes measured on the label maps or known from the layout.
     """
 
     images: NDArray[np.uint8]

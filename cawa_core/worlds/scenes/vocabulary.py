@@ -1,4 +1,4 @@
-"""Words of the world: what stands there, where, and what a pixel can show."""
+"""Words of the world: buildings, places, classes and labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLASS_NAMES = tuple(f"{building} {place}" for building in BUILDINGS for place in
 """Name of each class; its index is building · 6 + place."""
 
 LABELS = ("sky", "ground", "wall", "roof", "door", "window", "tree", "sun", "water", "mountain", "cloud")
-"""What a pixel can show; the moon counts as ``sun``, a chimney as ``roof``, a path and a beach as ``ground``."""
+"""Things that a pixel can show; the moon counts as ``sun``, a chimney as ``roof``, a path and a beach as ``ground``."""
 
 LABEL_COLOURS = (
     (122, 172, 240),

@@ -167,10 +167,10 @@ def test_the_draws_have_names_and_are_uniform():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(class_ids=[30], indices=[0]), "class_ids must be in 0..29; got 30"),
-        (dict(class_ids=[0], indices=[0], side=48), "side must be 32 or 64; got 48"),
-        (dict(class_ids=[0, 1], indices=[0]), "indices must be one per class id, 2; got 1"),
-        (dict(class_ids=[0], indices=[-1]), "seed and indices must be at least 0"),
+        ({"class_ids": [30], "indices": [0]}, "class_ids must be in 0..29; got 30"),
+        ({"class_ids": [0], "indices": [0], "side": 48}, "side must be 32 or 64; got 48"),
+        ({"class_ids": [0, 1], "indices": [0]}, "indices must be one per class id, 2; got 1"),
+        ({"class_ids": [0], "indices": [-1]}, "seed and indices must be at least 0"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):
