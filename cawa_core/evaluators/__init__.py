@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 EVALUATORS: Registry[FeatureExtractor] = Registry("evaluator", group="cawa.evaluators")
 EVALUATORS.register("fashion-cnn", "cawa_core.evaluators.small_cnn:FashionCNN.bundled")
+EVALUATORS.register("scenes-cnn", "cawa_core.evaluators.small_cnn:ScenesCNN.bundled")
 EVALUATORS.register("inception-v3", "cawa_core.evaluators.imagenet:load_inception_v3")
 EVALUATORS.register("vgg16", "cawa_core.evaluators.imagenet:load_vgg16")
 EVALUATORS.register("fid-inception", "cawa_core.evaluators.fid_inception:load_fid_inception")

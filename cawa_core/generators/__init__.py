@@ -26,6 +26,12 @@ Monte Carlo awareness of ten classes checks the closed form; sampling all thousa
 
 GENERATORS: Registry[Generator] = Registry("generator", group="cawa.generators")
 GENERATORS.register("fashion-biggan", "cawa_core.generators.small_biggan.generator:FashionBigGAN.bundled")
+GENERATORS.register(
+    "scenes-biggan",
+    "cawa_core.generators.small_biggan.generator:ScenesBigGAN.bundled",
+    evaluator="scenes-cnn",
+    real_images="scenes",
+)
 GENERATORS.register("biggan", "cawa_core.generators.biggan.generator:load_biggan", **IMAGENET_AUDIT)
 for _size in (128, 256, 512):
     GENERATORS.register(
