@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cawa_core.evaluators.base import Evaluator
+from cawa_core.evaluators.preprocessing import by_colour
 from cawa_core.generators.base import Generator
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.numerics.batch_size import BatchSize
@@ -105,8 +106,11 @@ def fake_cuda() -> Iterator[None]:
     def zeros(tensor: Tensor) -> np.ndarray:
         return np.zeros(tensor.shape)
 
-    with FakeTensorMode(), mock.patch.object(FakeTensor, "numpy", zeros, create=True):
-        yield
+    try:
+        with FakeTensorMode(), mock.patch.object(FakeTensor, "numpy", zeros, create=True):
+            yield
+    finally:
+        by_colour.cache_clear()  # later passes on a real GPU must not get fake tensors
 
 
 def move_to_fake_cuda(module: nn.Module) -> None:

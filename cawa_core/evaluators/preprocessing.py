@@ -41,11 +41,11 @@ class Preprocessing:
         if pixels.shape[2:] != (self.side, self.side):
             size = (self.side, self.side)
             pixels = functional.interpolate(pixels, size, mode=self.interpolation, antialias=True)
-        return (pixels - _by_colour(self.mean, images.device)) / _by_colour(self.std, images.device)
+        return (pixels - by_colour(self.mean, images.device)) / by_colour(self.std, images.device)
 
 
 @functools.cache
-def _by_colour(values: tuple[float, ...], device: torch.device) -> Tensor:
+def by_colour(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Return one value per colour, ``[1, c, 1, 1]``; cached, because every copy to a GPU would wait for it."""
     with torch.inference_mode(False):  # so that passes with gradients can use it too
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
