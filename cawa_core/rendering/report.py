@@ -11,10 +11,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cawa_core.digests import digest_of_data
-from cawa_core.rendering.figures import Picture
+from cawa_core.rendering.class_browser import class_browser
+from cawa_core.rendering.class_facts import ClassFacts
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import css_variables
-from cawa_core.rendering.sections import Section
+from cawa_core.rendering.sections import Section, class_names
 from cawa_core.tables.audit_record import AuditRecord
 
 FOLDER = Path(__file__).parent
@@ -22,23 +23,30 @@ FOLDER = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The page, and its figures for use elsewhere."""
+    """The page, and the files beside it.
+
+    Attributes:
+        html: the page.
+        files: content by path in the folder of figures.
+    """
 
     html: str
-    pictures: tuple[Picture, ...]
+    files: Mapping[str, bytes]
 
 
 def build_report(
-    sections: Sequence[Section], summary: Mapping[str, Any], audit: AuditRecord, sites: pd.DataFrame
+    sections: Sequence[Section], facts: ClassFacts, summary: Mapping[str, Any], audit: AuditRecord, sites: pd.DataFrame
 ) -> Report:
     """Render the report of an audit.
 
     Args:
         sections: sections between the claims and the provenance, in order.
+        facts: what the page tells of single classes.
         summary: content of ``summary.json``.
         audit: content of ``audit.json``.
         sites: table ``sites``.
     """
+    browser = class_browser(facts, class_names(summary), {})
     html = (
         page_environment()
         .get_template("report.html")
@@ -46,11 +54,16 @@ def build_report(
             summary=summary,
             summary_digest=summary_digest(summary),
             sections=sections,
+            browser=browser,
+            browser_script=_text("class_browser.js"),
             provenance=_provenance(sites, summary, audit),
             **page_style(),
         )
     )
-    return Report(html, tuple(picture for section in sections for picture in section.figures))
+    files = dict(browser.files) if browser else {}
+    for picture in (picture for section in sections for picture in section.figures):
+        files |= {f"{picture.name}.svg": picture.svg.encode(), f"{picture.name}.png": picture.png}
+    return Report(html, files)
 
 
 def page_environment() -> Environment:
@@ -69,9 +82,13 @@ def page_style() -> dict[str, str]:
     return {
         "light": css_variables("light"),
         "dark": css_variables("dark"),
-        "style": (FOLDER / "report.css").read_text(),
-        "script": (FOLDER / "report.js").read_text(),
+        "style": _text("report.css"),
+        "script": _text("report.js"),
     }
+
+
+def _text(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def summary_digest(summary: Mapping[str, Any]) -> str:

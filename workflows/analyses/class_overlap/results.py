@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, OPEN, Claim, signed
-from cawa_core.rendering.html_tables import table_of
+from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, RelatedClass, Relation
+from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
 from cawa_core.statistics.intervals import mantel_tests
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
@@ -29,6 +30,8 @@ from workflows.results.rankings import CRITERION_WORDS
 
 REAL_CENTROIDS = "centroids that classes are ordered by"
 """Name of what is read of another analysis's table."""
+NEAREST_BY = "category_highest"
+"""Criterion that ranks the channels by which the nearest classes are found."""
 KEY = ("criterion", "site", "k")
 FEWEST_CLASSES = 4
 """Smallest number of classes for a Mantel test; with fewer there is too little to permute."""
@@ -57,6 +60,12 @@ class ClassOverlapResults(Results[ClassOverlapOptions]):
             CLASS_OVERLAP_TABLE.name: overall_overlap(manifest),
             REAL_CENTROIDS: manifest.table(CLASS_CENTROIDS_TABLE.name),
         }
+
+    def class_facts(self, tables: Tables, summary: Content) -> ClassFacts | None:
+        """Return the classes that share most channels of high category awareness with each class."""
+        pairs = tables[CLASS_OVERLAP_TABLE.name]
+        nearest = nearest_classes(pairs[pairs.criterion == NEAREST_BY], class_names(summary))
+        return ClassFacts(relations=(nearest,)) if nearest.by_class else None
 
     def sections(self, tables: Tables, summary: Content) -> Sequence[Section]:
         """Build the section on Fig. 5a."""
@@ -144,6 +153,25 @@ def overall_overlap(manifest: Manifest) -> pd.DataFrame:
     largest = pc.max(everywhere["k"])
     frame: pd.DataFrame = everywhere.filter(pc.equal(everywhere["k"], largest)).to_pandas()
     return frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
+
+
+def nearest_classes(pairs: pd.DataFrame, names: Mapping[int, str]) -> Relation:
+    """Return the classes whose top channels overlap most with those of each class, if more than by chance.
+
+    Args:
+        pairs: overlaps by one criterion.
+        names: names of the classes by index.
+    """
+    shared = pairs[pairs.overlap > pairs.overlap_by_chance]
+    mirrored = shared.rename(columns={"class_a": "class_b", "class_b": "class_a"})
+    both = pd.concat([shared, mirrored])[["class_a", "class_b", "overlap", "k"]]
+    ordered = both.sort_values(["class_a", "overlap", "class_b"], ascending=[True, False, True])
+    related: dict[int, list[RelatedClass]] = {}
+    for row in records(ordered.groupby("class_a").head(MOST_RELATED)):
+        words = f"{row['overlap']:.0%} of the top {row['k']} channels"
+        other = RelatedClass(row["class_b"], names[row["class_b"]], words)
+        related.setdefault(row["class_a"], []).append(other)
+    return Relation("Nearest by shared channels", related)
 
 
 def overlap_section(pairs: pd.DataFrame, centroids: pd.DataFrame, summary: Content) -> Section:
