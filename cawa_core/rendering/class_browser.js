@@ -51,6 +51,17 @@
     return value.ranking;
   }
 
+  /* Where a class stands in the ranking by a value, counted from the nearer end. */
+  function position(value, place) {
+    ranking(value);
+    const rank = value.rank.get(place);
+    if (rank === undefined) return "unknown";
+    const known = value.ranking.length;
+    const [first, last] = ends(value);
+    const [fromEnd, word] = 2 * rank <= known + 1 ? [rank, first] : [known + 1 - rank, last];
+    return `${fromEnd === 1 ? "" : `${ordinal(fromEnd)} `}${word} of ${thousands.format(known)}`;
+  }
+
   const ends = (value) => (value.better ? ["worst", "best"] : ["highest", "lowest"]);
   const label = (place) => `index ${data.ids[place]}` + (data.wordnet.length ? ` · ${data.wordnet[place]}` : "");
 
@@ -64,7 +75,7 @@
   function picture(id, name) {
     const source = data.pictures[id];
     if (!source) return element("p", { className: "class-none", textContent: "no pictures" });
-    const image = element("img", { alt: `generated images of the class ${name}`, loading: "lazy" });
+    const image = element("img", { alt: `generated images of the class ${name}` });
     image.addEventListener("error", () => image.replaceWith(element("p", { className: "class-none", textContent: `pictures are in ${source}` })));
     image.src = source;
     return image;
@@ -84,10 +95,7 @@
     made.append(picture(id, data.names[place]), element("strong", { textContent: data.names[place] }), element("span", { textContent: label(place) }));
     const why = reasons(id);
     if (value) {
-      ranking(value);
-      const rank = value.rank.get(place);
-      const where = rank === undefined ? "unknown" : `${ordinal(rank)} ${ends(value)[0]} of ${thousands.format(value.ranking.length)}`;
-      made.append(element("span", { textContent: `${value.heading} ${number(value.values[place])}, ${where}` }));
+      made.append(element("span", { textContent: `${value.heading} ${number(value.values[place])}, ${position(value, place)}` }));
     }
     if (why.length) made.append(element("span", { className: "class-why", textContent: `Stands out: ${why.slice(0, 3).join(", ")}${why.length > 3 ? ", …" : ""}` }));
     const taken = data.relations.find((relation) => relation.explains && relation.rows[id]);
@@ -138,11 +146,9 @@
     const id = data.ids[place];
     const standing = new Set((outliersOf.get(id) || []).map(({ name }) => name));
     const rows = data.values.map((value) => {
-      ranking(value);
-      const rank = value.rank.get(place);
-      const position = rank === undefined ? "–" : `${ordinal(rank)} ${ends(value)[0]} of ${thousands.format(value.ranking.length)}`;
+      const where = position(value, place);
       const heading = element("th", { scope: "row", textContent: value.heading, title: value.meaning });
-      const row = element("tr", {}, heading, element("td", { className: "number", textContent: number(value.values[place]) }), element("td", { className: "number", textContent: number(value.median) }), element("td", { textContent: position }));
+      const row = element("tr", {}, heading, element("td", { className: "number", textContent: number(value.values[place]) }), element("td", { className: "number", textContent: number(value.median) }), element("td", { textContent: where }));
       if (standing.has(value.name)) row.className = "class-outlier";
       return row;
     });

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, ClassValue, Relation, outliers
+from cawa_core.rendering.page_data import embedded
 
 MOST_INLINE = 6_000_000
 """Most characters of pictures inside the page; the pictures of other classes are files beside it."""
@@ -43,18 +43,18 @@ class ClassBrowser:
 def class_browser(
     facts: ClassFacts, class_names: Mapping[int, str], wordnet_ids: Mapping[int, str]
 ) -> ClassBrowser | None:
-    """Build the content; None if no analysis tells anything of single classes.
+    """Build the content; None if there are neither values nor pictures of single classes.
 
     Args:
-        facts: what the analyses tell.
+        facts: facts from all analyses.
         class_names: names of the audited classes by index.
         wordnet_ids: their WordNet ids; empty if they have none.
     """
     if not (facts.values or facts.pictures):
         return None
     class_ids = sorted(class_names)
-    found = [outlier for outlier in outliers(facts.values) if outlier.class_id in class_names]
-    outstanding = list(dict.fromkeys(outlier.class_id for outlier in found))
+    deviating = [outlier for outlier in outliers(facts.values) if outlier.class_id in class_names]
+    outstanding = list(dict.fromkeys(outlier.class_id for outlier in deviating))
     order = dict.fromkeys([*outstanding, *_by_extremes(facts.values, class_ids)])
     pictures = {class_id: facts.pictures[class_id] for class_id in order if class_id in facts.pictures}
     inline, beside = _placed(pictures)
@@ -63,12 +63,14 @@ def class_browser(
         "names": [class_names[class_id] for class_id in class_ids],
         "wordnet": [wordnet_ids[class_id] for class_id in class_ids] if wordnet_ids else [],
         "values": [_value(value, class_ids) for value in facts.values],
-        "relations": [_relation(relation) for relation in facts.relations],
+        "relations": [
+            _relation(relation) for relation in sorted(facts.relations, key=lambda relation: not relation.explains)
+        ],
         "pictures": inline | {class_id: f"figures/{_path(class_id)}" for class_id in beside},
-        "outliers": [[outlier.class_id, outlier.value, _rounded(outlier.deviation)] for outlier in found],
+        "outliers": [[outlier.class_id, outlier.value, _rounded(outlier.deviation)] for outlier in deviating],
     }
     return ClassBrowser(
-        data=_embedded(data),
+        data=embedded(data),
         n_classes=len(class_ids),
         lead=_lead(facts, len(class_ids), len(outstanding), len(inline)),
         outstanding=tuple((class_id, class_names[class_id]) for class_id in outstanding),
@@ -149,9 +151,3 @@ def _path(class_id: int) -> str:
 
 def _rounded(number: float | None) -> float | None:
     return None if number is None or not np.isfinite(number) else float(f"{number:.{DIGITS}g}")
-
-
-def _embedded(data: Mapping[str, Any]) -> Markup:
-    """Encode as JSON without the characters that could end the element around it."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))

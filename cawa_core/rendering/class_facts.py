@@ -1,4 +1,4 @@
-"""What a report tells of single classes: values to rank them by, related classes, and pictures."""
+"""Facts about single classes for a report: values to rank them by, related classes, and pictures."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Relation:
 
 @dataclasses.dataclass(frozen=True)
 class ClassFacts:
-    """What one analysis, or all of them, tell of single classes.
+    """Facts about single classes, from one analysis or from all.
 
     Attributes:
         values: values to rank the classes by.
@@ -99,7 +99,7 @@ class ClassFacts:
 
     @classmethod
     def joined(cls, parts: Iterable[ClassFacts]) -> ClassFacts:
-        """Join what several analyses tell; of two strips of a class, the first is taken."""
+        """Join the facts of several analyses; of two strips of a class, the first one is used."""
         values: list[ClassValue] = []
         relations: list[Relation] = []
         pictures: dict[int, bytes] = {}
@@ -133,10 +133,10 @@ def outliers(values: Sequence[ClassValue]) -> list[Outlier]:
     """
     deviations = {value.name: value.deviations() for value in values if value.better}
     level = CHANCE / max(1, len(deviations))
-    found = [
+    deviating = [
         Outlier(class_id, name, deviation)
         for name, by_class in deviations.items()
         for class_id, deviation in by_class.items()
         if deviation > largest_by_chance(len(by_class), level)
     ]
-    return sorted(found, key=lambda outlier: (-outlier.deviation, outlier.class_id, outlier.value))
+    return sorted(deviating, key=lambda outlier: (-outlier.deviation, outlier.class_id, outlier.value))

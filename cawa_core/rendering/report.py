@@ -41,7 +41,7 @@ def build_report(
 
     Args:
         sections: sections between the claims and the provenance, in order.
-        facts: what the page tells of single classes.
+        facts: facts about single classes.
         summary: content of ``summary.json``.
         audit: content of ``audit.json``.
         sites: table ``sites``.
@@ -56,6 +56,7 @@ def build_report(
             sections=sections,
             browser=browser,
             browser_script=_text("class_browser.js"),
+            map_script=_text("pair_map.js"),
             provenance=_provenance(sites, summary, audit),
             **page_style(),
         )

@@ -59,7 +59,7 @@ class Results(Generic[Options]):
         return {}
 
     def class_facts(self, tables: Mapping[str, pd.DataFrame], summary: Content) -> ClassFacts | None:  # noqa: ARG002
-        """Return what it tells of single classes: values to rank them by, related classes, pictures; None if nothing.
+        """Return its facts about single classes (values, related classes, pictures); None if it has none.
 
         Args:
             tables: what :meth:`shown` of every analysis read.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cawa_core.class_metrics.records import METRICS
-from cawa_core.rendering.claims import real_images_in_words
+from cawa_core.rendering.claims import percentage, real_images_in_words
 from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, ClassValue, RelatedClass, Relation
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables
@@ -53,7 +53,7 @@ class ClassMetricsResults(Results[ClassMetricOptions]):
         return {name: manifest.table(name) for name in names}
 
     def class_facts(self, tables: Tables, summary: Content) -> ClassFacts | None:  # noqa: ARG002
-        """Return the metrics of each class, and the classes that its generated images are taken for."""
+        """Return the metrics of each class, and the classes that the evaluator assigns its generated images to."""
         metrics = tables[CLASS_METRICS_TABLE.name]
         if metrics.empty:
             return None
@@ -107,19 +107,19 @@ def by_class(metrics: pd.DataFrame, values: Array) -> dict[int, float]:
 
 
 def confusion(table: pd.DataFrame) -> Relation:
-    """Return which other classes the evaluator takes the generated images of each class for."""
+    """Return which other classes the evaluator assigns the generated images of each class to."""
     totals = table.groupby("class_id")[["n_fake", "n_real"]].sum()
-    others = table[(table.class_id != table.predicted_class) & (table.n_fake > 0)]
-    ordered = others.sort_values(["class_id", "n_fake", "predicted_class"], ascending=[True, False, True])
+    mistaken = table[(table.class_id != table.predicted_class) & (table.n_fake > 0)]
+    ordered = mistaken.sort_values(["class_id", "n_fake", "predicted_class"], ascending=[True, False, True])
     related: dict[int, list[RelatedClass]] = {}
     for row in records(ordered.groupby("class_id").head(MOST_RELATED)):
         class_id = row["class_id"]
         fake = row["n_fake"] / totals.n_fake[class_id]
         real = row["n_real"] / max(1, totals.n_real[class_id])
-        words = f"{fake:.0%} of the generated images, {real:.0%} of the real ones"
+        words = f"{percentage(fake)} of the generated images, {percentage(real)} of the real ones"
         other = RelatedClass(row["predicted_class"], row["predicted_name"], words)
         related.setdefault(class_id, []).append(other)
-    return Relation("Most taken for", related, explains=True)
+    return Relation("Most often mistaken for", related, explains=True)
 
 
 def quality(metrics: pd.DataFrame, floor: pd.DataFrame, summary: Content) -> Section:
