@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def _provenance(sites: pd.DataFrame, summary: Mapping[str, Any], audit: AuditRec
         "inert": "inert channels",
     }
     facts = {
-        **{name: _words(value) for name, value in audit.identity.named().items()},
+        **{name: setting_in_words(value) for name, value in audit.identity.named().items()},
         **{f"version of {name}": number for name, number in audit.versions.items()},
         **{f"worker seconds in {stage}": f"{seconds:.1f}" for stage, seconds in summary["seconds"].items()},
         "device": audit.device,
@@ -120,5 +121,14 @@ def _provenance(sites: pd.DataFrame, summary: Mapping[str, Any], audit: AuditRec
     ]
 
 
-def _words(value: Any) -> str:  # noqa: ANN401
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def setting_in_words(value: Any) -> str:  # noqa: ANN401
+    """Put a setting into words, with three or more consecutive numbers of a list as one range."""
+    if not isinstance(value, list):
+        return str(value)
+    if not all(type(item) is int for item in value):
+        return ", ".join(map(str, value))
+    parts = []
+    for _, run in itertools.groupby(enumerate(value), key=lambda place: place[1] - place[0]):
+        numbers = [number for _, number in run]
+        parts += [f"{numbers[0]} to {numbers[-1]}"] if len(numbers) > 2 else map(str, numbers)
+    return ", ".join(parts)
