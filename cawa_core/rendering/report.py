@@ -127,7 +127,7 @@ def setting_in_words(value: Any) -> str:  # noqa: ANN401
         return str(value)
     if not all(type(item) is int for item in value):
         return ", ".join(map(str, value))
-    parts = []
+    parts: list[str] = []
     for _, run in itertools.groupby(enumerate(value), key=lambda place: place[1] - place[0]):
         numbers = [number for _, number in run]
         parts += [f"{numbers[0]} to {numbers[-1]}"] if len(numbers) > 2 else map(str, numbers)
