@@ -208,12 +208,12 @@ def _batches(n: int, seed: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     for _ in range(n // BATCH):
         dims = {"evaluator": FID_DIM, "fid_features": FID_DIM, "manifold_features": MANIFOLD_DIM}
         outputs = {role: torch.randn(BATCH, dim, generator=random).relu_() for role, dim in dims.items()}
-        yield outputs | {"correct": torch.rand(BATCH, generator=random) < 0.9}, images.clone()
+        yield outputs | {"predicted": torch.randint(10, (BATCH,), generator=random)}, images.clone()
 
 
 def _samples(n: int, seed: int, limits: tuple[int | None, ...]) -> list[ClassSample]:
     capacity = Kept(manifold_features=REALS, images=IMAGES)
-    samplers = [ClassSampler(capacity, limit) for limit in limits]
+    samplers = [ClassSampler(0, capacity, limit) for limit in limits]
     for outputs, images in _batches(n, seed):
         for sampler in samplers:
             sampler.add(outputs, images)
@@ -235,7 +235,7 @@ def _stream_a_class() -> None:
 def _hold_a_class() -> None:
     batches = [outputs for outputs, _ in _batches(FAKES, 1)]
     held = {role: torch.cat([outputs.pop(role) for outputs in batches]) for role in tuple(batches[0])}
-    assert len(held["correct"]) == FAKES
+    assert len(held["predicted"]) == FAKES
 
 
 def _peaks_of(work: Callable[[], None]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 
 import torch
@@ -32,8 +33,9 @@ class ClassSample:
     """The part of one class's images that the metrics need; tensors are on the CPU.
 
     Attributes:
+        class_id: the class.
         n_images: number of images n.
-        classifier_accuracy: share of images that the evaluator assigns to their class.
+        predictions: number of images that the evaluator assigns to each class, without those that get none.
         centroid: mean of the evaluator's features, float64 ``[d]``.
         fid_features: features of the first images for FID and KID, ``[m <= n, d']``.
         later_fid_features: moments of the same features of all later images; None if there are none.
@@ -41,13 +43,19 @@ class ClassSample:
         images: the first images, for MS-SSIM, ``[m'', C, H, W]`` in [-1, 1].
     """
 
+    class_id: int
     n_images: int
-    classifier_accuracy: float
+    predictions: Mapping[int, int]
     centroid: Tensor
     fid_features: Tensor
     later_fid_features: Moments | None
     manifold_features: Tensor
     images: Tensor
+
+    @property
+    def classifier_accuracy(self) -> float:
+        """Share of images that the evaluator assigns to their class, in [0, 1]."""
+        return self.predictions.get(self.class_id, 0) / self.n_images
 
     @property
     def fid_statistics(self) -> Tensor | Moments:
@@ -60,11 +68,12 @@ class ClassSample:
 class ClassSampler:
     """Collects a :class:`ClassSample` from batches of images and the networks' outputs for them."""
 
-    def __init__(self, sizes: Kept, limit: int | None = None) -> None:
-        """Prepare to keep ``sizes`` rows of the first ``limit`` images; None means all images."""
+    def __init__(self, class_id: int, sizes: Kept, limit: int | None = None) -> None:
+        """Prepare to keep ``sizes`` rows of the first ``limit`` images of a class; None means all images."""
+        self._class_id = class_id
         self._limit = limit
         self._n_images = 0
-        self._n_correct = 0
+        self._predictions: Counter[int] = Counter()
         self._feature_sum: Tensor | None = None
         self._fid = _FirstRows(sizes.fid_features)
         self._later_fid = MomentStream()
@@ -76,13 +85,13 @@ class ClassSampler:
 
         Args:
             outputs: features ``[n, d]`` under ``evaluator``, ``fid_features`` and ``manifold_features``; and under
-                ``correct`` whether the evaluator assigns each image to its class, bool ``[n]``.
+                ``predicted`` the class that the evaluator assigns each image to, integers ``[n]``.
             images: the batch ``[n, C, H, W]``; may hold fewer images once enough are kept.
         """
         room = None if self._limit is None else self._limit - self._n_images
         outputs = {name: rows[:room] for name, rows in outputs.items()}
-        self._n_images += len(outputs["correct"])
-        self._n_correct += int(outputs["correct"].sum())
+        self._n_images += len(outputs["predicted"])
+        self._predictions.update(outputs["predicted"].tolist())
         total = outputs["evaluator"].sum(dim=0, dtype=torch.float64)
         self._feature_sum = total if self._feature_sum is None else self._feature_sum + total
         self._later_fid.add(self._fid.add(outputs["fid_features"]))
@@ -98,8 +107,9 @@ class ClassSampler:
         if self._feature_sum is None or not self._n_images:
             raise ValueError("a class sample must hold at least 1 image; got none")
         return ClassSample(
+            class_id=self._class_id,
             n_images=self._n_images,
-            classifier_accuracy=self._n_correct / self._n_images,
+            predictions=dict(self._predictions),
             centroid=self._feature_sum / self._n_images,
             fid_features=self._fid.rows(),
             later_fid_features=self._later_fid.moments(),

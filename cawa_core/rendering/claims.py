@@ -56,6 +56,11 @@ def interval_words(interval: Sequence[float] | None, digits: int = 2) -> str:
     return f"95% interval {signed(interval[0], digits)} to {signed(interval[1], digits)}"
 
 
+def percentage(share: float) -> str:
+    """Format a share as a percentage, with a decimal place if it is below 1%."""
+    return f"{share:.1%}" if 0 < share < 0.01 else f"{share:.0%}"
+
+
 def real_images_in_words(fewest: int, most: int) -> str:
     """Explain how unequal numbers of real images affect comparisons of classes; empty if they are equal."""
     if fewest == most:

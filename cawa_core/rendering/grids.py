@@ -15,6 +15,8 @@ from cawa_core.rendering.pixels import as_pixels
 
 GAP = 1
 """Gap between images in pixels."""
+WEBP_QUALITY = 80
+"""Quality of lossy pictures, of 100."""
 
 
 COLOURS = (
@@ -58,6 +60,17 @@ def _as_png(picture: Image.Image) -> bytes:
 
 def strip(pictures: Sequence[bytes], largest_side: int = 128) -> bytes:
     """Join PNG images in a row, each scaled to at most ``largest_side`` pixels, as one PNG."""
+    return _as_png(_side_by_side(pictures, largest_side))
+
+
+def thumbnails_to_webp(pictures: Sequence[bytes], largest_side: int = 64) -> bytes:
+    """Join PNG images in a row, each scaled to at most ``largest_side`` pixels, as one small, lossy WebP."""
+    buffer = io.BytesIO()
+    _side_by_side(pictures, largest_side).convert("RGB").save(buffer, format="WEBP", quality=WEBP_QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def _side_by_side(pictures: Sequence[bytes], largest_side: int) -> Image.Image:
     opened = (Image.open(io.BytesIO(content)) for content in pictures)
     images: list[Image.Image] = [image.convert("RGB") if image.mode == "P" else image for image in opened]
     for image in images:
@@ -66,7 +79,7 @@ def strip(pictures: Sequence[bytes], largest_side: int = 128) -> bytes:
     sheet = Image.new(images[0].mode, (len(images) * (width + GAP) - GAP, height))
     for index, image in enumerate(images):
         sheet.paste(image, (index * (width + GAP), 0))
-    return _as_png(sheet)
+    return sheet
 
 
 def data_uri(png: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cawa_core.digests import digest_of_data
-from cawa_core.rendering.figures import Picture
+from cawa_core.rendering.class_browser import class_browser
+from cawa_core.rendering.class_facts import ClassFacts
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import css_variables
-from cawa_core.rendering.sections import Section
+from cawa_core.rendering.sections import Section, class_names
 from cawa_core.tables.audit_record import AuditRecord
 
 FOLDER = Path(__file__).parent
@@ -22,23 +24,30 @@ FOLDER = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The page, and its figures for use elsewhere."""
+    """The page, and the files beside it.
+
+    Attributes:
+        html: the page.
+        files: content by path in the folder of figures.
+    """
 
     html: str
-    pictures: tuple[Picture, ...]
+    files: Mapping[str, bytes]
 
 
 def build_report(
-    sections: Sequence[Section], summary: Mapping[str, Any], audit: AuditRecord, sites: pd.DataFrame
+    sections: Sequence[Section], facts: ClassFacts, summary: Mapping[str, Any], audit: AuditRecord, sites: pd.DataFrame
 ) -> Report:
     """Render the report of an audit.
 
     Args:
         sections: sections between the claims and the provenance, in order.
+        facts: facts about single classes.
         summary: content of ``summary.json``.
         audit: content of ``audit.json``.
         sites: table ``sites``.
     """
+    browser = class_browser(facts, class_names(summary), {})
     html = (
         page_environment()
         .get_template("report.html")
@@ -46,11 +55,17 @@ def build_report(
             summary=summary,
             summary_digest=summary_digest(summary),
             sections=sections,
+            browser=browser,
+            browser_script=_text("class_browser.js"),
+            map_script=_text("pair_map.js"),
             provenance=_provenance(sites, summary, audit),
             **page_style(),
         )
     )
-    return Report(html, tuple(picture for section in sections for picture in section.figures))
+    files = dict(browser.files) if browser else {}
+    for picture in (picture for section in sections for picture in section.figures):
+        files |= {f"{picture.name}.svg": picture.svg.encode(), f"{picture.name}.png": picture.png}
+    return Report(html, files)
 
 
 def page_environment() -> Environment:
@@ -69,9 +84,13 @@ def page_style() -> dict[str, str]:
     return {
         "light": css_variables("light"),
         "dark": css_variables("dark"),
-        "style": (FOLDER / "report.css").read_text(),
-        "script": (FOLDER / "report.js").read_text(),
+        "style": _text("report.css"),
+        "script": _text("report.js"),
     }
+
+
+def _text(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def summary_digest(summary: Mapping[str, Any]) -> str:
@@ -89,7 +108,7 @@ def _provenance(sites: pd.DataFrame, summary: Mapping[str, Any], audit: AuditRec
         "inert": "inert channels",
     }
     facts = {
-        **{name: _words(value) for name, value in audit.identity.named().items()},
+        **{name: setting_in_words(value) for name, value in audit.identity.named().items()},
         **{f"version of {name}": number for name, number in audit.versions.items()},
         **{f"worker seconds in {stage}": f"{seconds:.1f}" for stage, seconds in summary["seconds"].items()},
         "device": audit.device,
@@ -102,5 +121,14 @@ def _provenance(sites: pd.DataFrame, summary: Mapping[str, Any], audit: AuditRec
     ]
 
 
-def _words(value: Any) -> str:  # noqa: ANN401
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def setting_in_words(value: Any) -> str:  # noqa: ANN401
+    """Put a setting into words, with three or more consecutive numbers of a list as one range."""
+    if not isinstance(value, list):
+        return str(value)
+    if not all(type(item) is int for item in value):
+        return ", ".join(map(str, value))
+    parts: list[str] = []
+    for _, run in itertools.groupby(enumerate(value), key=lambda place: place[1] - place[0]):
+        numbers = [number for _, number in run]
+        parts += [f"{numbers[0]} to {numbers[-1]}"] if len(numbers) > 2 else map(str, numbers)
+    return ", ".join(parts)

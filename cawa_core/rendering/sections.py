@@ -16,6 +16,7 @@ from cawa_core.tables.schema import ALL_SITES, table_named
 if TYPE_CHECKING:
     from cawa_core.rendering.figures import Picture
     from cawa_core.rendering.html_tables import HtmlTable
+    from cawa_core.rendering.pair_map import PairMap
     from cawa_core.tables import Manifest
 
 Tables = Mapping[str, pd.DataFrame]
@@ -58,6 +59,7 @@ class Section:
         tables: tables, after the photos.
         photo_headings: headings of the strips in each row.
         photo_rows: rows of strips.
+        pair_map: map of a value of each pair of classes, for many classes.
     """
 
     anchor: str
@@ -67,6 +69,7 @@ class Section:
     tables: tuple[HtmlTable, ...] = ()
     photo_headings: tuple[str, ...] = ()
     photo_rows: tuple[PhotoRow, ...] = ()
+    pair_map: PairMap | None = None
 
 
 def class_names(summary: Mapping[str, Any]) -> dict[int, str]:

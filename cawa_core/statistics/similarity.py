@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from scipy.cluster.hierarchy import fcluster, leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import pdist, squareform
 
 Array = NDArray[np.float64]
@@ -43,6 +43,30 @@ def common_classes(pairs: pd.DataFrame, distances: pd.DataFrame | None) -> list[
     if distances is not None:
         ids = np.intersect1d(ids, distances.index)
     return [int(class_id) for class_id in ids]
+
+
+def clusters(distances: Array, most: int) -> list[list[int]]:
+    """Divide classes into clusters of similar ones, by Ward's linkage.
+
+    Args:
+        distances: distances between the classes ``[n, n]``, n at least 2.
+        most: largest number of clusters.
+
+    Returns:
+        The classes of each cluster; similar clusters, and similar classes in them, are side by side.
+    """
+    tree = linkage(squareform(distances, checks=False), "ward")
+    numbers = fcluster(tree, most, "maxclust")
+    order = [int(leaf) for leaf in leaves_list(tree)]
+    by_number: dict[int, list[int]] = {}
+    for leaf in order:
+        by_number.setdefault(int(numbers[leaf]), []).append(leaf)
+    return list(by_number.values())
+
+
+def medoid(distances: Array) -> int:
+    """Return the class with the smallest mean distance from the others: distances ``[n, n]`` => index."""
+    return int(distances.sum(axis=1).argmin())
 
 
 def similar_together(distances: Array) -> list[int]:

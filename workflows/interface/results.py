@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cawa_core.rendering.claims import Claim
+    from cawa_core.rendering.class_facts import ClassFacts
     from cawa_core.rendering.sections import Section
     from cawa_core.tables import Manifest
     from workflows.options.audit import AuditSpec
@@ -56,6 +57,15 @@ class Results(Generic[Options]):
             no other analysis uses.
         """
         return {}
+
+    def class_facts(self, tables: Mapping[str, pd.DataFrame], summary: Content) -> ClassFacts | None:  # noqa: ARG002
+        """Return its facts about single classes (values, related classes, pictures); None if it has none.
+
+        Args:
+            tables: what :meth:`shown` of every analysis read.
+            summary: content of ``summary.json``.
+        """
+        return None
 
     def sections(self, tables: Mapping[str, pd.DataFrame], summary: Content) -> Sequence[Section]:  # noqa: ARG002
         """Build its sections of the report.

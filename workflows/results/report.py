@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from cawa_core.errors import InputError
+from cawa_core.rendering.class_facts import ClassFacts
 from cawa_core.rendering.report import build_report, summary_digest
 from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
@@ -38,8 +39,8 @@ def write_report(manifest: Manifest) -> None:
     results = {name: analysis.make_results() for name, analysis in ANALYSES.items()}
     tables = joined(((name, part.shown(manifest)) for name, part in results.items()), "the report's tables")
     sections = [section for part in results.values() for section in part.sections(tables, summary)]
-    report = build_report(sections, summary, read_audit(storage), manifest.table(SITES_TABLE.name))
-    for picture in report.pictures:
-        storage.write(f"figures/{picture.name}.svg", picture.svg.encode())
-        storage.write(f"figures/{picture.name}.png", picture.png)
+    facts = ClassFacts.joined([part.class_facts(tables, summary) or ClassFacts() for part in results.values()])
+    report = build_report(sections, facts, summary, read_audit(storage), manifest.table(SITES_TABLE.name))
+    for path, content in report.files.items():
+        storage.write(f"figures/{path}", content)
     storage.write(REPORT, report.html.encode())

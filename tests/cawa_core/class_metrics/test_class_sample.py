@@ -17,13 +17,13 @@ KEPT = Kept(manifold_features=30, images=6, fid_features=50)
 
 
 def judged(n, seed):
-    correct = torch.rand(n, generator=torch.Generator().manual_seed(seed)) < 0.8
+    predicted = torch.randint(5, (n,), generator=torch.Generator().manual_seed(seed))
     parts = [features(n, dim, seed, shift=0.1 * seed) for dim in (5, 7, 9)]
-    return dict(zip(("evaluator", "fid_features", "manifold_features"), parts, strict=True)) | {"correct": correct}
+    return dict(zip(("evaluator", "fid_features", "manifold_features"), parts, strict=True)) | {"predicted": predicted}
 
 
 def sampled(seen, images, batch, limit=None, kept=KEPT):
-    sampler = ClassSampler(kept, limit)
+    sampler = ClassSampler(3, kept, limit)
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
         sampler.add({role: rows[part] for role, rows in seen.items()}, images[part])
@@ -50,7 +50,10 @@ def test_a_sample_of_a_stream_gives_the_metrics_of_all_images(batch):
     assert metrics["fid"] == pytest.approx(whole, rel=1e-9)
     assert metrics["kid"] == kernel_distance(real=real_seen["fid_features"], fake=seen["fid_features"][:50])
     assert metrics["ms_ssim"] == pairwise_ms_ssim(images[:6]).mean
-    assert metrics["classifier_accuracy"] == pytest.approx(float(seen["correct"].double().mean()), rel=1e-15)
+    assert metrics["classifier_accuracy"] == pytest.approx(float((seen["predicted"] == 3).double().mean()), rel=1e-15)
+    assert fake.predictions == dict(
+        zip(*map(torch.Tensor.tolist, seen["predicted"].unique(return_counts=True)), strict=True)
+    )
     assert (metrics["n_real"], metrics["n_fake"]) == (40, 120)
     np.testing.assert_allclose(fake.centroid, seen["evaluator"].double().mean(dim=0), rtol=1e-12)
 
@@ -85,7 +88,7 @@ def test_fewer_images_than_are_kept_are_all_there():
 
 def test_a_sample_without_images():
     with pytest.raises(ValueError, match="a class sample must hold at least 1 image; got none"):
-        ClassSampler(KEPT).sample()
+        ClassSampler(3, KEPT).sample()
 
 
 def test_metrics_are_those_of_float32_whatever_the_networks_compute_in():

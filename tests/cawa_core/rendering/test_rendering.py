@@ -8,6 +8,7 @@ from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, OPEN, joint_verdic
 from cawa_core.rendering.figures import draw
 from cawa_core.rendering.html_tables import cell, table_of
 from cawa_core.rendering.palette import PALETTE, light
+from cawa_core.rendering.report import setting_in_words
 from cawa_core.rendering.sections import shown_classes
 
 
@@ -96,3 +97,15 @@ def parsed(text):
 def test_site_numbers_stay_apart_below_an_axis():
     assert figures.legible(range(7)) == list(range(7))
     assert figures.legible(range(56)) == list(range(0, 56, 4))
+
+
+def test_settings_in_words():
+    cases = (
+        ([0, 1, 2, 3, 7, 8, 10], "0 to 3, 7, 8, 10"),
+        ([], ""),
+        (["a", "b"], "a, b"),
+        (0.5, "0.5"),
+        ([True, 1], "True, 1"),
+    )
+    for value, words in cases:
+        assert setting_in_words(value) == words

@@ -32,9 +32,9 @@ def lab():
 def sample_of(lab, images, limit):
     """Summarise images of a class as an audit does, in one pass over all of them."""
     features = lab.evaluator.features(images).float()
-    correct = lab.evaluator.log_probabilities(images).argmax(dim=1) == 8
-    sampler = ClassSampler(Kept(manifold_features=limit, images=SMALL.ms_ssim_samples))
-    sampler.add(dict.fromkeys(lab.networks, features) | {"correct": correct}, images)
+    predicted = lab.evaluator.log_probabilities(images).argmax(dim=1)
+    sampler = ClassSampler(8, Kept(manifold_features=limit, images=SMALL.ms_ssim_samples))
+    sampler.add(dict.fromkeys(lab.networks, features) | {"predicted": predicted}, images)
     return sampler.sample()
 
 

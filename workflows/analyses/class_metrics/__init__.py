@@ -97,12 +97,23 @@ CLASS_CENTROIDS_TABLE = Table(
         "fake_centroid": (pa.list_(F32), "mean feature vector of the generated images"),
     },
 )
+CLASS_CONFUSION_TABLE = Table(
+    "class_confusion",
+    ("class_id", "predicted_class"),
+    {
+        **CLASS,
+        "predicted_class": (I32, "index of the class that the evaluator assigns images of this class to"),
+        "predicted_name": (TEXT, "name of that class"),
+        "n_fake": (I32, "number of generated images assigned to it"),
+        "n_real": (I32, "number of real images assigned to it"),
+    },
+)
 
 CLASS_METRICS = Analysis(
     "class_metrics",
     "Class metrics",
     options=ClassMetricOptions,
-    tables=(CLASS_METRICS_TABLE, CLASS_METRIC_FLOOR_TABLE, CLASS_CENTROIDS_TABLE),
+    tables=(CLASS_METRICS_TABLE, CLASS_METRIC_FLOOR_TABLE, CLASS_CENTROIDS_TABLE, CLASS_CONFUSION_TABLE),
     needs=("evaluator", "real_images"),
     shows=("fid_features", "manifold_features"),
     work="workflows.analyses.class_metrics.work:ClassMetricsWork",

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from cawa_core.class_metrics.records import METRICS
-from cawa_core.rendering.claims import real_images_in_words
+from cawa_core.rendering.claims import percentage, real_images_in_words
+from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, ClassValue, RelatedClass, Relation
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables
 from cawa_core.tables import Manifest
 from workflows.analyses.class_metrics import (
+    CLASS_CONFUSION_TABLE,
     CLASS_METRIC_FLOOR_TABLE,
     CLASS_METRICS,
     CLASS_METRICS_TABLE,
     ClassMetricOptions,
 )
+from workflows.analyses.class_metrics.scales import Array, on_scale
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import mean_of_known
 
@@ -45,8 +49,15 @@ class ClassMetricsResults(Results[ClassMetricOptions]):
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read the metrics of all classes and their floor."""
-        names = (CLASS_METRICS_TABLE.name, CLASS_METRIC_FLOOR_TABLE.name)
+        names = (CLASS_METRICS_TABLE.name, CLASS_METRIC_FLOOR_TABLE.name, CLASS_CONFUSION_TABLE.name)
         return {name: manifest.table(name) for name in names}
+
+    def class_facts(self, tables: Tables, summary: Content) -> ClassFacts | None:  # noqa: ARG002
+        """Return the metrics of each class, and the classes that the evaluator assigns its generated images to."""
+        metrics = tables[CLASS_METRICS_TABLE.name]
+        if metrics.empty:
+            return None
+        return ClassFacts(class_values(metrics), (confusion(tables[CLASS_CONFUSION_TABLE.name]),))
 
     def sections(self, tables: Tables, summary: Content) -> Sequence[Section]:
         """Build the section on quality and diversity."""
@@ -73,6 +84,42 @@ def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str
             "half_fake_against_real": floors.get("fake_real"),
         }
     return result
+
+
+def class_values(metrics: pd.DataFrame) -> tuple[ClassValue, ...]:
+    """Return the class metrics, tested on the scales of their comparison, and the total awareness."""
+    counts = metrics[["n_real", "n_fake"]].min(axis=1).to_numpy(dtype=np.float64)
+    values = []
+    for metric in METRICS:
+        known = metrics[metric.name].to_numpy(dtype=np.float64)
+        tested = by_class(metrics, on_scale(metric, known, counts))
+        plain = by_class(metrics, known)
+        values.append(ClassValue(metric.name, metric.heading, metric.meaning, metric.better, plain, tested))
+    meaning = CLASS_METRICS_TABLE.columns["total_awareness"][1]
+    awareness = by_class(metrics, metrics.total_awareness.to_numpy(dtype=np.float64))
+    return (*values, ClassValue("total_awareness", "total awareness", meaning, "", awareness))
+
+
+def by_class(metrics: pd.DataFrame, values: Array) -> dict[int, float]:
+    """Return the known values ``[n]`` of the classes of a table by class."""
+    pairs = zip(metrics.class_id.tolist(), values.tolist(), strict=True)
+    return {class_id: value for class_id, value in pairs if np.isfinite(value)}
+
+
+def confusion(table: pd.DataFrame) -> Relation:
+    """Return which other classes the evaluator assigns the generated images of each class to."""
+    totals = table.groupby("class_id")[["n_fake", "n_real"]].sum()
+    mistaken = table[(table.class_id != table.predicted_class) & (table.n_fake > 0)]
+    ordered = mistaken.sort_values(["class_id", "n_fake", "predicted_class"], ascending=[True, False, True])
+    related: dict[int, list[RelatedClass]] = {}
+    for row in records(ordered.groupby("class_id").head(MOST_RELATED)):
+        class_id = row["class_id"]
+        fake = row["n_fake"] / totals.n_fake[class_id]
+        real = row["n_real"] / max(1, totals.n_real[class_id])
+        words = f"{percentage(fake)} of the generated images, {percentage(real)} of the real ones"
+        other = RelatedClass(row["predicted_class"], row["predicted_name"], words)
+        related.setdefault(class_id, []).append(other)
+    return Relation("Most often mistaken for", related, explains=True)
 
 
 def quality(metrics: pd.DataFrame, floor: pd.DataFrame, summary: Content) -> Section:

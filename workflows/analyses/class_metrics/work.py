@@ -18,6 +18,7 @@ from cawa_core.numerics.transfers import Download, in_order
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.class_metrics import (
     CLASS_CENTROIDS_TABLE,
+    CLASS_CONFUSION_TABLE,
     CLASS_METRIC_FLOOR_TABLE,
     CLASS_METRICS,
     CLASS_METRICS_TABLE,
@@ -33,7 +34,7 @@ IMAGES = "images"
 
 
 class ClassMetricsWork(Work[ClassMetricOptions]):
-    """Computation of the tables ``class_metrics``, ``class_metric_floor`` and ``class_centroids``."""
+    """Computation of the tables of the analysis ``class_metrics``."""
 
     def check_options(self, options: ClassMetricOptions) -> None:
         """Check that halves of the samples have neighbours."""
@@ -56,16 +57,18 @@ class ClassMetricsWork(Work[ClassMetricOptions]):
         metrics = []
         floors = []
         centroids = []
+        confusion: list[dict[str, Any]] = []
         for class_id in shard.class_ids:
             features, images, unreadable = _real_images(lab, options, class_id)
-            n = min(len(features["correct"]), options.metric_samples)
+            n = min(len(features["predicted"]), options.metric_samples)
             sizes = Kept(manifold_features=n, images=options.ms_ssim_samples)
-            real = _sample_of(sizes, features, images)
+            real = _sample_of(class_id, sizes, features, images)
             fake, fake_half = fake_samples(lab, options, class_id, sizes, limits=(None, n // 2))
             metrics.append(_metric_row(lab, options, class_id, real, fake) | {"unreadable": unreadable})
+            confusion += _confusion_rows(lab, real, fake)
             half = n // 2
-            first_half = _sample_of(sizes, features, images, slice(half))
-            second_half = _sample_of(sizes, features, images, slice(half, 2 * half))
+            first_half = _sample_of(class_id, sizes, features, images, slice(half))
+            second_half = _sample_of(class_id, sizes, features, images, slice(half, 2 * half))
             floors += _floor_rows(lab, options, class_id, first_half, second_half, fake_half)
             centroids.append(
                 {
@@ -78,6 +81,7 @@ class ClassMetricsWork(Work[ClassMetricOptions]):
             CLASS_METRICS_TABLE.name: metrics,
             CLASS_METRIC_FLOOR_TABLE.name: floors,
             CLASS_CENTROIDS_TABLE.name: centroids,
+            CLASS_CONFUSION_TABLE.name: confusion,
         }
         return Output({name: rows_of(name, records) for name, records in rows.items()})
 
@@ -97,7 +101,7 @@ def fake_samples(
     lab: Lab, options: ClassMetricOptions, class_id: int, sizes: Kept, limits: Sequence[int | None]
 ) -> list[ClassSample]:
     """Summarise the generated images of a class: one sample per limit, all from one pass over the images."""
-    samplers = [ClassSampler(sizes, limit) for limit in limits]
+    samplers = [ClassSampler(class_id, sizes, limit) for limit in limits]
     for batch in in_order(_downloads(lab, options, class_id, sizes.images)):
         features = dict(batch)
         images = features.pop(IMAGES)
@@ -109,7 +113,7 @@ def fake_samples(
 def _downloads(lab: Lab, options: ClassMetricOptions, class_id: int, most_images: int) -> Iterator[Download]:
     """Download the features of each batch of generated images, and the first ``most_images`` images themselves."""
     for images in generated_images(lab, options, class_id):
-        yield Download.begin(judged(lab, class_id, images) | {IMAGES: images[:most_images]})
+        yield Download.begin(judged(lab, images) | {IMAGES: images[:most_images]})
         most_images -= len(images[:most_images])
 
 
@@ -121,26 +125,26 @@ def _real_images(lab: Lab, options: ClassMetricOptions, class_id: int) -> tuple[
     """
     by_role, unreadable = lab.real_features(class_id, tuple(lab.networks))
     features = by_role["evaluator"].to(lab.generator.device)
-    correct = [_is_recognised(lab, class_id, rows).cpu() for rows in features.split(lab.batch_size)]
+    predicted = [_predicted(lab, rows).cpu() for rows in features.split(lab.batch_size)]
     batches = lab.real_images.batches_of(class_id, lab.batch_size)
-    return by_role | {"correct": torch.cat(correct)}, _first(batches, options.ms_ssim_samples), unreadable
+    return by_role | {"predicted": torch.cat(predicted)}, _first(batches, options.ms_ssim_samples), unreadable
 
 
 @torch.inference_mode()
-def judged(lab: Lab, class_id: int, images: Tensor) -> dict[str, Tensor]:
-    """Return features by role, float32 ``[n, d]``, and ``correct``: whether the class is recognised, bool ``[n]``.
+def judged(lab: Lab, images: Tensor) -> dict[str, Tensor]:
+    """Return features by role, float32 ``[n, d]``, and ``predicted``: the evaluator's class, int64 ``[n]``.
 
     All tensors are on the device of the networks.
     """
     on_device = images.to(lab.generator.device)
     by_network = {network: network.features(on_device).float() for network in set(lab.networks.values())}
     features = {role: by_network[network] for role, network in lab.networks.items()}
-    return features | {"correct": _is_recognised(lab, class_id, by_network[lab.evaluator])}
+    return features | {"predicted": _predicted(lab, by_network[lab.evaluator])}
 
 
-def _is_recognised(lab: Lab, class_id: int, features: Tensor) -> Tensor:
-    """Return whether the evaluator picks the class, bool ``[n]``, from its features ``[n, d]`` on the device."""
-    return lab.evaluator.logits_of_features(features).argmax(dim=1) == class_id
+def _predicted(lab: Lab, features: Tensor) -> Tensor:
+    """Return the class that the evaluator picks, int64 ``[n]``, from its features ``[n, d]`` on the device."""
+    return lab.evaluator.logits_of_features(features).argmax(dim=1)
 
 
 def _first(batches: Iterable[Tensor], count: int) -> Tensor:
@@ -153,8 +157,10 @@ def _first(batches: Iterable[Tensor], count: int) -> Tensor:
     return torch.cat(parts)
 
 
-def _sample_of(sizes: Kept, features: dict[str, Tensor], images: Tensor, part: slice = slice(None)) -> ClassSample:
-    sampler = ClassSampler(sizes)
+def _sample_of(
+    class_id: int, sizes: Kept, features: dict[str, Tensor], images: Tensor, part: slice = slice(None)
+) -> ClassSample:
+    sampler = ClassSampler(class_id, sizes)
     sampler.add({role: rows[part] for role, rows in features.items()}, images[part])
     return sampler.sample()
 
@@ -169,6 +175,20 @@ def _metric_row(
         **metrics_of_class(real=real, fake=fake, neighbours=options.neighbours),
         "protocol": _protocol(lab, options),
     }
+
+
+def _confusion_rows(lab: Lab, real: ClassSample, fake: ClassSample) -> list[dict[str, Any]]:
+    """Count the images of a class by the class that the evaluator assigns them to."""
+    return [
+        {
+            "class_id": fake.class_id,
+            "predicted_class": predicted,
+            "predicted_name": lab.generator.class_names[predicted],
+            "n_fake": fake.predictions.get(predicted, 0),
+            "n_real": real.predictions.get(predicted, 0),
+        }
+        for predicted in sorted(fake.predictions.keys() | real.predictions.keys())
+    ]
 
 
 def _floor_rows(

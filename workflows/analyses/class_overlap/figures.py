@@ -2,29 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
 from cawa_core.rendering.figures import MOST_LABELS, MOST_NUMBERS, Array, Picture, draw
+from cawa_core.rendering.pair_map import Cluster, PairMap, PairValues, pair_map
 from cawa_core.rendering.palette import light
+from cawa_core.statistics.similarity import clusters, medoid, pairs_as_matrix, similar_together
+from workflows.results.class_resamples import mean_of_known
+from workflows.results.rankings import CRITERION_WORDS
 
 MOST_NAMED = 40
-"""Most classes that are named beside an overlap map; for more, it shows colours only."""
-MOST_CELLS = 500
-"""Most classes with one cell each in an overlap map; for more, neighbours are averaged."""
+"""Most classes with a cell each; more are summarised by clusters."""
+MOST_CLUSTERS = 24
+"""Most clusters of classes."""
+SHORTENED = 18
+"""Most characters of the name of a cluster in a figure."""
 
 
-def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str], chance: float) -> Picture:
-    """Draw the overlap of the classes' top channels (Fig. 5a); colour starts at chance, many classes are not named."""
-    cells = averaged_neighbours(np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), MOST_CELLS)
-    known = cells[np.isfinite(cells)]
-    top = max(float(known.max(initial=chance)), chance + 1e-9)
-    shares = np.nan_to_num(np.clip((cells - chance) / (top - chance), 0, 1))
-    named = len(matrix) <= MOST_NAMED
+@dataclasses.dataclass(frozen=True)
+class OverlapClasses:
+    """Classes whose overlap is drawn.
+
+    Attributes:
+        ids: their indices, ascending.
+        names: names by index.
+        distances: distances between their real images, labelled by class; None if unknown.
+    """
+
+    ids: list[int]
+    names: Mapping[int, str]
+    distances: pd.DataFrame | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnOverlap:
+    """Figures of the overlap and, for many classes, a map of all pairs."""
+
+    pictures: tuple[Picture, ...]
+    pair_map: PairMap | None = None
+
+
+def numbered_overlap(overlaps: Mapping[str, pd.DataFrame], classes: OverlapClasses) -> DrawnOverlap:
+    """Draw a cell for each pair of few classes; ``overlaps`` has the rows of ``class_overlap`` by criterion."""
+    places: Sequence[int] = range(len(classes.ids))
+    if classes.distances is not None:
+        places = similar_together(classes.distances.loc[classes.ids, classes.ids].to_numpy())
+    pictures = []
+    for criterion, rows in overlaps.items():
+        ranked = set(rows.class_a) | set(rows.class_b)  # without classes whose shard failed
+        class_ids = [classes.ids[place] for place in places if classes.ids[place] in ranked]
+        labels = [classes.names[class_id] for class_id in class_ids]
+        pictures.append(overlap_heatmap(criterion, _pairs(rows, class_ids), labels, _by_chance(rows)))
+    return DrawnOverlap(tuple(pictures))
+
+
+def clustered_overlap(overlaps: Mapping[str, pd.DataFrame], classes: OverlapClasses) -> DrawnOverlap:
+    """Draw the means over clusters of many classes, and map all pairs.
+
+    Classes are alike if their real images are; without those, if they overlap much by the first criterion.
+    """
+    matrices = {criterion: _pairs(rows, classes.ids) for criterion, rows in overlaps.items()}
+    if classes.distances is None:
+        apart = 1 - np.nan_to_num(next(iter(matrices.values())))
+        np.fill_diagonal(apart, 0)
+    else:
+        apart = classes.distances.loc[classes.ids, classes.ids].to_numpy()
+    parts = clusters(apart, MOST_CLUSTERS)
+    central = [classes.names[classes.ids[part[medoid(apart[np.ix_(part, part)])]]] for part in parts]
+    labels = [
+        f"{textwrap.shorten(name, SHORTENED, placeholder='…')} ({len(part)})"
+        for name, part in zip(central, parts, strict=True)
+    ]
+    order = [place for part in parts for place in part]
+    pictures = []
+    layers = []
+    for criterion, matrix in matrices.items():
+        means = [[mean_of_known(matrix[np.ix_(rows, columns)]) for columns in parts] for rows in parts]
+        chance = _by_chance(overlaps[criterion])
+        pictures.append(overlap_heatmap(criterion, np.array(means, dtype=np.float64), labels, chance))
+        layers.append(PairValues(CRITERION_WORDS[criterion], matrix[np.ix_(order, order)], chance))
+    class_ids = [classes.ids[place] for place in order]
+    drawn = pair_map(
+        f"Share of top channels that each pair of {len(class_ids):,} classes has in common",
+        class_ids,
+        [classes.names[class_id] for class_id in class_ids],
+        [Cluster(name, len(part)) for name, part in zip(central, parts, strict=True)],
+        layers,
+    )
+    return DrawnOverlap(tuple(pictures), drawn)
+
+
+def _by_chance(rows: pd.DataFrame) -> float:
+    return float(rows.overlap_by_chance.iloc[0])
+
+
+def _pairs(rows: pd.DataFrame, class_ids: Sequence[int]) -> Array:
+    """Return the overlaps as a matrix; NaN on its diagonal and for classes without any."""
+    ranked = np.isin(class_ids, np.union1d(rows.class_a, rows.class_b))
+    matrix = np.where(np.outer(ranked, ranked), pairs_as_matrix(rows, class_ids), np.nan)
+    np.fill_diagonal(matrix, np.nan)
+    return matrix
+
+
+def overlap_heatmap(criterion: str, matrix: Array, labels: Sequence[str], chance: float) -> Picture:
+    """Draw the overlap of the top channels of classes or clusters (Fig. 5a); colour starts at chance.
+
+    Args:
+        criterion: what ranks the channels.
+        matrix: overlaps ``[n, n]``; NaN if unknown.
+        labels: names of the classes or clusters.
+        chance: overlap expected by chance.
+    """
+    title = f"{CRITERION_WORDS[criterion].capitalize()} (%)"
+    top = max(float(np.nanmax(matrix, initial=chance)), chance + 1e-9)
+    shares = np.nan_to_num(np.clip((matrix - chance) / (top - chance), 0, 1))
 
     def paint(axes: Axes) -> None:
         ends = (-0.5, len(matrix) - 0.5)
@@ -35,35 +134,20 @@ def overlap_heatmap(name: str, title: str, matrix: Array, labels: Sequence[str],
             colours[..., 3] = 0.75 * shares
             axes.imshow(colours, extent=(*ends, *ends[::-1]), interpolation="none")
         axes.set(title=title, xlim=ends, ylim=ends[::-1], aspect="equal")
-        places = range(len(labels) if named else 0)
+        places = range(len(labels))
         size = 5.5 if len(labels) > MOST_LABELS else None
-        axes.set_xticks(places, labels[: len(places)], rotation=55, ha="right", rotation_mode="anchor", fontsize=size)
-        axes.set_yticks(places, labels[: len(places)], fontsize=size)
-        if not named:
-            axes.set_xlabel(f"{len(labels):,} classes, similar classes side by side")
+        axes.set_xticks(places, labels, rotation=55, ha="right", rotation_mode="anchor", fontsize=size)
+        axes.set_yticks(places, labels, fontsize=size)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
     alt = f"{title}: percentage of top channels that each pair of classes has in common; {chance:.0%} by chance"
-    return draw(name, alt, (3.5, 3.5), paint)
+    return draw(f"overlap-{criterion}", alt, (3.5, 3.5), paint)
 
 
 def _numbered_cells(axes: Axes, matrix: Array, shares: Array) -> None:
-    for row, column in zip(*np.nonzero(~np.eye(len(matrix), dtype=bool)), strict=True):
+    for row, column in zip(*np.nonzero(np.isfinite(matrix)), strict=True):
         corner = (column - 0.5, row - 0.5)
         alpha = 0.75 * float(shares[row, column])
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=light("blue"), alpha=alpha, edgecolor="none"))
         axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=7)
-
-
-def averaged_neighbours(matrix: Array, most: int) -> Array:
-    """Shrink a square matrix to at most ``most`` rows by averaging blocks of neighbours; NaN is left out."""
-    size = -(-len(matrix) // most)
-    starts = np.arange(0, len(matrix), size)
-
-    def sums(values: Array) -> Array:
-        return np.add.reduceat(np.add.reduceat(values, starts, axis=0), starts, axis=1)
-
-    known = np.isfinite(matrix)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums(np.where(known, matrix, 0)) / sums(known.astype(np.float64)))

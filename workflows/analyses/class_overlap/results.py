@@ -14,21 +14,29 @@ from numpy.typing import NDArray
 
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, OPEN, Claim, signed
-from cawa_core.rendering.html_tables import table_of
+from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, RelatedClass, Relation
+from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
 from cawa_core.statistics.intervals import mantel_tests
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
-from cawa_core.statistics.similarity import centroid_distances, common_classes, pairs_as_matrix, similar_together
+from cawa_core.statistics.similarity import centroid_distances, common_classes
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.class_metrics import CLASS_CENTROIDS_TABLE
 from workflows.analyses.class_overlap import CLASS_OVERLAP, CLASS_OVERLAP_TABLE, ClassOverlapOptions
-from workflows.analyses.class_overlap.figures import overlap_heatmap
+from workflows.analyses.class_overlap.figures import (
+    MOST_NAMED,
+    OverlapClasses,
+    clustered_overlap,
+    numbered_overlap,
+)
 from workflows.interface import Content, Findings, Results
 from workflows.results.rankings import CRITERION_WORDS
 
 REAL_CENTROIDS = "centroids that classes are ordered by"
 """Name of what is read of another analysis's table."""
+NEAREST_BY = "category_highest"
+"""Criterion that ranks the channels by which the nearest classes are found."""
 KEY = ("criterion", "site", "k")
 FEWEST_CLASSES = 4
 """Smallest number of classes for a Mantel test; with fewer there is too little to permute."""
@@ -57,6 +65,12 @@ class ClassOverlapResults(Results[ClassOverlapOptions]):
             CLASS_OVERLAP_TABLE.name: overall_overlap(manifest),
             REAL_CENTROIDS: manifest.table(CLASS_CENTROIDS_TABLE.name),
         }
+
+    def class_facts(self, tables: Tables, summary: Content) -> ClassFacts | None:
+        """Return the classes that share most channels of high category awareness with each class."""
+        pairs = tables[CLASS_OVERLAP_TABLE.name]
+        nearest = nearest_classes(pairs[pairs.criterion == NEAREST_BY], class_names(summary))
+        return ClassFacts(relations=(nearest,)) if nearest.by_class else None
 
     def sections(self, tables: Tables, summary: Content) -> Sequence[Section]:
         """Build the section on Fig. 5a."""
@@ -146,6 +160,25 @@ def overall_overlap(manifest: Manifest) -> pd.DataFrame:
     return frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
 
 
+def nearest_classes(pairs: pd.DataFrame, names: Mapping[int, str]) -> Relation:
+    """Return the classes whose top channels overlap most with those of each class, if more than by chance.
+
+    Args:
+        pairs: overlaps by one criterion.
+        names: names of the classes by index.
+    """
+    shared = pairs[pairs.overlap > pairs.overlap_by_chance]
+    mirrored = shared.rename(columns={"class_a": "class_b", "class_b": "class_a"})
+    both = pd.concat([shared, mirrored])[["class_a", "class_b", "overlap", "k"]]
+    ordered = both.sort_values(["class_a", "overlap", "class_b"], ascending=[True, False, True])
+    related: dict[int, list[RelatedClass]] = {}
+    for row in records(ordered.groupby("class_a").head(MOST_RELATED)):
+        words = f"{row['overlap']:.0%} of the top {row['k']} channels"
+        other = RelatedClass(row["class_b"], names[row["class_b"]], words)
+        related.setdefault(row["class_a"], []).append(other)
+    return Relation("Nearest by shared channels", related)
+
+
 def overlap_section(pairs: pd.DataFrame, centroids: pd.DataFrame, summary: Content) -> Section:
     """Build the section on Fig. 5a: overlap of top channels, with similar classes side by side.
 
@@ -155,22 +188,19 @@ def overlap_section(pairs: pd.DataFrame, centroids: pd.DataFrame, summary: Conte
         summary: content of ``summary.json``.
     """
     distances = centroid_distances(centroids)
-    names = class_names(summary)
-    ids = common_classes(pairs, distances)
-    near = similar_together(distances.loc[ids, ids].to_numpy()) if distances is not None else range(len(ids))
-    order = [ids[place] for place in near]
-    pictures = []
-    for criterion in COMPARED_CRITERIA:
-        overlaps = pairs[pairs.criterion == criterion]
-        if overlaps.empty:
-            continue
-        ranked = set(overlaps.class_a) | set(overlaps.class_b)  # without classes whose shard failed
-        class_ids = [class_id for class_id in order if class_id in ranked]
-        matrix = pairs_as_matrix(overlaps, class_ids)
-        labels = [names[class_id] for class_id in class_ids]
-        title = f"{CRITERION_WORDS[criterion].capitalize()} (%)"
-        chance = float(overlaps.overlap_by_chance.iloc[0])
-        pictures.append(overlap_heatmap(f"overlap-{criterion}", title, matrix, labels, chance))
+    classes = OverlapClasses(common_classes(pairs, distances), class_names(summary), distances)
+    overlaps = {name: pairs[pairs.criterion == name] for name in COMPARED_CRITERIA if (pairs.criterion == name).any()}
+    if len(classes.ids) <= MOST_NAMED:
+        drawn = numbered_overlap(overlaps, classes)
+        placed = "Classes with similar real images are placed side by side, and cells"
+    else:
+        drawn = clustered_overlap(overlaps, classes)
+        like = "overlaps" if distances is None else "real images"
+        placed = (
+            f"Classes with similar {like} form clusters, each named after its most central class and followed by its "
+            "number of classes. The figures show means over the clusters, the map below them every pair of classes. "
+            "Cells"
+        )
     rows = [
         {**row, "words": CRITERION_WORDS[row["criterion"]], "where": site_words(row["site"])}
         for row in summary["overlap"]
@@ -185,9 +215,10 @@ def overlap_section(pairs: pd.DataFrame, centroids: pd.DataFrame, summary: Conte
         "similarity_p": "Mantel p",
     }
     lead = (
-        f"Percentage of their top {pairs.k.max()} channels, over all sites, that two classes share. "
-        "Classes with similar real images are placed side by side, and cells are coloured if the overlap is above the "
-        "level expected by chance. The table tests whether overlap follows the similarity of the classes."
+        f"Percentage of their top {pairs.k.max()} channels, over all sites, that two classes share. {placed} are "
+        "coloured if the overlap is above the level expected by chance. The table tests whether overlap follows the "
+        "similarity of the classes."
     )
     table = table_of("Overlap compared with chance and with the similarity of the classes' real images", columns, rows)
-    return Section(CLASS_OVERLAP.name, "Which classes share channels", lead, tuple(pictures), (table,))
+    title = "Which classes share channels"
+    return Section(CLASS_OVERLAP.name, title, lead, drawn.pictures, (table,), pair_map=drawn.pair_map)

@@ -23,12 +23,21 @@ GALLERY_TABLE = Table(
         "png": (pa.binary(), "the image"),
     },
 )
+CLASS_THUMBNAILS_TABLE = Table(
+    "class_thumbnails",
+    ("class_id",),
+    {
+        **CLASS,
+        "n_images": (I32, "number of images side by side: the first samples of the class"),
+        "webp": (pa.binary(), "the images, each at most 64 pixels wide, as one lossy WebP"),
+    },
+)
 
 GALLERY = Analysis(
     "gallery",
     "Gallery",
     options=ControlOptions,
-    tables=(GALLERY_TABLE,),
+    tables=(GALLERY_TABLE, CLASS_THUMBNAILS_TABLE),
     needs=("evaluator",),
     classes_per_shard=25,
     work="workflows.analyses.gallery.work:GalleryWork",

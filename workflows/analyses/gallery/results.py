@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from cawa_core.rendering.class_facts import ClassFacts
 from cawa_core.rendering.figures import SIZE, Picture, draw, legend_above, legible
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import (
@@ -23,7 +24,7 @@ from cawa_core.rendering.sections import (
 )
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.gallery import GALLERY_TABLE
+from workflows.analyses.gallery import CLASS_THUMBNAILS_TABLE, GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions
 from workflows.analyses.masking.sites import TARGET_WORDS
 from workflows.interface import Content, Results
@@ -36,8 +37,16 @@ class GalleryResults(Results[ControlOptions]):
     """Pictures of each class, unmasked and masked."""
 
     def shown(self, manifest: Manifest) -> Tables:
-        """Read the pictures of the classes that are shown."""
-        return {GALLERY_TABLE.name: rows_of_shown_classes(manifest, GALLERY_TABLE.name)}
+        """Read the pictures of the classes that are shown, and thumbnails of all."""
+        return {
+            GALLERY_TABLE.name: rows_of_shown_classes(manifest, GALLERY_TABLE.name),
+            CLASS_THUMBNAILS_TABLE.name: manifest.table(CLASS_THUMBNAILS_TABLE.name),
+        }
+
+    def class_facts(self, tables: Tables, summary: Content) -> ClassFacts:  # noqa: ARG002
+        """Return the first samples of each class."""
+        thumbnails = tables[CLASS_THUMBNAILS_TABLE.name]
+        return ClassFacts(pictures=dict(zip(thumbnails.class_id.tolist(), thumbnails.webp, strict=True)))
 
     def sections(self, tables: Tables, summary: Content) -> Sequence[Section]:
         """Build the section with samples, and that on control masks."""

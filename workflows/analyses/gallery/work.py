@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from cawa_core.interventions import SiteMasks, masks_at
-from cawa_core.rendering.grids import to_png
+from cawa_core.rendering.grids import thumbnails_to_webp, to_png
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.gallery import GALLERY_TABLE
+from workflows.analyses.gallery import CLASS_THUMBNAILS_TABLE, GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions
 from workflows.analyses.masking.control_masks import site_controls
 from workflows.interface import Cost, Output, Unit, Work
@@ -18,6 +18,8 @@ from workflows.planning.shards import Shard
 
 PICTURES = 12
 """Samples per class."""
+THUMBNAILS = 6
+"""Samples per class that stand for it in lists."""
 MASKED_PICTURES = 4
 """Samples per class that are also shown masked."""
 MASKED = ("lowest", "random", "highest")
@@ -25,11 +27,12 @@ MASKED = ("lowest", "random", "highest")
 
 
 class GalleryWork(Work[ControlOptions]):
-    """Computation of the table ``gallery``."""
+    """Computation of the tables ``gallery`` and ``class_thumbnails``."""
 
     def run(self, lab: Lab, options: ControlOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Generate the pictures of some classes; kind is ``sample`` or the mask applied at all sites."""
         rows: list[dict[str, Any]] = []
+        thumbnails: list[dict[str, Any]] = []
         for class_id in shard.class_ids:
             fraction = options.control_fraction
             controls = {
@@ -37,11 +40,15 @@ class GalleryWork(Work[ControlOptions]):
                 for site in lab.generator.sites
             }
             z = lab.latents(class_id, PICTURES)
-            rows += _picture_rows(lab, class_id, "sample", z, {})
+            samples = _picture_rows(lab, class_id, "sample", z, {})
+            rows += samples
+            webp = thumbnails_to_webp([row["png"] for row in samples[:THUMBNAILS]])
+            thumbnails.append({"class_id": class_id, "n_images": THUMBNAILS, "webp": webp})
             for kind in MASKED:
                 masks = {site: masks[kind][0] for site, masks in controls.items()}
                 rows += _picture_rows(lab, class_id, kind, z[:MASKED_PICTURES], masks)
-        return Output({GALLERY_TABLE.name: rows_of(GALLERY_TABLE.name, rows)})
+        tables = {GALLERY_TABLE.name: rows, CLASS_THUMBNAILS_TABLE.name: thumbnails}
+        return Output({name: rows_of(name, records) for name, records in tables.items()})
 
     def cost(self, lab: Lab, options: ControlOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
         """Estimate the work: one pass per picture, each of which is a row."""

@@ -126,7 +126,8 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
     lead = (
         "The total awareness of a class is the sum of |category awareness| over all channels. The figures show the "
         "metrics for which the paper expects a correlation: classes with high total awareness should look better and "
-        "vary less. Intervals are bootstrap intervals over classes."
+        "vary less. Intervals are bootstrap intervals over classes. The plot of two values of every class, in the "
+        "section on classes, tells which class each dot is."
     )
     return Section(METRIC_CORRELATION.name, "Class metrics and total awareness", lead, tuple(pictures), (table,))
 

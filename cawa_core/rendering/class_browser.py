@@ -1,0 +1,153 @@
+"""The part of a report that leads to single classes: search, rankings, a scatter plot, and one address per class."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, ClassValue, Relation, outliers
+from cawa_core.rendering.page_data import embedded
+
+MOST_INLINE = 6_000_000
+"""Most characters of pictures inside the page; the pictures of other classes are files beside it."""
+DIGITS = 5
+"""Significant digits of the values in the page."""
+FOLDER = "classes"
+"""Folder, in that of the figures, of the pictures that are not inside the page."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassBrowser:
+    """Content of the part of the page about single classes.
+
+    Attributes:
+        data: what the page's script shows, as JSON that is safe inside a ``script`` element.
+        n_classes: number of classes.
+        lead: introduction in plain words.
+        outstanding: indices and names of the classes that stand out, the farthest first.
+        files: pictures beside the page, by path in the folder of figures.
+    """
+
+    data: Markup
+    n_classes: int
+    lead: str
+    outstanding: tuple[tuple[int, str], ...]
+    files: Mapping[str, bytes]
+
+
+def class_browser(
+    facts: ClassFacts, class_names: Mapping[int, str], wordnet_ids: Mapping[int, str]
+) -> ClassBrowser | None:
+    """Build the content; None if there are neither values nor pictures of single classes.
+
+    Args:
+        facts: facts from all analyses.
+        class_names: names of the audited classes by index.
+        wordnet_ids: their WordNet ids; empty if they have none.
+    """
+    if not (facts.values or facts.pictures):
+        return None
+    class_ids = sorted(class_names)
+    deviating = [outlier for outlier in outliers(facts.values) if outlier.class_id in class_names]
+    outstanding = list(dict.fromkeys(outlier.class_id for outlier in deviating))
+    order = dict.fromkeys([*outstanding, *_by_extremes(facts.values, class_ids)])
+    pictures = {class_id: facts.pictures[class_id] for class_id in order if class_id in facts.pictures}
+    inline, beside = _placed(pictures)
+    data = {
+        "ids": class_ids,
+        "names": [class_names[class_id] for class_id in class_ids],
+        "wordnet": [wordnet_ids[class_id] for class_id in class_ids] if wordnet_ids else [],
+        "values": [_value(value, class_ids) for value in facts.values],
+        "relations": [
+            _relation(relation) for relation in sorted(facts.relations, key=lambda relation: not relation.explains)
+        ],
+        "pictures": inline | {class_id: f"figures/{_path(class_id)}" for class_id in beside},
+        "outliers": [[outlier.class_id, outlier.value, _rounded(outlier.deviation)] for outlier in deviating],
+    }
+    return ClassBrowser(
+        data=embedded(data),
+        n_classes=len(class_ids),
+        lead=_lead(facts, len(class_ids), len(outstanding), len(inline)),
+        outstanding=tuple((class_id, class_names[class_id]) for class_id in outstanding),
+        files={_path(class_id): content for class_id, content in beside.items()},
+    )
+
+
+def _lead(facts: ClassFacts, n_classes: int, n_outstanding: int, n_inline: int) -> str:
+    parts = [
+        "Find a class by its name or index, or order the classes by one of their values. Each class has an address of "
+        "its own on this page, such as #class-7."
+    ]
+    judged = sum(1 for value in facts.values if value.better)
+    if judged and n_classes > 1:
+        number = {0: "No class stands", 1: "1 class stands"}.get(n_outstanding, f"{n_outstanding:,} classes stand")
+        parts.append(
+            f"{number} out. A class stands out if it lies further on the bad side of the median class than any class "
+            f"would in 95% of audits of {n_classes:,} classes that differ by normally distributed chance alone."
+        )
+    n_beside = len(facts.pictures) - n_inline
+    if n_beside:
+        parts.append(
+            f"This page contains pictures of {n_inline:,} of {n_classes:,} classes; those of the others are in "
+            f"figures/{FOLDER}/ and appear if that folder lies beside the page."
+        )
+    return " ".join(parts)
+
+
+def _value(value: ClassValue, class_ids: Sequence[int]) -> dict[str, Any]:
+    known = [value.values.get(class_id) for class_id in class_ids]
+    return {
+        "name": value.name,
+        "heading": value.heading,
+        "meaning": value.meaning,
+        "better": value.better,
+        "values": [_rounded(number) for number in known],
+    }
+
+
+def _relation(relation: Relation) -> dict[str, Any]:
+    rows = {
+        class_id: [[other.class_id, other.name, other.words] for other in related[:MOST_RELATED]]
+        for class_id, related in relation.by_class.items()
+    }
+    return {"heading": relation.heading, "explains": relation.explains, "rows": rows}
+
+
+def _by_extremes(values: Sequence[ClassValue], class_ids: Sequence[int]) -> list[int]:
+    """Order the classes by their best place, from either end, in any ranking; those in none come last."""
+    places = np.full(len(class_ids), len(class_ids))
+    for value in values:
+        known = np.array([value.values.get(class_id, np.nan) for class_id in class_ids], dtype=np.float64)
+        ranked = np.flatnonzero(np.isfinite(known))
+        by_size = ranked[np.argsort(known[ranked], kind="stable")]
+        nearest_end = np.minimum(np.arange(len(by_size)), np.arange(len(by_size))[::-1])
+        places[by_size] = np.minimum(places[by_size], nearest_end)
+    return [class_ids[place] for place in np.argsort(places, kind="stable")]
+
+
+def _placed(pictures: Mapping[int, bytes]) -> tuple[dict[int, str], dict[int, bytes]]:
+    """Put the first pictures into the page, as data URIs, as long as there is room; the others go into files."""
+    inline: dict[int, str] = {}
+    beside: dict[int, bytes] = {}
+    room = MOST_INLINE
+    for class_id, content in pictures.items():
+        room -= 4 * len(content) // 3
+        if room >= 0:
+            inline[class_id] = "data:image/webp;base64," + base64.b64encode(content).decode()
+        else:
+            beside[class_id] = content
+    return inline, beside
+
+
+def _path(class_id: int) -> str:
+    """Return the path of a class's pictures in the folder of figures."""
+    return f"{FOLDER}/c{class_id:04d}.webp"
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None or not np.isfinite(number) else float(f"{number:.{DIGITS}g}")
