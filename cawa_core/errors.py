@@ -5,6 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+FEW_VALUES = 5
+"""Number of values that a message lists."""
+LONGEST_VALUE = 120
+"""Characters of a value that a message shows."""
+
 
 class InputError(ValueError):
     """Bad input; the message is one line: which argument, what is allowed, what came, and what to do."""
@@ -31,3 +36,27 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f"{number} {noun}"
     return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def bounded(value: object, quoted: bool = True) -> str:
+    """Return a value as a message shows it: one line of at most :data:`LONGEST_VALUE` characters.
+
+    Args:
+        value: any value.
+        quoted: whether text is shown with quotation marks and escapes.
+    """
+    if isinstance(value, list | tuple) and len(value) > FEW_VALUES:
+        shown = f"[{listed(map(repr, value))}]"
+    elif isinstance(value, str):
+        text = value[: LONGEST_VALUE + 1]
+        shown = repr(text) if quoted else text
+    else:
+        shown = repr(value)
+    return shown if len(shown) <= LONGEST_VALUE else f"{shown[: LONGEST_VALUE - 1]}…"
+
+
+def listed(values: Iterable[object], most: int = FEW_VALUES) -> str:
+    """Return the first values as text separated by commas, and how many more there are: ``1, 2, 3 and 994 more``."""
+    words = [str(value) for value in values]
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

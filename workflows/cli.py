@@ -90,7 +90,7 @@ def audit(
 
         start_ahead(options.workers)  # Ray starts during the imports below
     with quick_imports():
-        from workflows.folders.folder import REPORT
+        from cawa_core.tables.receipts import REPORT
         from workflows.running.audit import run_audit
 
     result = run_audit(audit_spec, options)
@@ -130,17 +130,33 @@ def plan(
 def status(folder: AuditFolder) -> None:
     """Show finished, quarantined and remaining shards (reads only the manifest)."""
     with quick_imports():
+        from workflows.folders.damage import damage_named
         from workflows.folders.status import status_lines
 
-    print("\n".join(status_lines(folder)))
+    with damage_named(folder):
+        print("\n".join(status_lines(folder)))
 
 
 @app.command()
-def verify(folder: AuditFolder) -> None:
-    """Read every recorded file of an audit and list damaged, foreign, duplicate, left-over and missing ones."""
+def verify(
+    folder: AuditFolder,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="First make a lost or damaged manifest.json again from the tables' own metadata, and rewrite derived "
+            "tables, summary and report.",
+        ),
+    ] = False,
+) -> None:
+    """Read every file of an audit and list damaged, foreign, duplicate, left-over and missing ones."""
     with quick_imports():
         from workflows.folders.verify import verify as verify_audit
 
+    if rebuild:
+        from workflows.folders.rebuild import rebuild as rebuild_manifest
+
+        print("\n".join(rebuild_manifest(folder)))
     result = verify_audit(folder)
     for fault in result.faults:
         print(fault)
@@ -168,8 +184,11 @@ def compare(
     """Show what changed between the audits of two checkpoints; exit code 4 if NEW is worse than BASE."""
     with quick_imports():
         from workflows.compare.comparison import compare as compare_audits
+        from workflows.folders.damage import damage_named
 
-    result = compare_audits(base, new, merged_comparison(spec, flags), output)
+    thresholds = merged_comparison(spec, flags)
+    with damage_named(base, new):
+        result = compare_audits(base, new, thresholds, output)
     print(result.sentence)
     print(f"comparison: {result.storage.path('compare.html')}", file=sys.stderr)
     if result.is_worse:
@@ -186,11 +205,12 @@ def aggregate(folder: AuditFolder) -> None:
     """Rewrite the derived tables and the summary of an audit."""
     with quick_imports():
         from cawa_core.tables import Manifest
+        from workflows.folders.damage import damage_named
         from workflows.folders.folder import SUMMARY, opened_audit
         from workflows.results import aggregate as write_aggregates
 
     storage = opened_audit(folder)
-    with storage.locked():
+    with damage_named(storage), storage.locked():
         write_aggregates(Manifest.read(storage))
     print(f"summary: {storage.path(SUMMARY)}")
 
@@ -200,11 +220,13 @@ def report(folder: AuditFolder) -> None:
     """Rewrite the report of an audit from its tables and summary."""
     with quick_imports():
         from cawa_core.tables import Manifest
-        from workflows.folders.folder import REPORT, opened_audit
+        from cawa_core.tables.receipts import REPORT
+        from workflows.folders.damage import damage_named
+        from workflows.folders.folder import opened_audit
         from workflows.results.report import write_report
 
     storage = opened_audit(folder)
-    with storage.locked():
+    with damage_named(storage), storage.locked():
         write_report(Manifest.read(storage))
     print(f"report: {storage.path(REPORT)}")
 

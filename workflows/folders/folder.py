@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
@@ -17,9 +16,10 @@ from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedI
 from cawa_core.tables.receipts import HASH_DIGITS
 from workflows.analyses import ANALYSES
 from workflows.folders.identity import AuditIdentity, digest_of_classes
+from workflows.options.audit import recorded_spec
 from workflows.options.lab import ROLES, SUBJECT
 
-AUDIT, SUMMARY, REPORT = "audit.json", "summary.json", "report.html"
+AUDIT, SUMMARY = "audit.json", "summary.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
 
 CountUnits = Callable[[str, Collection[int]], int]
@@ -86,7 +86,7 @@ def open_folder(
     """
     before = require_folder_for(storage, identity, replace, cost)
     record = grown(before, identity, device, class_names, count_units)
-    if before is None or record != _recorded(storage):
+    if before is None or record != read_recorded_audit(storage):
         write_audit(storage, record)
     return record
 
@@ -99,7 +99,7 @@ def write_audit(storage: Storage, record: AuditRecord) -> None:
         StorageError: the store fails.
     """
     try:
-        storage.write(AUDIT, json.dumps(record.as_data(), indent=1).encode())
+        storage.write(AUDIT, record.as_json())
     except StorageRefusedError as error:
         raise InputError(f"output cannot be written: {error}; choose another --output") from None
 
@@ -194,7 +194,7 @@ def read_audit(folder: Folder) -> AuditRecord:
         InputError: the folder holds no audit.
     """
     storage = open_storage(folder)
-    record = _recorded(storage)
+    record = read_recorded_audit(storage)
     if record.replacing:  # the driver may have been killed between putting results in place and saying so
         analyses = {receipt.stage: receipt.analysis for receipt in Manifest.read(storage).receipts.values()}
         for stage, analysis in record.replacing.items():
@@ -203,14 +203,22 @@ def read_audit(folder: Folder) -> AuditRecord:
     return record
 
 
-def _recorded(storage: Storage) -> AuditRecord:
-    """``audit.json`` as it was written."""
+def read_recorded_audit(storage: Storage) -> AuditRecord:
+    """``audit.json`` as it was written, without a look at the manifest.
+
+    Raises:
+        InputError: the folder holds no audit.
+    """
     try:
-        return AuditRecord.from_json(storage.read(AUDIT))
+        record = AuditRecord.from_json(storage.read(AUDIT))
+        recorded_spec(record.spec)
     except FileNotFoundError:
         raise InputError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
     except ValueError as error:
-        raise InputError(f"{storage.path(AUDIT)} does not describe an audit: {error}; choose another folder") from None
+        raise InputError(
+            f"{storage.path(AUDIT)} does not describe an audit: {error}; restore it, or choose another folder"
+        ) from None
+    return record
 
 
 def require_same(storage: Storage, identity: AuditIdentity) -> None:
