@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 FEW_VALUES = 5
 """Number of values that a message lists."""
+LONGEST_MESSAGE = 1200
+"""Characters of a message about bad input."""
 LONGEST_VALUE = 120
 """Characters of a value that a message shows."""
 
@@ -22,12 +24,12 @@ def first_line(error: BaseException) -> str:
 
 def last_line(error: str) -> str:
     """Return the last line of a traceback, which is the error itself."""
-    return (error.strip().splitlines() or ["no reason given"])[-1]
+    return (error.strip().splitlines() or ["no reason given"])[-1][:300]
 
 
 def suggestion(given: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` with the most similar allowed word, or an empty string."""
-    nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(given[:LONGEST_VALUE], list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
@@ -46,17 +48,25 @@ def bounded(value: object, quoted: bool = True) -> str:
         quoted: whether text is shown with quotation marks and escapes.
     """
     if isinstance(value, list | tuple) and len(value) > FEW_VALUES:
-        shown = f"[{listed(map(repr, value))}]"
+        words = f"[{listed(map(repr, value))}]"
     elif isinstance(value, str):
         text = value[: LONGEST_VALUE + 1]
-        shown = repr(text) if quoted else text
+        words = repr(text) if quoted else text
     else:
-        shown = repr(value)
-    return shown if len(shown) <= LONGEST_VALUE else f"{shown[: LONGEST_VALUE - 1]}…"
+        words = repr(value)
+    return words if len(words) <= LONGEST_VALUE else f"{words[: LONGEST_VALUE - 1]}…"
 
 
-def listed(values: Iterable[object], most: int = FEW_VALUES) -> str:
-    """Return the first values as text separated by commas, and how many more there are: ``1, 2, 3 and 994 more``."""
+def listed(values: Iterable[object], most: int = FEW_VALUES, separator: str = ", ") -> str:
+    """Return the first values as text, and how many more there are: ``1, 2, 3 and 994 more``."""
     words = [str(value) for value in values]
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+    return separator.join(words[:most]) + more
+
+
+def shortened(message: str) -> str:
+    """Return a message as one line; of a very long one, the beginning and the end, which says what to do."""
+    line = " ".join(message.split())
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    return f"{line[: LONGEST_MESSAGE * 3 // 4]} … {line[-LONGEST_MESSAGE // 4 :]}"

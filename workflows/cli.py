@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 bad input (one line), 3 finished with quarantined shards, 
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cawa_core.errors import InputError, counted
+from cawa_core.errors import InputError, bounded, counted, listed, shortened
 from cawa_core.storage import StorageError
 from workflows.analyses import ANALYSES
 from workflows.commands.flags import with_options_of
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
 TYPER_INTERRUPTED = 130
 """Exit code that typer returns after Ctrl-C."""
+UNUSABLE_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of a path that no file can have."""
 RESUME = "finished shards are kept; run the same command to resume"
 
 app = typer.Typer(
@@ -58,8 +61,12 @@ def main() -> None:
     except InputError as error:
         _refuse(str(error))
     except StorageError as error:
-        print(f"cawa: {error}; {RESUME}", file=sys.stderr)
+        print(f"cawa: {shortened(str(error))}; {RESUME}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in UNUSABLE_PATHS:
+            raise
+        _refuse(f"{bounded(error.filename)} cannot be used as a path: {error.strerror}; give another")
     except Exception as error:
         if not hasattr(error, "format_message"):  # an error of the option parser, whichever module defines it
             raise
@@ -73,7 +80,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"cawa: {' '.join(message.split())}", file=sys.stderr)
+    print(f"cawa: {shortened(message)}", file=sys.stderr)
     sys.exit(EXIT_BAD_INPUT)
 
 
@@ -102,7 +109,7 @@ def audit(
     print(f"report: {result.storage.path(REPORT)}")
     if result.quarantined:
         print(
-            f"quarantined: {', '.join(result.quarantined)}; see manifest.json, and run the same command to retry",
+            f"quarantined: {listed(result.quarantined)}; see manifest.json, and run the same command to retry",
             file=sys.stderr,
         )
         raise typer.Exit(EXIT_QUARANTINED)

@@ -25,7 +25,11 @@ class StorageRefusedError(StorageError):
     """A store refuses a request, and retrying cannot help: no such bucket, no permission."""
 
 
-class OutsideFolderError(StorageRefusedError, InputError):
+class UnusableFileError(StorageRefusedError, InputError):
+    """There is something else where a file should be."""
+
+
+class OutsideFolderError(UnusableFileError):
     """A link in the folder leads out of it; nothing there is opened, listed, written or removed."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file
-from cawa_core.storage.base import OutsideFolderError, Storage, StorageError, StorageRefusedError
+from cawa_core.storage.base import OutsideFolderError, Storage, StorageError, StorageRefusedError, UnusableFileError
 from cawa_core.storage.names import require_inside
 
 LOCK = ".lock"
@@ -187,6 +187,8 @@ class LocalStorage(Storage):
         """Turn ``OSError`` into a one-line :class:`StorageError`; ``allow_missing`` lets FileNotFoundError pass."""
         try:
             yield
+        except IsADirectoryError:
+            raise UnusableFileError(f"{self.path(name)} is a folder, and must be a file; remove it") from None
         except OSError as error:
             if allow_missing and isinstance(error, FileNotFoundError):
                 raise

@@ -32,7 +32,7 @@ class Entry(TypedDict):
 
 
 class Coverage(TypedDict):
-    """What a shard covers, in the metadata of its tables, so that a lost manifest can be rebuilt from them.
+    """Units that a shard covers, in the metadata of its tables, so that a lost manifest can be rebuilt from them.
 
     ``tables`` and ``files`` name all that the shard published, so that an incomplete one is recognised.
     """

@@ -1,12 +1,14 @@
 """Every file of a folder is covered: what is truncated, edited, missing or left over is named, and can be repaired."""
 
+import dataclasses
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 from cawa_core.storage import LocalStorage
-from cawa_core.tables import Manifest
+from cawa_core.tables import Manifest, publish, publish_files
 from tests.damaged_folders import cawa, contents, tiny_audit
 from tests.workflows.written_audits import rewrite
 from workflows.folders.verify import verify
@@ -191,6 +193,27 @@ def test_what_cannot_be_rebuilt_is_said_and_computed_again(folder):
     assert tiny_audit(folder)[1].startswith("3 shards computed")
     tables = {name: content for name, content in before.items() if name.startswith("tables/")}
     assert {name: content for name, content in contents(folder).items() if name.startswith("tables/")} == tables
+
+
+def test_files_besides_tables_are_rebuilt_with_their_shard(folder):
+    """A shard counts only with all its files."""
+    manifest = Manifest.read(folder)
+    receipt = next(receipt for receipt in manifest.receipts.values() if receipt.stage == "awareness")
+    rows = {file.table: pq.read_table(folder / file.file).to_pydict() for file in receipt.files}
+    covered = {"shard": receipt.shard, "stage": "awareness", "class_ids": receipt.class_ids, "sites": receipt.sites}
+    covered |= {"units": receipt.units, "tables": sorted(rows), "files": ["map.npy"]}
+    analysis = json.loads((folder / "audit.json").read_text())["analyses"]["awareness"]["hash"]
+    files = publish(folder, receipt.shard, rows, analysis, covered)
+    files += publish_files(folder, receipt.shard, "awareness", {"map.npy": b"map"})
+    manifest.add(dataclasses.replace(receipt, files=files))
+    for content, is_rebuilt in ((b"map", True), (b"other", False)):
+        (folder / files[-1].file).write_bytes(content)
+        (folder / "manifest.json").unlink()
+        code, printed, _ = cawa("verify", folder, "--rebuild")
+        assert code == int(not is_rebuilt)
+        assert f"shard {receipt.shard} has lost a file" in printed or is_rebuilt
+        rebuilt = Manifest.read(folder).receipts.get(receipt.shard)
+        assert (rebuilt and rebuilt.files) == (files if is_rebuilt else None)
 
 
 def test_a_folder_of_which_nothing_says_what_it_holds_is_not_rebuilt(folder):

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from cawa_core import __version__
-from cawa_core.errors import InputError, counted
+from cawa_core.errors import InputError, bounded, counted, listed
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
@@ -21,6 +21,11 @@ from workflows.options.lab import ROLES, SUBJECT
 
 AUDIT, SUMMARY = "audit.json", "summary.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
+
+
+class NoAuditError(InputError):
+    """A folder has no ``audit.json``."""
+
 
 CountUnits = Callable[[str, Collection[int]], int]
 """An analysis and classes => how many units of work these have."""
@@ -213,7 +218,7 @@ def read_recorded_audit(storage: Storage) -> AuditRecord:
         record = AuditRecord.from_json(storage.read(AUDIT))
         recorded_spec(record.spec)
     except FileNotFoundError:
-        raise InputError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
+        raise NoAuditError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
     except ValueError as error:
         raise InputError(
             f"{storage.path(AUDIT)} does not describe an audit: {error}; restore it, or choose another folder"
@@ -239,7 +244,9 @@ def require_same_subject(storage: Storage, record: AuditRecord, identity: AuditI
         InputError: it is about another; the message says in what they differ.
     """
     here, given = _subject_of(record, identity), _named_subject(identity)
-    differences = [f"{key} {here[key]!r} there, {given[key]!r} now" for key in given if here.get(key) != given[key]]
+    differences = [
+        f"{key} {bounded(here[key])} there, {bounded(given[key])} now" for key in given if here.get(key) != given[key]
+    ]
     if not differences and record.hash == identity.hash:
         return
     if not differences:
@@ -247,7 +254,7 @@ def require_same_subject(storage: Storage, record: AuditRecord, identity: AuditI
             f"{storage.url} holds an audit that an earlier version of cawa made; choose another --output or remove it"
         )
     raise InputError(
-        f"{storage.url} holds an audit of another subject: {'; '.join(differences)}. "
+        f"{storage.url} holds an audit of another subject: {listed(differences, separator='; ')}. "
         "Choose another --output or remove it"
     )
 
@@ -295,11 +302,11 @@ def _require_same_options(
             continue
         now = identity.options_of(stage)
         differences = [
-            f"{name} {analysis.options.get(name)!r} there, {value!r} now"
+            f"{name} {bounded(analysis.options.get(name))} there, {bounded(value)} now"
             for name, value in now.items()
             if analysis.options.get(name) != value
         ]
-        what = "; ".join(differences) or "networks or real images that it did without"
+        what = listed(differences, separator="; ") or "networks or real images that it did without"
         raise InputError(
             f"{storage.url} has {stage} with other options: {what}. --replace {stage} computes it again "
             f"({cost(stage, analysis.class_ids)}); or choose another --output"

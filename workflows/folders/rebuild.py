@@ -115,16 +115,16 @@ def _receipts(storage: Storage, tables: list[TableFile], reasons: dict[str, str]
     shards: dict[tuple[str, str], list[TableFile]] = defaultdict(list)
     for table in tables:
         shards[table.coverage["shard"], table.audit].append(table)
-    others: dict[tuple[str, str], list[str]] = defaultdict(list)
+    files_by_shard: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in storage.names(FILES_FOLDER):
-        others[name.split("/")[1], shard_of_file(name)].append(name)
-    for (shard, audit), found in shards.items():
-        coverage = found[0].coverage
-        names = others.get((coverage["stage"], shard), [])
+        files_by_shard[name.split("/")[1], shard_of_file(name)].append(name)
+    for (shard, audit), members in shards.items():
+        coverage = members[0].coverage
+        names = files_by_shard.get((coverage["stage"], shard), [])
         files = list(_intact(storage, names, coverage["files"]))
-        published = [table.published for table in found]
+        published = [table.published for table in members]
         is_whole = (
-            all(table.coverage == coverage for table in found)
+            all(table.coverage == coverage for table in members)
             and sorted(file.table for file in published) == sorted(coverage["tables"])
             and sorted(map(name_of_file, files)) == sorted(coverage["files"])
         )

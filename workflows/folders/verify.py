@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cawa_core.errors import InputError, first_line, last_line, listed
-from cawa_core.storage import Folder, OutsideFolderError, Storage, open_storage
+from cawa_core.storage import Folder, OutsideFolderError, Storage, UnusableFileError, open_storage
 from cawa_core.tables import Manifest, PublishedFile, Receipt
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import CHANGED, MANIFEST, DamagedManifestError, LostManifestError
@@ -26,7 +26,7 @@ from cawa_core.tables.parquet import (
 )
 from cawa_core.tables.schema import SITES_TABLE, TABLES
 from workflows.folders.faults import Fault
-from workflows.folders.folder import AUDIT, read_audit
+from workflows.folders.folder import AUDIT, NoAuditError, read_audit
 from workflows.folders.verify_documents import audit_faults, written_faults
 
 
@@ -53,7 +53,7 @@ def verify(folder: Folder) -> Verification:
     storage = open_storage(folder)
     try:
         return _verify(storage)
-    except OutsideFolderError as error:
+    except UnusableFileError as error:
         return Verification(0, 0, (Fault("foreign", storage.url, str(error)),))
 
 
@@ -88,9 +88,9 @@ def _audit_document(storage: Storage) -> tuple[AuditRecord | None, list[Fault]]:
         audit = read_audit(storage)
     except (DamagedManifestError, LostManifestError):
         return None, []  # named already
+    except NoAuditError:
+        raise
     except InputError as error:
-        if not storage.exists(AUDIT):
-            raise
         return None, [Fault("damaged", AUDIT, str(error))]
     return audit, list(audit_faults(audit))
 
@@ -129,8 +129,9 @@ def _receipt_faults(
                 yield from _content_faults(receipt, file, open_verified(manifest.storage, file), audit, protocols)
             else:
                 read_verified(manifest.storage, file)
-        except OutsideFolderError as error:
-            yield Fault("foreign", file.file, f"of shard {receipt.shard}; {error}")
+        except UnusableFileError as error:
+            kind = "foreign" if isinstance(error, OutsideFolderError) else "damaged"
+            yield Fault(kind, file.file, f"of shard {receipt.shard}; {error}")
         except TableFileError as error:
             kind = "missing" if isinstance(error, MissingTableFileError) else "damaged"
             yield Fault(kind, file.file, f"of shard {receipt.shard}; {error}")

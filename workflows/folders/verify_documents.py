@@ -10,7 +10,7 @@ from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import CHANGED
-from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT
+from cawa_core.tables.receipts import FIGURES_FOLDER
 from workflows.folders.faults import Fault
 from workflows.folders.folder import AUDIT, SUMMARY
 from workflows.options.lab import SUBJECT
@@ -60,7 +60,7 @@ def _report_faults(manifest: Manifest) -> Iterator[Fault]:
             kind, what = ("damaged", CHANGED) if exists else ("missing", "the report has it")
             yield Fault(kind, name, f"{what}; {fix}")
     except InputError as error:
-        yield Fault("foreign", REPORT, str(error))
+        yield Fault("damaged", "report and figures", str(error))
     for name in storage.names(FIGURES_FOLDER):
         if name not in manifest.written and not name.rpartition("/")[2].startswith("."):
             yield Fault("orphan", name, "the report was not written with it; remove it if nobody needs it")
