@@ -5,6 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+FEW_VALUES = 5
+"""Number of values that a message lists."""
+LONGEST_MESSAGE = 1200
+"""Characters of a message about bad input."""
+LONGEST_VALUE = 120
+"""Characters of a value that a message shows."""
+
 
 class InputError(ValueError):
     """Bad input; the message is one line: which argument, what is allowed, what came, and what to do."""
@@ -17,12 +24,12 @@ def first_line(error: BaseException) -> str:
 
 def last_line(error: str) -> str:
     """Return the last line of a traceback, which is the error itself."""
-    return (error.strip().splitlines() or ["no reason given"])[-1]
+    return (error.strip().splitlines() or ["no reason given"])[-1][:300]
 
 
 def suggestion(given: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` with the most similar allowed word, or an empty string."""
-    nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(given[:LONGEST_VALUE], list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
@@ -31,3 +38,35 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f"{number} {noun}"
     return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def bounded(value: object, quoted: bool = True) -> str:
+    """Return a value as a message shows it: one line of at most :data:`LONGEST_VALUE` characters.
+
+    Args:
+        value: any value.
+        quoted: whether text is shown with quotation marks and escapes.
+    """
+    if isinstance(value, list | tuple) and len(value) > FEW_VALUES:
+        words = f"[{listed(map(repr, value))}]"
+    elif isinstance(value, str):
+        text = value[: LONGEST_VALUE + 1]
+        words = repr(text) if quoted else text
+    else:
+        words = repr(value)
+    return words if len(words) <= LONGEST_VALUE else f"{words[: LONGEST_VALUE - 1]}…"
+
+
+def listed(values: Iterable[object], most: int = FEW_VALUES, separator: str = ", ") -> str:
+    """Return the first values as text, and how many more there are: ``1, 2, 3 and 994 more``."""
+    words = [str(value) for value in values]
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return separator.join(words[:most]) + more
+
+
+def shortened(message: str) -> str:
+    """Return a message as one line; of a very long one, the beginning and the end, which says what to do."""
+    line = " ".join(message.split())
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    return f"{line[: LONGEST_MESSAGE * 3 // 4]} … {line[-LONGEST_MESSAGE // 4 :]}"

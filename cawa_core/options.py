@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from cawa_core.errors import InputError, suggestion
+from cawa_core.errors import InputError, bounded, listed, suggestion
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -60,7 +60,7 @@ def require_distinct(spec: DataclassInstance) -> None:
     for field in dataclasses.fields(spec):
         numbers = getattr(spec, field.name)
         if field.metadata.get("distinct") and (not numbers or len(set(numbers)) < len(numbers)):
-            raise InputError(f"{field.name} must be different numbers, at least one; got {list(numbers)}")
+            raise InputError(f"{field.name} must be different numbers, at least one; got {bounded(list(numbers))}")
 
 
 def _first_fault(kind: type, error: ValidationError) -> str:
@@ -68,8 +68,8 @@ def _first_fault(kind: type, error: ValidationError) -> str:
     key = str(fault["loc"][0])
     fields = [field.name for field in dataclasses.fields(kind)]
     if key not in fields:
-        return f"unknown option {key!r}{suggestion(key, fields)}; allowed: {', '.join(fields)}"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}; got {fault['input']!r}"
+        return f"unknown option {bounded(key)}{suggestion(key, fields)}; allowed: {listed(fields)}"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}; got {bounded(fault['input'])}"
 
 
 def require_members(argument: str, given: tuple[str, ...], allowed: tuple[str, ...]) -> None:
@@ -80,8 +80,10 @@ def require_members(argument: str, given: tuple[str, ...], allowed: tuple[str, .
     """
     for word in given:
         if word not in allowed:
-            raise InputError(f"{argument} must be among {', '.join(allowed)}; got {word!r}{suggestion(word, allowed)}")
+            raise InputError(
+                f"{argument} must be among {', '.join(allowed)}; got {bounded(word)}{suggestion(word, allowed)}"
+            )
     if not given or len(set(given)) < len(given):
         raise InputError(
-            f"{argument} must name each of {', '.join(allowed)} at most once and at least one; got {given}"
+            f"{argument} must name each of {', '.join(allowed)} at most once and at least one; got {bounded(given)}"
         )

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 bad input (one line), 3 finished with quarantined shards, 
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cawa_core.errors import InputError, counted
+from cawa_core.errors import InputError, bounded, counted, listed, shortened
 from cawa_core.storage import StorageError
 from workflows.analyses import ANALYSES
 from workflows.commands.flags import with_options_of
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
 TYPER_INTERRUPTED = 130
 """Exit code that typer returns after Ctrl-C."""
+UNUSABLE_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of a path that no file can have."""
 RESUME = "finished shards are kept; run the same command to resume"
 
 app = typer.Typer(
@@ -58,8 +61,12 @@ def main() -> None:
     except InputError as error:
         _refuse(str(error))
     except StorageError as error:
-        print(f"cawa: {error}; {RESUME}", file=sys.stderr)
+        print(f"cawa: {shortened(str(error))}; {RESUME}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in UNUSABLE_PATHS:
+            raise
+        _refuse(f"{bounded(error.filename)} cannot be used as a path: {error.strerror}; give another")
     except Exception as error:
         if not hasattr(error, "format_message"):  # an error of the option parser, whichever module defines it
             raise
@@ -73,7 +80,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"cawa: {' '.join(message.split())}", file=sys.stderr)
+    print(f"cawa: {shortened(message)}", file=sys.stderr)
     sys.exit(EXIT_BAD_INPUT)
 
 
@@ -90,7 +97,7 @@ def audit(
 
         start_ahead(options.workers)  # Ray starts during the imports below
     with quick_imports():
-        from workflows.folders.folder import REPORT
+        from cawa_core.tables.receipts import REPORT
         from workflows.running.audit import run_audit
 
     result = run_audit(audit_spec, options)
@@ -102,7 +109,7 @@ def audit(
     print(f"report: {result.storage.path(REPORT)}")
     if result.quarantined:
         print(
-            f"quarantined: {', '.join(result.quarantined)}; see manifest.json, and run the same command to retry",
+            f"quarantined: {listed(result.quarantined)}; see manifest.json, and run the same command to retry",
             file=sys.stderr,
         )
         raise typer.Exit(EXIT_QUARANTINED)
@@ -130,17 +137,33 @@ def plan(
 def status(folder: AuditFolder) -> None:
     """Show finished, quarantined and remaining shards (reads only the manifest)."""
     with quick_imports():
+        from workflows.folders.damage import damage_named
         from workflows.folders.status import status_lines
 
-    print("\n".join(status_lines(folder)))
+    with damage_named(folder):
+        print("\n".join(status_lines(folder)))
 
 
 @app.command()
-def verify(folder: AuditFolder) -> None:
-    """Read every recorded file of an audit and list damaged, foreign, duplicate, left-over and missing ones."""
+def verify(
+    folder: AuditFolder,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="First make a lost or damaged manifest.json again from the tables' own metadata, and rewrite derived "
+            "tables, summary and report.",
+        ),
+    ] = False,
+) -> None:
+    """Read every file of an audit and list damaged, foreign, duplicate, left-over and missing ones."""
     with quick_imports():
         from workflows.folders.verify import verify as verify_audit
 
+    if rebuild:
+        from workflows.folders.rebuild import rebuild as rebuild_manifest
+
+        print("\n".join(rebuild_manifest(folder)))
     result = verify_audit(folder)
     for fault in result.faults:
         print(fault)
@@ -168,8 +191,11 @@ def compare(
     """Show what changed between the audits of two checkpoints; exit code 4 if NEW is worse than BASE."""
     with quick_imports():
         from workflows.compare.comparison import compare as compare_audits
+        from workflows.folders.damage import damage_named
 
-    result = compare_audits(base, new, merged_comparison(spec, flags), output)
+    thresholds = merged_comparison(spec, flags)
+    with damage_named(base, new):
+        result = compare_audits(base, new, thresholds, output)
     print(result.sentence)
     print(f"comparison: {result.storage.path('compare.html')}", file=sys.stderr)
     if result.is_worse:
@@ -186,11 +212,12 @@ def aggregate(folder: AuditFolder) -> None:
     """Rewrite the derived tables and the summary of an audit."""
     with quick_imports():
         from cawa_core.tables import Manifest
+        from workflows.folders.damage import damage_named
         from workflows.folders.folder import SUMMARY, opened_audit
         from workflows.results import aggregate as write_aggregates
 
     storage = opened_audit(folder)
-    with storage.locked():
+    with damage_named(storage), storage.locked():
         write_aggregates(Manifest.read(storage))
     print(f"summary: {storage.path(SUMMARY)}")
 
@@ -200,11 +227,13 @@ def report(folder: AuditFolder) -> None:
     """Rewrite the report of an audit from its tables and summary."""
     with quick_imports():
         from cawa_core.tables import Manifest
-        from workflows.folders.folder import REPORT, opened_audit
+        from cawa_core.tables.receipts import REPORT
+        from workflows.folders.damage import damage_named
+        from workflows.folders.folder import opened_audit
         from workflows.results.report import write_report
 
     storage = opened_audit(folder)
-    with storage.locked():
+    with damage_named(storage), storage.locked():
         write_report(Manifest.read(storage))
     print(f"report: {storage.path(REPORT)}")
 

@@ -7,11 +7,13 @@ import dataclasses
 from functools import cache, cached_property
 
 from cawa_core import assets
-from cawa_core.errors import InputError, suggestion
+from cawa_core.errors import InputError, bounded, listed, suggestion
 
 IMAGENET = "imagenet_classes.csv"
 MOST_LISTED = 20
 """Maximum classes that an error lists by name."""
+MOST_DIGITS = 18
+"""Digits of the largest number that is read as an index."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +53,16 @@ class ClassTable:
             return matches[0]
         if matches:
             labels = self.wordnet_ids or self.names
-            choices = " and ".join(f"{index} ({labels[index]})" for index in matches)
+            choices = listed((f"{index} ({labels[index]})" for index in matches), separator=" and ")
             raise InputError(f"{argument}: {text!r} names classes {choices}; give the index or WordNet id")
         if not text.removeprefix("-").isdecimal():
             few = len(self) <= MOST_LISTED
             listing = f"names: {', '.join(self.names)}" if few else "`cawa classes GENERATOR` lists them"
-            raise InputError(f"{argument}: no class is named {text!r}{suggestion(text, self._indices)}; {listing}")
-        if not 0 <= int(text) < len(self):
-            raise InputError(f"{argument} must be in 0..{len(self) - 1} or names; got {text}")
+            raise InputError(
+                f"{argument}: no class is named {bounded(text)}{suggestion(text, self._indices)}; {listing}"
+            )
+        if len(text) > MOST_DIGITS or not 0 <= int(text) < len(self):
+            raise InputError(f"{argument} must be in 0..{len(self) - 1} or names; got {bounded(text, quoted=False)}")
         return int(text)
 
     def resolve_all(self, given: tuple[int | str, ...], *, once: bool = True) -> tuple[int, ...]:
@@ -75,7 +79,7 @@ class ClassTable:
             return tuple(range(len(self)))
         indices = [self.resolve(name) for name in given]
         if once and len(set(indices)) < len(indices):
-            raise InputError(f"classes must each be given once; got {', '.join(map(str, given))}")
+            raise InputError(f"classes must each be given once; got {listed(given)}")
         return tuple(sorted(set(indices)))
 
     def lines(self) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.class_metrics.realism import RealManifold
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, bounded
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import Channels, Generator, class_ids_of
 from cawa_core.hybrids.hybridisation import channel_mixing, style_mixing
@@ -120,7 +120,9 @@ def channel_mixtures(
         orders = {site: order_of(site) for site in chosen}
         fewest = min(map(len, orders.values()))
         if numbers and not 1 <= min(numbers) <= max(numbers) <= fewest:
-            raise InputError(f"numbers of channels must be in 1..{fewest} at sites {chosen}; got {list(numbers)}")
+            raise InputError(
+                f"numbers of channels must be in 1..{fewest} at sites {chosen}; got {bounded(list(numbers))}"
+            )
         for number in numbers or sorted({max(1, round(fraction * fewest)) for fraction in FRACTIONS}):
             transplants = {site: tuple(order[-number:].tolist()) for site, order in orders.items()}
             mixtures.append(Mixture(min(chosen), transplants))

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file, write_atomically
-from cawa_core.storage.base import Storage, StorageError, StorageRefusedError
+from cawa_core.storage.base import OutsideFolderError, Storage, StorageError, StorageRefusedError, UnusableFileError
 from cawa_core.storage.local import LocalStorage
 
 __all__ = [
     "Folder",
     "HashedWriter",
     "LocalStorage",
+    "OutsideFolderError",
     "Storage",
     "StorageError",
     "StorageRefusedError",
+    "UnusableFileError",
     "atomic_file",
     "is_remote",
     "open_storage",

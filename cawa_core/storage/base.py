@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
+from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter
 
 PROBE = ".cawa-probe"
@@ -22,6 +23,14 @@ class StorageError(Exception):
 
 class StorageRefusedError(StorageError):
     """A store refuses a request, and retrying cannot help: no such bucket, no permission."""
+
+
+class UnusableFileError(StorageRefusedError, InputError):
+    """There is something else where a file should be."""
+
+
+class OutsideFolderError(UnusableFileError):
+    """A link in the folder leads out of it; nothing there is opened, listed, written or removed."""
 
 
 class WriteConflictError(Exception):

@@ -1,4 +1,8 @@
-"""An audit folder on a file system."""
+"""An audit folder on a file system.
+
+A link inside the folder is followed only to places inside it. Through a link that leads outside, nothing is opened,
+listed or written; removing or replacing a file of that name removes or replaces the link itself.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file
-from cawa_core.storage.base import Storage, StorageError, StorageRefusedError
+from cawa_core.storage.base import OutsideFolderError, Storage, StorageError, StorageRefusedError, UnusableFileError
 from cawa_core.storage.names import require_inside
 
 LOCK = ".lock"
@@ -42,16 +46,17 @@ class LocalStorage(Storage):
     def read(self, name: str) -> bytes:
         """Read a file."""
         with self._storage_errors(name, allow_missing=True):
-            return self._resolve(name).read_bytes()
+            return self._followed(name).read_bytes()
 
     def exists(self, name: str) -> bool:
         """Return whether a file exists."""
         with self._storage_errors(name):
-            return self._resolve(name).is_file()
+            return self._followed(name).is_file()
 
     def names(self, folder: str = "") -> list[str]:
         """List all files below a folder, except the lock."""
-        files = (path for path in self._resolve(folder).rglob("*") if path.is_file())
+        with self._storage_errors(folder):
+            files = [path for path in self._followed(folder).rglob("*") if path.is_file()]
         return sorted(path.relative_to(self.folder).as_posix() for path in files if path.name != LOCK)
 
     def is_empty(self) -> bool:
@@ -104,7 +109,7 @@ class LocalStorage(Storage):
             self.lines(name)
         with self._storage_errors(name):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._resolve(name).open("ab") as file:
+            with self._followed(name).open("ab") as file:
                 file.truncate(self._journal_bytes[name])
                 file.write(line + b"\n")
                 file.flush()
@@ -130,7 +135,7 @@ class LocalStorage(Storage):
         """Lock the folder by a file lock, which the system releases however the process ends."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = (self.folder / LOCK).open("a")
+            handle = self._followed(LOCK).open("a")
         except OSError as error:
             raise InputError(
                 f"output {self.url} cannot be written: {error.strerror}; choose another --output"
@@ -145,23 +150,45 @@ class LocalStorage(Storage):
             yield
 
     def _resolve(self, name: str) -> Path:
-        """Return the path of a file or folder.
+        """Return the path of a file or folder, which may itself be a link, but is inside the audit folder.
 
         Raises:
-            StorageRefusedError: a link on the way leads outside of the audit folder.
+            OutsideFolderError: a folder on the way is a link that leads outside.
             ValueError: the name itself leads there.
         """
         path = self.folder / (require_inside(name) if name else "")
-        root = self.folder.resolve()
-        if name and not (root / name).parent.resolve().is_relative_to(root):
-            raise StorageRefusedError(f"{self.path(name)} is outside of the audit folder: a link leads there")
+        self._require_inside_after_links(name, path.parent if name else path)
         return path
+
+    def _followed(self, name: str) -> Path:
+        """Return the path of a file or folder that is about to be opened or listed.
+
+        Raises:
+            OutsideFolderError: it is, or is below, a link that leads outside.
+            ValueError: the name itself leads there.
+        """
+        path = self._resolve(name)
+        self._require_inside_after_links(name, path)
+        return path
+
+    def _require_inside_after_links(self, name: str, path: Path) -> None:
+        try:
+            is_inside = path.resolve().is_relative_to(self.folder.resolve())
+        except (OSError, RuntimeError):  # the links form a circle
+            is_inside = False
+        if not is_inside:
+            raise OutsideFolderError(
+                f"{self.path(name)} is outside of the audit folder: a link leads there; remove the link, or copy what "
+                "it leads to in its place"
+            )
 
     @contextmanager
     def _storage_errors(self, name: str, allow_missing: bool = False) -> Iterator[None]:
         """Turn ``OSError`` into a one-line :class:`StorageError`; ``allow_missing`` lets FileNotFoundError pass."""
         try:
             yield
+        except IsADirectoryError:
+            raise UnusableFileError(f"{self.path(name)} is a folder, and must be a file; remove it") from None
         except OSError as error:
             if allow_missing and isinstance(error, FileNotFoundError):
                 raise

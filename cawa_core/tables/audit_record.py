@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
+from collections.abc import Iterable
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from cawa_core.errors import bounded
+from cawa_core.tables.documents import CHANGED, Index, Name, is_as_written, parsed, sealed
 
-REQUIRED_OPTIONS = ("generator", "classes", "stages")
+REQUIRED_OPTIONS = ("generator", "classes", "stages", "seed")
 """Options that audits of every version have."""
 
 
@@ -28,7 +29,7 @@ class RecordedIdentity:
     digests: dict[str, str]
     protocols: dict[str, str]
     schema_version: int
-    class_digests: dict[int, str] = dataclasses.field(default_factory=dict)
+    class_digests: dict[Index, str] = dataclasses.field(default_factory=dict)
 
     def named(self) -> dict[str, Any]:
         """Return all parts in one flat mapping, with names for messages and pages."""
@@ -49,11 +50,11 @@ class AnalysisRecord:
         n_units: number of units of these classes.
     """
 
-    hash: str
+    hash: Name
     options: dict[str, Any]
-    class_ids: tuple[int, ...]
+    class_ids: tuple[Index, ...]
     unit: str = "classes"
-    n_units: int = 0
+    n_units: Index = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +71,9 @@ class AuditRecord:
         replacing: new records of the analyses whose results are being replaced.
     """
 
-    hash: str
+    hash: Name
     identity: RecordedIdentity
-    class_names: dict[int, str]
+    class_names: dict[Index, str]
     versions: dict[str, str]
     device: str
     analyses: dict[str, AnalysisRecord] = dataclasses.field(default_factory=dict)
@@ -93,27 +94,56 @@ class AuditRecord:
         """Parse the content of ``audit.json``.
 
         Raises:
-            ValueError: the content is not an audit record.
+            ValueError: the content is not an audit record, or was changed after it was written.
         """
-        try:
-            record: AuditRecord = _adapter().validate_json(content)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise ValueError(f"{where}: {fault['msg']}" if where else fault["msg"]) from None
-        missing = [name for name in REQUIRED_OPTIONS if name not in record.spec]
-        if missing:
-            raise ValueError(f"its spec has no {missing[0]}")
+        document = parsed(_Document, content)
+        if not is_as_written(content, document.digest):
+            raise ValueError(CHANGED)
+        values = {field.name: getattr(document, field.name) for field in dataclasses.fields(cls)}
+        record = cls(**values)
+        _check_coverage(record)
         if not record.analyses:  # written by a version whose folders could not grow
             analysis = AnalysisRecord(record.hash, {}, tuple(sorted(record.class_ids)))
             return dataclasses.replace(record, analyses=dict.fromkeys(record.spec["stages"], analysis))
         return record
 
-    def as_data(self) -> dict[str, Any]:
-        """Return the record as JSON-serialisable data."""
-        return dataclasses.asdict(self)
+    def as_json(self) -> bytes:
+        """Return the content of ``audit.json``."""
+        return sealed(dataclasses.asdict(self))
 
 
-@cache
-def _adapter() -> TypeAdapter[AuditRecord]:
-    return TypeAdapter(AuditRecord)
+@dataclasses.dataclass(frozen=True)
+class _Document(AuditRecord):
+    """An audit record with its seal; earlier versions had none."""
+
+    digest: str = ""
+
+
+def _check_coverage(record: AuditRecord) -> None:
+    """Check that the recorded options say what was audited, and that the classes of every analysis have names.
+
+    Raises:
+        ValueError: an option is missing or of another type, or a class has no name.
+    """
+    missing = [name for name in REQUIRED_OPTIONS if name not in record.spec]
+    if missing:
+        raise ValueError(f"its spec has no {missing[0]}")
+    generator, classes, stages, _ = (record.spec[name] for name in REQUIRED_OPTIONS)
+    if "generator" not in record.identity.digests:
+        raise ValueError("identity.digests has no generator")
+    if not isinstance(generator, str):
+        raise ValueError(f"identity.spec.generator must be text; got {bounded(generator)}")
+    if not (isinstance(stages, list) and all(isinstance(stage, str) for stage in stages)):
+        raise ValueError(f"identity.spec.stages must be names of analyses; got {bounded(stages)}")
+    if not (isinstance(classes, list) and all(type(class_id) is int for class_id in classes)):
+        raise ValueError(f"identity.spec.classes must be indices of classes; got {bounded(classes)}")
+    _check_names(record, "identity.spec", classes)
+    for group, analyses in (("analyses", record.analyses), ("replacing", record.replacing)):
+        for name, analysis in analyses.items():
+            _check_names(record, f"{group}.{name}", analysis.class_ids)
+
+
+def _check_names(record: AuditRecord, where: str, class_ids: Iterable[int]) -> None:
+    unnamed = [class_id for class_id in class_ids if class_id not in record.class_names]
+    if unnamed:
+        raise ValueError(f"{where} must have only classes that class_names names; got {bounded(unnamed)}")

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from cawa_core.digests import digest_of_bytes
-from cawa_core.errors import InputError
 from cawa_core.storage import Folder, open_storage
-from cawa_core.tables.parquet import (
-    PUBLISHED_FOLDERS,
-    PublishedFile,
-    audit_of,
-    name_of_file,
-    open_verified,
-    read_verified,
-    row_groups_with,
+from cawa_core.tables.documents import (
+    CHANGED,
+    MANIFEST,
+    DamagedManifestError,
+    LostManifestError,
+    is_as_written,
+    parsed,
+    sealed,
 )
-from cawa_core.tables.receipts import Receipt
-from cawa_core.tables.schema import table_named
+from cawa_core.tables.parquet import PUBLISHED_FOLDERS, name_of_file, read_verified
+from cawa_core.tables.receipts import Entry, JournalEntry, ManifestContent, Receipt
+from cawa_core.tables.recorded_rows import RecordedRows
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-MANIFEST = "manifest.json"
 JOURNAL = "manifest.jsonl"
 """Receipts since ``manifest.json`` was last written; it exists only while an audit runs or after it was killed."""
 FEW_LINES = 256
 """``manifest.json`` is rewritten when the journal has this many lines, and at least half as many as receipts."""
 
 
-class Manifest:
+class Manifest(RecordedRows):
     """``manifest.json``, the only record of what is finished; only the driver writes it.
 
     A finished shard is appended to the journal immediately. ``manifest.json`` is rewritten as the journal grows, when
     a shard is quarantined, and at the end. So a shard costs little more than a line, and a crash loses none.
+
+    Every table belongs to a shard. The report and its figures, which are written from the tables, are recorded with
+    their digests in ``written``.
 
     Attributes:
         storage: storage of the folder.
@@ -47,53 +42,68 @@ class Manifest:
         replacements: finished shards of results that will replace others once they are complete, by name, for each
             beginning of an analysis's hash. No table shows them until then.
         quarantined: errors of shards that failed for good, by name.
+        written: SHA-256 of the report and its figures, by name, as last written.
+        is_as_written: whether ``manifest.json`` is what cawa wrote there; if not, something else has changed it.
     """
 
     def __init__(self, folder: Folder) -> None:
-        self.storage = open_storage(folder)
-        self.receipts: dict[str, Receipt] = {}
+        super().__init__(open_storage(folder))
         self.replacements: dict[str, dict[str, Receipt]] = {}
         self.quarantined: dict[str, str] = {}
+        self.written: dict[str, str] = {}
+        self.is_as_written = True
+        self._exists = False
         self._journal_length = 0
-        self._audits: dict[str, tuple[str, str]] = {}
 
     @classmethod
-    def read(cls, folder: Folder) -> Manifest:
-        """Read the manifest of a folder, including its journal; it is empty if there is none yet.
+    def read(cls, folder: Folder, accept_changes: bool = False) -> Manifest:
+        """Read the manifest of a folder, including its journal; it is empty if nothing is finished yet.
+
+        Args:
+            folder: audit folder.
+            accept_changes: whether to read one that something else has changed; see :attr:`is_as_written`.
 
         Raises:
-            InputError: the file is not a manifest.
+            LostManifestError: the folder holds results, but no manifest.
+            DamagedManifestError: the manifest is none, or was changed.
             StorageError: the file cannot be read.
         """
         manifest = cls(folder)
         try:
             # Read the journal first: the driver may be about to move its lines into manifest.json.
-            entries = [json.loads(line) for line in manifest.storage.lines(JOURNAL)]
-            manifest._journal_length = len(entries)
-            content = manifest._content()
-            manifest.receipts = _receipts(content["shards"])
-            manifest.replacements = {
-                analysis: _receipts(shards) for analysis, shards in content.get("replacements", {}).items()
-            }
-            manifest.quarantined = dict(content["quarantined"])
-            for entry in entries:
-                manifest._insert(Receipt.of_entry(entry["shard"], entry))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{manifest.storage.path(MANIFEST)} is damaged ({type(error).__name__}: {error}); restore it, or "
-                "start in another folder"
-            ) from None
+            lines = [parsed(JournalEntry, line) for line in manifest.storage.lines(JOURNAL)]
+            manifest._journal_length = len(lines)
+            manifest._read_content()
+        except ValueError as error:
+            raise DamagedManifestError(manifest.storage, str(error)) from None
+        except FileNotFoundError:
+            if any(manifest.storage.names(folder) for folder in PUBLISHED_FOLDERS):
+                raise LostManifestError(manifest.storage) from None
+        if not (manifest.is_as_written or accept_changes):
+            raise DamagedManifestError(manifest.storage, CHANGED)
+        for line in lines:
+            manifest._insert(Receipt.of_entry(line["shard"], line))
         return manifest
 
-    def _content(self) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads(self.storage.read(MANIFEST))
-        except FileNotFoundError:
-            return {"shards": {}, "quarantined": {}}
-        return content
+    def _read_content(self) -> None:
+        """Read ``manifest.json``.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is no manifest.
+        """
+        data = self.storage.read(MANIFEST)
+        content = parsed(ManifestContent, data)
+        self._exists = True
+        self.is_as_written = is_as_written(data, content.get("digest", ""))
+        self.receipts = _receipts(content["shards"])
+        self.replacements = {name: _receipts(shards) for name, shards in content.get("replacements", {}).items()}
+        self.quarantined = content["quarantined"]
+        self.written = content.get("written", {})
 
     def add(self, receipt: Receipt) -> None:
         """Record a finished shard, durably when this returns, and remove the files that it replaces."""
+        self.begin()
         previous = self._shards_of(receipt).get(receipt.shard)
         self.storage.append(JOURNAL, json.dumps({"shard": receipt.shard, **receipt.as_entry()}).encode())
         self._journal_length += 1
@@ -103,6 +113,12 @@ class Manifest:
                 self.storage.remove(name)
         if self._journal_length >= max(FEW_LINES, len(self.receipts) // 2):
             self.write()
+
+    def begin(self) -> None:
+        """Write ``manifest.json`` if there is none: a folder with results but without it has lost it."""
+        if not self._exists and not self.storage.exists(MANIFEST):
+            self.write()
+        self._exists = True
 
     def _insert(self, receipt: Receipt) -> None:
         self._shards_of(receipt)[receipt.shard] = receipt
@@ -168,9 +184,17 @@ class Manifest:
         content: dict[str, Any] = {"shards": _entries(self.receipts), "quarantined": self.quarantined}
         if self.replacements:
             content["replacements"] = {name: _entries(shards) for name, shards in self.replacements.items()}
-        self.storage.replace(MANIFEST, json.dumps(content, indent=1).encode())
+        if self.written:
+            content["written"] = dict(sorted(self.written.items()))
+        self.storage.replace(MANIFEST, sealed(content))
         self.storage.clear(JOURNAL)
         self._journal_length = 0
+
+    def record_written(self, digests: Mapping[str, str]) -> None:
+        """Record the SHA-256 of the files that were written from the tables, by name, and forget all others."""
+        if self.written != digests:
+            self.written = dict(digests)
+            self.write()
 
     def settle(self) -> None:
         """Write ``manifest.json`` unless it is complete."""
@@ -182,6 +206,7 @@ class Manifest:
 
         Only the driver that has locked the folder may call this, before it plans.
         """
+        self.begin()
         table_files = self._existing()
         receipts = _complete(self.receipts, table_files)
         replacements = {name: _complete(shards, table_files) for name, shards in self.replacements.items()}
@@ -253,98 +278,8 @@ class Manifest:
         files = sorted(f"{file.file} {file.sha256}" for receipt in receipts for file in receipt.files)
         return digest_of_bytes("\n".join(files).encode())
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Return all recorded rows of a table, sorted by its key; empty if no shard wrote any.
 
-        Raises:
-            InputError: a recorded file is missing, damaged, or of another audit than the rest.
-        """
-        frame: pd.DataFrame = self.rows(name).to_pandas()
-        return frame.sort_values(list(table_named(name).key), ignore_index=True)
-
-    def rows(
-        self,
-        name: str,
-        columns: Sequence[str] | None = None,
-        sites: Collection[int] = (),
-        class_ids: Collection[int] = (),
-        text_as_codes: Sequence[str] = (),
-    ) -> pa.Table:
-        """Return recorded rows of a table, file by file; files and row groups without selected rows are not read.
-
-        Args:
-            name: name of the table.
-            columns: columns to read; None means all.
-            sites, class_ids: rows to select; empty means all.
-            text_as_codes: text columns to read as dictionaries.
-
-        Raises:
-            InputError: see :meth:`table`.
-        """
-        parts = []
-        selection = {key: values for key, values in (("site", sites), ("class_id", class_ids)) if len(values)}
-        files = self._files(name, sites, class_ids)
-        self.storage.bring_near((file.file, file.sha256) for file in files)
-        for file in files:
-            parquet = self._open(file, text_as_codes)
-            columns_to_read = None if columns is None else list(dict.fromkeys([*columns, *selection]))
-            part = parquet.read_row_groups(row_groups_with(parquet, selection), columns=columns_to_read)
-            for key, values in selection.items():
-                is_selected = pc.is_in(part[key], pa.array(list(values), part[key].type))
-                if not pc.all(is_selected).as_py():
-                    part = part.filter(is_selected)
-            parts.append(part if columns is None else part.select(columns))
-        if parts:
-            return pa.concat_tables(parts)
-        return table_named(name).schema.empty_table().select(columns or table_named(name).schema.names)
-
-    def row_groups(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield some columns of a table, one row group at a time.
-
-        Raises:
-            InputError: see :meth:`table`.
-        """
-        for file in self._files(name):
-            parquet = self._open(file)
-            for group in range(parquet.num_row_groups):
-                yield parquet.read_row_group(group, columns=list(columns))
-
-    def sites(self, name: str) -> list[int]:
-        """Return the sites that recorded shards of a table cover, ascending."""
-        return sorted({site for receipt in self._receipts_with(name) for site in receipt.sites})
-
-    def class_ids(self, name: str) -> list[int]:
-        """Return the classes that recorded shards of a table cover, ascending."""
-        return sorted({class_id for receipt in self._receipts_with(name) for class_id in receipt.class_ids})
-
-    def _receipts_with(self, name: str) -> list[Receipt]:
-        return [receipt for receipt in self.receipts.values() if any(file.table == name for file in receipt.files)]
-
-    def _files(self, name: str, sites: Collection[int] = (), class_ids: Collection[int] = ()) -> list[PublishedFile]:
-        """Return a table's files that may hold rows of the sites and classes, sorted by name; empty means all."""
-        files = [
-            file
-            for receipt in self._receipts_with(name)
-            if not (sites and receipt.sites) or set(sites) & set(receipt.sites)
-            if not (class_ids and receipt.class_ids) or set(class_ids) & set(receipt.class_ids)
-            for file in receipt.files
-            if file.table == name
-        ]
-        return sorted(files, key=lambda file: file.file)
-
-    def _open(self, file: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
-        """Open and verify a file; refuse a table whose files belong to different audits."""
-        parquet = open_verified(self.storage, file, text_as_codes)
-        first, audit = self._audits.setdefault(file.table, (file.file, audit_of(parquet)))
-        if audit != audit_of(parquet):
-            raise InputError(
-                f"table {file.table} mixes audits: {first} is of {audit}, {file.file} of {audit_of(parquet)}; "
-                "remove the file that does not belong, and run the audit again"
-            )
-        return parquet
-
-
-def _receipts(entries: dict[str, dict[str, Any]]) -> dict[str, Receipt]:
+def _receipts(entries: Mapping[str, Entry]) -> dict[str, Receipt]:
     return {shard: Receipt.of_entry(shard, entry) for shard, entry in entries.items()}
 
 

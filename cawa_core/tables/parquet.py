@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
 from cawa_core.digests import digest_of_bytes
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, first_line
 from cawa_core.storage import Folder, Storage, open_storage
 from cawa_core.storage.names import require_inside
+from cawa_core.tables.documents import Index, PlainPath, Sha256
 from cawa_core.tables.schema import table_named
 
 Rows = Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array]
@@ -34,6 +38,10 @@ AUDIT = b"cawa.audit"
 """Key of the metadata entry that holds the hash of the audit that a file belongs to."""
 
 
+COVERAGE = b"cawa.coverage"
+"""Key of the metadata entry that says which shard a file is of, and what the shard covers."""
+
+
 class TableFileError(InputError):
     """A recorded file is missing, damaged, or not of the recorded table."""
 
@@ -46,28 +54,22 @@ class MissingTableFileError(TableFileError):
 class PublishedFile:
     """A file of a shard: its path inside the folder, its digest and, if it is Parquet, its table and number of rows."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     table: str
-    file: str
-    rows: int
-    sha256: str
+    file: PlainPath
+    rows: Index
+    sha256: Sha256
 
-    @classmethod
-    def of_entry(cls, entry: dict[str, Any]) -> PublishedFile:
-        """Read and check a manifest's entry of a file, since the manifest may come from anyone.
 
-        Raises:
-            TypeError: a field is missing, unknown, or of another type.
-            ValueError: the file is not below the folder of tables (or of other files, if it has no table), or the
-                digest is malformed (it names a local copy).
-        """
-        published = cls(**entry)
-        for name, kind in {"table": str, "file": str, "rows": int, "sha256": str}.items():
-            if not isinstance(getattr(published, name), kind):
-                raise TypeError(f"{name} of a file must be {kind.__name__}; got {getattr(published, name)!r}")
-        require_inside(published.file, TABLES_FOLDER if published.table else FILES_FOLDER)
-        if not re.fullmatch("[0-9a-f]{64}", published.sha256):
-            raise ValueError(f"sha256 of {published.file} must be 64 hexadecimal digits; got {published.sha256!r}")
-        return published
+def require_place(published: PublishedFile) -> PublishedFile:
+    """Check that a file that a manifest names is where files of its kind are, and return it.
+
+    Raises:
+        ValueError: a table is not below the folder of its table, or another file is not below that of files.
+    """
+    require_inside(published.file, _table_folder(published.table) if published.table else FILES_FOLDER)
+    return published
 
 
 def rows_of(name: str, records: Sequence[Mapping[str, Any]]) -> Rows:
@@ -94,25 +96,30 @@ def _column(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:  # no
     return pa.array(values, type=kind, from_pandas=True)
 
 
-def _with_audit(schema: pa.Schema, audit: str) -> pa.Schema:
-    return schema.with_metadata({AUDIT: audit.encode()})
+def _with_audit(schema: pa.Schema, audit: str, coverage: Mapping[str, Any] | None = None) -> pa.Schema:
+    metadata = {AUDIT: audit.encode()}
+    if coverage is not None:
+        metadata[COVERAGE] = json.dumps(coverage, sort_keys=True).encode()
+    return schema.with_metadata(metadata)
 
 
-def to_parquet(name: str, rows: Rows, audit: str) -> bytes:
-    """Serialise rows of a table; the same rows of the same audit give the same bytes.
+def to_parquet(name: str, rows: Rows, audit: str, coverage: Mapping[str, Any] | None = None) -> bytes:
+    """Serialise rows of a table; the same rows of the same audit and shard give the same bytes.
 
     Raises:
         ValueError: the columns are not those of the schema.
     """
     buffer = io.BytesIO()
-    table = to_arrow(name, rows, _with_audit(table_named(name).schema, audit))
+    table = to_arrow(name, rows, _with_audit(table_named(name).schema, audit, coverage))
     # Floating-point values rarely repeat, so a dictionary of them would only cost time and space.
     dictionary_columns = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
     pq.write_table(table, buffer, compression="zstd", use_dictionary=dictionary_columns)
     return buffer.getvalue()
 
 
-def publish(folder: Folder, shard: str, tables: Mapping[str, Rows], audit: str) -> tuple[PublishedFile, ...]:
+def publish(
+    folder: Folder, shard: str, tables: Mapping[str, Rows], audit: str, coverage: Mapping[str, Any] | None = None
+) -> tuple[PublishedFile, ...]:
     """Write each table of a shard to one file under ``tables``.
 
     A file's name ends with the first digits of its digest, so writing a shard again never changes a published file.
@@ -122,11 +129,13 @@ def publish(folder: Folder, shard: str, tables: Mapping[str, Rows], audit: str) 
         shard: name of the shard.
         tables: rows by table.
         audit: hash of the audit that the rows belong to.
+        coverage: what the shard covers (:class:`~cawa_core.tables.receipts.Coverage`), for a lost manifest; tables
+            that are derived from others are computed again instead.
     """
     storage = open_storage(folder)
     published = []
     for name, rows in tables.items():
-        content = to_parquet(name, rows, audit)
+        content = to_parquet(name, rows, audit, coverage)
         sha256 = digest_of_bytes(content)
         file = f"{_table_folder(name)}/{_file_name(shard, sha256)}"
         storage.write(file, content)
@@ -262,13 +271,25 @@ def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Seq
     path = storage.path(published.file)
     try:
         parquet = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
-    except pa.ArrowInvalid as error:
-        raise TableFileError(f"{path} is not a table: {error}; run the audit in a new folder") from None
+    except (pa.ArrowException, OSError) as error:
+        raise TableFileError(f"{path} is not a table: {first_line(error)}; run the audit in a new folder") from None
     if _types(parquet.schema_arrow) != _types(table_named(published.table).schema):
         raise TableFileError(
             f"{published.file} does not have the columns of table {published.table}; run the audit in a new folder"
         )
     return parquet
+
+
+@contextmanager
+def readable(storage: Storage, published: PublishedFile) -> Iterator[None]:
+    """Turn an error while rows of a recorded file are decoded into a :class:`TableFileError`."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise TableFileError(
+            f"{storage.path(published.file)} has rows that cannot be read: {first_line(error)}; remove the file and "
+            "run the audit again to recompute it"
+        ) from None
 
 
 def row_groups_with(file: pq.ParquetFile, selection: Mapping[str, Collection[int]]) -> list[int]:

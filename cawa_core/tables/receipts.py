@@ -3,13 +3,72 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NotRequired
 
-from cawa_core.tables.parquet import PublishedFile
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
+
+from cawa_core.storage.names import require_inside
+from cawa_core.tables.documents import Index, Name, Seconds, Sha256
+from cawa_core.tables.parquet import PublishedFile, require_place
+from cawa_core.tables.schema import SITES_TABLE
 
 HASH_DIGITS = 12
 """Number of digits of an analysis's hash in receipts and messages."""
+
+
+class Entry(TypedDict):
+    """A receipt in ``manifest.json``, without the shard's name; earlier versions left out the last two."""
+
+    stage: Name
+    class_ids: tuple[Index, ...]
+    sites: tuple[Index, ...]
+    files: tuple[Annotated[PublishedFile, AfterValidator(require_place)], ...]
+    seconds: Seconds
+    device: str
+    analysis: NotRequired[str]
+    units: NotRequired[tuple[tuple[int | str, ...], ...]]
+
+
+class Coverage(TypedDict):
+    """Units that a shard covers, in the metadata of its tables, so that a lost manifest can be rebuilt from them.
+
+    ``tables`` and ``files`` name all that the shard published, so that an incomplete one is recognised.
+    """
+
+    shard: Name
+    stage: Name
+    class_ids: tuple[Index, ...]
+    sites: tuple[Index, ...]
+    units: tuple[tuple[int | str, ...], ...]
+    tables: tuple[Name, ...]
+    files: tuple[str, ...]
+
+
+class JournalEntry(Entry):
+    """A line of the journal."""
+
+    shard: Name
+
+
+REPORT, FIGURES_FOLDER = "report.html", "figures"
+"""The page that is written from the tables, and the folder of its figures."""
+
+
+def _require_written(name: str) -> str:
+    """Check that a path is that of the report or a figure, which are replaced and removed as the report changes."""
+    return name if name == REPORT else require_inside(name, FIGURES_FOLDER)
+
+
+class ManifestContent(TypedDict):
+    """Content of ``manifest.json``; earlier versions had no seal and no record of what they wrote from the tables."""
+
+    digest: NotRequired[str]
+    shards: dict[Name, Entry]
+    quarantined: dict[Name, str]
+    replacements: NotRequired[dict[Name, dict[Name, Entry]]]
+    written: NotRequired[dict[Annotated[str, AfterValidator(_require_written)], Sha256]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +95,11 @@ class Receipt:
     analysis: str = ""
     units: tuple[tuple[int | str, ...], ...] = ((),)
 
+    @property
+    def is_derived(self) -> bool:
+        """Whether its analysis is derived from others: it has the name of the analysis, and covers no class."""
+        return self.shard == self.stage and not self.class_ids and self.stage != SITES_TABLE.name
+
     def as_entry(self) -> dict[str, Any]:
         """Return the receipt as JSON-serialisable data, without the shard's name."""
         entry = dataclasses.asdict(self)
@@ -43,25 +107,10 @@ class Receipt:
         return entry
 
     @classmethod
-    def of_entry(cls, shard: str, entry: dict[str, Any]) -> Receipt:
-        """Build a receipt from the data of :meth:`as_entry`.
-
-        Raises:
-            KeyError: a field is missing.
-            TypeError: a field is of another type, or unknown.
-            ValueError: a file is not a plain path below the folder of tables, or a digest is malformed.
-        """
-        return cls(
-            shard=shard,
-            files=tuple(PublishedFile.of_entry(file) for file in entry["files"]),
-            class_ids=tuple(entry["class_ids"]),
-            sites=tuple(entry["sites"]),
-            stage=entry["stage"],
-            seconds=entry["seconds"],
-            device=entry["device"],
-            analysis=entry.get("analysis", ""),
-            units=tuple(map(tuple, entry.get("units", _units_of_sites(entry["sites"])))),
-        )
+    def of_entry(cls, shard: str, entry: Mapping[str, Any]) -> Receipt:
+        """Build a receipt from the data of :meth:`as_entry`, which the caller has checked (:class:`Entry`)."""
+        values = {"units": tuple(map(tuple, _units_of_sites(entry["sites"]))), **entry}
+        return cls(**{**values, "shard": shard})
 
 
 def _units_of_sites(sites: Sequence[int]) -> list[list[int]]:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from tests.damaged_folders import tiny_audit
 from workflows.options.audit import AuditSpec, audit_spec
 from workflows.options.run import RunOptions
 from workflows.running.audit import AuditResult, run_audit
@@ -41,6 +42,15 @@ def audited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit") / "small"
     result = small_audit(folder)
     assert result.quarantined == ()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_audited(tmp_path_factory):
+    """Folder of an audit of seconds, with few analyses; read it, do not change it."""
+    folder = tmp_path_factory.mktemp("audit") / "tiny"
+    code, _, errors = tiny_audit(folder)
+    assert code == 0, errors
     return folder
 
 

@@ -16,6 +16,7 @@ from tests.cawa_core.rendering.test_rendering import parsed
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
 from tests.workflows.test_compare_noise import ANYTHING
+from tests.workflows.written_audits import rewrite
 from workflows.analyses import ANALYSES
 from workflows.compare.comparison import compare
 from workflows.compare.options import comparison_spec, comparison_spec_type, merged_comparison
@@ -149,9 +150,7 @@ def test_the_files_lie_beside_the_tables_and_agree(audited, broken, tmp_path):
 def edited(audited, tmp_path, change=dict):
     """A copy of the audit whose description was changed, its tables not."""
     folder = shutil.copytree(audited, tmp_path / "edited")
-    description = json.loads((folder / "audit.json").read_text())
-    change(description)
-    (folder / "audit.json").write_text(json.dumps(description))
+    rewrite(folder / "audit.json", change)
     return folder
 
 

@@ -14,7 +14,7 @@ from cawa_core.options import option
 from cawa_core.rendering.html_tables import table_of
 from cawa_core.rendering.sections import Section
 from cawa_core.tables.schema import CLASS, F32, TABLES, Table
-from tests.workflows.written_audits import written_audit
+from tests.workflows.written_audits import rewrite, written_audit
 from workflows.analyses import ANALYSES
 from workflows.compare import comparison as comparison_module
 from workflows.compare.comparison import compare
@@ -126,10 +126,7 @@ def test_its_options_must_agree_unless_they_may_differ(installed, tmp_path):
     base = written_audit(tmp_path / "base", tones(1.0))
     for name, changed in (("draws", {"tone_draws": 20}), ("pitch", {"tone_pitch": 220})):
         folder = written_audit(tmp_path / name, tones(1.0))
-        description = (folder / "audit.json").read_text()
-        assert '"options": {}' in description
-        options = ", ".join(f'"{key}": {value}' for key, value in changed.items())
-        (folder / "audit.json").write_text(description.replace('"options": {}', f'"options": {{{options}}}'))
+        rewrite(folder / "audit.json", lambda record, new=changed: record["analyses"]["tones"].update(options=new))
     compare(str(base), str(tmp_path / "draws"), comparison_spec(), str(tmp_path / "out"))
     with pytest.raises(InputError, match=r"tone_pitch \(None in base, 220 in new\)"):
         compare(str(base), str(tmp_path / "pitch"), comparison_spec(), str(tmp_path / "out"))

@@ -34,7 +34,8 @@ def test_a_finished_audit_has_no_fault(folder, monkeypatch, capsys):
     found = verify(folder)
     assert found.faults == ()
     files = [file for receipt in Manifest.read(folder).receipts.values() for file in receipt.files]
-    assert (found.files, found.rows) == (len(files), sum(file.rows for file in files))
+    pictures = list((folder / "figures").iterdir())
+    assert (found.files, found.rows) == (len(files) + len(pictures) + 1, sum(file.rows for file in files))
     assert len(list(folder.glob("tables/*/*"))) == len(files)
     code, printed = run(monkeypatch, capsys, "verify", folder)
     assert code == 0
@@ -82,7 +83,10 @@ def test_files_that_are_not_tables(folder):
 def test_a_table_of_an_analysis_that_is_not_installed(folder):
     manifest = Manifest.read(folder)
     receipt = receipt_of(manifest, "edits")
-    file = dataclasses.replace(receipt.files[0], table="colours")
+    name = receipt.files[0].file.replace("/edits/", "/colours/")
+    (folder / "tables/colours").mkdir()
+    shutil.copy(folder / receipt.files[0].file, folder / name)
+    file = dataclasses.replace(receipt.files[0], table="colours", file=name)
     manifest.add(dataclasses.replace(receipt, files=(*receipt.files, file)))
     (fault,) = [fault for fault in verify(folder).faults if fault.kind == "unknown"]
     assert (fault.subject, fault.explanation) == (

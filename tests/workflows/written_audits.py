@@ -1,10 +1,12 @@
 """Audit folders that are written without an audit, with small tables."""
 
 import dataclasses
+import json
 
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest, Receipt, publish
 from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
+from cawa_core.tables.documents import sealed
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.folders.folder import read_audit, write_audit
 from workflows.options.audit import audit_spec
@@ -47,3 +49,11 @@ def with_analysis(folder, name):
     record = read_audit(str(folder))
     analyses = record.analyses | {name: AnalysisRecord("hash", {"pitch": 440}, tuple(record.class_ids))}
     write_audit(open_storage(str(folder)), dataclasses.replace(record, analyses=analyses))
+
+
+def rewrite(path, change):
+    """Change a JSON document of a folder as cawa would, with the seal of what it then holds."""
+    content = json.loads(path.read_text())
+    content.pop("digest", None)
+    change(content)
+    path.write_bytes(sealed(content))

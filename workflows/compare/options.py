@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import ConfigDict, Field
 
-from cawa_core.errors import InputError, suggestion
+from cawa_core.errors import InputError, bounded, suggestion
 from cawa_core.options import option, validated
 from workflows.analyses import ANALYSES
 from workflows.interface import Analysis
@@ -87,7 +87,10 @@ def merged_comparison(file: Path | None, flags: Mapping[str, Any]) -> Comparison
     names = _names(comparison_spec_type())
     for key in values:
         if key not in names:
-            raise InputError(f"unknown option {key!r} in {file}{suggestion(key, names)}; allowed: {', '.join(names)}")
+            raise InputError(
+                f"unknown option {bounded(key)} in {file}{suggestion(key, names)}; `cawa compare --help` lists the "
+                "options"
+            )
     values |= {name: value for name, value in flags.items() if value is not None}
     spec: ComparisonSpec = validated(comparison_spec_type(), values)
     return spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, bounded, listed
 from cawa_core.storage import Folder
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
@@ -118,7 +118,7 @@ class Pair:
 
     def common(self, option: str) -> list[int]:
         """Return the sizes that an option has in both audits, ascending."""
-        return sorted(set(self.base.spec[option]) & set(self.new.spec[option]))
+        return sorted(set(self.base.spec.get(option, ())) & set(self.new.spec.get(option, ())))
 
     def tables(self, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return all rows of a table in base and in new."""
@@ -142,7 +142,7 @@ def pair(base_folder: Folder, new_folder: Folder) -> Pair:
         compared = [name for name in ANALYSES.computed if ANALYSES[name].comparison]
         raise InputError(
             f"base and new must both have one of {', '.join(compared)}, which are compared; {base.url} has "
-            f"{', '.join(base.record.analyses)}, {new.url} has {', '.join(new.record.analyses)}"
+            f"{listed(base.record.analyses)}, {new.url} has {listed(new.record.analyses)}"
         )
     sites = _common_sites(base, new)
     for audit in (base, new):
@@ -214,14 +214,14 @@ def _require_same(base: Audit, new: Audit, analyses: Sequence[Analysis]) -> list
         new_values |= _classes_of(new, analyses)
     names = list(dict.fromkeys((*base_values, *new_values)))
     different = [
-        f"{name} ({_shorten(base_values.get(name))} in base, {_shorten(new_values.get(name))} in new)"
+        f"{name} ({bounded(base_values.get(name))} in base, {bounded(new_values.get(name))} in new)"
         for name in names
         if base_values.get(name) != new_values.get(name)
     ]
     if different:
         raise InputError(
             "base and new must have the same inputs and options, except weights and seed; they differ in "
-            f"{'; '.join(different)}. Audit again with the spec of {base.url}"
+            f"{listed(different, separator='; ')}. Audit again with the spec of {base.url}"
         )
     return names
 
@@ -236,11 +236,6 @@ def _classes_of(audit: Audit, analyses: Sequence[Analysis]) -> dict[str, list[in
     }
 
 
-def _shorten(value: Any) -> str:  # noqa: ANN401
-    text = str(value) if isinstance(value, dict | list) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _common_sites(base: Audit, new: Audit) -> pd.DataFrame:
     base_sites = base.manifest.table(SITES_TABLE.name)
     new_sites = new.manifest.table(SITES_TABLE.name)
@@ -249,9 +244,7 @@ def _common_sites(base: Audit, new: Audit) -> pd.DataFrame:
             raise InputError(f"{audit.url} has no tables; give the folder of a finished audit, or run it again")
     columns = ["site", "name", "channels", "resolution"]
     if not base_sites[columns].equals(new_sites[columns]):
-        shapes = [
-            f"{len(sites)} sites of {', '.join(map(str, sites.channels))} channels" for sites in (base_sites, new_sites)
-        ]
+        shapes = [f"{len(sites)} sites of {listed(sites.channels)} channels" for sites in (base_sites, new_sites)]
         raise InputError(
             f"base and new must be checkpoints of one architecture; {base.url} has {shapes[0]}, {new.url} {shapes[1]}"
             + (", under other names or resolutions" if shapes[0] == shapes[1] else "")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from cawa_core import __version__
-from cawa_core.errors import InputError, counted
+from cawa_core.errors import InputError, bounded, counted, listed
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
 from cawa_core.tables.receipts import HASH_DIGITS
 from workflows.analyses import ANALYSES
 from workflows.folders.identity import AuditIdentity, digest_of_classes
+from workflows.options.audit import recorded_spec
 from workflows.options.lab import ROLES, SUBJECT
 
-AUDIT, SUMMARY, REPORT = "audit.json", "summary.json", "report.html"
+AUDIT, SUMMARY = "audit.json", "summary.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
+
+
+class NoAuditError(InputError):
+    """A folder has no ``audit.json``."""
+
 
 CountUnits = Callable[[str, Collection[int]], int]
 """An analysis and classes => how many units of work these have."""
@@ -86,7 +91,7 @@ def open_folder(
     """
     before = require_folder_for(storage, identity, replace, cost)
     record = grown(before, identity, device, class_names, count_units)
-    if before is None or record != _recorded(storage):
+    if before is None or record != read_recorded_audit(storage):
         write_audit(storage, record)
     return record
 
@@ -99,7 +104,7 @@ def write_audit(storage: Storage, record: AuditRecord) -> None:
         StorageError: the store fails.
     """
     try:
-        storage.write(AUDIT, json.dumps(record.as_data(), indent=1).encode())
+        storage.write(AUDIT, record.as_json())
     except StorageRefusedError as error:
         raise InputError(f"output cannot be written: {error}; choose another --output") from None
 
@@ -194,7 +199,7 @@ def read_audit(folder: Folder) -> AuditRecord:
         InputError: the folder holds no audit.
     """
     storage = open_storage(folder)
-    record = _recorded(storage)
+    record = read_recorded_audit(storage)
     if record.replacing:  # the driver may have been killed between putting results in place and saying so
         analyses = {receipt.stage: receipt.analysis for receipt in Manifest.read(storage).receipts.values()}
         for stage, analysis in record.replacing.items():
@@ -203,14 +208,22 @@ def read_audit(folder: Folder) -> AuditRecord:
     return record
 
 
-def _recorded(storage: Storage) -> AuditRecord:
-    """``audit.json`` as it was written."""
+def read_recorded_audit(storage: Storage) -> AuditRecord:
+    """``audit.json`` as it was written, without a look at the manifest.
+
+    Raises:
+        InputError: the folder holds no audit.
+    """
     try:
-        return AuditRecord.from_json(storage.read(AUDIT))
+        record = AuditRecord.from_json(storage.read(AUDIT))
+        recorded_spec(record.spec)
     except FileNotFoundError:
-        raise InputError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
+        raise NoAuditError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
     except ValueError as error:
-        raise InputError(f"{storage.path(AUDIT)} does not describe an audit: {error}; choose another folder") from None
+        raise InputError(
+            f"{storage.path(AUDIT)} does not describe an audit: {error}; restore it, or choose another folder"
+        ) from None
+    return record
 
 
 def require_same(storage: Storage, identity: AuditIdentity) -> None:
@@ -231,7 +244,9 @@ def require_same_subject(storage: Storage, record: AuditRecord, identity: AuditI
         InputError: it is about another; the message says in what they differ.
     """
     here, given = _subject_of(record, identity), _named_subject(identity)
-    differences = [f"{key} {here[key]!r} there, {given[key]!r} now" for key in given if here.get(key) != given[key]]
+    differences = [
+        f"{key} {bounded(here[key])} there, {bounded(given[key])} now" for key in given if here.get(key) != given[key]
+    ]
     if not differences and record.hash == identity.hash:
         return
     if not differences:
@@ -239,7 +254,7 @@ def require_same_subject(storage: Storage, record: AuditRecord, identity: AuditI
             f"{storage.url} holds an audit that an earlier version of cawa made; choose another --output or remove it"
         )
     raise InputError(
-        f"{storage.url} holds an audit of another subject: {'; '.join(differences)}. "
+        f"{storage.url} holds an audit of another subject: {listed(differences, separator='; ')}. "
         "Choose another --output or remove it"
     )
 
@@ -287,11 +302,11 @@ def _require_same_options(
             continue
         now = identity.options_of(stage)
         differences = [
-            f"{name} {analysis.options.get(name)!r} there, {value!r} now"
+            f"{name} {bounded(analysis.options.get(name))} there, {bounded(value)} now"
             for name, value in now.items()
             if analysis.options.get(name) != value
         ]
-        what = "; ".join(differences) or "networks or real images that it did without"
+        what = listed(differences, separator="; ") or "networks or real images that it did without"
         raise InputError(
             f"{storage.url} has {stage} with other options: {what}. --replace {stage} computes it again "
             f"({cost(stage, analysis.class_ids)}); or choose another --output"

@@ -6,13 +6,15 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cawa_core.errors import last_line
-from cawa_core.storage import Folder
+from cawa_core.errors import InputError, first_line, last_line, listed
+from cawa_core.storage import Folder, OutsideFolderError, Storage, UnusableFileError, open_storage
 from cawa_core.tables import Manifest, PublishedFile, Receipt
 from cawa_core.tables.audit_record import AuditRecord
+from cawa_core.tables.documents import CHANGED, MANIFEST, DamagedManifestError, LostManifestError
 from cawa_core.tables.parquet import (
     PUBLISHED_FOLDERS,
     MissingTableFileError,
@@ -23,28 +25,9 @@ from cawa_core.tables.parquet import (
     shard_of_file,
 )
 from cawa_core.tables.schema import SITES_TABLE, TABLES
-from workflows.folders.folder import opened_audit, read_audit
-from workflows.results import is_current
-from workflows.results.report import report_shows
-
-
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """A fault in an audit folder.
-
-    Attributes:
-        kind: ``missing``, ``damaged``, ``foreign``, ``duplicate``, ``orphan``, ``mixed``, ``incomplete``,
-            ``unknown``, ``quarantined`` or ``stale``.
-        subject: name of the file, shard, table or stage.
-        explanation: description of the fault.
-    """
-
-    kind: str
-    subject: str
-    explanation: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.subject}: {self.explanation}"
+from workflows.folders.faults import Fault
+from workflows.folders.folder import AUDIT, NoAuditError, read_audit
+from workflows.folders.verify_documents import audit_faults, written_faults
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,65 +45,126 @@ class Verification:
 
 
 def verify(folder: Folder) -> Verification:
-    """Read every recorded file of an audit and look for unrecorded ones.
+    """Read every file of an audit and look for unrecorded ones.
 
     Raises:
-        InputError: the folder holds no audit, or its manifest cannot be read.
+        InputError: the folder holds no audit.
     """
-    storage = opened_audit(folder)
-    audit = read_audit(storage)
-    manifest = Manifest.read(storage)
-    present = [name for folder in PUBLISHED_FOLDERS for name in storage.names(folder)]
-    protocols: dict[str, Counter[str]] = {}
-    faults = [
-        fault
-        for receipt in manifest.receipts.values()
-        for fault in _receipt_faults(manifest, receipt, _expected_hash(audit, receipt), protocols)
-    ]
-    faults += _mixed_protocols(protocols)
-    faults += _unrecorded_files(manifest, present)
-    faults += _duplicate_coverage(manifest)
-    faults += _incomplete_stages(manifest, audit)
+    storage = open_storage(folder)
+    try:
+        return _verify(storage)
+    except UnusableFileError as error:
+        return Verification(0, 0, (Fault("foreign", storage.url, str(error)),))
+
+
+def _verify(storage: Storage) -> Verification:
+    try:
+        manifest = Manifest.read(storage, accept_changes=True)
+    except (DamagedManifestError, LostManifestError) as error:
+        kind = "missing" if isinstance(error, LostManifestError) else "damaged"
+        # Without a manifest nothing says which files belong to the audit.
+        return Verification(0, 0, (*_audit_document(storage)[1], Fault(kind, MANIFEST, str(error))))
+    audit, document_faults = _audit_document(storage)
+    faults = [*document_faults]
+    if not manifest.is_as_written:
+        faults.append(Fault("damaged", MANIFEST, str(DamagedManifestError(storage, CHANGED))))
+    faults += _table_faults(manifest, audit)
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
-    if not (is_current(manifest) and report_shows(storage)):
-        fix = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
-        faults.append(Fault("stale", "summary and report", f"not up to date with the tables; {fix}"))
+    if audit is not None:
+        faults += _incomplete_stages(manifest, audit)
+        faults += written_faults(manifest, audit)
     files = [file for receipt in manifest.receipts.values() for file in receipt.files]
-    return Verification(len(files), sum(file.rows for file in files), tuple(faults))
+    n_files = len(files) + len(manifest.written)
+    return Verification(n_files, sum(file.rows for file in files), tuple(faults))
 
 
-def _expected_hash(audit: AuditRecord, receipt: Receipt) -> str:
-    """Return the hash that a shard's files must carry: of its analysis, or of the audit."""
+def _audit_document(storage: Storage) -> tuple[AuditRecord | None, list[Fault]]:
+    """Read ``audit.json``; what is wrong with it is a fault.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        audit = read_audit(storage)
+    except (DamagedManifestError, LostManifestError):
+        return None, []  # named already
+    except NoAuditError:
+        raise
+    except InputError as error:
+        return None, [Fault("damaged", AUDIT, str(error))]
+    return audit, list(audit_faults(audit))
+
+
+def _table_faults(manifest: Manifest, audit: AuditRecord | None) -> Iterator[Fault]:
+    """Check the files of all shards."""
+    protocols: dict[str, Counter[str]] = {}
+    present = [name for folder in PUBLISHED_FOLDERS for name in manifest.storage.names(folder)]
+    for receipt in manifest.receipts.values():
+        yield from _receipt_faults(manifest, receipt, _expected_hash(audit, receipt), protocols)
+        yield from _unaudited_classes(audit, receipt)
+    yield from _mixed_protocols(protocols)
+    yield from _unrecorded_files(manifest, present)
+    yield from _duplicate_coverage(manifest)
+    yield from _duplicate_files(manifest)
+
+
+def _expected_hash(audit: AuditRecord | None, receipt: Receipt) -> str | None:
+    """Return the hash that a shard's files must carry: of its analysis, or of the audit; None if nothing says it."""
+    if audit is None:
+        return None
     return audit.analyses[receipt.stage].hash if receipt.stage in audit.analyses else audit.hash
 
 
 def _receipt_faults(
-    manifest: Manifest, receipt: Receipt, audit: str, protocols: dict[str, Counter[str]]
+    manifest: Manifest, receipt: Receipt, audit: str | None, protocols: dict[str, Counter[str]]
 ) -> Iterator[Fault]:
     """Check that each file of a shard exists, is intact, belongs to its table and audit, and has all its rows."""
     manifest.storage.bring_near((file.file, file.sha256) for file in receipt.files)
     for file in receipt.files:
+        if file.table and file.table not in TABLES:
+            yield Fault("unknown", file.file, f"nothing that is installed here declares table {file.table}")
+            continue
         try:
-            if not file.table:
+            if file.table:
+                yield from _content_faults(receipt, file, open_verified(manifest.storage, file), audit, protocols)
+            else:
                 read_verified(manifest.storage, file)
-                continue
-            if file.table not in TABLES:
-                yield Fault("unknown", file.file, f"nothing that is installed here declares table {file.table}")
-                continue
-            parquet = open_verified(manifest.storage, file)
+        except UnusableFileError as error:
+            kind = "foreign" if isinstance(error, OutsideFolderError) else "damaged"
+            yield Fault(kind, file.file, f"of shard {receipt.shard}; {error}")
         except TableFileError as error:
             kind = "missing" if isinstance(error, MissingTableFileError) else "damaged"
             yield Fault(kind, file.file, f"of shard {receipt.shard}; {error}")
-            continue
-        if not audit.startswith(audit_of(parquet)):
-            yield Fault("foreign", file.file, f"its rows belong to audit {audit_of(parquet)}, not {audit[:12]}")
-        if parquet.metadata.num_rows != file.rows:
-            yield Fault("damaged", file.file, f"{parquet.metadata.num_rows} rows; the manifest records {file.rows}")
-        yield from _stray_rows(receipt, file, parquet)
-        if "protocol" in parquet.schema_arrow.names:
-            values = parquet.read(columns=["protocol"])["protocol"].value_counts().to_pylist()
-            counts = protocols.setdefault(file.table, Counter())
-            counts.update({value["values"]: value["counts"] for value in values})
+        except (pa.ArrowException, OSError) as error:
+            yield Fault("damaged", file.file, f"of shard {receipt.shard}; its rows cannot be read: {first_line(error)}")
+
+
+def _content_faults(
+    receipt: Receipt,
+    file: PublishedFile,
+    parquet: pq.ParquetFile,
+    audit: str | None,
+    protocols: dict[str, Counter[str]],
+) -> Iterator[Fault]:
+    """Check that the rows of a file belong to its shard and audit, and are all there; count their protocols."""
+    if audit is not None and not audit.startswith(audit_of(parquet)):
+        yield Fault("foreign", file.file, f"its rows belong to audit {audit_of(parquet)}, not {audit[:12]}")
+    if parquet.metadata.num_rows != file.rows:
+        yield Fault("damaged", file.file, f"{parquet.metadata.num_rows} rows; the manifest records {file.rows}")
+    yield from _stray_rows(receipt, file, parquet)
+    if "protocol" in parquet.schema_arrow.names:
+        values = parquet.read(columns=["protocol"])["protocol"].value_counts().to_pylist()
+        counts = protocols.setdefault(file.table, Counter())
+        counts.update({value["values"]: value["counts"] for value in values})
+
+
+def _unaudited_classes(audit: AuditRecord | None, receipt: Receipt) -> Iterator[Fault]:
+    """Find shards of classes that their analysis does not have."""
+    if audit is None or receipt.stage not in audit.analyses:
+        return
+    strays = sorted(set(receipt.class_ids) - set(audit.analyses[receipt.stage].class_ids))
+    if strays:
+        yield Fault("foreign", receipt.shard, f"a shard of classes {listed(strays)}, which {AUDIT} does not name")
 
 
 def _stray_rows(receipt: Receipt, file: PublishedFile, parquet: pq.ParquetFile) -> Iterator[Fault]:
@@ -130,8 +174,9 @@ def _stray_rows(receipt: Receipt, file: PublishedFile, parquet: pq.ParquetFile) 
     class_ids = set(pc.unique(parquet.read(columns=["class_id"])["class_id"]).to_pylist())
     strays = sorted(class_ids - set(receipt.class_ids))
     if strays:
-        names = ", ".join(map(str, strays[:5]))
-        yield Fault("foreign", file.file, f"rows of classes {names}, which shard {receipt.shard} does not cover")
+        yield Fault(
+            "foreign", file.file, f"rows of classes {listed(strays)}, which shard {receipt.shard} does not cover"
+        )
 
 
 def _mixed_protocols(protocols: dict[str, Counter[str]]) -> Iterator[Fault]:
@@ -166,6 +211,13 @@ def _duplicate_coverage(manifest: Manifest) -> Iterator[Fault]:
         if twice:
             first = ", ".join(map(str, twice[0]))
             yield Fault("duplicate", stage, f"{len(twice)} units are in two shards, the first: class {first}")
+
+
+def _duplicate_files(manifest: Manifest) -> Iterator[Fault]:
+    counts = Counter(file.file for receipt in manifest.receipts.values() for file in receipt.files)
+    for name, count in counts.items():
+        if count > 1:
+            yield Fault("duplicate", name, f"it is recorded {count} times")
 
 
 def _incomplete_stages(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:

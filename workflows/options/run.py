@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from cawa_core.errors import InputError, suggestion
+from cawa_core.errors import InputError, bounded, first_line, suggestion
 from cawa_core.generators import GENERATORS
 from cawa_core.options import option, validated
 from workflows.options.audit import AuditSpec, audit_spec_type
@@ -143,9 +143,9 @@ def merged_options(file: Path | None, flags: Mapping[str, Any]) -> tuple[AuditSp
     for key in values:
         if key not in run_names | spec_names:
             where = f" in {file}" if file else ""
-            known = ", ".join(sorted(spec_names | run_names))
             raise InputError(
-                f"unknown option {key!r}{where}{suggestion(key, spec_names | run_names)}; allowed: {known}"
+                f"unknown option {bounded(key)}{where}{suggestion(key, spec_names | run_names)}; `cawa audit --help` "
+                "lists the options"
             )
     spec = recommended_spec({key: value for key, value in values.items() if key in spec_names})
     options = validated(RunOptions, {key: value for key, value in values.items() if key in run_names})
@@ -174,5 +174,5 @@ def read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text())
     except OSError as error:
         raise InputError(f"spec file {file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"spec file {file} is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and arrays in arrays in arrays
+        raise InputError(f"spec file {file} is not TOML: {first_line(error)}") from None

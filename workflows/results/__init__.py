@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
-
 from cawa_core import __version__
 from cawa_core.digests import digest_of_data
+from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
+from cawa_core.tables.documents import sealed
+from cawa_core.tables.schema import SITES_TABLE
 from workflows.folders.folder import SUMMARY, read_audit
 from workflows.options.audit import recorded_spec
 from workflows.results.derive import derivable, derive, derived_stages
-from workflows.results.summary import summarise
+from workflows.results.summary import read_summary, summarise
 
 
 def aggregate(manifest: Manifest) -> None:
-    """Rewrite the derived tables and ``summary.json``."""
+    """Rewrite the derived tables and ``summary.json``.
+
+    Raises:
+        InputError: nothing is finished yet, or the results cannot be read.
+    """
     audit = read_audit(manifest.storage)
+    require_results(manifest)
     spec = recorded_spec(audit.spec)
     derive(manifest, spec, audit.hash)
     manifest.settle()
@@ -26,7 +32,21 @@ def aggregate(manifest: Manifest) -> None:
         "options_digest": _options_digest(audit),
     }
     summary = summarise(manifest, audit, spec) | provenance
-    manifest.storage.write(SUMMARY, json.dumps(summary, indent=1).encode())
+    manifest.storage.write(SUMMARY, sealed(summary))
+
+
+def require_results(manifest: Manifest) -> None:
+    """Check that anything is recorded, so that a summary or a report is not replaced by one of nothing.
+
+    Raises:
+        InputError: nothing is finished.
+    """
+    if SITES_TABLE.name not in manifest.receipts:
+        url = manifest.storage.url
+        raise InputError(
+            f"{url} has no finished results: its manifest.json has no table {SITES_TABLE.name}; run its audit, or "
+            f"`cawa verify {url}` if it was finished before"
+        )
 
 
 def _options_digest(audit: AuditRecord) -> str:
@@ -37,14 +57,14 @@ def _options_digest(audit: AuditRecord) -> str:
 def is_current(manifest: Manifest) -> bool:
     """Return whether derived tables and summary match the recorded tables, the quarantine and what is installed."""
     try:
-        summary = json.loads(manifest.storage.read(SUMMARY))
-    except (FileNotFoundError, json.JSONDecodeError):
+        summary = read_summary(manifest.storage)
+    except InputError:
         return False
     derived = derived_stages(manifest)
-    return (
-        summary.get("tables_digest") == manifest.digest(without=derived)
-        and summary.get("options_digest") == _options_digest(read_audit(manifest.storage))
-        and summary.get("cawa") == __version__
-        and summary.get("quarantined") == sorted(manifest.quarantined)
+    return bool(
+        summary["tables_digest"] == manifest.digest(without=derived)
+        and summary["options_digest"] == _options_digest(read_audit(manifest.storage))
+        and summary["cawa"] == __version__
+        and summary["quarantined"] == sorted(manifest.quarantined)
         and derived == {analysis.name for analysis in derivable(manifest)}
     )

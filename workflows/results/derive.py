@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cawa_core.tables import Manifest, Receipt
-from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
 from workflows.interface import Analysis, Derivation, imported
 from workflows.options.audit import AuditSpec
@@ -62,15 +61,8 @@ def derivable(manifest: Manifest) -> list[Analysis]:
 
 
 def derived_stages(manifest: Manifest) -> set[str]:
-    """Return the derived analyses that the manifest records, by whatever version and packages.
-
-    Their receipts bear their names and cover no class, unlike those of analyses that compute units.
-    """
-    return {
-        shard
-        for shard, receipt in manifest.receipts.items()
-        if shard == receipt.stage and not receipt.class_ids and shard != SITES_TABLE.name
-    }
+    """Return the derived analyses that the manifest records, by whatever version and packages."""
+    return {shard for shard, receipt in manifest.receipts.items() if receipt.is_derived}
 
 
 def _read_ahead(items: Iterator[Item]) -> Iterator[Item]:

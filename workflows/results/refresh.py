@@ -8,9 +8,11 @@ from workflows.results.report import report_shows, write_report
 
 
 def refresh(manifest: Manifest) -> bool:
-    """Aggregate and report unless both are up to date; return whether anything was written."""
-    if is_current(manifest) and report_shows(manifest.storage):
+    """Aggregate and report if the tables, or what is in the folder, ask for it; return whether anything was written."""
+    has_summary = is_current(manifest)
+    if has_summary and report_shows(manifest):
         return False
-    aggregate(manifest)
+    if not has_summary:
+        aggregate(manifest)
     write_report(manifest)
     return True

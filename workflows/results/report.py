@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 
+from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.rendering.class_facts import ClassFacts
 from cawa_core.rendering.report import build_report, summary_digest
-from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
+from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
-from workflows.folders.folder import REPORT, SUMMARY, read_audit
-from workflows.results.summary import joined
+from workflows.folders.folder import read_audit
+from workflows.results import require_results
+from workflows.results.summary import joined, read_summary
 
 
-def report_shows(storage: Storage) -> bool:
-    """Return whether the page in the folder was made from the summary in the folder."""
-    try:
-        page = storage.read(REPORT)
-        summary = storage.read(SUMMARY)
-    except FileNotFoundError:
+def report_shows(manifest: Manifest) -> bool:
+    """Return whether the page and its figures are as written, and were made from the summary in the folder."""
+    if REPORT not in manifest.written or any(unlike_written(manifest)):
         return False
-    return summary_digest(json.loads(summary)).encode() in page[:2000]
+    try:
+        digest = summary_digest(read_summary(manifest.storage))
+    except InputError:
+        return False
+    return digest.encode() in manifest.storage.read(REPORT)[:2000]
+
+
+def unlike_written(manifest: Manifest) -> Iterator[tuple[str, bool]]:
+    """Yield the files written from tables that are not as recorded: the name, and whether the file exists.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    manifest.storage.bring_near(manifest.written.items())
+    for name, sha256 in manifest.written.items():
+        try:
+            content = manifest.storage.read_recorded(name, sha256)
+        except FileNotFoundError:
+            yield name, False
+            continue
+        if digest_of_bytes(content) != sha256:
+            yield name, True
 
 
 def write_report(manifest: Manifest) -> None:
     """Rewrite the page and its figures: the sections of all analyses, in their order.
 
+    Their digests are recorded last. If the process ends before that, the report counts as damaged until it is written
+    again, by the next audit or ``cawa report``.
+
     Raises:
-        InputError: the folder has no summary yet.
+        InputError: the folder has no summary yet, or no results.
     """
     storage = manifest.storage
-    try:
-        summary = json.loads(storage.read(SUMMARY))
-    except FileNotFoundError:
-        raise InputError(f"{storage.url} has no {SUMMARY} yet; run `cawa aggregate {storage.url}` first") from None
+    audit = read_audit(storage)
+    require_results(manifest)
+    summary = read_summary(storage)
     results = {name: analysis.make_results() for name, analysis in ANALYSES.items()}
     tables = joined(((name, part.shown(manifest)) for name, part in results.items()), "the report's tables")
     sections = [section for part in results.values() for section in part.sections(tables, summary)]
     facts = ClassFacts.joined([part.class_facts(tables, summary) or ClassFacts() for part in results.values()])
-    report = build_report(sections, facts, summary, read_audit(storage), manifest.table(SITES_TABLE.name))
-    for path, content in report.files.items():
-        storage.write(f"figures/{path}", content)
-    storage.write(REPORT, report.html.encode())
+    report = build_report(sections, facts, summary, audit, manifest.table(SITES_TABLE.name))
+    files = {f"{FIGURES_FOLDER}/{path}": content for path, content in report.files.items()}
+    files[REPORT] = report.html.encode()
+    for name, content in files.items():
+        storage.write(name, content)
+    obsolete = manifest.written.keys() - files.keys()
+    manifest.record_written({name: digest_of_bytes(content) for name, content in files.items()})
+    for name in sorted(obsolete):
+        storage.remove(name)

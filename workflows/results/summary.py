@@ -5,19 +5,70 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
 
 from cawa_core.errors import InputError
 from cawa_core.rendering.claims import NOTE
+from cawa_core.storage import Storage
 from cawa_core.storage.plain_data import plain
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
+from cawa_core.tables.documents import Index, Seconds, is_as_written, parsed
 from workflows.analyses import ANALYSES
+from workflows.folders.folder import SUMMARY
 from workflows.interface import Findings, Results
 from workflows.options.audit import AuditSpec
 from workflows.results.class_resamples import ClassResamples
+
+
+class Finding(TypedDict):
+    """A claim in ``summary.json``."""
+
+    claim: str
+    verdict: str
+    evidence: str
+    source: str
+
+
+class SummaryContent(TypedDict):
+    """Entries of ``summary.json`` that do not depend on which analyses there are."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    digest: str
+    audit: str
+    generator: str
+    classes: list[Index]
+    class_names: dict[str, str]
+    quarantined: list[str]
+    seconds: dict[str, Seconds]
+    findings: list[Finding]
+    cawa: str
+    tables_digest: str
+    options_digest: str
+
+
+def read_summary(storage: Storage) -> dict[str, Any]:
+    """Read ``summary.json``.
+
+    Raises:
+        InputError: there is none, it is no summary, or it was changed after it was written.
+    """
+    fix = f"run `cawa aggregate {storage.url}`, which writes it from the tables"
+    try:
+        content = storage.read(SUMMARY)
+        summary = cast(dict[str, Any], parsed(SummaryContent, content))
+    except FileNotFoundError:
+        raise InputError(f"{storage.url} has no {SUMMARY} yet; {fix}") from None
+    except ValueError as error:
+        raise InputError(f"{storage.path(SUMMARY)} is not a summary: {error}; {fix}") from None
+    if not is_as_written(content, summary["digest"]):
+        raise InputError(f"{storage.path(SUMMARY)} was changed after cawa wrote it; {fix}")
+    return summary
 
 
 def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[str, Any]:
@@ -50,8 +101,10 @@ def _entries(results: Mapping[str, Results[Any]], findings: Findings) -> list[tu
 
 
 def _seconds_by_stage(manifest: Manifest) -> dict[str, float]:
-    seconds = pd.Series([receipt.seconds for receipt in manifest.receipts.values()], dtype=float)
-    by_stage = seconds.groupby([receipt.stage for receipt in manifest.receipts.values()]).sum().round(1)
+    """Sum the seconds of each analysis; the derived ones, which aggregation repeats, would differ each time."""
+    receipts = [receipt for receipt in manifest.receipts.values() if not receipt.is_derived]
+    seconds = pd.Series([receipt.seconds for receipt in receipts], dtype=float)
+    by_stage = seconds.groupby([receipt.stage for receipt in receipts]).sum().round(1)
     return {str(stage): float(total) for stage, total in by_stage.items()}
 
 

@@ -221,7 +221,8 @@ def _publish_sites(job: Job, manifest: Manifest) -> None:
         "inert_channels": [list(site.inert_channels) for site in sites],
     }
     subject = job.identity.hash
-    files = publish(manifest.storage, "all", {SITES_TABLE.name: rows}, subject)
-    seconds = round(time.perf_counter() - start, 3)
     name = SITES_TABLE.name
+    covered = {"class_ids": (), "sites": (), "units": ((),), "tables": (name,), "files": ()}
+    files = publish(manifest.storage, "all", {name: rows}, subject, {"shard": name, "stage": name, **covered})
+    seconds = round(time.perf_counter() - start, 3)
     manifest.add(Receipt(name, name, (), (), files, seconds, "driver", subject[:HASH_DIGITS]))

@@ -46,7 +46,16 @@ def execute(job: Job, storage: Storage, shard: Shard) -> Receipt:
     earlier = Manifest.read(storage) if ANALYSES[shard.analysis].after else None
     output = within_memory(lab, lambda: work.run(lab, job.spec, shard, earlier))
     analysis = job.identity.analysis_hash(shard.analysis)
-    files = publish(storage, shard.name, output.tables, analysis)
+    coverage = {
+        "shard": shard.name,
+        "stage": shard.analysis,
+        "class_ids": shard.class_ids,
+        "sites": shard.sites,
+        "units": shard.units,
+        "tables": sorted(output.tables),
+        "files": sorted(output.files),
+    }
+    files = publish(storage, shard.name, output.tables, analysis, coverage)
     files += publish_files(storage, shard.name, shard.analysis, output.files)
     return Receipt(
         shard=shard.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, listed
 from cawa_core.rendering.sections import Section
 from workflows.analyses.awareness import AWARENESS, AWARENESS_TABLE
 from workflows.analyses.awareness.channel_sets import set_changes, set_summary, set_summary_by_class
@@ -30,7 +30,7 @@ class AwarenessComparison(Comparison[NoOptions]):
         if sampled and base != new:
             raise InputError(
                 f"base and new must have the same awareness_samples, because awareness is sampled at sites "
-                f"{', '.join(map(str, sampled))}; got {base} in base, {new} in new. "
+                f"{listed(sampled)}; got {base} in base, {new} in new. "
                 f"Audit again with the spec of {pair.base.url}"
             )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, listed
 
 
 def region_pixels(path: str, parts: Sequence[int] = ()) -> NDArray[np.float32]:
@@ -62,4 +62,4 @@ def _is_grey(picture: Image.Image) -> bool:
 
 
 def _label_list(picture: Image.Image) -> str:
-    return ", ".join(map(str, np.unique(np.asarray(picture))))
+    return listed(np.unique(np.asarray(picture)))

@@ -1,0 +1,66 @@
+"""Check of what a folder holds besides tables: ``audit.json``, the summary, the report and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cawa_core.digests import digest_of_data
+from cawa_core.errors import InputError, bounded
+from cawa_core.storage import Storage
+from cawa_core.tables import Manifest
+from cawa_core.tables.audit_record import AuditRecord
+from cawa_core.tables.documents import CHANGED
+from cawa_core.tables.receipts import FIGURES_FOLDER
+from workflows.folders.faults import Fault
+from workflows.folders.folder import AUDIT, SUMMARY
+from workflows.options.lab import SUBJECT
+from workflows.results import is_current
+from workflows.results.report import report_shows, unlike_written
+from workflows.results.summary import read_summary
+
+
+def audit_faults(audit: AuditRecord) -> Iterator[Fault]:
+    """Check that the name of an audit is the hash of the subject that it records."""
+    recorded = audit.identity
+    if not recorded.spec.keys() >= set(SUBJECT):
+        return  # of a version with fewer options, which this one cannot name
+    subject = {name: recorded.spec[name] for name in SUBJECT}
+    subject |= {"schema_version": recorded.schema_version, "digest": recorded.digests["generator"]}
+    if digest_of_data(subject) != audit.hash:
+        yield Fault("damaged", AUDIT, f"its subject has the hash {digest_of_data(subject)[:12]}, not {audit.hash[:12]}")
+
+
+def written_faults(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
+    """Check that summary, report and figures are as written, and up to date with the tables."""
+    storage = manifest.storage
+    fix = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
+    faults = [*_summary_faults(storage, audit), *_report_faults(manifest)]
+    yield from faults
+    if all(fault.kind == "orphan" for fault in faults) and not (is_current(manifest) and report_shows(manifest)):
+        yield Fault("stale", "summary and report", f"not up to date with the tables; {fix}")
+
+
+def _summary_faults(storage: Storage, audit: AuditRecord) -> Iterator[Fault]:
+    if not storage.exists(SUMMARY):
+        return
+    try:
+        summary = read_summary(storage)
+    except InputError as error:
+        yield Fault("damaged", SUMMARY, str(error))
+        return
+    if summary["audit"] != audit.hash:
+        yield Fault("foreign", SUMMARY, f"it is of audit {bounded(summary['audit'])}, not {audit.hash[:12]}")
+
+
+def _report_faults(manifest: Manifest) -> Iterator[Fault]:
+    storage = manifest.storage
+    fix = f"run `cawa report {storage.url}`, which writes it again"
+    try:
+        for name, exists in unlike_written(manifest):
+            kind, what = ("damaged", CHANGED) if exists else ("missing", "the report has it")
+            yield Fault(kind, name, f"{what}; {fix}")
+    except InputError as error:
+        yield Fault("damaged", "report and figures", str(error))
+    for name in storage.names(FIGURES_FOLDER):
+        if name not in manifest.written and not name.rpartition("/")[2].startswith("."):
+            yield Fault("orphan", name, "the report was not written with it; remove it if nobody needs it")
