@@ -84,8 +84,10 @@ def read_config(path: Path) -> BigGANConfig:
         config: DeepConfig = TypeAdapter(DeepConfig).validate_json(json.dumps(values))
         faults = config.faults()
     except ValidationError as error:
-        key = str(error.errors(include_url=False)[0]["loc"][0])
-        faults = {key: known[key]}
+        place = error.errors(include_url=False)[0]["loc"]
+        if not place:  # text that is not Unicode, which JSON can spell
+            raise InputError(f"weights: {path} holds text that is not Unicode; {again}") from None
+        faults = {str(place[0]): known[str(place[0])]}
     for key, allowed in faults.items():
         raise InputError(f"weights: {path}: {key} must be {allowed}; got {_shown(values.get(key))}: {again}")
     return BigGANConfig.from_dict(dataclasses.asdict(config))

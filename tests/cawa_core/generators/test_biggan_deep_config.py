@@ -61,6 +61,11 @@ def test_a_bad_value_is_named(tmp_path, key, value, message):
     assert "fetched again" not in str(caught.value)
 
 
+def test_text_that_is_not_unicode_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"config.json holds text that is not Unicode; copy it again"):
+        read_config(written(tmp_path, eps="\ud800"))
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[" * 100_000, b"7"])
 def test_what_is_not_json_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)

@@ -190,7 +190,15 @@ def headers(rng: random.Random) -> Iterator[Case]:
         yield ".safetensors", content[:0] + safetensors_of(content[8 : 8 + size], data, claimed)
     for broken in (b"{", b"[]", b"null", b'{"a": 1}', b"\xff" * 20, b"[" * 100_000):
         yield ".safetensors", safetensors_of(broken, data)
-    for settings in ("[]", "{", '{"batch_norm_eps": -1}', '{"colour": 1}', '{"cross_replica_gain": "both"}'):
+    for settings in (
+        "[]",
+        "{",
+        '{"batch_norm_eps": -1}',
+        '{"colour": 1}',
+        '{"cross_replica_gain": "both"}',
+        '["a"]',
+        r'{"batch_norm_eps": "\ud800"}',
+    ):
         yield ".safetensors", safetensors_bytes(original(), {"cawa.training_flags": settings})
     for _ in range(6):
         yield ".safetensors", flipped(content, rng, 0, 8 + size)
