@@ -9,6 +9,9 @@ from cawa_core.generators.request import GeneratorRequest
 from cawa_core.weights import WeightStore
 from tests.cawa_core.generators.test_biggan import FLAGS, images_of, made, recorded
 from tests.workflows.test_cli import run
+from workflows.folders.identity import identity_of
+from workflows.lab import Lab
+from workflows.options.run import RunOptions, recommended_spec
 
 
 def loaded(path):
@@ -39,6 +42,9 @@ def test_the_other_weights_of_a_checkpoint(monkeypatch, capsys, tmp_path):
     averaged = {name: value * 2 if name == "linear.bias" else value for name, value in weights.items()}
     torch.save({"G": weights, "G_ema": averaged, "epoch": 3}, old)
     assert "weights G_ema of training.pth" in loaded(old).description
+    lab = Lab.open("biggan", needs=(), options=RunOptions(weights=(str(old),)))
+    identity = identity_of(lab, recommended_spec({"generator": "biggan"}), ())
+    assert "weights G_ema of training.pth" in identity.as_data()["protocols"]["generator"]
     code, printed = run(monkeypatch, capsys, "convert", old, new, "--key", "G")
     assert code == 0 and printed.out == f"{new}: {len(weights)} tensors, weights G of training.pth\n"
     assert torch.equal(load_file(new)["linear.bias"], weights["linear.bias"])
