@@ -64,7 +64,9 @@ def require_distinct(spec: DataclassInstance) -> None:
 
 
 def _first_fault(kind: type, error: ValidationError) -> str:
-    fault = error.errors()[0]
+    fault = error.errors(include_url=False)[0]
+    if not fault["loc"]:  # text that is not Unicode, which JSON can spell
+        return f"options must be readable; {fault['msg']}"
     key = str(fault["loc"][0])
     fields = [field.name for field in dataclasses.fields(kind)]
     if key not in fields:

@@ -15,6 +15,7 @@ from workflows.analyses.masking.command import MaskCommandOptions
 from workflows.analyses.segmentation.command import SegmentCommandOptions
 from workflows.compare.options import comparison_spec_type
 from workflows.options.audit import audit_spec_type
+from workflows.options.convert import ConvertOptions
 from workflows.options.run import RunOptions
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,7 @@ KINDS = (
     HybridiseCommandOptions,
     MaskCommandOptions,
     SegmentCommandOptions,
+    ConvertOptions,
 )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from cawa_core.errors import InputError, bounded, counted, listed, shortened
+from cawa_core.options import validated
 from cawa_core.storage import StorageError
 from workflows.analyses import ANALYSES
 from workflows.commands.flags import with_options_of
@@ -22,6 +23,7 @@ from workflows.commands.quick_imports import quick_imports
 from workflows.compare.options import comparison_spec_type, merged_comparison
 from workflows.interface import imported
 from workflows.options.audit import AuditSpec
+from workflows.options.convert import ConvertOptions
 from workflows.options.run import RunOptions, merged_options
 
 if TYPE_CHECKING:
@@ -308,6 +310,20 @@ def fetch(
     for name, filenames in filenames_by_model.items():
         for path in WeightStore(cache=cache).files(name, filenames).values():
             print(f"{name}: {path}")
+
+
+@app.command()
+@with_options_of(ConvertOptions)
+def convert(
+    weights: Annotated[Path, typer.Argument(help="Checkpoint to read.")],
+    new: Annotated[Path, typer.Argument(help="File to write; it ends in .safetensors, and must not exist.")],
+    flags: dict[str, Any],
+) -> None:
+    """Write the weights of a checkpoint to a .safetensors file, with settings that the checkpoint does not hold."""
+    from workflows.commands.convert import convert as convert_weights
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    print(convert_weights(weights, new, validated(ConvertOptions, given)))
 
 
 if __name__ == "__main__":

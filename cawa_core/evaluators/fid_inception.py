@@ -14,7 +14,7 @@ from cawa_core.errors import InputError
 from cawa_core.evaluators.base import EvaluatorRequest, FeatureExtractor
 from cawa_core.evaluators.preprocessing import as_colour
 from cawa_core.rendering.pixels import as_bytes
-from cawa_core.weights import load_tensors
+from cawa_core.weights import load_tensors, value_faults
 
 FEATURES = "2048"
 
@@ -59,8 +59,11 @@ def _network(path: Path) -> FeatureExtractorInceptionV3:
     torch-fidelity unpickles any file, which can run code. So the tensors are read safely first, and torch-fidelity
     gets a pickle of these.
     """
+    tensors = load_tensors(path)
+    for fault in value_faults(tensors):
+        raise InputError(f"weights: {path}: {fault}; give --weights another PATH")
     buffer = io.BytesIO()
-    torch.save(load_tensors(path), buffer)
+    torch.save(tensors, buffer)
     buffer.seek(0)
     try:
         return FeatureExtractorInceptionV3("fid-inception", [FEATURES], feature_extractor_weights_path=buffer)

@@ -16,7 +16,7 @@ from cawa_core.errors import InputError, suggestion
 from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.classifier import LinearHeadClassifier
 from cawa_core.evaluators.preprocessing import Preprocessing
-from cawa_core.weights import load_strictly, load_tensors
+from cawa_core.weights import load_strictly, load_tensors, without_prefix
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -75,7 +75,8 @@ def _load_classifier(
     network: nn.Module, request: EvaluatorRequest, preprocessing: Preprocessing
 ) -> LinearHeadClassifier:
     path = request.weights.file(request.name)
-    tensors = {_current_name(name): tensor for name, tensor in load_tensors(path).items()}
+    stored = without_prefix(load_tensors(path), network.state_dict())
+    tensors = {_current_name(name): tensor for name, tensor in stored.items()}
     load_strictly(network, tensors, str(path), ignorable=UNUSED)
     _fold_batch_norms(network.eval())
     network = network.to(memory_format=torch.channels_last)

@@ -14,7 +14,7 @@ from cawa_core.errors import InputError, first_line, suggestion
 from cawa_core.evaluators.base import EvaluatorRequest
 from cawa_core.evaluators.classifier import LinearHeadClassifier
 from cawa_core.evaluators.preprocessing import Preprocessing
-from cawa_core.weights import load_strictly, load_tensors
+from cawa_core.weights import load_strictly, load_tensors, without_prefix
 
 
 def load_timm(request: EvaluatorRequest) -> LinearHeadClassifier:
@@ -64,7 +64,8 @@ def _digest(network: nn.Module) -> str:
 def _load_from_path(name: str, request: EvaluatorRequest) -> nn.Module:
     path = request.weights.file(request.name)
     network = timm.create_model(name, pretrained=False)
-    load_strictly(network, load_tensors(path), str(path), ignorable=("*.num_batches_tracked",))
+    tensors = without_prefix(load_tensors(path), network.state_dict())
+    load_strictly(network, tensors, str(path), ignorable=("*.num_batches_tracked",))
     return network
 
 

@@ -20,7 +20,8 @@ class RecordedIdentity:
     Attributes:
         spec: options as plain data, with classes as indices.
         digests: SHA-256 of the weights or data of each model or set, by its role in the spec.
-        protocols: preprocessing and feature layer of each network that processes images, by its role.
+        protocols: preprocessing and feature layer of each network that processes images, by its role, and what the
+            generator tells about its weights.
         schema_version: version of the tables.
         class_digests: SHA-256 of the real images of each class that was read.
     """

@@ -1,179 +1,213 @@
-"""Loading of tensors from files without running code, and into modules that they fit exactly."""
+"""Loading of tensors from files, checked whole, without running code or copying values that nobody uses."""
 
 from __future__ import annotations
 
-import re
-import zipfile
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+import dataclasses
+import json
+import mmap
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from cawa_core.digests import digest_of_data, digest_of_file
 from cawa_core.errors import InputError
+from cawa_core.weights.archive import SIGNATURE, Archive
+from cawa_core.weights.legacy import read_legacy
+from cawa_core.weights.pickled_tensors import PickledContent, Storage, StoredTensor
+from cawa_core.weights.record import was_fetched
+from cawa_core.weights.selection import SHOWN_LETTERS, SelectionError, kind, select, shown
+from cawa_core.weights.unpickling import PickleError
 
-NESTING_KEY = "state_dict"
-"""Key under which training loops save the weights, among counters and optimiser state."""
+SAFETENSORS = ".safetensors"
+MAX_NAME = 300
+"""Letters of the longest name of a tensor."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Tensors of a file.
+
+    Attributes:
+        tensors: values by name; they may be backed by the file.
+        key: key of the tensors among several sets, with dots between levels; empty if the file holds one set.
+        metadata: texts that a ``.safetensors`` file holds beside its tensors.
+    """
+
+    tensors: dict[str, Tensor]
+    key: str = ""
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def identity(self, path: Path) -> str:
+        """Return the SHA-256 of the file, or, if it holds several sets of tensors, of that and the key."""
+        digest = digest_of_file(path)
+        return digest_of_data({"file": digest, "key": self.key}) if self.key else digest
+
+    def describe_key(self, path: Path) -> str:
+        """Say which of several sets of tensors was taken; empty if the file holds one."""
+        return f"weights {self.key} of {path.name}" if self.key else ""
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Load the tensors of a file by name, see :func:`read_checkpoint`.
+
+    Raises:
+        InputError: see :func:`read_checkpoint`.
+    """
+    return read_checkpoint(path).tensors
+
+
+def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
     """Load the tensors of a ``.safetensors`` file or a PyTorch checkpoint, by name, on the CPU.
 
-    A checkpoint must map names to tensors, at the top level or under ``state_dict`` if no other key holds any.
-    Nothing in the file is run. Tensors may be backed by the file, so copy those that must outlive it.
+    A checkpoint must map names to tensors, at the top level or under a key; of several such maps, the one averaged
+    over training steps is taken (``G_ema``), else the only one that is not a discriminator's. Nothing in the file is
+    run. Before a value is used, the sizes of all records, the checksums of those in use, and the shapes and strides
+    of the tensors are compared; a ``.safetensors`` file and checkpoints before PyTorch 1.6 have no checksums. Tensors
+    may be backed by the file, so copy those that must outlive it.
+
+    Args:
+        path: the file.
+        key: key of the weights to take; empty to choose as above.
 
     Raises:
         InputError: the file cannot be read, is damaged, or holds something else.
     """
     if not path.is_file():
         raise InputError(f"weights: {path} is not a file; pass another --weights PATH")
-    tensors = _unwrap(path, _content(path))
-    unsupported = [name for name, value in tensors.items() if not isinstance(name, str) or not _is_plain(value)]
-    if unsupported:
-        raise InputError(
-            f"{path} must map names to dense tensors; {unsupported[0]!r} is {_kind(tensors[unsupported[0]])}: "
-            f"save only the weights, torch.save(module.state_dict(), …)"
-        )
+    try:
+        return _read_safetensors(path) if path.suffix == SAFETENSORS else _read_pickled(path, key)
+    except InputError:
+        raise
+    except SelectionError as error:
+        raise InputError(f"{path} must map names to tensors; {error}: {_conversion(path, error.keys)}") from None
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; fix that, or give --weights PATH") from None
+    except Exception as error:  # readers of formats can raise anything when given arbitrary bytes
+        raise InputError(f"{path} {_damage(path, error)}") from None
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    tensors = load_file(path)
     if not tensors:
-        raise InputError(f"{path} must map names to tensors; it is empty: pass another --weights PATH")
+        raise SelectionError("it is empty")
+    _require_short_names(path, tensors)
+    with safe_open(path, framework="pt") as file:
+        return Checkpoint(tensors, metadata=file.metadata() or {})
+
+
+def _read_pickled(path: Path, key: str) -> Checkpoint:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as content:
+        archive = Archive(file) if content[: len(SIGNATURE)] == SIGNATURE else None
+        pickled, starts = archive.read() if archive else read_legacy(content)
+        _require_harmless(path, pickled)
+        stored, chosen = select(pickled.value, key)
+        tensors = _require_tensors(path, stored)
+        if not starts:
+            raise PickleError("a pickle that torch.save did not write")
+        if archive:
+            archive.check({tensor.storage.key: tensor.storage for tensor in tensors.values()}.values())
+    buffers = _Buffers(path, starts)
+    return Checkpoint({name: buffers.tensor(tensor) for name, tensor in tensors.items()}, chosen)
+
+
+class _Buffers:
+    """Values of storages, mapped from a file that is not read before they are used.
+
+    Args:
+        path: the file.
+        starts: where in the file each storage begins, in bytes.
+    """
+
+    def __init__(self, path: Path, starts: Mapping[str, int]) -> None:
+        with path.open("rb") as file:
+            self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._starts = starts
+        self._copies: dict[str, bytearray] = {}
+
+    def tensor(self, stored: StoredTensor) -> Tensor:
+        """Return a tensor, which keeps the file mapped."""
+        if not stored.count:
+            return torch.empty(stored.shape, dtype=stored.dtype)
+        buffer, start = self._bytes_of(stored.storage, stored.dtype.itemsize)
+        values = torch.frombuffer(
+            buffer, dtype=stored.dtype, count=stored.storage.n_bytes // stored.dtype.itemsize, offset=start
+        )
+        return values.as_strided(stored.shape, stored.strides, stored.offset)
+
+    def _bytes_of(self, storage: Storage, alignment: int) -> tuple[mmap.mmap | bytearray, int]:
+        """Return a storage's bytes, and where they begin; they are copied unless they begin at a multiple."""
+        start = self._starts[storage.key]
+        if start % alignment == 0:
+            return self._content, start
+        if storage.key not in self._copies:
+            self._copies[storage.key] = bytearray(memoryview(self._content)[start : start + storage.n_bytes])
+        return self._copies[storage.key], 0
+
+
+def _require_harmless(path: Path, pickled: PickledContent) -> None:
+    if not pickled.foreign:
+        return
+    try:
+        _, key = select(pickled.value)
+    except SelectionError:
+        key = ""
+    raise InputError(
+        f"{path} holds more than tensors ({pickled.foreign[0][:SHOWN_LETTERS]}) and was refused, because reading it "
+        f"could run code; if you trust it, save its weights alone: {_unsafe_conversion(path, key)}"
+    )
+
+
+def _require_tensors(path: Path, stored: Mapping[Any, Any]) -> dict[str, StoredTensor]:
+    """Check that a map holds nothing but dense tensors that their storages can hold."""
+    if not stored:
+        raise SelectionError("it is empty")
+    tensors: dict[str, StoredTensor] = {}
+    for name, value in stored.items():
+        if not isinstance(name, str) or not isinstance(value, StoredTensor):
+            raise InputError(
+                f"{path} must map names to dense tensors; {shown(name)} is {kind(value)}: "
+                f"save only the weights, torch.save(module.state_dict(), …)"
+            )
+        if fault := value.fault():
+            raise InputError(f"{path}: tensor {shown(name)} {fault}, or pass another --weights PATH")
+        tensors[name] = value
+    _require_short_names(path, tensors)
     return tensors
 
 
-def _content(path: Path) -> Any:  # noqa: ANN401
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; fix that, or give --weights PATH") from None
-    except Exception as error:  # an unpickler can raise anything when given arbitrary bytes
-        raise InputError(f"{path} {_refusal(error)}") from None
+def _require_short_names(path: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if len(name) > MAX_NAME:
+            raise InputError(f"{path}: names of tensors must have at most {MAX_NAME} letters; got {shown(name)}")
 
 
-def _refusal(error: Exception) -> str:
-    code = re.search(r"GLOBAL (\S+)", str(error))
-    if code:
-        return (
-            f"holds more than tensors ({code[1]}) and was refused, because reading it could run code; "
-            f"if you trust it, convert it to .safetensors, or pass another --weights PATH"
-        )
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-    return (
-        f"is truncated, damaged or not a checkpoint ({reason}); "
-        f"remove it to have it fetched again, or pass another --weights PATH"
+def _damage(path: Path, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][: 2 * SHOWN_LETTERS]
+    again = "remove it to have it fetched again" if was_fetched(path) else "copy or save it again"
+    return f"is truncated, damaged or not a checkpoint ({reason}); {again}, or pass another --weights PATH"
+
+
+def _conversion(path: Path, keys: tuple[str, ...]) -> str:
+    """Say how to get a file with only the weights that are wanted."""
+    if not keys:
+        return "save only the weights, torch.save(module.state_dict(), …)"
+    key = shlex.quote(keys[0][:SHOWN_LETTERS])
+    old = shlex.quote(str(path))
+    return f"write the right ones to a file, cawa convert {old} {path.stem}-weights{SAFETENSORS} --key {key}"
+
+
+def _unsafe_conversion(path: Path, key: str) -> str:
+    """Return the command that reads a file with code in it, and saves only its weights; names are quoted."""
+    keys = "".join(f"[{json.dumps(part)}]" for part in key.split(".")) if len(key) in range(1, SHOWN_LETTERS) else ""
+    old, new = (json.dumps(str(file)) for file in (path, path.with_name(f"{path.stem}-weights.pth")))
+    code = (
+        f'import torch; w = torch.load({old}, map_location="cpu", weights_only=False){keys}; '
+        f"torch.save({{k: v for k, v in w.items() if torch.is_tensor(v)}}, {new})"
     )
-
-
-def _unwrap(path: Path, content: Any) -> dict[Any, Any]:  # noqa: ANN401
-    """Return the map of names to tensors, which may be nested under ``state_dict``."""
-    if not isinstance(content, Mapping):
-        raise InputError(
-            f"{path} must map names to tensors; it holds {_kind(content)}: "
-            f"save only the weights, torch.save(module.state_dict(), …)"
-        )
-    holders = [key for key, value in content.items() if isinstance(value, Tensor) or _holds_tensors(value)]
-    if holders == [NESTING_KEY] and isinstance(content[NESTING_KEY], Mapping):
-        return dict(content[NESTING_KEY])
-    nested = [key for key in holders if not isinstance(content[key], Tensor)]
-    if nested:
-        names = ", ".join(map(repr, nested))
-        raise InputError(
-            f"{path} must map names to tensors; it holds them one level down, under {names}: save only "
-            f"the right ones, torch.save(torch.load(…)[{nested[0]!r}], …)"
-        )
-    return dict(content)
-
-
-def _holds_tensors(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
-
-
-def _is_plain(value: Any) -> bool:  # noqa: ANN401
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and not value.is_quantized
-    )
-
-
-def _kind(value: Any) -> str:  # noqa: ANN401
-    return f"a {value.layout} tensor on {value.device}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-
-
-def load_strictly(
-    module: nn.Module,
-    tensors: Mapping[str, Tensor],
-    source: str,
-    ignorable: Sequence[str] = (),
-    assign: bool = False,
-) -> None:
-    """Copy tensors into a module's parameters and buffers of the same names: all of them or, on an error, none.
-
-    Floating tensors are converted to the module's dtype; others must have it.
-
-    Args:
-        module: module to load into.
-        tensors: values by name.
-        source: source of the tensors, for errors.
-        ignorable: patterns (``*.num_batches_tracked``) of names that may be missing or left over.
-        assign: whether to use the tensors themselves instead of copies, for a module built on the ``meta`` device.
-
-    Raises:
-        InputError: a tensor is missing, left over, of another shape or type, or not finite; the module is
-            unchanged.
-    """
-    expected = module.state_dict()
-    faults = _misfits(expected, tensors, ignorable) or _non_finite_values(expected, tensors)
-    if faults:
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise InputError(
-            f"{source} does not fit {type(module).__name__}: {faults[0]}{more}; "
-            f"pass undamaged --weights of exactly this model"
-        )
-    # Ignorable names that are missing keep the module's values, so that the load can be strict.
-    converted = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items() if name in expected}
-    module.load_state_dict({**expected, **converted}, strict=True, assign=assign)
-
-
-def _misfits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], ignorable: Sequence[str]) -> list[str]:
-    """Describe every missing or extra tensor and every wrong shape or type."""
-
-    def is_ignorable(name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in ignorable)
-
-    missing = [
-        f"tensor {name!r} {list(expected[name].shape)} is missing"
-        for name in expected
-        if name not in tensors and not is_ignorable(name)
-    ]
-    extra = [
-        f"tensor {name!r} {list(tensors[name].shape)} has no place in the model"
-        for name in tensors
-        if name not in expected and not is_ignorable(name)
-    ]
-    common = [name for name in expected if name in tensors]
-    return missing + extra + [fault for name in common for fault in _form_faults(name, expected[name], tensors[name])]
-
-
-def _form_faults(name: str, expected: Tensor, tensor: Tensor) -> list[str]:
-    """Describe a wrong shape or type; empty if both are right."""
-    if expected.shape != tensor.shape:
-        return [f"tensor {name!r} must have the shape {list(expected.shape)}, got {list(tensor.shape)}"]
-    both_floating = expected.is_floating_point() and tensor.is_floating_point()
-    if expected.dtype != tensor.dtype and not both_floating:
-        return [f"tensor {name!r} must be {expected.dtype}, got {tensor.dtype}"]
-    return []
-
-
-def _non_finite_values(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Describe every tensor with non-finite values after conversion, which may overflow."""
-    faults = []
-    for name, tensor in tensors.items():
-        dtype = expected[name].dtype if name in expected else tensor.dtype
-        if not torch.isfinite(tensor.to(dtype)).all():
-            faults.append(f"tensor {name!r} holds values that are not finite in {dtype}")
-    return faults
+    return f"python -c {shlex.quote(code)}"

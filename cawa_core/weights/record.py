@@ -48,6 +48,14 @@ def verified(path: Path, published: str | None) -> Path:
     return path
 
 
+def was_fetched(path: Path) -> bool:
+    """Return whether a file lies in a cache folder with its digest recorded, so that it can be fetched again."""
+    try:
+        return path.name in recorded_digests(path.parent)
+    except InputError:
+        return False
+
+
 def mismatch(path: Path, digest: str, published: str | None) -> str:
     """Describe how a file's digest differs from the published or the recorded one; empty if it does not.
 

@@ -27,7 +27,8 @@ class AuditIdentity:
     Attributes:
         spec: the options, with ``classes`` as indices.
         digests: SHA-256 of the weights or data of each model or set, by its role in the spec.
-        protocols: preprocessing and feature layer of each network that looks at images, by its role.
+        protocols: preprocessing and feature layer of each network that looks at images, by its role, and what the
+            generator tells about its weights, which enters no hash.
         class_digests: SHA-256 of the real images of each class that is read; none without real images.
         schema_version: version of the folder's layout.
         samples_order: whether channels are ordered by sampled awareness, since some site has no closed form.
@@ -127,6 +128,8 @@ def identity_of(lab: Lab, spec: AuditSpec, class_ids: Iterable[int]) -> AuditIde
     spec = dataclasses.replace(spec, generator=lab.generator.name, classes=lab.class_ids)
     digests = {"generator": lab.generator.digest}
     digests |= {role: network.digest for role, network in lab.networks.items()}
+    protocols = {"generator": lab.generator.description} if lab.generator.description else {}
+    protocols |= {role: network.protocol for role, network in lab.networks.items()}
     class_digests: dict[int, str] = {}
     if lab.reals is not None:
         spec = dataclasses.replace(spec, real_images=lab.reals.name)
@@ -135,7 +138,7 @@ def identity_of(lab: Lab, spec: AuditSpec, class_ids: Iterable[int]) -> AuditIde
     return AuditIdentity(
         spec=spec,
         digests=digests,
-        protocols={role: network.protocol for role, network in lab.networks.items()},
+        protocols=protocols,
         class_digests=class_digests,
         schema_version=SCHEMA_VERSION,
         samples_order=not lab.is_affine,

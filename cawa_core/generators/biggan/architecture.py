@@ -126,13 +126,9 @@ def infer_architecture(tensors: Mapping[str, Tensor], source: str) -> BigGANArch
     Raises:
         InputError: a tensor that determines the architecture is missing or misshapen, or belongs to another model.
     """
-    if "blocks.0.0.conv3.weight" in tensors:
-        raise InputError(
-            f"{source} must be of the original BigGAN; it is of a BigGAN-deep (blocks of four convolutions)"
-        )
     n_blocks = _number_of_blocks(tensors, source)
-    ch, odd = divmod(_shape(tensors, "output_layer.2.weight", 4, source)[1], WIDTHS[n_blocks][-1])
-    area, uneven = divmod(_shape(tensors, "linear.weight", 2, source)[0], ch * WIDTHS[n_blocks][0] or 1)
+    ch, odd = divmod(shape_of(tensors, "output_layer.2.weight", 4, source)[1], WIDTHS[n_blocks][-1])
+    area, uneven = divmod(shape_of(tensors, "linear.weight", 2, source)[0], ch * WIDTHS[n_blocks][0] or 1)
     if odd or not ch or uneven or math.isqrt(area) ** 2 != area:
         raise InputError(
             f"{source} must have {n_blocks} blocks of {WIDTHS[n_blocks]} times ch channels; "
@@ -143,9 +139,9 @@ def infer_architecture(tensors: Mapping[str, Tensor], source: str) -> BigGANArch
         ch=ch,
         n_blocks=n_blocks,
         bottom_width=math.isqrt(area),
-        attention_blocks=tuple(sorted(set(_numbers(r"blocks\.(\d+)\.1\.", tensors)))),
-        batch_norm=_batch_norm(tensors, source),
-        n_singular_values=1 + max(_numbers(r".*\.u(\d+)$", tensors), default=-1),
+        attention_blocks=attention_blocks(tensors),
+        batch_norm=kind_of_batch_norm(tensors, source),
+        n_singular_values=1 + max(numbers_in(r".*\.u(\d+)$", tensors), default=-1),
         **_conditioning(tensors, n_blocks, source),
     )
 
@@ -158,11 +154,11 @@ class _Conditioning(TypedDict):
 
 
 def _conditioning(tensors: Mapping[str, Tensor], n_blocks: int, source: str) -> _Conditioning:
-    latents = _shape(tensors, "linear.weight", 2, source)[1]
-    rows, columns = _shape(tensors, "blocks.0.0.bn1.gain.weight", 2, source)
+    latents = shape_of(tensors, "linear.weight", 2, source)[1]
+    rows, columns = shape_of(tensors, "blocks.0.0.bn1.gain.weight", 2, source)
     if "shared.weight" not in tensors:
         return {"n_classes": rows, "shared_dim": None, "z_dim": latents, "hierarchical": False}
-    n_classes, shared_dim = _shape(tensors, "shared.weight", 2, source)
+    n_classes, shared_dim = shape_of(tensors, "shared.weight", 2, source)
     if columns not in (shared_dim, shared_dim + latents):
         raise InputError(
             f"{source}: 'blocks.0.0.bn1.gain.weight' must have {shared_dim} columns (the embedding), or "
@@ -174,7 +170,7 @@ def _conditioning(tensors: Mapping[str, Tensor], n_blocks: int, source: str) -> 
 
 
 def _number_of_blocks(tensors: Mapping[str, Tensor], source: str) -> int:
-    n_blocks = 1 + max(_numbers(r"blocks\.(\d+)\.0\.conv1\.weight$", tensors), default=-1)
+    n_blocks = 1 + max(numbers_in(r"blocks\.(\d+)\.0\.conv1\.weight$", tensors), default=-1)
     if n_blocks not in WIDTHS:
         raise InputError(
             f"{source} must hold the generator of a BigGAN, with {min(WIDTHS)} to {max(WIDTHS)} tensors "
@@ -183,7 +179,17 @@ def _number_of_blocks(tensors: Mapping[str, Tensor], source: str) -> int:
     return n_blocks
 
 
-def _batch_norm(tensors: Mapping[str, Tensor], source: str) -> str:
+def attention_blocks(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Return the blocks that are followed by self-attention."""
+    return tuple(sorted(set(numbers_in(r"blocks\.(\d+)\.1\.", tensors))))
+
+
+def kind_of_batch_norm(tensors: Mapping[str, Tensor], source: str) -> str:
+    """Return the kind of the batch norms, a key of :data:`BATCH_NORMS`.
+
+    Raises:
+        InputError: they have no stored statistics.
+    """
     for kind, (mean, _) in BATCH_NORMS.items():
         if f"blocks.0.0.bn1.{mean}" in tensors:
             return kind
@@ -193,14 +199,23 @@ def _batch_norm(tensors: Mapping[str, Tensor], source: str) -> str:
     )
 
 
-def _numbers(pattern: str, names: Iterable[str]) -> list[int]:
-    return [int(match[1]) for match in map(re.compile(pattern).match, names) if match]
+def numbers_in(pattern: str, names: Iterable[str]) -> list[int]:
+    """Return the numbers, of at most four digits, that the first group of a pattern finds in names."""
+    matches = map(re.compile(pattern.replace(r"\d+", r"\d{1,4}")).match, names)
+    return [int(match[1]) for match in matches if match]
 
 
-def _shape(tensors: Mapping[str, Tensor], name: str, dimensions: int, source: str) -> tuple[int, ...]:
+def shape_of(tensors: Mapping[str, Tensor], name: str, dimensions: int, source: str) -> tuple[int, ...]:
+    """Return the shape of a tensor that must have this many dimensions, and values.
+
+    Raises:
+        InputError: it is missing or has another shape.
+    """
     if name not in tensors:
         raise InputError(f"{source}: tensor {name!r} is missing; give the G_ema or G file of a training run")
     shape = tuple(tensors[name].shape)
-    if len(shape) != dimensions:
-        raise InputError(f"{source}: tensor {name!r} must have {dimensions} dimensions; got the shape {list(shape)}")
+    if len(shape) != dimensions or 0 in shape:
+        raise InputError(
+            f"{source}: tensor {name!r} must have {dimensions} dimensions, none of them 0; got the shape {list(shape)}"
+        )
     return shape

@@ -12,10 +12,10 @@ from torch.nn import functional
 from cawa_core.errors import InputError
 from cawa_core.generators.biggan.architecture import BATCH_NORMS, BigGANArchitecture, infer_architecture
 from cawa_core.generators.biggan.flags import SettledFlags, TrainingFlags, settle
-from cawa_core.weights import load_strictly
+from cawa_core.weights import load_strictly, require_fit, without_prefix
 
-PARALLEL_PREFIX = "module."
-"""Prefix that ``torch.nn.DataParallel`` adds to every name."""
+ANY_OF = ("linear.weight", "shared.weight", "blocks.0.0.bn1.gain.weight")
+"""Names that show that a checkpoint's names have no prefix."""
 
 LOGGED_ONLY = ("*.sv[0-9]*", "*.u[1-9]*", "*.num_batches_tracked")
 """Tensors that the forward pass does not use; only the first singular value divides a weight."""
@@ -42,15 +42,21 @@ class BigGANCheckpoint(nn.Module):
 
     def __init__(self, tensors: Mapping[str, Tensor], flags: TrainingFlags, source: str) -> None:
         super().__init__()
-        tensors = without_parallel_prefix(tensors)
-        self.architecture = infer_architecture(tensors, source)
-        shapes = tensor_shapes(self.architecture)
+        tensors = without_prefix(tensors, ANY_OF)
+        self.architecture, shapes = self._infer(tensors, source)
         for name, shape in shapes.items():
-            _register(self, name, torch.empty(shape))
-        load_strictly(self, tensors, source, LOGGED_ONLY)
+            _register(self, name, torch.empty(shape, device="meta"))
+        require_fit(self, tensors, source, LOGGED_ONLY)
+        copies = {name: tensors[name].clone() for name in shapes}
+        load_strictly(self, copies, source, assign=True)
         self.flags: SettledFlags = settle(flags, self.architecture, tensors, source)
         self.names = frozenset(shapes)
         self.source = source
+
+    def _infer(self, tensors: Mapping[str, Tensor], source: str) -> tuple[BigGANArchitecture, Shapes]:
+        """Return the architecture, and the shapes of its tensors."""
+        architecture = infer_architecture(tensors, source)
+        return architecture, tensor_shapes(architecture)
 
     def tensor(self, name: str) -> Tensor:
         """Return a tensor as stored in the file, in float32."""
@@ -66,9 +72,10 @@ class BigGANCheckpoint(nn.Module):
         if f"{layer}.u0" not in self.names:
             return weight
         norm = spectral_norm(weight, self.tensor(f"{layer}.u0"), self.flags.spectral_norm_eps)
-        if not norm > 0:
+        effective = (weight / norm).float()
+        if not norm > 0 or not effective.isfinite().all():
             raise InputError(f"{self.source}: the spectral norm of '{layer}.weight' must be above 0; got {norm:g}")
-        return (weight / norm).float()
+        return effective
 
     def statistics(self, norm: str) -> tuple[Tensor, Tensor]:
         """Return mean and variance ``[C]`` of a batch norm."""
@@ -83,13 +90,6 @@ class BigGANCheckpoint(nn.Module):
         if self.flags.gains_are_added:
             return torch.ones_like(gain), gain + offset
         return gain, offset
-
-
-def without_parallel_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Remove the prefix ``module.`` if all tensors have it."""
-    if not all(name.startswith(PARALLEL_PREFIX) for name in tensors):
-        return tensors
-    return {name.removeprefix(PARALLEL_PREFIX): values for name, values in tensors.items()}
 
 
 def spectral_norm(weight: Tensor, u: Tensor, eps: float) -> Tensor:
@@ -117,58 +117,66 @@ def tensor_shapes(architecture: BigGANArchitecture) -> Shapes:
     shapes: Shapes = {}
     if architecture.shared_dim is not None:
         shapes["shared.weight"] = (architecture.n_classes, architecture.shared_dim)
-    shapes |= _layer("linear", (widths[0] * architecture.bottom_width**2, architecture.chunk_size), spectral)
+    shapes |= layer_shapes("linear", (widths[0] * architecture.bottom_width**2, architecture.chunk_size), spectral)
     for block, (c_in, c_out) in enumerate(pairwise(widths)):
         shapes |= _block(f"blocks.{block}.0", c_in, c_out, architecture)
         if block in architecture.attention_blocks:
-            shapes |= _attention(f"blocks.{block}.1", c_out, spectral)
+            shapes |= attention_shapes(f"blocks.{block}.1", c_out, spectral)
     shapes |= {"output_layer.0.gain": widths[-1:], "output_layer.0.bias": widths[-1:]}
-    shapes |= _statistics("output_layer.0", widths[-1], architecture)
-    return shapes | _layer("output_layer.2", (3, widths[-1], 3, 3), spectral)
+    shapes |= statistics_shapes("output_layer.0", widths[-1], architecture.batch_norm)
+    return shapes | layer_shapes("output_layer.2", (3, widths[-1], 3, 3), spectral)
 
 
 def _block(name: str, c_in: int, c_out: int, architecture: BigGANArchitecture) -> Shapes:
     spectral = architecture.n_singular_values > 0
     return (
-        _layer(f"{name}.conv1", (c_out, c_in, 3, 3), spectral)
-        | _layer(f"{name}.conv2", (c_out, c_out, 3, 3), spectral)
-        | _layer(f"{name}.conv_sc", (c_out, c_in, 1, 1), spectral)
+        layer_shapes(f"{name}.conv1", (c_out, c_in, 3, 3), spectral)
+        | layer_shapes(f"{name}.conv2", (c_out, c_out, 3, 3), spectral)
+        | layer_shapes(f"{name}.conv_sc", (c_out, c_in, 1, 1), spectral)
         | _site(f"{name}.bn1", c_in, architecture)
         | _site(f"{name}.bn2", c_out, architecture)
     )
 
 
-def _attention(name: str, channels: int, spectral: bool) -> Shapes:
+def attention_shapes(name: str, channels: int, spectral: bool) -> Shapes:
+    """Return the shapes of a block of self-attention."""
     keys = channels // 8
     values = channels // 2
     return (
         {f"{name}.gamma": ()}
-        | _layer(f"{name}.theta", (keys, channels, 1, 1), spectral, bias=False)
-        | _layer(f"{name}.phi", (keys, channels, 1, 1), spectral, bias=False)
-        | _layer(f"{name}.g", (values, channels, 1, 1), spectral, bias=False)
-        | _layer(f"{name}.o", (channels, values, 1, 1), spectral, bias=False)
+        | layer_shapes(f"{name}.theta", (keys, channels, 1, 1), spectral, bias=False)
+        | layer_shapes(f"{name}.phi", (keys, channels, 1, 1), spectral, bias=False)
+        | layer_shapes(f"{name}.g", (values, channels, 1, 1), spectral, bias=False)
+        | layer_shapes(f"{name}.o", (channels, values, 1, 1), spectral, bias=False)
     )
 
 
 def _site(name: str, channels: int, architecture: BigGANArchitecture) -> Shapes:
-    shapes = _statistics(name, channels, architecture)
+    if architecture.shared_dim is not None:
+        spectral = architecture.n_singular_values > 0
+        return site_shapes(name, channels, architecture.condition_dim, architecture.batch_norm, spectral)
+    tables: Shapes = {f"{name}.{part}.weight": (architecture.n_classes, channels) for part in ("gain", "bias")}
+    return tables | statistics_shapes(name, channels, architecture.batch_norm)
+
+
+def site_shapes(name: str, channels: int, condition_dim: int, batch_norm: str, spectral: bool) -> Shapes:
+    """Return the shapes of a class-conditional batch norm with a linear gain and offset."""
+    shapes = statistics_shapes(name, channels, batch_norm)
     for part in ("gain", "bias"):
-        if architecture.shared_dim is None:
-            shapes[f"{name}.{part}.weight"] = (architecture.n_classes, channels)
-        else:
-            spectral = architecture.n_singular_values > 0
-            shapes |= _layer(f"{name}.{part}", (channels, architecture.condition_dim), spectral, bias=False)
+        shapes |= layer_shapes(f"{name}.{part}", (channels, condition_dim), spectral, bias=False)
     return shapes
 
 
-def _statistics(name: str, channels: int, architecture: BigGANArchitecture) -> Shapes:
-    shapes: Shapes = {f"{name}.{statistic}": (channels,) for statistic in BATCH_NORMS[architecture.batch_norm]}
-    if architecture.batch_norm == "mybn":
+def statistics_shapes(name: str, channels: int, batch_norm: str) -> Shapes:
+    """Return the shapes of the statistics of a batch norm of some kind."""
+    shapes: Shapes = {f"{name}.{statistic}": (channels,) for statistic in BATCH_NORMS[batch_norm]}
+    if batch_norm == "mybn":
         shapes[f"{name}.bn.accumulation_counter"] = (1,)
     return shapes
 
 
-def _layer(name: str, weight: tuple[int, ...], spectral: bool, *, bias: bool = True) -> Shapes:
+def layer_shapes(name: str, weight: tuple[int, ...], spectral: bool, *, bias: bool = True) -> Shapes:
+    """Return the shapes of a linear layer or a convolution."""
     shapes: Shapes = {f"{name}.weight": weight}
     if bias:
         shapes[f"{name}.bias"] = weight[:1]

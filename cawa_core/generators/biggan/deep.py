@@ -7,15 +7,12 @@ Each block has four sites (Brock et al. 2019, Appendix B); every site and the fi
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_pretrained_biggan.config import BigGANConfig
 from pytorch_pretrained_biggan.model import BigGAN as PackageBigGAN
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
 from torch import Tensor, nn
@@ -24,6 +21,7 @@ from cawa_core.digests import digest_of_data, digest_of_file
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Site
 from cawa_core.generators.biggan.attention import attend
+from cawa_core.generators.biggan.deep_config import read_config
 from cawa_core.generators.biggan.residual import (
     ResidualGenerator,
     SiteNorm,
@@ -34,10 +32,12 @@ from cawa_core.generators.biggan.residual import (
 from cawa_core.generators.biggan.site_convolution import PlaneConvolution, SiteConvolution, UpsamplingConvolution
 from cawa_core.generators.class_tables import classes_of_model
 from cawa_core.generators.request import GeneratorRequest
-from cawa_core.weights import load_strictly, load_tensors
+from cawa_core.weights import load_strictly, read_checkpoint, require_fit, without_prefix
 
 WEIGHTS = "pytorch_model.bin"
 CONFIG = "config.json"
+NORM_SUFFIXES = (".weight_orig", ".weight_u", ".weight_v")
+"""Names of the raw weight of a spectral norm and of its singular vectors."""
 ON_GRID = 1e-6
 """Largest distance, in steps, at which a truncation counts as a recorded one."""
 
@@ -64,7 +64,7 @@ class BigGANDeep(ResidualGenerator):
         self.truncation = request.truncation
         config = network.config
         self.z_dim = config.z_dim
-        self.embed_dim = config.z_dim
+        self.embed_dim = network.embeddings.out_features
         self.image_size = config.output_dim
         self.classes = classes_of_model(config.num_classes)
         self.statistics = functools.partial(
@@ -84,7 +84,7 @@ class BigGANDeep(ResidualGenerator):
         self.sites = _describe_sites(network)
 
     def class_embedding(self, class_ids: Tensor) -> Tensor:
-        """Return class embeddings: int64 ``[n]`` => ``[n, 128]``."""
+        """Return class embeddings: int64 ``[n]`` => ``[n, embed_dim]``."""
         return self.network.embeddings.weight.T[class_ids]  # type: ignore[no-any-return]
 
     def stem(self, z: Tensor, embedding: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class BigGANDeep(ResidualGenerator):
 
     def _site_norm(self, norm: BigGANBatchNorm) -> SiteNorm:
         latent = slice(0, self.z_dim)
-        embedding = slice(self.z_dim, 2 * self.z_dim)
+        embedding = slice(self.z_dim, self.z_dim + self.embed_dim)
         modulation = modulation_of_condition(norm.scale.weight, norm.offset.weight, latent, embedding, self.z_dim)
         return SiteNorm(modulation, self.statistics(norm.running_means), self.statistics(norm.running_vars), norm.eps)
 
@@ -139,27 +139,15 @@ def load_biggan_deep(request: GeneratorRequest) -> BigGANDeep:
     with torch.device("meta"):
         network = PackageBigGAN(config)
         remove_spectral_norms(network)
-    tensors = effective_tensors(load_tensors(files[WEIGHTS]), files[WEIGHTS])
-    load_strictly(network, tensors, str(files[WEIGHTS]), assign=True)
-    digest = digest_of_data([digest_of_file(files[WEIGHTS]), digest_of_file(files[CONFIG])])
-    return BigGANDeep(network, request.name, digest, request)
-
-
-def read_config(path: Path) -> BigGANConfig:
-    """Read the ``config.json`` of a model.
-
-    Raises:
-        InputError: the file is not a JSON object, has keys that BigGAN-deep does not know, or lacks some.
-    """
-    try:
-        values = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"weights: {path} is not JSON: {error}; fetch it again") from None
-    known = set(BigGANConfig().__dict__)
-    if not isinstance(values, dict) or not {"output_dim", "layers", "channel_width"} <= set(values) <= known:
-        raise InputError(f"weights: {path} must hold the keys {', '.join(sorted(known))}; it is of another model")
-    config: BigGANConfig = BigGANConfig.from_dict(values)
-    return config
+    source = str(files[WEIGHTS])
+    checkpoint = read_checkpoint(files[WEIGHTS])
+    tensors = without_prefix(checkpoint.tensors, ("generator.gen_z.bias",))
+    require_fit(network, forms_of_effective(tensors), source)
+    load_strictly(network, effective_tensors(tensors, source), source, assign=True)
+    digest = digest_of_data([checkpoint.identity(files[WEIGHTS]), digest_of_file(files[CONFIG])])
+    generator = BigGANDeep(network, request.name, digest, request)
+    generator.description = checkpoint.describe_key(files[WEIGHTS])
+    return generator
 
 
 def statistics_at(table: Tensor, truncation: float, method: str = "interpolated") -> Tensor:
@@ -197,7 +185,15 @@ def remove_spectral_norms(network: nn.Module) -> None:
             module._load_state_dict_pre_hooks.clear()  # torch leaves a hook there that requires weight_orig
 
 
-def effective_tensors(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+def forms_of_effective(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of the names, shapes and types of :func:`effective_tensors`, without reading a value."""
+    forms = {name: tensor for name, tensor in tensors.items() if not name.endswith(NORM_SUFFIXES)}
+    return forms | {
+        name.removesuffix("_orig"): tensor for name, tensor in tensors.items() if name.endswith(".weight_orig")
+    }
+
+
+def effective_tensors(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Divide each spectrally normalised weight of a checkpoint by its norm, ``W / (uᵀ W v)``.
 
     This is exact in eval mode, and is done once instead of at every call. Checkpoints of torch before 1.0.1 have no
@@ -205,20 +201,36 @@ def effective_tensors(tensors: Mapping[str, Tensor], source: Path) -> dict[str, 
     are copies that do not depend on the file.
 
     Raises:
-        InputError: a raw weight has no singular vectors.
+        InputError: a raw weight has no singular vectors, or ones of another shape, or its norm is 0 or not finite.
     """
-    result = {name: tensor if name.endswith("_orig") else tensor.clone() for name, tensor in tensors.items()}
+    result = {name: tensor.clone() for name, tensor in tensors.items() if not name.endswith(NORM_SUFFIXES)}
     for name in [key.removesuffix("_orig") for key in tensors if key.endswith(".weight_orig")]:
-        if f"{name}_v" not in result and name in result:
-            del result[f"{name}_orig"]
-            del result[f"{name}_u"]
+        if f"{name}_v" not in tensors and name in tensors:
             continue
-        for part in (f"{name}_u", f"{name}_v"):
-            if part not in result:
-                raise InputError(f"weights: {source} must hold {part} beside {name}_orig; save the model again")
-        raw, u, v = (result.pop(f"{name}{suffix}") for suffix in ("_orig", "_u", "_v"))
-        result[name] = raw / torch.dot(u, raw.flatten(1) @ v)
+        raw = tensors[f"{name}_orig"].float()
+        u, v = (_singular_vector(tensors, name, part, source) for part in ("u", "v"))
+        norm = torch.dot(u, raw.flatten(1) @ v)
+        if not 0 < abs(norm) < torch.inf:
+            raise InputError(
+                f"weights: {source}: the spectral norm of {name}_orig must be finite and not 0; got {norm:g}"
+            )
+        result[name] = raw / norm
     return result
+
+
+def _singular_vector(tensors: Mapping[str, Tensor], name: str, part: str, source: str) -> Tensor:
+    """Return ``weight_u [C_out]`` or ``weight_v [C_in · k · k]`` of a raw weight, in float32."""
+    raw = tensors[f"{name}_orig"]
+    if f"{name}_{part}" not in tensors:
+        raise InputError(f"weights: {source} must hold {name}_{part} beside {name}_orig; save the model again")
+    vector = tensors[f"{name}_{part}"]
+    expected = [raw.shape[0] if part == "u" else raw[:1].numel()]
+    if list(vector.shape) != expected or not vector.is_floating_point():
+        raise InputError(
+            f"weights: {source}: {name}_{part} must be numbers of the shape {expected}, as {name}_orig is "
+            f"{list(raw.shape)}; got {vector.dtype} {list(vector.shape)}; pass undamaged --weights"
+        )
+    return vector.float()
 
 
 def _conditional_norms(block: GenBlock) -> tuple[BigGANBatchNorm, ...]:

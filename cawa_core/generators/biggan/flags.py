@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from cawa_core.errors import InputError
-from cawa_core.generators.biggan.architecture import BigGANArchitecture
+from cawa_core.options import validated
+
+if TYPE_CHECKING:
+    from cawa_core.generators.biggan.architecture import BigGANArchitecture
+    from cawa_core.generators.biggan.deep_checkpoint import DeepArchitecture
 
 LAUNCHED_EPS = {"batch_norm_eps": 1e-5, "spectral_norm_eps": 1e-6}
 """ε in the repository's scripts that train BigGANs."""
@@ -18,7 +25,13 @@ CONVERTED_EPS = {"batch_norm_eps": 1e-4, "spectral_norm_eps": 1e-4}
 
 GAINS = ("multiplied", "added")
 
-IN_PYTHON = "in Python, by biggan_from_tensors(…, flags=TrainingFlags({}=…))"
+OUTPUT_EPS = 1e-5
+"""ε of the last batch norm; the repository applies ``--BN_eps`` only to the sites."""
+
+METADATA = "cawa.training_flags"
+"""Key of the settings, as JSON, among the metadata of a ``.safetensors`` file."""
+
+CONVERT = "by cawa convert FILE NEW.safetensors {}, and audit NEW.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +48,32 @@ class TrainingFlags:
             several devices, or ``added``, as the repository's code does on one device and in evaluation.
     """
 
-    batch_norm_eps: float | None = None
-    spectral_norm_eps: float | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    batch_norm_eps: Annotated[float, Field(gt=0, le=0.1)] | None = None
+    spectral_norm_eps: Annotated[float, Field(gt=0, le=0.1)] | None = None
     standing_statistics: bool | None = None
-    cross_replica_gain: str | None = None
+    cross_replica_gain: Literal["multiplied", "added"] | None = None
 
     def given(self) -> dict[str, float | bool | str]:
         """Return the settings that are not None."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> TrainingFlags:
+        """Read the settings that ``cawa convert`` wrote beside the tensors; none if there are none.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        try:
+            values = json.loads(metadata.get(METADATA, "{}"))
+            if not isinstance(values, dict):
+                raise ValueError("they must map names to values")
+            flags: TrainingFlags = validated(cls, values)
+        except ValueError as error:
+            raise InputError(f"{source}: its {METADATA} are damaged: {error}; convert the weights again") from None
+        return flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +106,10 @@ class SettledFlags:
 
 
 def settle(
-    flags: TrainingFlags, architecture: BigGANArchitecture, tensors: Mapping[str, Tensor], source: str
+    flags: TrainingFlags,
+    architecture: BigGANArchitecture | DeepArchitecture,
+    tensors: Mapping[str, Tensor],
+    source: str,
 ) -> SettledFlags:
     """Infer the settings that are None from the file.
 
@@ -110,12 +144,13 @@ def _statistics_are_sums(flag: bool | None, tensors: Mapping[str, Tensor], sourc
     if flag is None and max(counters, default=0) > 0:
         raise InputError(
             f"{source}: 'accumulation_counter' is {max(counters):g}, and the file does not tell whether its statistics "
-            f"are sums over that many batches or running averages; say which {IN_PYTHON.format('standing_statistics')}"
+            f"are sums over that many batches or running averages; say which "
+            f"{CONVERT.format('--statistics standing or running')}"
         )
     return bool(flag)
 
 
-def _gains_are_added(flag: str | None, architecture: BigGANArchitecture, source: str) -> bool:
+def _gains_are_added(flag: str | None, architecture: BigGANArchitecture | DeepArchitecture, source: str) -> bool:
     if flag is not None and flag not in GAINS:
         raise InputError(f"cross_replica_gain must be one of {', '.join(GAINS)}; got {flag!r}")
     if architecture.batch_norm != "cross-replica":
@@ -123,7 +158,7 @@ def _gains_are_added(flag: str | None, architecture: BigGANArchitecture, source:
     if flag is None:
         raise InputError(
             f"{source}: cross-replica batch norms multiply by their gains when trained on several devices and add them "
-            f"on one and in evaluation, and the file does not tell which applies; say 'multiplied' or 'added' "
-            f"{IN_PYTHON.format('cross_replica_gain')}"
+            f"on one and in evaluation, and the file does not tell which applies; say which "
+            f"{CONVERT.format('--cross-replica-gain multiplied or added')}"
         )
     return flag == "added"

@@ -1,4 +1,4 @@
-"""``biggan``: the original BigGAN from a checkpoint of https://github.com/ajbrock/BigGAN-PyTorch (commit 9845943)."""
+"""``biggan``: BigGAN, original or deep, as saved by https://github.com/ajbrock/BigGAN-PyTorch (commit 9845943)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cawa_core.digests import digest_of_data, digest_of_file
+from cawa_core.digests import digest_of_data
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Modulation, Site
 from cawa_core.generators.biggan.blocks import BigGANBlock, convolution, linear
-from cawa_core.generators.biggan.checkpoint import BigGANCheckpoint
-from cawa_core.generators.biggan.flags import TrainingFlags
+from cawa_core.generators.biggan.checkpoint import ANY_OF, BigGANCheckpoint
+from cawa_core.generators.biggan.deep import BigGANDeep
+from cawa_core.generators.biggan.deep_checkpoint import DeepCheckpoint, is_deep, network_of
+from cawa_core.generators.biggan.flags import OUTPUT_EPS, TrainingFlags
 from cawa_core.generators.biggan.inertness import reaching_at_sites
 from cawa_core.generators.biggan.residual import (
     ResidualGenerator,
@@ -25,10 +27,7 @@ from cawa_core.generators.biggan.residual import (
 from cawa_core.generators.biggan.site_convolution import PlaneConvolution
 from cawa_core.generators.class_tables import classes_of_model
 from cawa_core.generators.request import GeneratorRequest
-from cawa_core.weights import load_tensors
-
-OUTPUT_EPS = 1e-5
-"""ε of the last batch norm; the repository applies ``--BN_eps`` only to the sites."""
+from cawa_core.weights import read_checkpoint, without_prefix
 
 HALVES = ("bn1", "bn2")
 
@@ -108,8 +107,8 @@ class BigGAN(ResidualGenerator):
         return self.blocks[number]  # type: ignore[return-value]
 
 
-def load_biggan(request: GeneratorRequest) -> BigGAN:
-    """Load the original BigGAN from the user's file.
+def load_biggan(request: GeneratorRequest) -> BigGAN | BigGANDeep:
+    """Load the original BigGAN, or BigGAN-PyTorch's BigGAN-deep, from the user's file.
 
     Raises:
         InputError: no file was given, it does not hold such a model, or it does not tell all that is needed.
@@ -117,10 +116,13 @@ def load_biggan(request: GeneratorRequest) -> BigGAN:
     if not request.weights.is_given(BigGAN.name):
         raise InputError("weights of biggan must be given; give --weights PATH, the G_ema or G file of a training run")
     path = request.weights.file(BigGAN.name)
-    generator = biggan_from_tensors(
-        load_tensors(path), digest_of_file(path), truncation=request.truncation, source=str(path)
-    )
-    generator.description = f"{generator.description}; {describe_file(path)}"
+    checkpoint = read_checkpoint(path)
+    flags = TrainingFlags.from_metadata(checkpoint.metadata, str(path))
+    tensors = checkpoint.tensors
+    generator = biggan_from_tensors(tensors, "", flags=flags, truncation=request.truncation, source=str(path))
+    generator.digest = _digest(checkpoint.identity(path), flags)  # a large file takes seconds, so last
+    file = checkpoint.describe_key(path) or describe_file(path)
+    generator.description = f"{generator.description}; {file}"
     return generator
 
 
@@ -131,11 +133,11 @@ def biggan_from_tensors(
     flags: TrainingFlags | None = None,
     truncation: float = 1.0,
     source: str = "tensors",
-) -> BigGAN:
-    """Build the original BigGAN from tensors.
+) -> BigGAN | BigGANDeep:
+    """Build the original BigGAN, or BigGAN-PyTorch's BigGAN-deep, from tensors.
 
     Args:
-        tensors: values by name; all names may begin with ``module.``.
+        tensors: values by name; all names may begin with ``module.``, or what else wrappers add.
         digest: SHA-256 of the file; flags that are set enter the generator's digest, too.
         flags: settings that the file does not record.
         truncation: truncation in (0, 1].
@@ -145,9 +147,19 @@ def biggan_from_tensors(
         InputError: the tensors are not those of such a model, or the flags lack a setting that the file does not tell.
     """
     flags = flags or TrainingFlags()
-    if flags.given():
-        digest = digest_of_data({"weights": digest, "flags": flags.given()})
-    return BigGAN(BigGANCheckpoint(tensors, flags, source), digest, truncation)
+    digest = _digest(digest, flags)
+    tensors = without_prefix(tensors, ANY_OF)
+    if not is_deep(tensors):
+        return BigGAN(BigGANCheckpoint(tensors, flags, source), digest, truncation)
+    checkpoint = DeepCheckpoint(tensors, flags, source)
+    request = GeneratorRequest(BigGAN.name, truncation=truncation)
+    generator = BigGANDeep(network_of(checkpoint), BigGAN.name, digest, request)
+    generator.description = f"{checkpoint.architecture.describe()}, {checkpoint.flags.describe()}"
+    return generator
+
+
+def _digest(weights: str, flags: TrainingFlags) -> str:
+    return digest_of_data({"weights": weights, "flags": flags.given()}) if flags.given() else weights
 
 
 def describe_file(path: Path) -> str:

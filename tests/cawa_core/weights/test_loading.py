@@ -56,7 +56,7 @@ def test_every_format_gives_the_same_tensors(tmp_path, tensors, save):
 def test_code_in_a_pickle_does_not_run(tmp_path, tensors, save):
     path, trace = tmp_path / "weights.bin", tmp_path / "trace"
     save({"linear.weight": tensors["linear.weight"], "more": Trap(trace)}, path)
-    with pytest.raises(InputError, match=rf"{path} holds more than tensors .*convert it to .safetensors") as caught:
+    with pytest.raises(InputError, match=rf"{path} holds more than tensors .*if you trust it, save") as caught:
         load_tensors(path)
     assert "\n" not in str(caught.value)
     assert not trace.exists()
@@ -69,7 +69,9 @@ def test_truncated_files_are_named(tmp_path, save, share):
     save({"weight": torch.randn(50, 50)}, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=rf"{path} is truncated, damaged or not a checkpoint .*remove it") as caught:
+    with pytest.raises(
+        InputError, match=rf"{path} is truncated, damaged or not a checkpoint .*copy or save it"
+    ) as caught:
         load_tensors(path)
     assert "\n" not in str(caught.value)
 
@@ -88,16 +90,10 @@ def test_a_missing_file_is_named(tmp_path):
         load_tensors(tmp_path / "none.pth")
 
 
-def test_training_checkpoints_are_unwrapped_only_where_nothing_is_lost(tmp_path, tensors):
+def test_training_checkpoints_are_unwrapped(tmp_path, tensors):
     path = tmp_path / "checkpoint.pth"
     torch.save({"state_dict": tensors, "epoch": 3, "optimizer": {"param_groups": []}}, path)
     assert load_tensors(path).keys() == tensors.keys()
-    torch.save({"state_dict": tensors, "ema": tensors}, path)
-    with pytest.raises(InputError, match="one level down, under 'state_dict', 'ema'"):
-        load_tensors(path)
-    torch.save({"model": tensors}, path)
-    with pytest.raises(InputError, match="one level down, under 'model'"):
-        load_tensors(path)
 
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor")
@@ -105,11 +101,11 @@ def test_training_checkpoints_are_unwrapped_only_where_nothing_is_lost(tmp_path,
     ("content", "fault"),
     [
         ([torch.zeros(1)], "it holds a list"),
-        (torch.zeros(1), "it holds a torch.strided tensor"),
+        (torch.zeros(1), "it holds a tensor without a name"),
         ({"weight": torch.zeros(1), "epoch": 3}, "'epoch' is a int"),
-        ({0: torch.zeros(1)}, "; 0 is a torch"),
-        ({"weight": torch.zeros(2, 2).to_sparse()}, "'weight' is a torch.sparse_coo tensor"),
-        ({"weight": torch.zeros(2, device="meta")}, "'weight' is a torch.strided tensor on meta"),
+        ({0: torch.zeros(1)}, "; 0 is a tensor without a name"),
+        ({"weight": torch.zeros(2, 2).to_sparse()}, "'weight' is a sparse tensor"),
+        ({"weight": torch.zeros(2, device="meta")}, "'weight' is a tensor on meta"),
         ({}, "it is empty"),
     ],
 )
