@@ -105,7 +105,7 @@ class ClassTable:
 @cache
 def imagenet_classes() -> ClassTable:
     """Load the 1,000 classes of ImageNet (ILSVRC 2012) in BigGAN's order, that of their sorted WordNet ids."""
-    with assets.verified(IMAGENET).open(newline="") as file:
+    with assets.verified(IMAGENET).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     synonyms = tuple(tuple(row["synonyms"].split("; ")) for row in rows)
     return ClassTable(tuple(row["name"] for row in rows), tuple(row["wordnet_id"] for row in rows), synonyms)

@@ -69,8 +69,8 @@ def page_style() -> dict[str, str]:
     return {
         "light": css_variables("light"),
         "dark": css_variables("dark"),
-        "style": (FOLDER / "report.css").read_text(),
-        "script": (FOLDER / "report.js").read_text(),
+        "style": (FOLDER / "report.css").read_text(encoding="utf-8"),
+        "script": (FOLDER / "report.js").read_text(encoding="utf-8"),
     }
 
 

@@ -130,7 +130,7 @@ class LocalStorage(Storage):
         """Lock the folder by a file lock, which the system releases however the process ends."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = (self.folder / LOCK).open("a")
+            handle = (self.folder / LOCK).open("ab")
         except OSError as error:
             raise InputError(
                 f"output {self.url} cannot be written: {error.strerror}; choose another --output"

@@ -23,7 +23,7 @@ from workflows.folders.folder import AUDIT, open_folder, read_audit, require_fol
 from workflows.lab.opening import checked_device
 from workflows.lab.real_check import check_real_images
 from workflows.options.audit import AuditSpec
-from workflows.options.run import RunOptions
+from workflows.options.run import RunOptions, with_absolute_real_images
 from workflows.planning.plan import plan
 from workflows.planning.shards import Shard
 from workflows.running.events import EventLog, event_log
@@ -64,8 +64,7 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     start = time.monotonic()
     EXECUTORS.factory(options.executor)
     options = options.with_absolute_paths()
-    if spec.real_images and Path(spec.real_images).expanduser().is_dir():
-        spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
+    spec = with_absolute_real_images(spec)
     if options.replace:
         require_members("replace", options.replace, spec.stages)
         options = dataclasses.replace(options, replace=with_readers(options.replace, spec.stages))

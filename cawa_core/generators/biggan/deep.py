@@ -152,7 +152,7 @@ def read_config(path: Path) -> BigGANConfig:
         InputError: the file is not a JSON object, has keys that BigGAN-deep does not know, or lacks some.
     """
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"weights: {path} is not JSON: {error}; fetch it again") from None
     known = set(BigGANConfig().__dict__)
