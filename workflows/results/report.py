@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from cawa_core.errors import InputError
 from cawa_core.rendering.report import build_report, summary_digest
@@ -12,6 +13,9 @@ from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
 from workflows.folders.folder import REPORT, SUMMARY, read_audit
 from workflows.results.summary import joined
+
+MOST_NAMED = 12
+"""Most characters that a message names."""
 
 
 def report_shows(storage: Storage) -> bool:
@@ -43,3 +47,10 @@ def write_report(manifest: Manifest) -> None:
         storage.write(f"figures/{picture.name}.svg", picture.svg.encode())
         storage.write(f"figures/{picture.name}.png", picture.png)
     storage.write(REPORT, report.html.encode())
+    undrawable = frozenset[str]().union(*(picture.undrawable for picture in report.pictures))
+    if undrawable:
+        print(
+            f"figures: no installed font has {' '.join(sorted(undrawable)[:MOST_NAMED])}; figures/*.png show code "
+            "points instead, the page and figures/*.svg the characters themselves",
+            file=sys.stderr,
+        )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, OPEN, Claim, signed
+from cawa_core.rendering.glyphs import shortened
 from cawa_core.rendering.html_tables import table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
 from cawa_core.statistics.intervals import mantel_tests
@@ -167,7 +168,7 @@ def overlap_section(pairs: pd.DataFrame, centroids: pd.DataFrame, summary: Conte
         ranked = set(overlaps.class_a) | set(overlaps.class_b)  # without classes whose shard failed
         class_ids = [class_id for class_id in order if class_id in ranked]
         matrix = pairs_as_matrix(overlaps, class_ids)
-        labels = [names[class_id] for class_id in class_ids]
+        labels = [shortened(names[class_id]) for class_id in class_ids]
         title = f"{CRITERION_WORDS[criterion].capitalize()} (%)"
         chance = float(overlaps.overlap_by_chance.iloc[0])
         pictures.append(overlap_heatmap(f"overlap-{criterion}", title, matrix, labels, chance))
