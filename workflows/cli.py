@@ -107,6 +107,7 @@ def audit(
         start_ahead(options.workers)  # Ray starts during the imports below
     with quick_imports():
         from workflows.folders.folder import REPORT
+        from workflows.results.report import warnings_of
         from workflows.running.audit import run_audit
 
     result = run_audit(audit_spec, options)
@@ -116,6 +117,8 @@ def audit(
         f"{result.seconds:.0f} s"
     )
     print(f"report: {result.storage.path(REPORT)}")
+    for warning in warnings_of(result.storage):
+        print(f"warning: {warning}", file=sys.stderr)
     if result.quarantined:
         print(
             f"quarantined: {', '.join(result.quarantined)}; see manifest.json, and run the same command to retry",

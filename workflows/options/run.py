@@ -50,6 +50,9 @@ class RunOptions:
         0.2,
         "Stop if the evaluator assigns a smaller share of the real images to the class of their folder; 0 never stops.",
     )
+    maximum_unreadable: Annotated[float, Field(ge=0, le=1)] = option(
+        0.1, "Stop if a larger share of a class's real images cannot be read; 1 leaves out any number of them."
+    )
     cache: str = option(
         "", "Folder for fetched weights and features of real images; by default $CAWA_CACHE or ~/.cache/cawa."
     )

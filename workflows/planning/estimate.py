@@ -15,6 +15,7 @@ from cawa_core.tables import Manifest
 from cawa_core.tables.schema import Table
 from workflows.folders.folder import AUDIT, require_folder_for
 from workflows.interface import Analysis, Cost
+from workflows.lab.trial import require_pass
 from workflows.options.audit import AuditSpec
 from workflows.options.run import RunOptions, with_absolute_real_images
 from workflows.planning.calibration import Paces, paces
@@ -130,7 +131,10 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
     generator = job.lab.generator
     storage = open_storage(options.output or Path("results") / generator.name, options.storage_patience)
     manifest, place = _what_is_there(job, storage, options)
-    measured = paces(job) if calibrate and "evaluator" in job.lab.networks else None
+    measured = None
+    if calibrate and "evaluator" in job.lab.networks:
+        require_pass(job.lab)
+        measured = paces(job)
     size = options.classes_per_shard or None
     channels = sum(site.channels for site in generator.sites)
     lines = [

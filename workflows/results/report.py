@@ -28,6 +28,12 @@ def report_shows(storage: Storage) -> bool:
     return summary_digest(json.loads(summary)).encode() in page[:2000]
 
 
+def warnings_of(storage: Storage) -> list[str]:
+    """Return the warnings in the summary of a folder."""
+    warnings: list[str] = json.loads(storage.read(SUMMARY)).get("warnings", [])
+    return warnings
+
+
 def write_report(manifest: Manifest) -> None:
     """Rewrite the page and its figures: the sections of all analyses, in their order.
 

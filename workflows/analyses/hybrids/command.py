@@ -23,6 +23,7 @@ REALISM_OPTIONS = (
     "manifold_features",
     "class_folders",
     "minimum_real_accuracy",
+    "maximum_unreadable",
     *ManifoldOptions.__dataclass_fields__,
 )
 """Options of audit and run that it honours, since it compares pictures with real images."""
