@@ -7,10 +7,10 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 
-LONGEST_NAME = 255
-"""Bytes of the longest file name that common file systems allow."""
+LONGEST_NAME, LONGEST_PATH = 255, 3500
+"""Bytes of the longest file name that common file systems allow, and of a path, with room for the files below it."""
 SHOWN = 40
-"""Characters of a name that is too long which a message shows."""
+"""Characters of a path that is too long which a message shows."""
 
 
 def user_path(given: str | Path) -> Path:
@@ -24,9 +24,11 @@ def user_path(given: str | Path) -> Path:
     text = str(given)
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"a path must be text without NUL; got {text!a}")
-    for name in Path(text).parts:
-        if len(os.fsencode(name)) > LONGEST_NAME:
-            raise InputError(f"names in a path must have at most {LONGEST_NAME} bytes; got {name[:SHOWN]}…")
+    names = Path(text).parts
+    if len(os.fsencode(text)) > LONGEST_PATH or any(len(os.fsencode(name)) > LONGEST_NAME for name in names):
+        raise InputError(
+            f"a path must have at most {LONGEST_PATH} bytes, and {LONGEST_NAME} in each name; got {text[:SHOWN]}…"
+        )
     expanded = os.path.expanduser(text)  # noqa: PTH111  # Path would also expand ./~
     if text.startswith("~") and expanded == text:
         raise InputError(

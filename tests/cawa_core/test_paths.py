@@ -50,7 +50,8 @@ def test_the_home_folder_is_expanded_wherever_a_path_is_taken(home, monkeypatch)
         ("~no-such-user/x", "home folder of a user who is not known here"),
         ("a\0b", "must be text without NUL"),
         ("a\udcff", "must be text without NUL; got 'a.udcff'"),
-        ("x" * 300, "at most 255 bytes; got x{40}…$"),
+        ("x" * 300, "at most 3500 bytes, and 255 in each name; got x{40}…$"),
+        ("x/" * 2000, "at most 3500 bytes, and 255 in each name"),
     ],
 )
 def test_paths_that_no_file_can_have(path, message):

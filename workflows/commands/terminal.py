@@ -15,7 +15,7 @@ from cawa_core.errors import InputError
 EXIT_FAILED = 1
 FAULTS_OF_THE_MACHINE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
-    *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE),
+    *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG),
 )
 """Errors that no traceback explains better than their message."""
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cawa_core.errors import InputError, first_line
+from cawa_core.errors import InputError, in_one_line
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import class_ids_of
 
@@ -69,10 +67,7 @@ def _one_line(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, torch.OutOfMemoryError) or is_device_error(error):
             raise _MachineError from error
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(
-            f"{what}: {type(error).__name__}, {first_line(error)} (line {place.lineno} of {Path(place.filename).name})"
-        ) from error
+        raise InputError(f"{what}: {in_one_line(error)}") from error
 
 
 def _generated(lab: Lab) -> Tensor:
