@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, metavar="JSON", help="Measure nothing; print a written file as Markdown.")
     arguments = parser.parse_args()
     if arguments.table:
-        print(as_markdown(json.loads(arguments.table.read_text())), end="")
+        print(as_markdown(json.loads(arguments.table.read_text(encoding="utf-8"))), end="")
         return
     for step in arguments.steps:
         if step not in STEPS:
@@ -55,7 +55,7 @@ def main() -> None:
             print(as_line(result), flush=True)
             results.append(result)
             content = {"machine": machine(), "results": [result.as_data() for result in results]}
-            arguments.output.write_text(json.dumps(content, indent=1))
+            arguments.output.write_text(json.dumps(content, indent=1), encoding="utf-8")
     print(f"written to {arguments.output}")
 
 
@@ -88,7 +88,7 @@ def as_markdown(content: Mapping[str, Any]) -> str:
 
 def machine() -> dict[str, str | int]:
     """Describe the machine and the versions that the measurements depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     return {
         "cpu": model,

@@ -259,7 +259,7 @@ def _send_peaks(work: Callable[[], None], sender: Connection) -> None:
 def _peak() -> float:
     """Return the largest resident memory of this process so far, in GB."""
     if sys.platform == "linux":  # getrusage would start from the memory of the parent
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 

@@ -74,7 +74,7 @@ def audit_processes() -> list[int]:
 def proportional_size(process: int) -> int:
     """Return the bytes of a process, shared memory divided among its users; 0 if the process has ended."""
     try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

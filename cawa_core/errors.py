@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 FEW_VALUES = 5
 """Number of values that a message lists."""
@@ -20,6 +22,13 @@ class InputError(ValueError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the error's type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the type and first line of an error, and the line of code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
+    return f"{type(error).__name__}, {first_line(error)}{place}"
 
 
 def last_line(error: str) -> str:

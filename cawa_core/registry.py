@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from cawa_core.errors import InputError, suggestion
+from cawa_core.errors import InputError, in_one_line, suggestion
 
 Product = TypeVar("Product")
 POSITIONAL = (
@@ -129,21 +129,35 @@ class Registry(Generic[Product]):
                 f"{self.kind} {target!r} must be an importable package.module:factory; {error}; modules of the "
                 "current folder can be imported"
             ) from None
+        except Exception as error:  # of the user's module, which may raise any
+            raise InputError(f"{self.kind} {target!r} cannot be imported: {in_one_line(error)}") from error
         if not callable(factory):
             raise InputError(f"{self.kind} {target!r} must be a callable; got {type(factory).__name__}")
-        takes_request = any(
-            parameter.name == "request" or (parameter.kind in POSITIONAL and parameter.default is parameter.empty)
-            for parameter in inspect.signature(factory).parameters.values()
-        )
+        takes_request = _takes_request(factory)
 
         def make(request: Any) -> Product:  # noqa: ANN401
-            if takes_request:
-                return cast(Product, factory(request))
-            if hasattr(request, "require_no_weights"):
+            if not takes_request and hasattr(request, "require_no_weights"):
                 request.require_no_weights()
-            return cast(Product, factory())
+            try:
+                return cast(Product, factory(request) if takes_request else factory())
+            except Exception as error:
+                if isinstance(error, InputError) or "CUDA error" in str(error):  # on Ray, another worker may do better
+                    raise
+                raise InputError(f"{self.kind} {target!r} failed: {in_one_line(error)}; fix the factory") from error
 
         return make
+
+
+def _takes_request(factory: Callable[..., object]) -> bool:
+    """Return whether a factory has a parameter without a default, or one that is called ``request``."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # some built-in functions have none
+        return True
+    return any(
+        parameter.name == "request" or (parameter.kind in POSITIONAL and parameter.default is parameter.empty)
+        for parameter in parameters
+    )
 
 
 def _import(target: str) -> Any:  # noqa: ANN401

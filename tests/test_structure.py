@@ -81,6 +81,39 @@ def test_only_the_ray_executor_imports_ray():
     }
 
 
+TEXT_CALLS = {"read_text", "write_text", "open", "TextIOWrapper", "fdopen"}
+"""Calls that decode or encode text in the encoding of the machine, unless they are told another."""
+
+
+def calls_without_encoding(file: Path) -> Iterator[ast.Call]:
+    """Yield the calls that open text in whatever encoding the machine has."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        name = getattr(node, "func", None) and (getattr(node.func, "attr", "") or getattr(node.func, "id", ""))
+        if isinstance(node, ast.Call) and name in TEXT_CALLS:
+            values = [value.value for value in ast.walk(node) if isinstance(value, ast.Constant)]
+            modes = [value for value in values if isinstance(value, str) and set(value) <= set("rwabx+")]
+            is_binary = any("b" in mode for mode in modes)
+            is_file = name != "open" or isinstance(node.func, ast.Name) or bool(modes) or not node.args
+            if is_file and not is_binary and "encoding" not in {keyword.arg for keyword in node.keywords}:
+                yield node
+
+
+def test_text_files_have_an_encoding(tmp_path):
+    (tmp_path / "module.py").write_text(
+        'a.read_text()\na.open("w")\nopen(a)\nImage.open(a)\na.open("rb")\na.open(newline="")\n'
+        'a.write_text("x", encoding="utf-8")\n',
+        encoding="utf-8",
+    )
+    assert [call.lineno for call in calls_without_encoding(tmp_path / "module.py")] == [1, 2, 3, 6]
+    offenders = [
+        f"{file.relative_to(ROOT)}:{call.lineno}"
+        for folder in ("cawa_core", "workflows", "benchmarks")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for call in calls_without_encoding(file)
+    ]
+    assert not offenders, "open text as UTF-8: " + ", ".join(offenders)
+
+
 def camel(name: str) -> str:
     """Return ``class_metrics`` as ``ClassMetrics``."""
     return "".join(word.capitalize() for word in name.split("_"))

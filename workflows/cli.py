@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gc
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -16,10 +17,18 @@ import typer
 
 from cawa_core.errors import InputError, bounded, counted, listed, shortened
 from cawa_core.options import validated
+from cawa_core.paths import user_path
 from cawa_core.storage import StorageError
 from workflows.analyses import ANALYSES
 from workflows.commands.flags import with_options_of
 from workflows.commands.quick_imports import quick_imports
+from workflows.commands.terminal import (
+    EXIT_FAILED,
+    escape_unencodable,
+    one_line_for_faults_of_the_machine,
+    require_text,
+)
+from workflows.commands.words import OnceCommand
 from workflows.compare.options import comparison_spec_type, merged_comparison
 from workflows.interface import imported
 from workflows.options.audit import AuditSpec
@@ -29,7 +38,7 @@ from workflows.options.run import RunOptions, merged_options
 if TYPE_CHECKING:
     from cawa_core.generators.base import Generator
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 1, 2, 3, 4
+EXIT_BAD_INPUT, EXIT_QUARANTINED, EXIT_REGRESSION = 2, 3, 4
 TYPER_INTERRUPTED = 130
 """Exit code that typer returns after Ctrl-C."""
 UNUSABLE_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)
@@ -39,13 +48,17 @@ RESUME = "finished shards are kept; run the same command to resume"
 app = typer.Typer(
     name="cawa",
     help="Audit class-conditional GANs channel by channel.",
-    epilog="Exit codes: 0 done; 1 failed, interrupted, or verify found faults; 2 bad input; 3 shards quarantined; "
+    epilog="A LIST is separated by commas, or the option is repeated; put a word with a comma in double quotes. "
+    "Any other option is given once. ~ is the home folder in every path. "
+    "Exit codes: 0 done; 1 failed, interrupted, or verify found faults; 2 bad input; 3 shards quarantined; "
     "4 compare found something worse.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+command = partial(app.command, cls=OnceCommand)
 
 AuditFolder = Annotated[
     str, typer.Argument(help="Audit folder, as a path or an s3://, gs:// or az:// URL.", show_default=False)
@@ -58,8 +71,11 @@ NewFolder = Annotated[str, typer.Argument(help="Audit folder, or its URL, of the
 
 def main() -> None:
     """Run the command line; bad input becomes one line and exit code 2."""
+    escape_unencodable()
     try:
-        code = app(standalone_mode=False)
+        require_text(sys.argv[1:])
+        with one_line_for_faults_of_the_machine():
+            code = app(standalone_mode=False)
     except InputError as error:
         _refuse(str(error))
     except StorageError as error:
@@ -86,7 +102,7 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(EXIT_BAD_INPUT)
 
 
-@app.command()
+@command()
 @with_options_of(AuditSpec, RunOptions)
 def audit(
     flags: dict[str, Any],
@@ -94,12 +110,13 @@ def audit(
 ) -> None:
     """Audit a generator, or resume an audit: compute, aggregate, report. Without options: the bundled generator."""
     audit_spec, options = merged_options(spec, flags)
-    if options.executor == "ray" and not Path(options.output or f"results/{audit_spec.generator}").exists():
+    if options.executor == "ray" and not user_path(options.output or f"results/{audit_spec.generator}").exists():
         from workflows.executors.ray.head import start_ahead
 
         start_ahead(options.workers)  # Ray starts during the imports below
     with quick_imports():
         from cawa_core.tables.receipts import REPORT
+        from workflows.results.report import warnings_of
         from workflows.running.audit import run_audit
 
     result = run_audit(audit_spec, options)
@@ -109,6 +126,8 @@ def audit(
         f"{result.seconds:.0f} s"
     )
     print(f"report: {result.storage.path(REPORT)}")
+    for warning in warnings_of(result.storage):
+        print(f"warning: {warning}", file=sys.stderr)
     if result.quarantined:
         print(
             f"quarantined: {listed(result.quarantined)}; see manifest.json, and run the same command to retry",
@@ -117,7 +136,7 @@ def audit(
         raise typer.Exit(EXIT_QUARANTINED)
 
 
-@app.command()
+@command()
 @with_options_of(AuditSpec, RunOptions)
 def plan(
     flags: dict[str, Any],
@@ -135,7 +154,7 @@ def plan(
     print("\n".join(plan_lines(audit_spec, options, price, calibrate)))
 
 
-@app.command()
+@command()
 def status(folder: AuditFolder) -> None:
     """Show finished, quarantined and remaining shards (reads only the manifest)."""
     with quick_imports():
@@ -146,7 +165,7 @@ def status(folder: AuditFolder) -> None:
         print("\n".join(status_lines(folder)))
 
 
-@app.command()
+@command()
 def verify(
     folder: AuditFolder,
     rebuild: Annotated[
@@ -179,7 +198,7 @@ def verify(
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
+@command()
 @with_options_of(comparison_spec_type())
 def compare(
     base: BaseFolder,
@@ -206,10 +225,10 @@ def compare(
 
 for analysis in ANALYSES.values():
     if analysis.command:
-        app.command()(imported(analysis.command))
+        command()(imported(analysis.command))
 
 
-@app.command()
+@command()
 def aggregate(folder: AuditFolder) -> None:
     """Rewrite the derived tables and the summary of an audit."""
     with quick_imports():
@@ -224,7 +243,7 @@ def aggregate(folder: AuditFolder) -> None:
     print(f"summary: {storage.path(SUMMARY)}")
 
 
-@app.command()
+@command()
 def report(folder: AuditFolder) -> None:
     """Rewrite the report of an audit from its tables and summary."""
     with quick_imports():
@@ -240,7 +259,7 @@ def report(folder: AuditFolder) -> None:
     print(f"report: {storage.path(REPORT)}")
 
 
-@app.command()
+@command()
 def models() -> None:
     """List the generators, evaluators and sets of real images; package.module:factory names your own."""
     from cawa_core.evaluators import EVALUATORS
@@ -257,7 +276,7 @@ Cache = Annotated[str, typer.Option(help="Folder for fetched weights; by default
 Offline = Annotated[bool, typer.Option("--offline", help="Never access the network.")]
 
 
-@app.command()
+@command()
 def sites(
     generator: GeneratorName = AuditSpec.generator, weights: Weights = "", cache: Cache = "", offline: Offline = False
 ) -> None:
@@ -276,7 +295,7 @@ def sites(
     print(f"{counted(len(model.sites), 'site')}, {counted(channels, 'channel')}, {inert} inert")
 
 
-@app.command()
+@command()
 def classes(
     generator: GeneratorName = AuditSpec.generator, weights: Weights = "", cache: Cache = "", offline: Offline = False
 ) -> None:
@@ -297,7 +316,7 @@ def _generator(name: str, weights: str, cache: str, offline: bool) -> Generator:
     return GENERATORS.make(name, GeneratorRequest(name, options.weight_store(name)))
 
 
-@app.command()
+@command()
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Names of the models whose weights are fetched.")],
     cache: Cache = "",

@@ -294,6 +294,8 @@ def cuda_tests(session: Session) -> Findings:
     """The project's tests that are marked ``cuda``; on a CPU they must all be skipped."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/test_cuda.py", "-p", "no:cacheprovider"]
     root = Path(__file__).resolve().parents[2]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=session.seconds_left)
+    run = subprocess.run(
+        command, capture_output=True, encoding="utf-8", cwd=root, check=False, timeout=session.seconds_left
+    )
     summary = (run.stdout.strip() or run.stderr.strip()).splitlines()[-1]
     return Findings((Check("exit code", run.returncode, 0.0),), {"summary": summary})

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent
 
 def recorded_digests(folder: Path = FOLDER) -> dict[str, str]:
     """Read relative paths and their SHA-256 from ``SHA256SUMS``."""
-    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines if line)}
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import unicodedata
+from collections.abc import Iterable
 from functools import cache, cached_property
+from numbers import Integral
+from typing import cast
 
 from cawa_core import assets
 from cawa_core.errors import InputError, bounded, listed, suggestion
@@ -14,6 +18,12 @@ MOST_LISTED = 20
 """Maximum classes that an error lists by name."""
 MOST_DIGITS = 18
 """Digits of the largest number that is read as an index."""
+LONGEST_NAME = 120
+"""Maximum characters of a class name."""
+UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode categories of characters that a line cannot show: controls, surrogates, line and paragraph separators."""
+REORDERING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+"""Marks that change the order of text after the name, too; single left-to-right and right-to-left marks do not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +39,14 @@ class ClassTable:
     names: tuple[str, ...]
     wordnet_ids: tuple[str, ...] = ()
     synonyms: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(_class_name(name, index) for index, name in enumerate(self.names)))
+
+    @classmethod
+    def named(cls, names: Iterable[str | int]) -> ClassTable:
+        """Return a table of names, where integers may be names."""
+        return cls(cast(tuple[str, ...], tuple(names)))
 
     @classmethod
     def numbered(cls, count: int) -> ClassTable:
@@ -106,10 +124,29 @@ class ClassTable:
         return {name: sorted(indices) for name, indices in indices_of.items()}
 
 
+def _class_name(name: object, index: int) -> str:
+    """Return a name as text.
+
+    Raises:
+        InputError: it is neither text nor an integer, or cannot be typed and shown on one line.
+    """
+    if isinstance(name, Integral) and not isinstance(name, bool):
+        return str(int(name))
+    if not isinstance(name, str):
+        raise InputError(f"names of classes must be text; class {index} has a {type(name).__name__}, {name!r:.60}")
+    kinds = {unicodedata.category(character) for character in name}
+    if not name or name != name.strip() or len(name) > LONGEST_NAME or kinds & UNSHOWN or set(name) & REORDERING:
+        raise InputError(
+            f"names of classes must be 1 to {LONGEST_NAME} characters on one line, without spaces around them, control "
+            f"characters or marks that reorder text; class {index} has {name[:LONGEST_NAME]!a}"
+        )
+    return name
+
+
 @cache
 def imagenet_classes() -> ClassTable:
     """Load the 1,000 classes of ImageNet (ILSVRC 2012) in BigGAN's order, that of their sorted WordNet ids."""
-    with assets.verified(IMAGENET).open(newline="") as file:
+    with assets.verified(IMAGENET).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     synonyms = tuple(tuple(row["synonyms"].split("; ")) for row in rows)
     return ClassTable(tuple(row["name"] for row in rows), tuple(row["wordnet_id"] for row in rows), synonyms)

@@ -1,8 +1,7 @@
 """Real images, by name or folder, that generated images are compared with."""
 
-from pathlib import Path
-
 from cawa_core.errors import InputError, suggestion
+from cawa_core.paths import user_path
 from cawa_core.real_images.base import RealImages, RealImagesRequest
 from cawa_core.registry import Registry
 
@@ -19,7 +18,7 @@ def open_real_images(request: RealImagesRequest) -> RealImages:
     """
     from cawa_core.real_images.folder import ImageFolder
 
-    folder = Path(request.name).expanduser()
+    folder = user_path(request.name)
     if request.name in REAL_IMAGES.names() or (":" in request.name and not folder.exists()):
         return REAL_IMAGES.make(request.name, request)
     if not folder.exists():
@@ -28,7 +27,7 @@ def open_real_images(request: RealImagesRequest) -> RealImages:
             f"real_images must be {', '.join(known)} or a folder of class folders; {request.name!r} is neither"
             f"{suggestion(request.name, known)}"
         )
-    class_folders = Path(request.class_folders).expanduser() if request.class_folders else None
+    class_folders = user_path(request.class_folders) if request.class_folders else None
     return ImageFolder(
         folder,
         request.image_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from torch import Tensor
@@ -87,6 +88,19 @@ class RealImages(ABC):
     def unreadable_of(self, class_id: int) -> tuple[str, ...]:  # noqa: ARG002
         """Return the names of the class's files that cannot be read and are left out."""
         return ()
+
+    def has_unreadable(self, class_id: int, tries: int) -> bool:  # noqa: ARG002
+        """Return whether a class has an unreadable file, as far as trying some of its files shows.
+
+        Args:
+            class_id: the class.
+            tries: how many files, evenly spread, are decoded; empty files count without that.
+        """
+        return False
+
+    def ignored_endings(self, class_ids: Iterable[int]) -> Counter[str]:  # noqa: ARG002
+        """Count the files among those of some classes that are not taken for pictures, by the ending of their names."""
+        return Counter()
 
     def require(self, class_ids: Iterable[int]) -> None:
         """Check that every class has at least one image.

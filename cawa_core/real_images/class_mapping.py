@@ -65,6 +65,8 @@ def read_mapping(file: Path) -> dict[str, Any]:
             if name in mapping:
                 raise ValueError(f"folder {name!r} is listed twice")
             mapping[name] = value
+    except OSError as error:
+        raise InputError(f"class_folders {file} cannot be read: {error.strerror}") from None
     except (ValueError, csv.Error) as error:
         raise InputError(
             f"class_folders {file} must be CSV with the header folder,class or a JSON object that maps folders to "

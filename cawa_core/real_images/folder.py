@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,16 @@ from cawa_core.real_images.base import RealImages
 from cawa_core.real_images.class_mapping import map_folders
 from cawa_core.real_images.preprocessing import MODES, PROTOCOL, UnreadableImageError, decode, to_square
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Suffixes of image files, compared without regard to case; other files are ignored."""
+SUFFIXES = (
+    *(".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".pjp", ".pjpeg", ".png"),
+    *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
+"""Suffixes of image files in formats that are read, compared without regard to case."""
+FOREIGN_SUFFIXES = (".avif", ".heic", ".heif", ".hif", ".ico", ".j2k", ".jp2", ".jxl", ".psd", ".svg", ".tga")
+"""Suffixes of image files in formats that are not read, unless the content is of another; they count as unreadable.
+
+Files with neither suffix are ignored.
+"""
 
 
 class ImageFolder(RealImages):
@@ -65,6 +74,7 @@ class ImageFolder(RealImages):
         }
         self._paths: dict[int, tuple[Path, ...]] = {}
         self._unreadable: dict[int, tuple[str, ...]] = {}
+        self._ignored: dict[int, Counter[str]] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -102,7 +112,7 @@ class ImageFolder(RealImages):
             InputError: the class has no folder.
         """
         if class_id not in self._paths:
-            self._paths[class_id] = _image_files(self._folder_of(class_id))
+            self._paths[class_id], self._ignored[class_id] = _image_files(self._folder_of(class_id))
         return self._paths[class_id]
 
     def class_digest(self, class_id: int) -> str:
@@ -169,6 +179,24 @@ class ImageFolder(RealImages):
                 pass
         return self._unreadable[class_id]
 
+    def has_unreadable(self, class_id: int, tries: int) -> bool:
+        """Return whether a class has empty files, or files among ``tries`` evenly spread ones that do not decode."""
+        if class_id in self._unreadable:
+            return bool(self._unreadable[class_id])
+        if not all(size for _, size in self._sizes_of(class_id)):
+            return True
+        paths = self.paths_of(class_id)
+        step = -(-len(paths) // tries)
+        return not all(map(_is_readable, paths[::step]))
+
+    def ignored_endings(self, class_ids: Iterable[int]) -> Counter[str]:
+        """Count the files in the folders of some classes that are not taken for pictures, by suffix."""
+        total: Counter[str] = Counter()
+        for class_id in class_ids:
+            self.paths_of(class_id)
+            total += self._ignored[class_id]
+        return total
+
     @property
     def _preprocessing(self) -> list[str | int]:
         return [PROTOCOL, self.image_size, self.channels]
@@ -213,14 +241,26 @@ class ImageFolder(RealImages):
         self._unreadable[class_id] = tuple(unreadable)
 
 
+def _is_readable(path: Path) -> bool:
+    try:
+        decode(path.read_bytes())
+    except UnreadableImageError:
+        return False
+    return True
+
+
 def _stack(squares: Iterator[Tensor], size: int) -> Iterator[Tensor]:
     while batch := list(itertools.islice(squares, size)):
         yield torch.stack(batch)
 
 
-def _image_files(folder: Path) -> tuple[Path, ...]:
-    """List the image files directly inside a folder, except hidden ones, sorted bytewise whatever the locale."""
+def _image_files(folder: Path) -> tuple[tuple[Path, ...], Counter[str]]:
+    """List the image files directly inside a folder, except hidden ones, sorted bytewise whatever the locale.
+
+    Also returns how many other files there are with each suffix.
+    """
     with os.scandir(folder) as entries:
         files = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
-    images = [name for name in files if name.lower().endswith(SUFFIXES)]
-    return tuple(folder / name for name in sorted(images, key=os.fsencode))
+    images = [name for name in files if name.lower().endswith((*SUFFIXES, *FOREIGN_SUFFIXES))]
+    ignored = Counter(Path(name).suffix.lower() or "none" for name in set(files) - set(images))
+    return tuple(folder / name for name in sorted(images, key=os.fsencode)), ignored

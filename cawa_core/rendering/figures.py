@@ -14,6 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cawa_core.rendering.glyphs import (
+    fonts_for,
+    lacking,
+    texts_of,
+    undrawable,
+    without_glyph_warnings,
+    write_as_code_points,
+)
 from cawa_core.rendering.palette import light, with_css_variables
 
 Array = NDArray[np.float64]
@@ -21,7 +29,9 @@ Array = NDArray[np.float64]
 SIZE = (3.5, 2.6)
 """Width and height of most figures in inches, close to their size on the page, so that text stays at 9 points."""
 STYLE: Any = {
-    "font.family": "sans-serif",
+    "font.family": ["DejaVu Sans"],
+    "text.parse_math": False,
+    "text.usetex": False,
     "font.size": 8.5,
     "axes.titlesize": 9.0,
     "axes.titlelocation": "left",
@@ -58,12 +68,15 @@ class Picture:
         alt: alternative text for readers who cannot see the figure.
         svg: the figure in light colours.
         png: the same figure as pixels.
+        undrawable: characters that no installed font has: the pixels show their code points, and a browser draws the
+            SVG with its own fonts.
     """
 
     name: str
     alt: str
     svg: str
     png: bytes
+    undrawable: frozenset[str] = frozenset()
 
     @property
     def inline_svg(self) -> str:
@@ -79,15 +92,29 @@ class Picture:
 
 
 def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:  # noqa: ANN401
-    """Draw a figure with one axes; ``paint`` receives the axes, ``size`` is in inches."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        paint(figure.add_subplot())
+    """Draw a figure with one axes; ``paint`` receives the axes, ``size`` is in inches.
+
+    Texts are never parsed as mathematics. Characters that the usual font lacks are drawn by other installed fonts.
+    """
+    with mpl.rc_context(STYLE), without_glyph_warnings():
+        figure = _painted(size, paint)
+        if missing := lacking(texts_of(figure)):
+            mpl.rcParams["font.family"] = [*STYLE["font.family"], *(entry.name for entry in fonts_for(missing))]
+            figure = _painted(size, paint)
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-        figure.set_layout_engine("none")  # reuse the layout of the SVG: computing it takes most of the time
+        if boxes := undrawable(missing):
+            write_as_code_points(figure, boxes)
+        else:
+            figure.set_layout_engine("none")  # reuse the layout of the SVG: computing it takes most of the time
         figure.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
-    return Picture(name, alt, svg.getvalue().decode(), png.getvalue())
+    return Picture(name, alt, svg.getvalue().decode(), png.getvalue(), boxes)
+
+
+def _painted(size: tuple[float, float], paint: Any) -> Figure:  # noqa: ANN401
+    figure = Figure(figsize=size)
+    paint(figure.add_subplot())
+    return figure
 
 
 def legend_above(axes: Axes, share: float, place: Literal["upper center", "upper right"], columns: int = 1) -> None:

@@ -29,10 +29,12 @@ class Report:
     Attributes:
         html: the page.
         files: content by path in the folder of figures.
+        undrawable: characters of the figures that no installed font has.
     """
 
     html: str
     files: Mapping[str, bytes]
+    undrawable: frozenset[str]
 
 
 def build_report(
@@ -63,9 +65,11 @@ def build_report(
         )
     )
     files = dict(browser.files) if browser else {}
+    undrawable: set[str] = set()
     for picture in (picture for section in sections for picture in section.figures):
         files |= {f"{picture.name}.svg": picture.svg.encode(), f"{picture.name}.png": picture.png}
-    return Report(html, files)
+        undrawable |= picture.undrawable
+    return Report(html, files, frozenset(undrawable))
 
 
 def page_environment() -> Environment:

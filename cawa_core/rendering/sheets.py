@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import io
 from functools import cache
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cawa_core.rendering.glyphs import as_code_points, font_file_for, lacking
 from cawa_core.rendering.palette import light
 
 PICTURE_SIDE = 168
@@ -22,6 +21,7 @@ MARGIN, GAP, ROW_GAP, GROUP_GAP, FRAME = 36, 14, 12, 22, 4
 """Distances and the width of a frame in pixels."""
 TITLE, HEADING, CAPTION = 28, 20, 17
 """Font sizes in pixels."""
+CODE_POINTS = "\\uXXXX stands for a character that no installed font has."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ def draw_sheet(sheet: Sheet) -> bytes:
     inner = len(sheet.columns) * (side + GAP) - GAP
     width = left + inner - MARGIN
     title = _fitted(sheet.title, TITLE, width, bold=True)
-    note = _fitted(sheet.note, CAPTION, width)
+    note = _fitted(_explained(sheet), CAPTION, width)
     top = MARGIN + _size(title, TITLE)[1] + 2 * GAP
     heading_height = max(_size(heading, HEADING)[1] for heading in headings)
     caption_heights = [max(_size(caption, CAPTION)[1] for caption in row) + GAP // 2 for row in captions]
@@ -84,17 +84,17 @@ def draw_sheet(sheet: Sheet) -> bytes:
     height = top + heading_height + GAP + body + GAP + _size(note, CAPTION)[1] + MARGIN
     canvas = Image.new("RGB", (left + inner + MARGIN, height), "white")
     pen = ImageDraw.Draw(canvas)
-    pen.multiline_text((MARGIN, MARGIN), title, light("ink"), _font(TITLE, bold=True))
+    pen.multiline_text((MARGIN, MARGIN), title, light("ink"), _font(title, TITLE, bold=True))
     for column, heading in enumerate(headings):
         place = (left + column * (side + GAP) + side / 2, top + heading_height)
-        pen.multiline_text(place, heading, light("ink"), _font(HEADING), anchor="md", align="center")
+        pen.multiline_text(place, heading, light("ink"), _font(heading, HEADING), anchor="md", align="center")
     y = top + heading_height + GAP
     for row, label, row_captions, high, below, gap in zip(
         sheet.rows, labels, captions, sides, caption_heights, gaps, strict=True
     ):
         y += gap
         middle = y + (high / 2 if high else GAP // 2 + CAPTION / 2)
-        pen.multiline_text((MARGIN, middle), label, light("ink"), _font(HEADING), anchor="lm")
+        pen.multiline_text((MARGIN, middle), label, light("ink"), _font(label, HEADING), anchor="lm")
         for column, (cell, caption) in enumerate(zip(row.cells, row_captions, strict=True)):
             x = left + column * (side + GAP)
             if cell.picture is not None:
@@ -103,9 +103,9 @@ def draw_sheet(sheet: Sheet) -> bytes:
                 box = (x - FRAME, y - FRAME, x + side + FRAME - 1, y + side + FRAME - 1)
                 pen.rectangle(box, outline=light("blue"), width=FRAME)
             place = (x + side / 2, y + high + GAP // 2)
-            pen.multiline_text(place, caption, light("muted"), _font(CAPTION), anchor="ma", align="center")
+            pen.multiline_text(place, caption, light("muted"), _font(caption, CAPTION), anchor="ma", align="center")
         y += high + below + ROW_GAP
-    pen.multiline_text((MARGIN, y + GAP), note, light("muted"), _font(CAPTION))
+    pen.multiline_text((MARGIN, y + GAP), note, light("muted"), _font(note, CAPTION))
     buffer = io.BytesIO()
     canvas.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -122,14 +122,30 @@ def _scaled(picture: NDArray[np.uint8]) -> Image.Image:
     return image
 
 
+def _font(text: str, size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    return _loaded(font_file_for(text, bold), size)
+
+
 @cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts/ttf" / name, size)
+def _loaded(file: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)
+
+
+def _drawable(text: str, bold: bool = False) -> str:
+    """Write the characters of a text that no font has as code points."""
+    return as_code_points(text, lacking(text, font_file_for(text, bold)))
+
+
+def _explained(sheet: Sheet) -> str:
+    """Return the note of a sheet, with the reason for code points if there are any."""
+    captions = (cell.caption for row in sheet.rows for cell in row.cells)
+    texts = (sheet.title, *sheet.columns, *(row.label for row in sheet.rows), *captions)
+    has_codes = any(_drawable(text) != text for text in texts)
+    return f"{sheet.note}\n{CODE_POINTS}" if has_codes else sheet.note
 
 
 def _size(text: str, size: int) -> tuple[int, int]:
-    box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, _font(size))
+    box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, _font(text, size))
     return int(box[2]), int(box[3]) if text else 0
 
 
@@ -139,9 +155,9 @@ def _wrapped(text: str, size: int, columns: int) -> str:
 
 def _fitted(text: str, size: int, width: int, bold: bool = False) -> str:
     """Break text at spaces into lines of at most ``width`` pixels, unless a single word is wider."""
-    return "\n".join(
-        line for paragraph in text.split("\n") for line in _lines(paragraph.split(" "), _font(size, bold), width)
-    )
+    drawable = _drawable(text, bold)
+    font = _font(drawable, size, bold)
+    return "\n".join(line for paragraph in drawable.split("\n") for line in _lines(paragraph.split(" "), font, width))
 
 
 def _lines(words: list[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:

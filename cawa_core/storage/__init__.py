@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cawa_core.errors import InputError
+from cawa_core.paths import user_path
 from cawa_core.storage.atomic import HashedWriter, atomic_file, write_atomically
 from cawa_core.storage.base import OutsideFolderError, Storage, StorageError, StorageRefusedError, UnusableFileError
 from cawa_core.storage.local import LocalStorage
@@ -48,16 +49,16 @@ def open_storage(folder: Folder, patience: float = PATIENCE) -> Storage:
     """Open the storage of an audit folder; an open storage is returned unchanged.
 
     Args:
-        folder: path, or URL ``s3://bucket/prefix``, ``gs://…``, ``az://…``.
+        folder: path, where ``~`` is the home folder, or URL ``s3://bucket/prefix``, ``gs://…``, ``az://…``.
         patience: seconds for which requests to a failing object store are retried.
 
     Raises:
-        InputError: the URL has another scheme or no prefix.
+        InputError: the URL has another scheme or no prefix, or no file can have such a path.
     """
     if isinstance(folder, Storage):
         return folder
     if not is_remote(str(folder)):
-        return LocalStorage(Path(folder))
+        return LocalStorage(user_path(folder))
     from cawa_core.storage.objects import ObjectStorage
 
     return ObjectStorage(str(folder), patience)

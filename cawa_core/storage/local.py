@@ -135,7 +135,7 @@ class LocalStorage(Storage):
         """Lock the folder by a file lock, which the system releases however the process ends."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = self._followed(LOCK).open("a")
+            handle = self._followed(LOCK).open("ab")
         except OSError as error:
             raise InputError(
                 f"output {self.url} cannot be written: {error.strerror}; choose another --output"

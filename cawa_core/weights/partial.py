@@ -44,7 +44,7 @@ class PartialFile:
     def origin(self) -> Origin | None:
         """Origin of the bytes; None if it is not known."""
         try:
-            return Origin(**json.loads(self._note.read_text()))
+            return Origin(**json.loads(self._note.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 

@@ -78,7 +78,7 @@ def recorded_digests(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); remove it to have digests recorded again") from None
     if not isinstance(content, dict) or not all(isinstance(digest, str) for digest in content.values()):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cawa_core.errors import InputError
+from cawa_core.paths import user_path
 from cawa_core.weights.known import is_known, known_file, known_files
 from cawa_core.weights.partial import Progress
 from cawa_core.weights.record import verified
@@ -22,8 +23,8 @@ def default_cache() -> Path:
     """Return ``$CAWA_CACHE``, else ``$XDG_CACHE_HOME/cawa``, else ``~/.cache/cawa``."""
     folder = os.environ.get("CAWA_CACHE")
     if folder:
-        return Path(folder).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cawa"
+        return user_path(folder).absolute()
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cawa"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class WeightStore:
             InputError: a file is missing, damaged or cannot be fetched.
         """
         if self.is_given(name):
-            return _files_at(Path(self.given[name]).expanduser(), name, filenames)
+            return _files_at(user_path(self.given[name]), name, filenames)
         return {filename: self._cached(name, filename) for filename in filenames}
 
     def file(self, name: str) -> Path:
@@ -63,7 +64,7 @@ class WeightStore:
         Raises:
             InputError: see :meth:`files`; or the model has several files.
         """
-        path = Path(self.given.get(name, "")).expanduser()
+        path = user_path(self.given.get(name, ""))
         if self.is_given(name):
             if path.is_file():
                 return path
@@ -76,7 +77,7 @@ class WeightStore:
 
     def _cached(self, name: str, filename: str) -> Path:
         known = known_file(name, filename)
-        folder = Path(self.cache).expanduser() if self.cache else default_cache()
+        folder = user_path(self.cache) if self.cache else default_cache()
         path = folder / name / filename
         if path.exists():
             return verified(path, known.sha256_prefix)

@@ -20,6 +20,10 @@ def test_a_name_is_given_once():
     assert registry.make("int") == 0
 
 
+def broken():
+    raise KeyError("gain")
+
+
 def seven():
     return 7
 
@@ -53,6 +57,10 @@ def test_families_and_factories_of_the_users():
     assert registry.defaults("other:thing") == {}
     with pytest.raises(InputError, match=r"must be an importable package\.module:factory; No module named 'nowhere'"):
         registry.make("nowhere:factory", "request")
+    with pytest.raises(
+        InputError, match=r":broken' failed: KeyError, 'gain' \(line \d+ of test_registry.py\); fix the"
+    ):
+        registry.make(f"{__name__}:broken", "request")
 
 
 def install(folder, monkeypatch, package, points):

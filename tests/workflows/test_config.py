@@ -4,7 +4,7 @@ import pytest
 
 from cawa_core.errors import InputError
 from workflows.options.audit import audit_spec
-from workflows.options.run import RunOptions, merged_options, recommended_spec
+from workflows.options.run import RunOptions, merged_options, read_toml, recommended_spec
 
 
 def test_a_generator_brings_what_suits_it_and_flags_go_before():
@@ -14,6 +14,20 @@ def test_a_generator_brings_what_suits_it_and_flags_go_before():
     assert recommended_spec({"generator": "biggan"}).masking_group_size == 1
     assert recommended_spec({"generator": "mine:factory"}).evaluator == ""
     assert recommended_spec({}) == audit_spec()
+
+
+def test_spec_files_of_other_editors(tmp_path):
+    file = tmp_path / "audit.toml"
+    text = 'seed = 3\r\nclasses = ["桃, 子", 1]\r\n'
+    for encoding in ("utf-8", "utf-8-sig"):
+        file.write_bytes(text.encode(encoding))
+        assert read_toml(file) == {"seed": 3, "classes": ["桃, 子", 1]}
+    for content in (text.encode("utf-16"), text.encode("gbk"), b"seed = 1\nseed = 2", b"seed = 0,5"):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=r"spec file .* is not TOML: "):
+            read_toml(file)
+    with pytest.raises(InputError, match=r"spec file .* cannot be read: Is a directory"):
+        read_toml(tmp_path)
 
 
 def test_weights_by_name_and_of_the_generator(tmp_path):

@@ -118,7 +118,7 @@ def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, und
     place = f"s3://{BUCKET}/{uuid4().hex}/audit"
     storage, process = (
         open_storage(place),
-        started(place, "--storage-patience=3", f"--executor={executor}", "--workers=1"),
+        started(place, "--storage-patience=3", "--workers=1", executor=executor),
     )
     while len(Manifest.read(storage).receipts) < 4:
         time.sleep(0.1)
@@ -137,15 +137,16 @@ def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, und
     assert digests(place) == expected
 
 
-def started(place, *options) -> subprocess.Popen:
+def started(place, *options, executor="inline") -> subprocess.Popen:
     """An audit by the command line, whose stderr can be read."""
-    return subprocess.Popen([*command(place), *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    arguments = [*command(place, executor), *options]
+    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def command(place) -> list[str]:
+def command(place, executor="inline") -> list[str]:
     """The options of :data:`SPEC`."""
     flags = [_flag(field.name, getattr(SPEC, field.name)) for field in dataclasses.fields(SPEC)]
-    return [sys.executable, "-m", "workflows", "audit", f"--output={place}", "--executor=inline", *flags]
+    return [sys.executable, "-m", "workflows", "audit", f"--output={place}", f"--executor={executor}", *flags]
 
 
 def _flag(field, value):
@@ -184,7 +185,7 @@ def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, undisturbe
     expected, _ = undisturbed
     place, ballast = small_disk / "audit", small_disk / "ballast"
     ballast.write_bytes(bytes(2**24 - 200_000))
-    done = subprocess.run([*command(place), f"--executor={executor}", "--workers=1"], capture_output=True, text=True)
+    done = subprocess.run([*command(place, executor), "--workers=1"], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "No space left on device; finished shards are kept" in done.stderr
     assert "Traceback" not in done.stderr

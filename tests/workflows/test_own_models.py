@@ -59,6 +59,15 @@ def unsaid():
     return made
 
 
+def larger():
+    """A classifier of 64 pixels that takes images as they are."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 3))
+    made = LinearHeadClassifier(network, Preprocessing(64, (0.5,) * 3, (0.5,) * 3), name="larger")
+    made.preprocessing = lambda images: images
+    made.features = lambda images: made.head(images.flatten(1))
+    return made
+
+
 def nothing():
     return "a text"
 
@@ -138,6 +147,10 @@ def test_a_site_that_is_not_affine_is_sampled(models, monkeypatch, capsys):
         (("--generator", "my_generator:factory", "--evaluator", "my_models:nothing"), "it made a str"),
         (("--generator", "my_generator:factory", "--evaluator", "fashion-cnn"), "has 10, choose another"),
         (("--generator", "my_generator:factory", *SMALL, "--dtype", "float64"), "dtype: "),
+        (
+            ("--generator", "my_generator:factory", *SMALL[2:], "--evaluator", "my_models:larger"),
+            "evaluator larger cannot take images [2, 3, 32, 32], choose another --evaluator: RuntimeError, mat1 and",
+        ),
     ],
 )
 def test_factories_that_make_something_else(models, monkeypatch, capsys, arguments, message):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from workflows.analyses import ANALYSES
+from workflows.commands.words import words_of
 from workflows.options.audit import COVERAGE, AuditSpec, audit_spec_type
 from workflows.options.lab import ROLES, SUBJECT
 from workflows.options.run import RunOptions
@@ -55,7 +56,7 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401
-            flags = {option.name: _from_text(option.annotation, values.pop(option.name)) for option in added}
+            flags = {option.name: _from_texts(option, values.pop(option.name)) for option in added}
             command(**values, flags=flags)
 
         wrapper.__signature__ = inspect.Signature([*declared, *added])  # type: ignore[attr-defined]
@@ -84,9 +85,9 @@ def _type_hints(kind: type) -> dict[str, Any]:
 
 
 def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
-    """Make a field an optional keyword: lists as text with commas, numbers as numbers."""
+    """Make a field an optional keyword: lists as texts with commas, numbers as numbers."""
     hint = _type_hints(kind)[field.name]
-    taken = hint if hint in (int, float, bool) else str
+    taken: Any = list[str] if get_origin(hint) is tuple else hint if hint in (int, float, bool) else str
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
     text = field.metadata["help"] + (f" [dim]\\[default: {default}][/dim]" if default else "")
     name = field.name.replace("_", "-")
@@ -101,15 +102,17 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _from_text(annotation: Any, value: Any) -> Any:  # noqa: ANN401
-    """Split text with commas into a list: of numbers if the field holds numbers, and empty for no text."""
-    hint = annotation.__metadata__[1]
-    if value is None or get_origin(hint) is not tuple:
+def _from_texts(option: inspect.Parameter, value: Any) -> Any:  # noqa: ANN401
+    """Join the texts of a list option into one list: of numbers if the field holds numbers, and empty for no text."""
+    hint = option.annotation.__metadata__[1]
+    if get_origin(hint) is not tuple:
         return value
-    words = [word.strip() for word in value.split(",")]
+    if not value:
+        return None
+    words = words_of(f"--{option.name.replace('_', '-')}", value)
     if str in _members(hint):
         return words
-    return [_number(word) for word in words] if value.strip() else []
+    return [_number(word) for word in words] if words != [""] else []
 
 
 def _number(word: str) -> int | float | str:

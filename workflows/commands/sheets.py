@@ -19,6 +19,7 @@ from cawa_core.storage import Storage, StorageError, open_storage
 from cawa_core.storage.plain_data import plain
 from workflows.folders.identity import identity_of
 from workflows.lab import Lab
+from workflows.lab.trial import require_pass
 from workflows.options.audit import AuditSpec
 from workflows.running.execution import within_memory
 from workflows.running.progress import ProgressReporter
@@ -54,7 +55,7 @@ def require_rows(latents: int, groups: int, what: str) -> None:
 
 
 def opened_output(output: str, lab: Lab, what: str) -> Storage:
-    """Open the folder of a sheet and check that it is writable, before any long computation.
+    """Open the folder of a sheet and check that it is writable and the models fit, before any long computation.
 
     Args:
         output: path or URL; ``results/GENERATOR-what`` if empty.
@@ -62,8 +63,9 @@ def opened_output(output: str, lab: Lab, what: str) -> Storage:
         what: one word for the command's result, used in the default folder.
 
     Raises:
-        InputError: the folder is not writable.
+        InputError: the folder is not writable, or the models do not fit together.
     """
+    require_pass(lab)
     storage = open_storage(output or Path("results") / f"{lab.generator.name}-{what}")
     try:
         storage.probe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,5 +35,5 @@ def markdown_table(rows: Rows, columns: Sequence[str], most: int = 50) -> str:
 
 def _cell(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, str):
-        return value.replace("|", "\\|")
+        return html.escape(value, quote=False).replace("|", "\\|").replace("$", "\\$").replace("`", "\\`")
     return str(value) if isinstance(value, int) else number(value)

@@ -45,6 +45,13 @@ class Results(Generic[Options]):
         """
         return {}
 
+    def warnings(self, summary: Content) -> Sequence[str]:  # noqa: ARG002
+        """Return sentences that readers of the results must know; the command prints them, the page begins with them.
+
+        An entry of the summary may be missing or None.
+        """
+        return ()
+
     def claims(self, summary: Content) -> Sequence[Claim]:  # noqa: ARG002
         """Return the claims that a summary decides; an entry may be missing or None."""
         return ()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, counted
 
 if TYPE_CHECKING:
     from workflows.lab.lab import Lab
 
 CLASSES, IMAGES = 20, 8
 """Largest number of classes checked, evenly spread, and images checked per class."""
+TRIED = 1000
+"""Files that are decoded before an audit, over all classes, to find classes with unreadable ones."""
+MOST_ENDINGS = 5
+"""Most endings of ignored files that a message names."""
 
 
 def require_real_images(lab: Lab, neighbours: int) -> None:
@@ -37,14 +43,55 @@ def require_real_images(lab: Lab, neighbours: int) -> None:
 
 
 def check_real_images(lab: Lab) -> None:
+    """Check that few real images are unreadable, and that the evaluator agrees with the classes of some of them.
+
+    Raises:
+        InputError: more than ``maximum_unreadable`` of a class are unreadable, or the evaluator agrees with fewer than
+            ``minimum_real_accuracy``.
+    """
+    if lab.reals is None:
+        return
+    for class_id in lab.class_ids:
+        if lab.reals.has_unreadable(class_id, max(2, TRIED // len(lab.class_ids))):
+            require_readable(lab, class_id, lab.reals.unreadable_of(class_id))
+    ignored = lab.reals.ignored_endings(lab.class_ids)
+    if ignored:
+        endings = ", ".join(f"{ending} {count:,}" for ending, count in ignored.most_common(MOST_ENDINGS))
+        print(
+            f"real_images: {counted(ignored.total(), 'file')} without the ending of a picture ignored ({endings})",
+            file=sys.stderr,
+        )
+    if lab.options.minimum_real_accuracy:
+        require_real_accuracy(lab, lab.options.minimum_real_accuracy)
+
+
+def require_readable(lab: Lab, class_id: int, unreadable: Sequence[str]) -> None:
+    """Check that few files of a class are unreadable.
+
+    Args:
+        lab: lab with real images.
+        class_id: the class.
+        unreadable: names of its unreadable files.
+
+    Raises:
+        InputError: they are more than ``maximum_unreadable`` of the class.
+    """
+    count = lab.real_images.count_of(class_id)
+    most = lab.options.maximum_unreadable
+    if len(unreadable) > most * count:
+        raise InputError(
+            f"real_images {lab.spec.real_images}: {len(unreadable):,} of {count:,} pictures of class {class_id} "
+            f"({lab.generator.class_names[class_id]}) cannot be read, among them {unreadable[0]}, more than "
+            f"maximum_unreadable={most:g}; restore or convert them, or pass --maximum-unreadable 1 to leave them out"
+        )
+
+
+def require_real_accuracy(lab: Lab, minimum: float) -> None:
     """Compare the evaluator's classes of some real images with the classes of their folders.
 
     Raises:
-        InputError: fewer than ``minimum_real_accuracy`` agree.
+        InputError: less than a share of ``minimum`` agree.
     """
-    minimum = lab.options.minimum_real_accuracy
-    if lab.reals is None or not minimum:
-        return
     places = np.linspace(0, len(lab.class_ids) - 1, min(CLASSES, len(lab.class_ids))).round().astype(int)
     predictions = {class_id: classified(lab, class_id) for class_id in (lab.class_ids[place] for place in places)}
     total = sum(map(len, predictions.values()))

@@ -13,6 +13,7 @@ from cawa_core import SCHEMA_VERSION
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import FeatureExtractor
 from cawa_core.numerics.transfers import Download, in_order, to_device
+from workflows.lab.real_check import require_readable
 
 if TYPE_CHECKING:
     from workflows.lab.lab import Lab
@@ -33,6 +34,9 @@ def real_features(lab: Lab, class_id: int, roles: Iterable[str]) -> tuple[dict[s
 
     Returns:
         Features by role, float32 ``[n, d]`` on the CPU, and the names of files that cannot be decoded.
+
+    Raises:
+        InputError: more than ``maximum_unreadable`` of the files cannot be decoded.
     """
     networks = {lab.networks[role]: role for role in roles}
     entries = {
@@ -46,6 +50,7 @@ def real_features(lab: Lab, class_id: int, roles: Iterable[str]) -> tuple[dict[s
         if _is_cacheable(lab, networks[network]):
             lab.feature_cache.keep(_key(lab, class_id, networks[network]), entry)
     unreadable: list[str] = json.loads(bytes(next(iter(entries.values()))[UNREADABLE].tolist()))
+    require_readable(lab, class_id, unreadable)
     return {role: entries[lab.networks[role]][FEATURES] for role in roles}, unreadable
 
 

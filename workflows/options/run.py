@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from cawa_core.errors import InputError, bounded, first_line, suggestion
 from cawa_core.generators import GENERATORS
 from cawa_core.options import option, validated
+from cawa_core.paths import user_path
 from workflows.options.audit import AuditSpec, audit_spec_type
 
 if TYPE_CHECKING:
@@ -41,13 +42,16 @@ class RunOptions:
     workers: Annotated[int, Field(ge=0)] = option(0, "Ray workers; 0 starts one for each GPU or CPU core.")
     weights: tuple[str, ...] = option(
         (),
-        "Path of the generator's weights, or NAME=PATH for any model, separated by commas; other weights come from the "
-        "cache or are fetched.",
+        "Path of the generator's weights, or NAME=PATH for any model; other weights come from the cache or are "
+        "fetched.",
     )
     class_folders: str = option("", "CSV or JSON file that maps the folders in --real-images to classes.")
     minimum_real_accuracy: Annotated[float, Field(ge=0, le=1)] = option(
         0.2,
         "Stop if the evaluator assigns a smaller share of the real images to the class of their folder; 0 never stops.",
+    )
+    maximum_unreadable: Annotated[float, Field(ge=0, le=1)] = option(
+        0.1, "Stop if a larger share of a class's real images cannot be read; 1 leaves out any number of them."
     )
     cache: str = option(
         "", "Folder for fetched weights and features of real images; by default $CAWA_CACHE or ~/.cache/cawa."
@@ -101,7 +105,7 @@ class RunOptions:
         """Folder of the caches."""
         from cawa_core.weights import default_cache
 
-        return Path(self.cache).expanduser() if self.cache else default_cache()
+        return user_path(self.cache) if self.cache else default_cache()
 
 
 def model_and_path(word: str) -> tuple[str, str]:
@@ -117,7 +121,7 @@ def model_and_path(word: str) -> tuple[str, str]:
         return "", word
     if GENERATORS.knows(name) or EVALUATORS.knows(name) or ":" in name:
         return name, path
-    if Path(word).expanduser().exists():
+    if user_path(word).exists():
         return "", word
     known = [*GENERATORS.names(), *EVALUATORS.names()]
     raise InputError(
@@ -127,7 +131,14 @@ def model_and_path(word: str) -> tuple[str, str]:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(user_path(path).absolute())
+
+
+def with_absolute_real_images(spec: AuditSpec) -> AuditSpec:
+    """The same with the folder of real images, if it is one, as workers in other folders find it."""
+    if spec.real_images and user_path(spec.real_images).is_dir():
+        return dataclasses.replace(spec, real_images=_absolute(spec.real_images))
+    return spec
 
 
 def merged_options(file: Path | None, flags: Mapping[str, Any]) -> tuple[AuditSpec, RunOptions]:
@@ -171,7 +182,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         InputError: it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(user_path(file).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"spec file {file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and arrays in arrays in arrays

@@ -15,8 +15,9 @@ from cawa_core.tables import Manifest
 from cawa_core.tables.schema import Table
 from workflows.folders.folder import AUDIT, require_folder_for
 from workflows.interface import Analysis, Cost
+from workflows.lab.trial import require_pass
 from workflows.options.audit import AuditSpec
-from workflows.options.run import RunOptions
+from workflows.options.run import RunOptions, with_absolute_real_images
 from workflows.planning.calibration import Paces, paces
 from workflows.planning.plan import plan
 from workflows.planning.shards import Shard
@@ -126,11 +127,14 @@ def plan_lines(spec: AuditSpec, options: RunOptions, price: float | None, calibr
     Raises:
         InputError: as for an audit with the same options, except that a default output folder may be taken.
     """
-    job = Job.open(spec, options.with_absolute_paths())
+    job = Job.open(with_absolute_real_images(spec), options.with_absolute_paths())
     generator = job.lab.generator
     storage = open_storage(options.output or Path("results") / generator.name, options.storage_patience)
     manifest, place = _what_is_there(job, storage, options)
-    measured = paces(job) if calibrate and "evaluator" in job.lab.networks else None
+    measured = None
+    if calibrate and "evaluator" in job.lab.networks:
+        require_pass(job.lab)
+        measured = paces(job)
     size = options.classes_per_shard or None
     channels = sum(site.channels for site in generator.sites)
     lines = [

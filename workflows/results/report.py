@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from cawa_core.digests import digest_of_bytes
 from cawa_core.errors import InputError
 from cawa_core.rendering.class_facts import ClassFacts
 from cawa_core.rendering.report import build_report, summary_digest
+from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT
 from cawa_core.tables.schema import SITES_TABLE
@@ -15,6 +17,9 @@ from workflows.analyses import ANALYSES
 from workflows.folders.folder import read_audit
 from workflows.results import require_results
 from workflows.results.summary import joined, read_summary
+
+MOST_NAMED = 12
+"""Most characters that a message names."""
 
 
 def report_shows(manifest: Manifest) -> bool:
@@ -45,6 +50,12 @@ def unlike_written(manifest: Manifest) -> Iterator[tuple[str, bool]]:
             yield name, True
 
 
+def warnings_of(storage: Storage) -> list[str]:
+    """Return the warnings in the summary of a folder."""
+    warnings: list[str] = read_summary(storage).get("warnings", [])
+    return warnings
+
+
 def write_report(manifest: Manifest) -> None:
     """Rewrite the page and its figures: the sections of all analyses, in their order.
 
@@ -71,3 +82,9 @@ def write_report(manifest: Manifest) -> None:
     manifest.record_written({name: digest_of_bytes(content) for name, content in files.items()})
     for name in sorted(obsolete):
         storage.remove(name)
+    if report.undrawable:
+        print(
+            f"figures: no installed font has {' '.join(sorted(report.undrawable)[:MOST_NAMED])}; figures/*.png show "
+            "code points instead, the page and figures/*.svg the characters themselves",
+            file=sys.stderr,
+        )

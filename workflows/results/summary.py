@@ -87,10 +87,13 @@ def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[s
         "seconds": _seconds_by_stage(manifest),
     }
     entries = _entries(results, Findings(manifest, spec, ClassResamples(spec.seed, spec.bootstraps)))
-    summary: dict[str, Any] = plain(joined([("every summary", {"findings": [], **facts}), *entries], "summary.json"))
+    summary: dict[str, Any] = plain(
+        joined([("every summary", {"findings": [], "warnings": [], **facts}), *entries], "summary.json")
+    )
+    warnings = [warning for part in results.values() for warning in part.warnings(summary)]
     claims = [claim for part in results.values() for claim in part.claims(summary)]
     claims.sort(key=lambda claim: claim.verdict == NOTE)
-    return summary | {"findings": [dataclasses.asdict(claim) for claim in claims]}
+    return summary | {"warnings": warnings, "findings": [dataclasses.asdict(claim) for claim in claims]}
 
 
 def _entries(results: Mapping[str, Results[Any]], findings: Findings) -> list[tuple[str, Mapping[str, Any]]]:

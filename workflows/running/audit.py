@@ -22,13 +22,14 @@ from workflows.executors import EXECUTORS
 from workflows.folders.folder import AUDIT, open_folder, read_audit, require_folder_for, with_replacement, write_audit
 from workflows.lab.opening import checked_device
 from workflows.lab.real_check import check_real_images
+from workflows.lab.trial import require_pass
 from workflows.options.audit import AuditSpec
-from workflows.options.run import RunOptions
+from workflows.options.run import RunOptions, with_absolute_real_images
 from workflows.planning.plan import plan
 from workflows.planning.shards import Shard
 from workflows.running.events import EventLog, event_log
 from workflows.running.execution import Failure, Outcome, Retry
-from workflows.running.job import Job
+from workflows.running.job import Job, tried_by_driver
 from workflows.running.order import require_complete_order, waves, with_readers
 from workflows.running.progress import ProgressReporter
 
@@ -64,8 +65,7 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     start = time.monotonic()
     EXECUTORS.factory(options.executor)
     options = options.with_absolute_paths()
-    if spec.real_images and Path(spec.real_images).expanduser().is_dir():
-        spec = dataclasses.replace(spec, real_images=str(Path(spec.real_images).expanduser().absolute()))
+    spec = with_absolute_real_images(spec)
     if options.replace:
         require_members("replace", options.replace, spec.stages)
         options = dataclasses.replace(options, replace=with_readers(options.replace, spec.stages))
@@ -79,6 +79,8 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     cost = functools.partial(cost_in_words, job)
     before = read_audit(storage) if storage.exists(AUDIT) else None
     require_complete_order(identity, before, options.replace)
+    if tried_by_driver(options) and not _has_passed(job, before):
+        require_pass(job.lab)
     recorded = before.identity.class_digests if before else {}
     if not identity.class_digests.keys() <= recorded.keys():
         check_real_images(job.lab)
@@ -90,6 +92,12 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
             units = job.count_units
             record = open_folder(storage, identity, options.device, names, units, options.replace, cost)
             return _done(job, options, storage, log, start, record)
+
+
+def _has_passed(job: Job, before: AuditRecord | None) -> bool:
+    """Return whether a folder has every analysis of a job with the same models, which were tried then."""
+    analyses = before.analyses if before else {}
+    return all(name in analyses and analyses[name].hash == job.identity.analysis_hash(name) for name in job.spec.stages)
 
 
 def with_recorded_classes(job: Job, storage: Storage, replace: Collection[str]) -> Job:

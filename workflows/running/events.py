@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 from cawa_core.errors import InputError
+from cawa_core.paths import user_path
 from cawa_core.storage import StorageError
 
 STDERR = "-"
@@ -58,7 +58,7 @@ def event_log(path: str, **common: Any) -> Iterator[EventLog]:  # noqa: ANN401
         yield EventLog(sys.stderr, **common)
         return
     try:
-        file = Path(path).expanduser().open("a")
+        file = user_path(path).open("a", encoding="utf-8")
     except OSError as error:
         raise InputError(f"log {path} cannot be written: {error.strerror}; choose another --log") from None
     try:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from cawa_core.errors import InputError
 from cawa_core.options import require_distinct
 from workflows.analyses import ANALYSES
@@ -91,6 +93,15 @@ class Job:
     def count_units(self, analysis: str, class_ids: Collection[int]) -> int:
         """Count the units of some classes."""
         return sum(len(self.units(analysis, class_id)) for class_id in class_ids)
+
+
+def tried_by_driver(options: RunOptions) -> bool:
+    """Return whether the driver's models are on the kind of device that computes; else each worker tries its own.
+
+    Under Ray, the driver's models stay on the CPU, and it may have no GPU: a pass there would show neither faults of
+    16-bit arithmetic on the GPU, nor could networks pass that need one.
+    """
+    return options.executor == "inline" or torch.device(options.device).type == "cpu"
 
 
 def roles_needed(spec: AuditSpec, analyses: Sequence[Analysis]) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -66,7 +68,7 @@ class ModuleGenerator(Generator):
     Args:
         network: network from latents and classes to images.
         z_dim: size of the latent code, N(0, I).
-        classes: names or number of the classes.
+        classes: names or number of the classes; numbers may be names.
         call: function that calls the network; its images must be in [-1, 1].
         site_predicate: function that decides which modules are sites; None selects all class-conditional batch norms.
         statistics: function that returns mean and variance + eps of a site's batch norm; None reads its buffers
@@ -87,7 +89,7 @@ class ModuleGenerator(Generator):
         self,
         network: nn.Module,
         z_dim: int,
-        classes: int | Sequence[str] | ClassTable,
+        classes: int | Sequence[str | int] | ClassTable,
         *,
         call: CallNetwork = _call,
         site_predicate: SitePredicate | None = None,
@@ -270,17 +272,23 @@ class ModuleGenerator(Generator):
         return modulation_reader(self.forward, modules, self._statistics, self._batch_size)(z, class_ids)
 
 
-def class_table(classes: int | Sequence[str] | ClassTable) -> ClassTable:
-    """Build a class table from a number, names or a table.
+def class_table(classes: int | Sequence[str | int] | ClassTable) -> ClassTable:
+    """Build a class table from a number, names or a table; numbers as names become text.
 
     Raises:
-        InputError: there are no classes, or two have the same name.
+        InputError: there are no classes, a name cannot be shown, or two classes have the same name.
     """
     if isinstance(classes, ClassTable):
         return classes
-    table = ClassTable.numbered(classes) if isinstance(classes, int) else ClassTable(tuple(classes))
-    if isinstance(classes, str) or not len(table) or len(set(table.names)) < len(table):
-        raise InputError(f"classes must be a number of at least 1, or a tuple of unique names; got {classes!r}")
+    table = ClassTable(())
+    if isinstance(classes, Integral) and not isinstance(classes, bool):
+        table = ClassTable.numbered(int(classes))
+    elif isinstance(classes, Iterable) and not isinstance(classes, str):
+        table = ClassTable.named(classes)
+    if not len(table) or len(set(table.names)) < len(table):
+        raise InputError(
+            f"classes must be a number of at least 1, or a tuple of unique names; got {reprlib.repr(classes)}"
+        )
     return table
 
 

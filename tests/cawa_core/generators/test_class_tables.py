@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
 from cawa_core.errors import InputError
 from cawa_core.generators.class_tables import ClassTable, imagenet_classes
+from cawa_core.generators.modules.generator import class_table
 
 PETS = ClassTable(("cat", "dog", "bus"))
 
@@ -10,6 +12,37 @@ def test_classes_by_index_and_name():
     assert PETS.resolve_all(()) == (0, 1, 2)
     assert PETS.resolve_all(("bus", 0)) == (0, 2)
     assert PETS.resolve_all(("2",)) == (2,)
+
+
+def test_names_may_be_numbers_or_in_any_script():
+    assert class_table([3, np.int64(5)]).names == ("3", "5")
+    assert class_table(range(2)).names == ("0", "1")
+    assert class_table(np.int64(2)).names == ("class 0", "class 1")
+    assert ClassTable((7, 8)).names == ("7", "8")
+    names = ("桃", "👩\u200d🔬", "$a_1$", "<b>&amp;", "a, b", '5" disk', "אב\u200f", "x" * 120)
+    assert class_table(names).names == names
+    assert [class_table(names).resolve(name) for name in names] == list(range(len(names)))
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a ", "a\nb", "a\tb", "\x1b[31m", "a\u2028b", "\udcff", "\u202ea", "x" * 121]
+)
+def test_names_that_a_line_cannot_show(name):
+    with pytest.raises(InputError, match=r"names of classes must be 1 to 120 characters on one line.*class 1 has"):
+        class_table(["cat", name])
+
+
+@pytest.mark.parametrize("classes", [0, -1, True, 1.5, None, "cat", (), ["a", "a"], ["1", 1], ["x" * 9] * 1000])
+def test_classes_that_are_none(classes):
+    with pytest.raises(InputError, match="classes must be a number of at least 1, or a tuple of unique") as caught:
+        class_table(classes)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", [None, 1.5, True, b"cat", ["a"]])
+def test_names_that_are_not_text(name):
+    with pytest.raises(InputError, match="names of classes must be text; class 1 has a "):
+        class_table(["cat", name])
 
 
 @pytest.mark.parametrize(

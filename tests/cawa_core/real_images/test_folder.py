@@ -36,6 +36,42 @@ def test_any_case_of_the_ending_counts_and_other_files_do_not(pictures):
     assert real.unreadable_of(1) == ()
 
 
+def test_more_endings_are_pictures_and_other_formats_are_unreadable(pictures):
+    folder = pictures / WORDNET_IDS[1]
+    folder.mkdir()
+    for kind, format_ in (
+        ("gif", "GIF"),
+        ("JFIF", "JPEG"),
+        ("jpe", "JPEG"),
+        ("pnm", "PPM"),
+        ("apng", "PNG"),
+        ("dib", "BMP"),
+    ):
+        picture().save(folder / f"a.{kind}", format=format_)
+    picture().save(folder / "jpeg.avif", format="JPEG")  # named wrongly
+    (folder / "b.avif").write_bytes(b"\0\0\0\x1cftypavif")
+    (folder / "c.heic").write_bytes(b"\0\0\0\x1cftypheic")
+    for name in ("a.txt", "b.TXT", "list", ".hidden"):
+        (folder / name).write_bytes(b"text")
+    real = folder_of(pictures)
+    assert len(real.images_of(1)) == 7
+    assert real.unreadable_of(1) == ("b.avif", "c.heic")
+    assert real.ignored_endings([0, 1]) == {".txt": 2, "none": 1}
+
+
+def test_unreadable_files_are_found_by_trying_some(pictures):
+    folder = pictures / WORDNET_IDS[0]
+    assert not folder_of(pictures).has_unreadable(0, 1)
+    (folder / "c.png").write_bytes(b"damaged")
+    assert not folder_of(pictures).has_unreadable(0, 1)  # only Z.png, the first, is tried
+    assert folder_of(pictures).has_unreadable(0, 4)
+    (folder / "c.png").write_bytes(b"")
+    assert folder_of(pictures).has_unreadable(0, 1)
+    real = folder_of(pictures)
+    real.unreadable_of(0)
+    assert real.has_unreadable(0, 1)
+
+
 def test_grey_generators_get_one_channel(pictures):
     assert folder_of(pictures, channels=1).images_of(0).shape == (3, 1, 8, 8)
     with pytest.raises(ValueError, match="got 2 and 8"):

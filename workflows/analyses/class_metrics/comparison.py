@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from cawa_core.class_metrics.records import METRICS
 from cawa_core.rendering.figures import SIZE, Picture, draw
+from cawa_core.rendering.glyphs import shortened
 from cawa_core.rendering.html_tables import HtmlTable, records, table_of
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section
@@ -204,7 +205,8 @@ def _scatter(metric: str, rows: Rows) -> Picture:
         axes.scatter(x, y, s=18, c=[light(colours.get(row["verdict"], "blue")) for row in points])
         for row in [point for point in points if point["verdict"] in colours][:MOST_NAMED]:
             spot = (row["base"], row["new"])
-            axes.annotate(row["class_name"], spot, (3, 3), textcoords="offset points", fontsize=7, color=light("muted"))
+            name = shortened(row["class_name"])
+            axes.annotate(name, spot, (3, 3), textcoords="offset points", fontsize=7, color=light("muted"))
         axes.margins(x=0.16, y=0.12)
         axes.set(title=metric.replace("_", " "), xlabel="base", ylabel="new")
 

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from cawa_core.class_metrics.records import METRICS
+from cawa_core.errors import counted
 from cawa_core.rendering.claims import percentage, real_images_in_words
 from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, ClassValue, RelatedClass, Relation
 from cawa_core.rendering.html_tables import records, table_of
-from cawa_core.rendering.sections import Section, Tables
+from cawa_core.rendering.sections import Section, Tables, class_names
 from cawa_core.tables import Manifest
 from workflows.analyses.class_metrics import (
     CLASS_CONFUSION_TABLE,
@@ -35,6 +36,8 @@ FLOOR_COLUMNS = {
     "max": "highest",
     "max_class": "class with the highest",
 }
+MOST_NAMED = 5
+"""Most classes with unreadable real images that a warning names."""
 
 
 class ClassMetricsResults(Results[ClassMetricOptions]):
@@ -45,7 +48,26 @@ class ClassMetricsResults(Results[ClassMetricOptions]):
         metrics = findings.manifest.table(CLASS_METRICS_TABLE.name)
         floor = findings.manifest.table(CLASS_METRIC_FLOOR_TABLE.name)
         n_real = [int(metrics.n_real.min()), int(metrics.n_real.max())] if len(metrics) else None
-        return {"class_metrics": class_metric_summary(metrics, floor), "n_real": n_real}
+        return {
+            "class_metrics": class_metric_summary(metrics, floor),
+            "n_real": n_real,
+            "n_unreadable": unreadable_by_class(metrics),
+        }
+
+    def warnings(self, summary: Content) -> Sequence[str]:
+        """Name the classes whose real images were in part left out, the worst first."""
+        counts = summary.get("n_unreadable") or {}
+        if not counts:
+            return ()
+        names = class_names(summary)
+        worst = sorted(counts, key=lambda class_id: -counts[class_id])
+        listing = ", ".join(f"{counts[class_id]:,} of {names[int(class_id)]}" for class_id in worst[:MOST_NAMED])
+        more = f" and of {counted(len(worst) - MOST_NAMED, 'other class')}" if len(worst) > MOST_NAMED else ""
+        return (
+            f"{counted(sum(counts.values()), 'real image')} could not be read and "
+            f"{'was' if sum(counts.values()) == 1 else 'were'} left out: {listing}{more}. Class metrics rest on the "
+            "others.",
+        )
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read the metrics of all classes and their floor."""
@@ -63,6 +85,14 @@ class ClassMetricsResults(Results[ClassMetricOptions]):
         """Build the section on quality and diversity."""
         metrics = tables[CLASS_METRICS_TABLE.name]
         return [] if metrics.empty else [quality(metrics, tables[CLASS_METRIC_FLOOR_TABLE.name], summary)]
+
+
+def unreadable_by_class(metrics: pd.DataFrame) -> dict[str, int] | None:
+    """Count the unreadable real images of each class that has any."""
+    if not len(metrics):
+        return None
+    counts = zip(metrics.class_id, metrics.unreadable.map(len), strict=True)
+    return {str(class_id): int(count) for class_id, count in counts if count}
 
 
 def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
 from cawa_core.rendering.figures import MOST_LABELS, MOST_NUMBERS, Array, Picture, draw
+from cawa_core.rendering.glyphs import shortened
 from cawa_core.rendering.pair_map import Cluster, PairMap, PairValues, pair_map
 from cawa_core.rendering.palette import light
 from cawa_core.statistics.similarity import clusters, medoid, pairs_as_matrix, similar_together
@@ -23,8 +23,6 @@ MOST_NAMED = 40
 """Most classes with a cell each; more are summarised by clusters."""
 MOST_CLUSTERS = 24
 """Most clusters of classes."""
-SHORTENED = 18
-"""Most characters of the name of a cluster in a figure."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +57,7 @@ def numbered_overlap(overlaps: Mapping[str, pd.DataFrame], classes: OverlapClass
     for criterion, rows in overlaps.items():
         ranked = set(rows.class_a) | set(rows.class_b)  # without classes whose shard failed
         class_ids = [classes.ids[place] for place in places if classes.ids[place] in ranked]
-        labels = [classes.names[class_id] for class_id in class_ids]
+        labels = [shortened(classes.names[class_id]) for class_id in class_ids]
         pictures.append(overlap_heatmap(criterion, _pairs(rows, class_ids), labels, _by_chance(rows)))
     return DrawnOverlap(tuple(pictures))
 
@@ -77,10 +75,7 @@ def clustered_overlap(overlaps: Mapping[str, pd.DataFrame], classes: OverlapClas
         apart = classes.distances.loc[classes.ids, classes.ids].to_numpy()
     parts = clusters(apart, MOST_CLUSTERS)
     central = [classes.names[classes.ids[part[medoid(apart[np.ix_(part, part)])]]] for part in parts]
-    labels = [
-        f"{textwrap.shorten(name, SHORTENED, placeholder='…')} ({len(part)})"
-        for name, part in zip(central, parts, strict=True)
-    ]
+    labels = [f"{shortened(name)} ({len(part)})" for name, part in zip(central, parts, strict=True)]
     order = [place for part in parts for place in part]
     pictures = []
     layers = []

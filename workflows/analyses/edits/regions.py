@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cawa_core.errors import InputError, listed
+from cawa_core.paths import user_path
+from cawa_core.real_images.preprocessing import DECODING_ERRORS, FORMATS
 
 
 def region_pixels(path: str, parts: Sequence[int] = ()) -> NDArray[np.float32]:
@@ -25,9 +27,9 @@ def region_pixels(path: str, parts: Sequence[int] = ()) -> NDArray[np.float32]:
     if not path:
         raise InputError("parts are labels of a map; give one by --region, see maps/ of `cawa segment`")
     try:
-        with Image.open(path) as picture:
+        with Image.open(user_path(path), formats=FORMATS) as picture:
             picture.load()
-    except OSError as error:
+    except DECODING_ERRORS as error:
         raise InputError(f"region {path} cannot be read as a picture: {error}") from None
     if parts:
         return _part_weights(picture, path, parts)

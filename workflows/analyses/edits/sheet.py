@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from cawa_core.edits.suggestions import Suggestion
 from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention
+from cawa_core.paths import user_path
 from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
@@ -228,7 +228,7 @@ def suggestion_lines(suggested: Sequence[Suggestion]) -> list[str]:
 def _region(path: str, parts: Sequence[int], side: int) -> Region:
     """Load a picture as weights ``[side, side]`` of its pixels, see :func:`region_pixels`."""
     pixels = region_pixels(path, parts)
-    content = Path(path).read_bytes()
+    content = user_path(path).read_bytes()
     if pixels.shape != (side, side):
         raise InputError(
             f"region must be as large as the pictures, {side} x {side} pixels; {path} has "

@@ -13,6 +13,7 @@ from workflows.commands.endings import written_at_the_end
 from workflows.commands.flags import with_options_of
 from workflows.commands.options import MODEL_OPTIONS, Classes, SpecFile, merged_command
 from workflows.commands.quick_imports import quick_imports
+from workflows.commands.words import words_of
 from workflows.options.audit import AuditSpec
 from workflows.options.run import RunOptions
 
@@ -22,6 +23,7 @@ REALISM_OPTIONS = (
     "manifold_features",
     "class_folders",
     "minimum_real_accuracy",
+    "maximum_unreadable",
     *ManifoldOptions.__dataclass_fields__,
 )
 """Options of audit and run that it honours, since it compares pictures with real images."""
@@ -61,6 +63,6 @@ def hybridise(
     with quick_imports():
         from workflows.analyses.hybrids.sheet import run_hybridise
 
-    first, second = ([word.strip() for word in words.split(",")] for words in (inputs, references))
+    first, second = words_of("inputs", [inputs]), words_of("references", [references])
     result = run_hybridise(first, second, *merged_command(HybridiseCommandOptions, spec, flags))
     print("\n".join([*result.lines, f"sheet: {result.storage.path('hybrid.png')}"]))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cawa_core.rendering.claims import interval_words, signed
 from cawa_core.rendering.figures import Picture
+from cawa_core.rendering.glyphs import shortened
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
 from cawa_core.statistics.correlation import smoothed
@@ -98,7 +99,7 @@ def _curve(tables: Tables, row: Mapping[str, Any], class_name: str, words: str, 
     change = groups[row["target"]].to_numpy(dtype=np.float64)
     r = f"r = {signed(row['pearson_smoothed'])}"
     null = f"null {signed(row['null_mean'])} ± {row['null_std']:.2f}, p = {row['p_value']:.3f}"
-    title = f"{class_name}, site {row['site']} ({rank}): {r}\n{null}"
+    title = f"{shortened(class_name)}, site {row['site']} ({rank}): {r}\n{null}"
     name = f"curve-{row['target']}-{rank.replace('no. ', '').replace(' ', '-')}"
     units = "channels" if groups.channels.str.len().max() == 1 else "groups of channels"
     alt = f"{class_name} at site {row['site']}: {words} for {units} in order of awareness; {r}, {null}"

@@ -22,6 +22,7 @@ from cawa_core.rendering.claims import (
     signed,
 )
 from cawa_core.rendering.figures import MOST_DOTS, MOST_NUMBERS, SIZE, Array, Picture, draw
+from cawa_core.rendering.glyphs import shortened
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section, Tables
@@ -98,7 +99,7 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
         metrics: table ``class_metrics``.
     """
     by_metric = {row["metric"]: row for row in rows}
-    names = list(metrics.class_name)
+    names = [shortened(name) for name in metrics.class_name]
     awareness = metrics.total_awareness.to_numpy()
     pictures = [
         metric_scatter(

@@ -21,6 +21,7 @@ from cawa_core.storage import Storage, StorageError
 from workflows.executors.ray.metrics import Metrics
 from workflows.executors.ray.worker import ShardWorker
 from workflows.executors.shard_queue import ShardQueue
+from workflows.lab.trial import is_device_error
 from workflows.options.run import RunOptions
 from workflows.planning.shards import Shard
 from workflows.running.execution import Outcome
@@ -238,9 +239,3 @@ def release(slot: Slot) -> None:
 def traceback_text(error: RayError) -> str:
     """Format an error and its traceback as text."""
     return "".join(traceback.format_exception(error))
-
-
-def is_device_error(error: BaseException | None) -> bool:
-    """Return whether an error leaves the process's device unusable, so that all later work there would fail."""
-    kind = getattr(torch, "AcceleratorError", ())
-    return isinstance(error, kind) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

@@ -13,11 +13,12 @@ from cawa_core.storage import open_storage
 from cawa_core.tables import Receipt
 from workflows.executors.ray.head import CORES
 from workflows.folders.folder import require_same
+from workflows.lab.trial import require_pass
 from workflows.options.audit import AuditSpec
 from workflows.options.run import RunOptions
 from workflows.planning.shards import Shard
 from workflows.running.execution import execute
-from workflows.running.job import Job
+from workflows.running.job import Job, tried_by_driver
 
 
 class ShardWorker:
@@ -35,7 +36,8 @@ class ShardWorker:
         """Load the models and return the process ID of the worker.
 
         Raises:
-            InputError: this node has other weights, other real images or another audit folder than the driver.
+            InputError: this node has other weights, other real images or another audit folder than the driver, or the
+                models do not fit together.
         """
         self.job = Job.open(self.spec, self.options)
         try:
@@ -44,6 +46,8 @@ class ShardWorker:
             raise InputError(
                 f"on {platform.node()}, {error}; all nodes need the driver's files and folder: a shared path, or s3://"
             ) from None
+        if not tried_by_driver(self.options):
+            require_pass(self.job.lab)
         return os.getpid()
 
     def execute(self, shard: Shard) -> Receipt:
