@@ -1,22 +1,15 @@
 """Documentation that can be checked is checked."""
 
-import dataclasses
 import json
 import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from benchmarks.__main__ import as_markdown as benchmarks_as_markdown
 from workflows.analyses.documentation import tables_as_markdown
-from workflows.analyses.edits.command import EditCommandOptions
-from workflows.analyses.hybrids.command import HybridiseCommandOptions
-from workflows.analyses.masking.command import MaskCommandOptions
-from workflows.analyses.segmentation.command import SegmentCommandOptions
-from workflows.compare.options import comparison_spec_type
-from workflows.options.audit import audit_spec_type
-from workflows.options.convert import ConvertOptions
-from workflows.options.run import RunOptions
+from workflows.cli import app
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,16 +27,12 @@ def test_the_benchmarks_are_documented_as_they_were_measured():
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-KINDS = (
-    comparison_spec_type(),
-    audit_spec_type(),
-    RunOptions,
-    EditCommandOptions,
-    HybridiseCommandOptions,
-    MaskCommandOptions,
-    SegmentCommandOptions,
-    ConvertOptions,
-)
+FLAGS = {
+    flag.removeprefix("--").replace("-", "_")
+    for command in get_command(app).commands.values()
+    for parameter in command.params
+    for flag in (*parameter.opts, *parameter.secondary_opts)
+} | {"help"}
 
 
 def options_of_examples(text: str) -> set[str]:
@@ -58,8 +47,7 @@ def test_pages_name_what_exists(page):
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
-    options = {field.name for kind in KINDS for field in dataclasses.fields(kind)} | {"spec", "help"}
-    options |= options_of_examples(text)
+    options = FLAGS | options_of_examples(text)
     for flag in re.findall(r"`[^`]*--([a-z][a-z-]+)|^(?:\.venv/bin/)?cawa .*--([a-z][a-z-]+)", text, re.MULTILINE):
         name = "".join(flag).replace("-", "_")
         assert name in options, name
