@@ -21,7 +21,8 @@ class Shard:
         class_ids: classes of the block, ascending.
         units: units of each class, in order.
         by_site: whether a unit is a site.
-        cost: expected work in generator passes or their equivalent; longer shards start first.
+        cost: expected work in generator passes or their equivalent.
+        turn: when the shard starts; shards of an earlier turn start first.
     """
 
     analysis: str
@@ -29,6 +30,7 @@ class Shard:
     units: tuple[Unit, ...] = (WHOLE_CLASS,)
     by_site: bool = False
     cost: float = dataclasses.field(default=0.0, compare=False)
+    turn: int = dataclasses.field(default=0, compare=False)
 
     @property
     def sites(self) -> tuple[int, ...]:
@@ -43,6 +45,11 @@ class Shard:
             return f"{self.analysis}-{classes}"
         prefix = "s" if self.by_site else "u"
         return f"{self.analysis}-{classes}-{prefix}{_text(self.units[0])}-{_text(self.units[-1])}"
+
+    def split(self) -> list[Shard]:
+        """Return one shard per class, with equal parts of the cost."""
+        cost = self.cost / len(self.class_ids)
+        return [dataclasses.replace(self, class_ids=(class_id,), cost=cost) for class_id in self.class_ids]
 
 
 def _text(unit: Unit) -> str:

@@ -25,6 +25,7 @@ from workflows.lab.real_check import check_real_images
 from workflows.options.audit import AuditSpec
 from workflows.options.run import RunOptions
 from workflows.planning.plan import plan
+from workflows.planning.sequence import expected_workers, in_sequence
 from workflows.planning.shards import Shard
 from workflows.running.events import EventLog, event_log
 from workflows.running.execution import Failure, Outcome, Retry
@@ -125,7 +126,8 @@ def _done(
     computed = 0
     retried = 0
     for stages in waves(job.spec.stages):
-        shards = plan(job, manifest, options.classes_per_shard or None, stages)
+        planned = plan(job, manifest, options.classes_per_shard or None, stages)
+        shards = in_sequence(planned, expected_workers(options))
         log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
         with contextlib.ExitStack() as started:
             outcomes: Iterable[Outcome] = ()
@@ -196,6 +198,7 @@ def _record(
         for outcome in outcomes:
             if isinstance(outcome, Retry):
                 retried += 1
+                cost |= {part.name: part.cost for part in outcome.parts}
                 progress.note(f"{outcome.shard.name} again: {last_line(outcome.error)}")
                 log.write("retried", shard=outcome.shard.name, stage=outcome.shard.analysis, error=outcome.error)
             elif isinstance(outcome, Failure):

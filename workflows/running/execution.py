@@ -28,10 +28,18 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Retry:
-    """A shard that failed and will be tried again, and the traceback."""
+    """A shard that failed and will be tried again, and the traceback.
+
+    Attributes:
+        shard: the shard.
+        error: the traceback.
+        parts: shards of single classes that take its place, so that one bad class does not cost the others; empty if
+            the shard itself is tried again.
+    """
 
     shard: Shard
     error: str
+    parts: tuple[Shard, ...] = ()
 
 
 Outcome = Receipt | Failure | Retry
