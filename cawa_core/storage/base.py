@@ -141,6 +141,11 @@ class Storage(ABC):
     def remove(self, name: str) -> None:
         """Remove a file if it exists."""
 
+    def remove_all(self, names: Iterable[str]) -> None:
+        """Remove files, as far as they exist."""
+        for name in names:
+            self.remove(name)
+
     @abstractmethod
     def append(self, name: str, line: bytes) -> None:
         """Append a line to a journal; it is on the disk or in the store when this returns.

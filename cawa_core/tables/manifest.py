@@ -154,9 +154,21 @@ class Manifest:
             self.write()
             self._remove(before - self.owned)
 
+    def replace_shards(self, shards: Collection[str], receipts: Collection[Receipt]) -> None:
+        """Replace finished shards by others with the same results, in one write, and remove the old files.
+
+        Args:
+            shards: names of the shards to replace.
+            receipts: the shards that hold their results.
+        """
+        before = self.owned
+        others = {shard: receipt for shard, receipt in self.receipts.items() if shard not in shards}
+        self.receipts = others | {receipt.shard: receipt for receipt in receipts}
+        self.write()
+        self._remove(before - self.owned)
+
     def _remove(self, names: Collection[str]) -> None:
-        for name in sorted(names):
-            self.storage.remove(name)
+        self.storage.remove_all(sorted(names))
 
     def quarantine(self, shard: str, error: str) -> None:
         """Record that a shard failed for good, with the reason, and write the manifest."""

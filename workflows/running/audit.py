@@ -20,6 +20,7 @@ from cawa_core.tables.receipts import HASH_DIGITS
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.executors import EXECUTORS
 from workflows.folders.folder import AUDIT, open_folder, read_audit, require_folder_for, with_replacement, write_audit
+from workflows.folders.joining import join_small_shards
 from workflows.lab.opening import checked_device
 from workflows.lab.real_check import check_real_images
 from workflows.options.audit import AuditSpec
@@ -142,6 +143,8 @@ def _done(
         retried += n_retried
         manifest.settle()
         record = _finish_replacements(record, manifest, [name for name in replaced if name in stages])
+    if joined := join_small_shards(manifest, record):
+        log.write("joined", shards=joined)
     refreshed = refresh(manifest)
     failed = tuple(sorted(manifest.quarantined))
     seconds = time.monotonic() - start
