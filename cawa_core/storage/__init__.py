@@ -6,11 +6,12 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file, write_atomically
-from cawa_core.storage.base import Storage, StorageError, StorageRefusedError
+from cawa_core.storage.base import FolderInUseError, Storage, StorageError, StorageRefusedError
 from cawa_core.storage.local import LocalStorage
 
 __all__ = [
     "Folder",
+    "FolderInUseError",
     "HashedWriter",
     "LocalStorage",
     "Storage",

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
+from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter
 
 PROBE = ".cawa-probe"
@@ -22,6 +23,10 @@ class StorageError(Exception):
 
 class StorageRefusedError(StorageError):
     """A store refuses a request, and retrying cannot help: no such bucket, no permission."""
+
+
+class FolderInUseError(InputError):
+    """Another process has locked the folder."""
 
 
 class WriteConflictError(Exception):
@@ -167,6 +172,7 @@ class Storage(ABC):
         """Lock the folder against other drivers, creating it if new; the lock ends with the process at the latest.
 
         Raises:
-            InputError: another driver holds the lock, or the folder cannot be written.
+            FolderInUseError: another driver holds the lock.
+            InputError: the folder cannot be written.
             StorageError: the store fails.
         """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file
-from cawa_core.storage.base import Storage, StorageError, StorageRefusedError
+from cawa_core.storage.base import FolderInUseError, Storage, StorageError, StorageRefusedError
 from cawa_core.storage.names import require_inside
 
 LOCK = ".lock"
@@ -139,7 +139,7 @@ class LocalStorage(Storage):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError(
+                raise FolderInUseError(
                     f"another cawa is at work in {self.url}; wait for it, or choose another --output"
                 ) from None
             yield

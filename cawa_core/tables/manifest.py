@@ -162,8 +162,8 @@ class Manifest:
             receipts: the shards that hold their results.
         """
         before = self.owned
-        others = {shard: receipt for shard, receipt in self.receipts.items() if shard not in shards}
-        self.receipts = others | {receipt.shard: receipt for receipt in receipts}
+        remaining = {shard: receipt for shard, receipt in self.receipts.items() if shard not in shards}
+        self.receipts = remaining | {receipt.shard: receipt for receipt in receipts}
         self.write()
         self._remove(before - self.owned)
 

@@ -8,6 +8,7 @@ from cawa_core import __version__
 from cawa_core.digests import digest_of_data
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
+from workflows.folders.completeness import missing_classes
 from workflows.folders.folder import SUMMARY, read_audit
 from workflows.options.audit import recorded_spec
 from workflows.results.derive import derivable, derive, derived_stages
@@ -41,10 +42,12 @@ def is_current(manifest: Manifest) -> bool:
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     derived = derived_stages(manifest)
+    audit = read_audit(manifest.storage)
     return (
         summary.get("tables_digest") == manifest.digest(without=derived)
-        and summary.get("options_digest") == _options_digest(read_audit(manifest.storage))
+        and summary.get("options_digest") == _options_digest(audit)
         and summary.get("cawa") == __version__
         and summary.get("quarantined") == sorted(manifest.quarantined)
+        and summary.get("incomplete") == missing_classes(manifest, audit)
         and derived == {analysis.name for analysis in derivable(manifest)}
     )

@@ -15,6 +15,7 @@ from cawa_core.storage.plain_data import plain
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from workflows.analyses import ANALYSES
+from workflows.folders.completeness import missing_classes
 from workflows.interface import Findings, Results
 from workflows.options.audit import AuditSpec
 from workflows.results.class_resamples import ClassResamples
@@ -33,13 +34,15 @@ def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[s
         "classes": list(spec.classes),
         "class_names": audit.class_names,
         "quarantined": sorted(manifest.quarantined),
+        "incomplete": missing_classes(manifest, audit),
         "seconds": _seconds_by_stage(manifest),
     }
     entries = _entries(results, Findings(manifest, spec, ClassResamples(spec.seed, spec.bootstraps)))
     summary: dict[str, Any] = plain(joined([("every summary", {"findings": [], **facts}), *entries], "summary.json"))
     claims = [claim for part in results.values() for claim in part.claims(summary)]
     claims.sort(key=lambda claim: claim.verdict == NOTE)
-    return summary | {"findings": [dataclasses.asdict(claim) for claim in claims]}
+    interim = {"interim": True} if summary["incomplete"] else {}
+    return summary | {"findings": [dataclasses.asdict(claim) | interim for claim in claims]}
 
 
 def _entries(results: Mapping[str, Results[Any]], findings: Findings) -> list[tuple[str, Mapping[str, Any]]]:
