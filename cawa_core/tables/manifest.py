@@ -47,6 +47,7 @@ class Manifest:
         replacements: finished shards of results that will replace others once they are complete, by name, for each
             beginning of an analysis's hash. No table shows them until then.
         quarantined: errors of shards that failed for good, by name.
+        hidden: names of finished shards whose rows and files are not shown, for as long as this manifest is used.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -54,6 +55,7 @@ class Manifest:
         self.receipts: dict[str, Receipt] = {}
         self.replacements: dict[str, dict[str, Receipt]] = {}
         self.quarantined: dict[str, str] = {}
+        self.hidden: frozenset[str] = frozenset()
         self._journal_length = 0
         self._audits: dict[str, tuple[str, str]] = {}
 
@@ -219,7 +221,7 @@ class Manifest:
         Raises:
             InputError: a recorded file is missing or damaged.
         """
-        for receipt in self.receipts.values():
+        for receipt in self._shown():
             for file in receipt.files:
                 if receipt.stage == stage and not file.table and name_of_file(file) == name:
                     yield receipt, read_verified(self.storage, file)
@@ -330,7 +332,10 @@ class Manifest:
         return sorted({class_id for receipt in self._receipts_with(name) for class_id in receipt.class_ids})
 
     def _receipts_with(self, name: str) -> list[Receipt]:
-        return [receipt for receipt in self.receipts.values() if any(file.table == name for file in receipt.files)]
+        return [receipt for receipt in self._shown() if any(file.table == name for file in receipt.files)]
+
+    def _shown(self) -> list[Receipt]:
+        return [receipt for shard, receipt in self.receipts.items() if shard not in self.hidden]
 
     def _files(self, name: str, sites: Collection[int] = (), class_ids: Collection[int] = ()) -> list[PublishedFile]:
         """Return a table's files that may hold rows of the sites and classes, sorted by name; empty means all."""

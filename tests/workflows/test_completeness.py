@@ -2,7 +2,7 @@
 
 from cawa_core.tables import Manifest, Receipt
 from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
-from workflows.folders.completeness import complete_classes, missing_classes, without_partial_classes
+from workflows.folders.completeness import complete_classes, hide_partial_classes, missing_classes
 
 
 def recorded(tmp_path, units):
@@ -36,8 +36,8 @@ def test_a_class_is_complete_with_all_its_units_in_every_analysis_that_covers_it
             "edits": {"classes_complete": 1, "classes": 2},
         },
     }
-    without_partial_classes(manifest, record_of(masking=BY_SITE, edits=WHOLE))
-    assert [receipt.class_ids for receipt in manifest.receipts.values()] == [(1, 2), (1, 3), (1,), ()]
+    hide_partial_classes(manifest, record_of(masking=BY_SITE, edits=WHOLE))
+    assert manifest.hidden == frozenset()  # a shard of class 1, which is complete, may have others
 
 
 def test_nothing_is_missing_of_a_complete_folder(tmp_path):
@@ -45,10 +45,13 @@ def test_nothing_is_missing_of_a_complete_folder(tmp_path):
     assert missing_classes(manifest, record_of(masking=BY_SITE, edits=WHOLE)) is None
 
 
-def test_partial_classes_are_left_out(tmp_path):
+def test_partial_classes_are_hidden_unless_shards_have_failed(tmp_path):
     manifest = recorded(tmp_path, [("masking", (1,), (0, 1)), ("masking", (2,), (0,)), ("masking", (3,), (1,))])
-    without_partial_classes(manifest, record_of(masking=BY_SITE))
-    assert [receipt.class_ids for receipt in manifest.receipts.values()] == [(1,)]
+    hide_partial_classes(manifest, record_of(masking=BY_SITE))
+    assert manifest.hidden == {"masking (2,) (0,)", "masking (3,) (1,)"}
+    manifest.quarantined["masking (2,) (1,)"] = "RuntimeError"
+    hide_partial_classes(manifest, record_of(masking=BY_SITE))
+    assert manifest.hidden == frozenset()
 
 
 def test_classes_with_different_numbers_of_units(tmp_path):

@@ -89,6 +89,13 @@ def test_a_report_on_demand_while_the_audit_runs(partial, monkeypatch, capsys):
     assert (partial / "report.html").read_bytes() == page
 
 
+def test_a_report_before_any_class_is_complete(partial):
+    manifest = Manifest.read(partial)
+    manifest.remove([shard for shard, receipt in manifest.receipts.items() if 0 in receipt.sites])
+    assert write_interim(partial) == "interim: 0 of 4 classes complete"
+    assert "Interim: 0 of 4 classes complete; awareness 0 of 4." in (partial / "report.html").read_text()
+
+
 def test_a_summary_on_demand_leaves_the_page_alone(partial, monkeypatch, capsys):
     with open_storage(partial).locked():
         code, _ = run(monkeypatch, capsys, "aggregate", partial)
@@ -99,7 +106,10 @@ def test_a_folder_whose_audit_was_stopped_says_so_too(partial, monkeypatch, caps
     """Nobody holds the lock: derived tables are recorded, as ever."""
     for command in ("aggregate", "report"):
         assert run(monkeypatch, capsys, command, partial)[0] == 0
-    assert json.loads((partial / "summary.json").read_text())["incomplete"] == PROGRESS
+    summary = json.loads((partial / "summary.json").read_text())
+    assert summary["incomplete"] == PROGRESS
+    assert summary["heavy_tails"]["n_channels_and_classes"] == 2 * 576
+    assert len(Manifest.read(partial).table("awareness")) == 3 * 576 - 3 * 64  # the tables have everything
     assert "Interim: 2 of 4 classes complete" in (partial / "report.html").read_text()
     assert "class_overlap" in Manifest.read(partial).receipts
 

@@ -45,14 +45,18 @@ def missing_classes(manifest: Manifest, record: AuditRecord) -> dict[str, Any] |
     return {"classes_complete": total - len(incomplete), "classes": total, "stages": stages}
 
 
-def without_partial_classes(manifest: Manifest, record: AuditRecord) -> None:
-    """Take the shards of classes that an analysis has not completed out of a manifest in memory, writing nothing.
+def hide_partial_classes(manifest: Manifest, record: AuditRecord) -> None:
+    """Hide the rows of classes that an analysis has not completed yet, so that no statement rests on parts of classes.
 
-    A shard of several classes stays if any of them is complete.
+    A shard of several classes is shown if any of them is complete. If shards have failed for good, nothing is hidden:
+    what is missing then will not come by itself, and may be the same part of every class.
     """
+    manifest.hidden = frozenset()
+    if manifest.quarantined:
+        return
     complete = {stage: complete_classes(manifest, stage, analysis) for stage, analysis in record.analyses.items()}
-    manifest.receipts = {
-        shard: receipt
+    manifest.hidden = frozenset(
+        shard
         for shard, receipt in manifest.receipts.items()
-        if receipt.stage not in complete or not complete[receipt.stage].isdisjoint(receipt.class_ids)
-    }
+        if receipt.stage in complete and complete[receipt.stage].isdisjoint(receipt.class_ids)
+    )

@@ -8,7 +8,7 @@ from cawa_core import __version__
 from cawa_core.digests import digest_of_data
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
-from workflows.folders.completeness import missing_classes
+from workflows.folders.completeness import hide_partial_classes, missing_classes
 from workflows.folders.folder import SUMMARY, read_audit
 from workflows.options.audit import recorded_spec
 from workflows.results.derive import derivable, derive, derived_stages
@@ -16,8 +16,9 @@ from workflows.results.summary import summarise
 
 
 def aggregate(manifest: Manifest) -> None:
-    """Rewrite the derived tables and ``summary.json``."""
+    """Rewrite the derived tables and ``summary.json``, from the classes that are complete."""
     audit = read_audit(manifest.storage)
+    hide_partial_classes(manifest, audit)
     spec = recorded_spec(audit.spec)
     derive(manifest, spec, audit.hash)
     manifest.settle()

@@ -17,10 +17,9 @@ from cawa_core.storage import Folder, LocalStorage, Storage, open_storage
 from cawa_core.storage.overlay import Overlay
 from cawa_core.tables import Manifest
 from cawa_core.tables.parquet import MissingTableFileError
-from workflows.folders.completeness import missing_classes, without_partial_classes
+from workflows.folders.completeness import missing_classes
 from workflows.folders.folder import REPORT, SUMMARY, read_audit
 from workflows.results import aggregate, is_current
-from workflows.results.derive import derived_stages
 from workflows.results.report import write_report
 
 ATTEMPTS = 3
@@ -52,7 +51,7 @@ def write_interim(folder: Folder, page: bool = True) -> str:
                 if attempt == ATTEMPTS:
                     raise
                 continue
-            if is_current(Manifest.read(storage)):
+            if _is_finished(storage):
                 return "the audit has ended in the meantime; its summary is complete"
             _publish(changes, storage)
             return words
@@ -62,9 +61,6 @@ def write_interim(folder: Folder, page: bool = True) -> str:
 def _aggregate(overlay: Overlay, page: bool) -> str:
     record = read_audit(overlay)
     manifest = Manifest.read(overlay)
-    for stage in derived_stages(manifest):
-        del manifest.receipts[stage]
-    without_partial_classes(manifest, record)
     aggregate(manifest)
     if page:
         write_report(manifest)
@@ -72,6 +68,12 @@ def _aggregate(overlay: Overlay, page: bool) -> str:
     if missing is None:
         return "interim: all classes complete"
     return f"interim: {missing['classes_complete']:,} of {missing['classes']:,} classes complete"
+
+
+def _is_finished(storage: Storage) -> bool:
+    """Return whether the driver has written the summary of the complete audit."""
+    manifest = Manifest.read(storage)
+    return missing_classes(manifest, read_audit(storage)) is None and is_current(manifest)
 
 
 def _publish(changes: LocalStorage, storage: Storage) -> None:
