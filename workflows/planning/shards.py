@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Minutes of work that result in one Parquet file per table.
+    """Minutes of work that result in one Parquet file per table, which may be joined with others later.
 
     Attributes:
         analysis: name of the analysis.

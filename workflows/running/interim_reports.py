@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from workflows.running.events import EventLog
 
 MODULE = "workflows.results.interim"
 LARGEST_SHARE = 1 / 20
-"""Largest share of the time that goes into interim reports."""
+"""Largest share of the time of one core that goes into interim reports."""
 PATIENCE = 5.0
 """Seconds that a report has to end when the audit does."""
 
@@ -61,8 +62,9 @@ class InterimReports:
         Args:
             note: called with what became of the last report.
         """
+        before = _seconds_of_children()
         if self._process is not None and self._process.poll() is not None:
-            self._settle(self._process.returncode, note)
+            self._settle(self._process.returncode, _seconds_of_children() - before, note)
         if self._seconds and self._process is None and time.monotonic() >= self._due:
             self._started = time.monotonic()
             self._output.seek(0)
@@ -73,11 +75,17 @@ class InterimReports:
                 command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
             )
 
-    def _settle(self, code: int, note: Callable[[str], None]) -> None:
+    def _settle(self, code: int, seconds: float, note: Callable[[str], None]) -> None:
+        """Report the end of a report, which took some seconds of a core."""
         self._process = None
-        now = time.monotonic()
-        self._due = max(self._started + self._seconds, now + (now - self._started) * (1 / LARGEST_SHARE - 1))
+        self._due = self._started + max(self._seconds, seconds / LARGEST_SHARE)
         self._output.seek(0)
         words = last_line(self._output.read().decode(errors="replace"))
         note(words if code == 0 else f"no interim report: {words}")
-        self._log.write("interim", ok=code == 0, message=words, seconds=round(now - self._started, 3))
+        self._log.write("interim", ok=code == 0, message=words, seconds=round(seconds, 3))
+
+
+def _seconds_of_children() -> float:
+    """Return the seconds of a core that processes of this one took, as far as their ends have been noticed."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
