@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.results import Result
 from workflows.executors.shard_queue import ShardQueue
+from workflows.planning.sequence import in_sequence
 from workflows.planning.shards import Shard
 from workflows.running.execution import Failure
 
@@ -86,7 +87,8 @@ def simulated(cluster: SpotCluster, seed: int) -> Simulated:
     now = 0.0
     ends = [0.0]
     durations = stub_shards(cluster, random)
-    queue = ShardQueue(sorted(durations, key=lambda shard: (-shard.cost, shard.name)), clock=lambda: now)
+    queue = ShardQueue(in_sequence(list(durations), cluster.workers), clock=lambda: now)
+    previous: dict[int, Shard] = {}
     hourly = -np.log(1 - cluster.preempted_an_hour)
 
     def lifetime() -> float:
@@ -97,18 +99,20 @@ def simulated(cluster: SpotCluster, seed: int) -> Simulated:
     preemptions = computed = given_up = 0
     while queue:  # a lost shard returns to it at once, but may not be due yet
         now, worker, dies = heapq.heappop(free)
-        shard = queue.take()
+        shard = queue.take(previous.get(worker))
         if shard is None:
             heapq.heappush(free, (now + 1.0, worker, dies))
             continue
         end = now + durations[shard]
         if end <= dies:
             computed += 1
+            previous[worker] = shard
             ends.append(end)
             heapq.heappush(free, (end, worker, dies))
             continue
         preemptions += 1
         now = dies
+        previous.pop(worker, None)
         given_up += isinstance(queue.lost(shard, "preempted"), Failure)
         back = dies + cluster.replaced_after
         heapq.heappush(free, (back, worker, back + lifetime()))

@@ -18,7 +18,7 @@ import typer
 from cawa_core.errors import InputError, bounded, counted, listed, shortened
 from cawa_core.options import validated
 from cawa_core.paths import user_path
-from cawa_core.storage import StorageError
+from cawa_core.storage import FolderInUseError, StorageError
 from workflows.analyses import ANALYSES
 from workflows.commands.flags import with_options_of
 from workflows.commands.quick_imports import quick_imports
@@ -230,32 +230,40 @@ for analysis in ANALYSES.values():
 
 @command()
 def aggregate(folder: AuditFolder) -> None:
-    """Rewrite the derived tables and the summary of an audit."""
+    """Rewrite the derived tables and the summary of an audit; while it runs, write an interim summary."""
     with quick_imports():
         from cawa_core.tables import Manifest
         from workflows.folders.damage import damage_named
         from workflows.folders.folder import SUMMARY, opened_audit
         from workflows.results import aggregate as write_aggregates
+        from workflows.results.interim import write_interim
 
     storage = opened_audit(folder)
-    with damage_named(storage), storage.locked():
-        write_aggregates(Manifest.read(storage))
+    try:
+        with damage_named(storage), storage.locked():
+            write_aggregates(Manifest.read(storage))
+    except FolderInUseError:
+        print(write_interim(storage, page=False))
     print(f"summary: {storage.path(SUMMARY)}")
 
 
 @command()
 def report(folder: AuditFolder) -> None:
-    """Rewrite the report of an audit from its tables and summary."""
+    """Rewrite the report of an audit from its tables and summary; while it runs, write an interim report."""
     with quick_imports():
         from cawa_core.tables import Manifest
         from cawa_core.tables.receipts import REPORT
         from workflows.folders.damage import damage_named
         from workflows.folders.folder import opened_audit
+        from workflows.results.interim import write_interim
         from workflows.results.report import write_report
 
     storage = opened_audit(folder)
-    with damage_named(storage), storage.locked():
-        write_report(Manifest.read(storage))
+    try:
+        with damage_named(storage), storage.locked():
+            write_report(Manifest.read(storage))
+    except FolderInUseError:
+        print(write_interim(storage))
     print(f"report: {storage.path(REPORT)}")
 
 

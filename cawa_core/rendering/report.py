@@ -57,6 +57,7 @@ def build_report(
             summary=summary,
             summary_digest=summary_digest(summary),
             sections=sections,
+            progress=_progress_words(summary.get("incomplete")),
             browser=browser,
             browser_script=_text("class_browser.js"),
             map_script=_text("pair_map.js"),
@@ -100,6 +101,18 @@ def _text(name: str) -> str:
 def summary_digest(summary: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a summary; the page contains it, so that a stale page can be recognised."""
     return digest_of_data(summary)
+
+
+def _progress_words(incomplete: Mapping[str, Any] | None) -> str:
+    """Say how many classes are complete, in all and by stage; empty if all are."""
+    if not incomplete:
+        return ""
+
+    def words(counts: Mapping[str, int]) -> str:
+        return f"{counts['classes_complete']:,} of {counts['classes']:,}"
+
+    stages = ", ".join(f"{stage} {words(counts)}" for stage, counts in incomplete["stages"].items())
+    return f"{words(incomplete)} classes complete; {stages}"
 
 
 def _provenance(sites: pd.DataFrame, summary: Mapping[str, Any], audit: AuditRecord) -> list[Any]:

@@ -7,11 +7,19 @@ from pathlib import Path
 from cawa_core.errors import InputError
 from cawa_core.paths import user_path
 from cawa_core.storage.atomic import HashedWriter, atomic_file, write_atomically
-from cawa_core.storage.base import OutsideFolderError, Storage, StorageError, StorageRefusedError, UnusableFileError
+from cawa_core.storage.base import (
+    FolderInUseError,
+    OutsideFolderError,
+    Storage,
+    StorageError,
+    StorageRefusedError,
+    UnusableFileError,
+)
 from cawa_core.storage.local import LocalStorage
 
 __all__ = [
     "Folder",
+    "FolderInUseError",
     "HashedWriter",
     "LocalStorage",
     "OutsideFolderError",

@@ -33,6 +33,10 @@ class OutsideFolderError(UnusableFileError):
     """A link in the folder leads out of it; nothing there is opened, listed, written or removed."""
 
 
+class FolderInUseError(InputError):
+    """Another process has locked the folder."""
+
+
 class WriteConflictError(Exception):
     """A conditional write failed because another process wrote first."""
 
@@ -150,6 +154,11 @@ class Storage(ABC):
     def remove(self, name: str) -> None:
         """Remove a file if it exists."""
 
+    def remove_all(self, names: Iterable[str]) -> None:
+        """Remove files, as far as they exist."""
+        for name in names:
+            self.remove(name)
+
     @abstractmethod
     def append(self, name: str, line: bytes) -> None:
         """Append a line to a journal; it is on the disk or in the store when this returns.
@@ -171,6 +180,7 @@ class Storage(ABC):
         """Lock the folder against other drivers, creating it if new; the lock ends with the process at the latest.
 
         Raises:
-            InputError: another driver holds the lock, or the folder cannot be written.
+            FolderInUseError: another driver holds the lock.
+            InputError: the folder cannot be written.
             StorageError: the store fails.
         """

@@ -16,8 +16,7 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from cawa_core.errors import InputError
-from cawa_core.storage.base import StorageError, Version, WriteConflictError
+from cawa_core.storage.base import FolderInUseError, StorageError, Version, WriteConflictError
 
 if TYPE_CHECKING:
     from cawa_core.storage.objects import ObjectStorage
@@ -119,7 +118,7 @@ class Lease:
                 return None
             holder = _parse_holder(content)
             if first is not None and version != first:
-                raise InputError(
+                raise FolderInUseError(
                     f"another cawa is at work in {self._storage.url}, process {holder['process']} on "
                     f"{holder['host']}; wait for it, or choose another --output"
                 )

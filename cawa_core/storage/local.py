@@ -15,7 +15,14 @@ from pathlib import Path
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file
-from cawa_core.storage.base import OutsideFolderError, Storage, StorageError, StorageRefusedError, UnusableFileError
+from cawa_core.storage.base import (
+    FolderInUseError,
+    OutsideFolderError,
+    Storage,
+    StorageError,
+    StorageRefusedError,
+    UnusableFileError,
+)
 from cawa_core.storage.names import require_inside
 
 LOCK = ".lock"
@@ -144,7 +151,7 @@ class LocalStorage(Storage):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError(
+                raise FolderInUseError(
                     f"another cawa is at work in {self.url}; wait for it, or choose another --output"
                 ) from None
             yield

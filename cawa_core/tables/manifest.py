@@ -170,9 +170,21 @@ class Manifest(RecordedRows):
             self.write()
             self._remove(before - self.owned)
 
+    def replace_shards(self, shards: Collection[str], receipts: Collection[Receipt]) -> None:
+        """Replace finished shards by others with the same results, in one write, and remove the old files.
+
+        Args:
+            shards: names of the shards to replace.
+            receipts: the shards that hold their results.
+        """
+        before = self.owned
+        remaining = {shard: receipt for shard, receipt in self.receipts.items() if shard not in shards}
+        self.receipts = remaining | {receipt.shard: receipt for receipt in receipts}
+        self.write()
+        self._remove(before - self.owned)
+
     def _remove(self, names: Collection[str]) -> None:
-        for name in sorted(names):
-            self.storage.remove(name)
+        self.storage.remove_all(sorted(names))
 
     def quarantine(self, shard: str, error: str) -> None:
         """Record that a shard failed for good, with the reason, and write the manifest."""
@@ -232,7 +244,7 @@ class Manifest(RecordedRows):
         Raises:
             InputError: a recorded file is missing or damaged.
         """
-        for receipt in self.receipts.values():
+        for receipt in self._shown():
             for file in receipt.files:
                 if receipt.stage == stage and not file.table and name_of_file(file) == name:
                     yield receipt, read_verified(self.storage, file)

@@ -25,11 +25,13 @@ class RecordedRows:
     Attributes:
         storage: storage of the folder.
         receipts: finished shards by name.
+        hidden: names of finished shards whose rows and files are not shown, for as long as this object is used.
     """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.receipts: dict[str, Receipt] = {}
+        self.hidden: frozenset[str] = frozenset()
         self._audits: dict[str, tuple[str, str]] = {}
 
     def table(self, name: str) -> pd.DataFrame:
@@ -100,7 +102,10 @@ class RecordedRows:
         return sorted({class_id for receipt in self._receipts_with(name) for class_id in receipt.class_ids})
 
     def _receipts_with(self, name: str) -> list[Receipt]:
-        return [receipt for receipt in self.receipts.values() if any(file.table == name for file in receipt.files)]
+        return [receipt for receipt in self._shown() if any(file.table == name for file in receipt.files)]
+
+    def _shown(self) -> list[Receipt]:
+        return [receipt for shard, receipt in self.receipts.items() if shard not in self.hidden]
 
     def _files(self, name: str, sites: Collection[int] = (), class_ids: Collection[int] = ()) -> list[PublishedFile]:
         """Return a table's files that may hold rows of the sites and classes, sorted by name; empty means all."""

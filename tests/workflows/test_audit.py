@@ -200,6 +200,21 @@ def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec,
     assert "Incomplete:" not in (tmp_path / "audit/report.html").read_text()
 
 
+def test_a_class_that_fails_costs_no_other_class_of_its_shard(tmp_path, tiny_spec, monkeypatch):
+    """Four classes in a shard of the gallery: the results of three."""
+
+    def poisoned(compute, lab, shard):
+        if 3 in shard.class_ids:
+            raise RuntimeError("poison")
+        return compute()
+
+    replace_work(monkeypatch, "gallery", poisoned)
+    spec = dataclasses.replace(tiny_spec, classes=(1, 3, 7, 8), stages=("gallery",))
+    result = small_audit(tmp_path, spec)
+    assert (result.computed, result.retried, result.quarantined) == (3, 1, ("gallery-c0003-0003",))
+    assert Manifest.read(tmp_path).class_ids("gallery") == [1, 7, 8]
+
+
 @pytest.mark.parametrize("stage", ["masking", "class_metrics"])
 def test_running_out_of_memory_halves_the_batch_and_changes_nothing(tmp_path, audited, monkeypatch, stage):
     """Whatever stage it meets; the batch that fits is kept for the shards that follow."""
@@ -240,7 +255,7 @@ def test_where_one_image_is_too_much_the_shard_is_given_up(tmp_path, monkeypatch
 
     replace_work(monkeypatch, "gallery", no_device)
     spec = dataclasses.replace(SMALL, stages=("gallery",))
-    assert len(small_audit(tmp_path, spec).quarantined) == 1
+    assert small_audit(tmp_path, spec).quarantined == tuple(f"gallery-c000{name}-000{name}" for name in (1, 3, 7, 8))
 
 
 def test_events_are_lines_of_json(tmp_path, monkeypatch):
@@ -255,13 +270,14 @@ def test_events_are_lines_of_json(tmp_path, monkeypatch):
     small_audit(tmp_path / "audit", spec, log=str(log))
     monkeypatch.undo()
     first = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [one["event"] for one in first] == ["started", *["quarantined"] * 6, "done"]
+    assert [one["event"] for one in first] == ["started", *["retried", "quarantined", "quarantined"] * 6, "done"]
     assert all("RuntimeError: poison" in one["error"] for one in first[1:-1])
     small_audit(tmp_path / "audit", spec, log=str(log))
     events = [json.loads(line) for line in log.read_text().splitlines()]
-    assert events[:8] == first
-    assert [one["event"] for one in events[8:]] == ["started", *["finished"] * 6, "done"]
-    assert {one["shard"] for one in events[9:-1]} == {one["shard"] for one in first[1:-1]}
+    assert events[: len(first)] == first
+    assert [one["event"] for one in events[len(first) :]] == ["started", *["finished"] * 6, "done"]
+    retried = {one["shard"] for one in first if one["event"] == "retried"}
+    assert {one["shard"] for one in events[len(first) + 1 : -1]} == retried
     assert events[-1]["computed"] == 6
     assert {(one["generator"], one["audit"]) for one in events} == {("fashion-biggan", first[0]["audit"])}
     with pytest.raises(InputError, match=r"log .* cannot be written: .*choose another --log"):

@@ -14,6 +14,7 @@ from workflows.analyses.hybrids import cost as hybrids_cost
 from workflows.analyses.segmentation import work as segmentation_work
 from workflows.options.run import RunOptions
 from workflows.planning import calibration
+from workflows.planning import plan as plans
 from workflows.planning.calibration import Paces, paces
 from workflows.planning.estimate import estimates, plan_lines
 from workflows.planning.plan import plan
@@ -76,7 +77,15 @@ def test_units_are_planned_whatever_their_shards(job, tmp_path):
             for unit in job.units(name, class_id)
         )
         assert len({shard.name for shard in shards}) == len(shards)
-        assert [shard.cost for shard in shards] == sorted((shard.cost for shard in shards), reverse=True)
+
+
+def test_expensive_classes_make_small_shards(job, tmp_path, monkeypatch):
+    """Of gains that must be measured, 200 passes a class at each site: at most 2 classes of 4 for 500 passes."""
+    monkeypatch.setattr(type(job.lab.generator), "is_affine", lambda _, site: site != 2)
+    monkeypatch.setattr(plans, "LARGEST_BLOCK", 500.0)
+    shards = plan(job.with_spec(stages=("awareness",)), Manifest.read(tmp_path), None)
+    sizes = {site: [len(shard.class_ids) for shard in shards if shard.sites == (site,)] for site in range(6)}
+    assert sizes == {site: [2, 2] if site == 2 else [4] for site in range(6)}
 
 
 def test_seconds_are_paces_times_their_number(job, tmp_path):

@@ -1,4 +1,4 @@
-"""The longest first, failures again after a pause, and none forever."""
+"""In their turns, failures again after a pause, one bad class alone, and none forever."""
 
 import pytest
 
@@ -17,10 +17,52 @@ class Clock:
         return self.now
 
 
-def test_the_longest_go_first():
+def test_shards_go_in_the_given_order():
     queue = ShardQueue(SHARDS)
     assert [queue.take() for _ in range(5)] == [*SHARDS, None]
     assert len(queue) == 0
+
+
+def test_a_worker_stays_with_its_class_within_a_turn_but_not_in_the_last():
+    first, other, second, later, last, end = shards = [
+        Shard("masking", (1,), turn=0),
+        Shard("masking", (2,), turn=0),
+        Shard("edits", (1,), turn=0),
+        Shard("hybrids", (1,), turn=1),
+        Shard("masking", (3,), turn=2),
+        Shard("edits", (1,), ((4,),), turn=2),
+    ]
+    queue = ShardQueue(shards)
+    assert queue.take() == first
+    assert queue.take(first) == second
+    assert queue.take(second) == other
+    assert [queue.take(second), queue.take(later), queue.take(later)] == [later, last, end]
+
+
+def test_classes_of_a_shard_that_raised_come_again_one_by_one():
+    clock = Clock()
+    block = Shard("gallery", (3, 5, 9), cost=6.0, turn=1)
+    queue = ShardQueue([block, Shard("masking", (3,), turn=2)], clock)
+    retry = queue.raised(queue.take(), "boom")
+    assert retry.parts == (Shard("gallery", (3,)), Shard("gallery", (5,)), Shard("gallery", (9,)))
+    assert [(part.cost, part.turn) for part in retry.parts] == [(2.0, 1)] * 3
+    clock.now = FIRST_PAUSE
+    assert tuple(queue.take() for _ in range(3)) == retry.parts
+    outcomes = []
+    for _ in range(MAX_ERRORS):
+        outcomes.append(queue.raised(retry.parts[1], "boom"))
+    assert outcomes[-1] == Failure(retry.parts[1], "boom")
+
+
+def test_classes_of_a_shard_that_lost_every_worker_come_again_one_by_one():
+    clock = Clock()
+    block = Shard("gallery", (3, 5))
+    queue = ShardQueue([block], clock)
+    for _ in range(MAX_LOSSES):
+        retry = queue.lost(queue.take(), "gone")
+        clock.now += LONGEST_PAUSE
+    assert [queue.take() for _ in range(3)] == [*retry.parts, None]
+    assert [part.class_ids for part in retry.parts] == [(3,), (5,)]
 
 
 def test_a_failed_shard_comes_again_in_its_place_after_a_pause():

@@ -34,7 +34,9 @@ def written_faults(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
     """Check that summary, report and figures are as written, and up to date with the tables."""
     storage = manifest.storage
     fix = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
-    faults = [*_summary_faults(storage, audit), *_report_faults(manifest)]
+    faults = [*_summary_faults(storage, audit)]
+    if not _is_interim(storage):
+        faults += _report_faults(manifest)
     yield from faults
     if all(fault.kind == "orphan" for fault in faults) and not (is_current(manifest) and report_shows(manifest)):
         yield Fault("stale", "summary and report", f"not up to date with the tables; {fix}")
@@ -50,6 +52,14 @@ def _summary_faults(storage: Storage, audit: AuditRecord) -> Iterator[Fault]:
         return
     if summary["audit"] != audit.hash:
         yield Fault("foreign", SUMMARY, f"it is of audit {bounded(summary['audit'])}, not {audit.hash[:12]}")
+
+
+def _is_interim(storage: Storage) -> bool:
+    """Return whether summary and report are of an unfinished audit, whose driver alone records files."""
+    try:
+        return bool(read_summary(storage).get("incomplete"))
+    except InputError:
+        return False
 
 
 def _report_faults(manifest: Manifest) -> Iterator[Fault]:

@@ -39,7 +39,7 @@ class Analysis:
         axes: columns that tell units apart; the first is ``class_id``.
         unit: what units are called, in the plural.
         after: analyses whose results it reads.
-        classes_per_shard: default number of classes per shard.
+        classes_per_shard: default number of classes per shard; fewer if they are expensive, one each after a failure.
         work: a :class:`Work`, if it computes units.
         derivation: a :class:`Derivation`, if its tables are derived from those of others whenever these change.
         results: a :class:`Results`: what it says in the summary and the report.

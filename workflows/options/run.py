@@ -69,6 +69,9 @@ class RunOptions:
     storage_patience: Annotated[float, Field(gt=0)] = option(
         120.0, "Seconds for which failing requests to an object store are repeated."
     )
+    report_every: Annotated[float, Field(ge=0)] = option(
+        10.0, "Minutes between interim reports while an audit runs, if there is anything new; 0 makes none."
+    )
     log: str = option("", "File to which events are appended as lines of JSON; - means stderr.")
     start_timeout: Annotated[float, Field(gt=0)] = option(
         300.0, "Seconds that an audit on Ray waits for a worker to start before it ends."

@@ -11,11 +11,14 @@ from workflows.interface import Analysis, Unit
 from workflows.planning.shards import Shard, blocks
 from workflows.running.job import Job
 
+LARGEST_BLOCK = 100_000.0
+"""Largest cost of a shard of several classes, in generator passes."""
+
 
 def plan(
     job: Job, manifest: Manifest, classes_per_shard: int | None, stages: Collection[str] | None = None
 ) -> list[Shard]:
-    """Return shards for every unit that the manifest does not cover, the longest first.
+    """Return shards for every unit that the manifest does not cover, in the order of the analyses.
 
     Results computed with the same options count as covered, whatever the shard size they were computed in.
 
@@ -25,13 +28,12 @@ def plan(
         classes_per_shard: classes per shard; by default what suits each analysis.
         stages: analyses to plan; by default all of the audit.
     """
-    shards = [
+    return [
         shard
         for analysis in job.analyses
         if stages is None or analysis.name in stages
         for shard in _shards(job, analysis, _covered(job, manifest, analysis.name), classes_per_shard)
     ]
-    return sorted(shards, key=lambda shard: (-shard.cost, shard.name))
 
 
 def _covered(job: Job, manifest: Manifest, analysis: str) -> set[tuple[int | str, ...]]:
@@ -50,6 +52,16 @@ def _shards(
             if units:
                 lacking[units].append(class_id)
     for units, class_ids in lacking.items():
-        for block in blocks(class_ids, classes_per_shard or analysis.classes_per_shard):
-            costs = (work.cost(job.lab, job.spec, class_id, unit).passes for class_id in block for unit in units)
-            yield Shard(analysis.name, block, units, analysis.by_site, sum(costs))
+        costs = {
+            class_id: sum(work.cost(job.lab, job.spec, class_id, unit).passes for unit in units)
+            for class_id in class_ids
+        }
+        size = classes_per_shard or _block_size(analysis, max(costs.values()))
+        for block in blocks(class_ids, size):
+            cost = sum(costs[class_id] for class_id in block)
+            yield Shard(analysis.name, block, units, analysis.by_site, cost)
+
+
+def _block_size(analysis: Analysis, cost: float) -> int:
+    """Return how many classes of some cost make a shard: as suits the analysis, but fewer if they are expensive."""
+    return max(1, min(analysis.classes_per_shard, int(LARGEST_BLOCK / max(cost, 1.0))))

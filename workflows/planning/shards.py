@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from cawa_core.digests import digest_of_bytes
+from cawa_core.tables.receipts import Coverage
 from workflows.interface import WHOLE_CLASS, Unit
 
 Item = TypeVar("Item")
@@ -14,14 +15,15 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Minutes of work that result in one Parquet file per table.
+    """Minutes of work that result in one Parquet file per table, which may be joined with others later.
 
     Attributes:
         analysis: name of the analysis.
         class_ids: classes of the block, ascending.
         units: units of each class, in order.
         by_site: whether a unit is a site.
-        cost: expected work in generator passes or their equivalent; longer shards start first.
+        cost: expected work in generator passes or their equivalent.
+        turn: when the shard starts; shards of an earlier turn start first.
     """
 
     analysis: str
@@ -29,6 +31,7 @@ class Shard:
     units: tuple[Unit, ...] = (WHOLE_CLASS,)
     by_site: bool = False
     cost: float = dataclasses.field(default=0.0, compare=False)
+    turn: int = dataclasses.field(default=0, compare=False)
 
     @property
     def sites(self) -> tuple[int, ...]:
@@ -43,6 +46,23 @@ class Shard:
             return f"{self.analysis}-{classes}"
         prefix = "s" if self.by_site else "u"
         return f"{self.analysis}-{classes}-{prefix}{_text(self.units[0])}-{_text(self.units[-1])}"
+
+    def coverage(self, tables: Collection[str], files: Collection[str] = ()) -> Coverage:
+        """Return what its tables say of it, given the names of all tables and files that it publishes."""
+        return {
+            "shard": self.name,
+            "stage": self.analysis,
+            "class_ids": self.class_ids,
+            "sites": self.sites,
+            "units": self.units,
+            "tables": tuple(sorted(tables)),
+            "files": tuple(sorted(files)),
+        }
+
+    def split(self) -> list[Shard]:
+        """Return one shard per class, with equal parts of the cost."""
+        cost = self.cost / len(self.class_ids)
+        return [dataclasses.replace(self, class_ids=(class_id,), cost=cost) for class_id in self.class_ids]
 
 
 def _text(unit: Unit) -> str:

@@ -9,6 +9,7 @@ from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import sealed
 from cawa_core.tables.schema import SITES_TABLE
+from workflows.folders.completeness import hide_partial_classes, missing_classes
 from workflows.folders.folder import SUMMARY, read_audit
 from workflows.options.audit import recorded_spec
 from workflows.results.derive import derivable, derive, derived_stages
@@ -16,13 +17,14 @@ from workflows.results.summary import read_summary, summarise
 
 
 def aggregate(manifest: Manifest) -> None:
-    """Rewrite the derived tables and ``summary.json``.
+    """Rewrite the derived tables and ``summary.json``, from the classes that are complete.
 
     Raises:
         InputError: nothing is finished yet, or the results cannot be read.
     """
     audit = read_audit(manifest.storage)
     require_results(manifest)
+    hide_partial_classes(manifest, audit)
     spec = recorded_spec(audit.spec)
     derive(manifest, spec, audit.hash)
     manifest.settle()
@@ -61,10 +63,12 @@ def is_current(manifest: Manifest) -> bool:
     except InputError:
         return False
     derived = derived_stages(manifest)
+    audit = read_audit(manifest.storage)
     return bool(
         summary["tables_digest"] == manifest.digest(without=derived)
-        and summary["options_digest"] == _options_digest(read_audit(manifest.storage))
+        and summary["options_digest"] == _options_digest(audit)
         and summary["cawa"] == __version__
         and summary["quarantined"] == sorted(manifest.quarantined)
+        and summary.get("incomplete") == missing_classes(manifest, audit)
         and derived == {analysis.name for analysis in derivable(manifest)}
     )

@@ -14,6 +14,7 @@ from cawa_core.tables import Manifest
 from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
+from workflows.folders.completeness import hide_partial_classes
 from workflows.folders.folder import read_audit
 from workflows.results import require_results
 from workflows.results.summary import joined, read_summary
@@ -68,6 +69,7 @@ def write_report(manifest: Manifest) -> None:
     storage = manifest.storage
     audit = read_audit(storage)
     require_results(manifest)
+    hide_partial_classes(manifest, audit)
     summary = read_summary(storage)
     results = {name: analysis.make_results() for name, analysis in ANALYSES.items()}
     tables = joined(((name, part.shown(manifest)) for name, part in results.items()), "the report's tables")

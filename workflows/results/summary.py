@@ -19,6 +19,7 @@ from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import Index, Seconds, is_as_written, parsed
 from workflows.analyses import ANALYSES
+from workflows.folders.completeness import missing_classes
 from workflows.folders.folder import SUMMARY
 from workflows.interface import Findings, Results
 from workflows.options.audit import AuditSpec
@@ -84,6 +85,7 @@ def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[s
         "classes": list(spec.classes),
         "class_names": audit.class_names,
         "quarantined": sorted(manifest.quarantined),
+        "incomplete": missing_classes(manifest, audit),
         "seconds": _seconds_by_stage(manifest),
     }
     entries = _entries(results, Findings(manifest, spec, ClassResamples(spec.seed, spec.bootstraps)))
@@ -93,7 +95,9 @@ def summarise(manifest: Manifest, audit: AuditRecord, spec: AuditSpec) -> dict[s
     warnings = [warning for part in results.values() for warning in part.warnings(summary)]
     claims = [claim for part in results.values() for claim in part.claims(summary)]
     claims.sort(key=lambda claim: claim.verdict == NOTE)
-    return summary | {"warnings": warnings, "findings": [dataclasses.asdict(claim) for claim in claims]}
+    interim = {"interim": True} if summary["incomplete"] else {}
+    findings = [dataclasses.asdict(claim) | interim for claim in claims]
+    return summary | {"warnings": warnings, "findings": findings}
 
 
 def _entries(results: Mapping[str, Results[Any]], findings: Findings) -> list[tuple[str, Mapping[str, Any]]]:

@@ -20,15 +20,18 @@ from cawa_core.tables.receipts import HASH_DIGITS
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.executors import EXECUTORS
 from workflows.folders.folder import AUDIT, open_folder, read_audit, require_folder_for, with_replacement, write_audit
+from workflows.folders.joining import join_small_shards
 from workflows.lab.opening import checked_device
 from workflows.lab.real_check import check_real_images
 from workflows.lab.trial import require_pass
 from workflows.options.audit import AuditSpec
 from workflows.options.run import RunOptions, with_absolute_real_images
 from workflows.planning.plan import plan
+from workflows.planning.sequence import expected_workers, in_sequence
 from workflows.planning.shards import Shard
 from workflows.running.events import EventLog, event_log
 from workflows.running.execution import Failure, Outcome, Retry
+from workflows.running.interim_reports import InterimReports
 from workflows.running.job import Job, tried_by_driver
 from workflows.running.order import require_complete_order, waves, with_readers
 from workflows.running.progress import ProgressReporter
@@ -132,27 +135,40 @@ def _done(
     reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in job.spec.stages])
     computed = 0
     retried = 0
-    for stages in waves(job.spec.stages):
-        shards = plan(job, manifest, options.classes_per_shard or None, stages)
-        log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
-        with contextlib.ExitStack() as started:
-            outcomes: Iterable[Outcome] = ()
-            if shards:
-                executor = started.enter_context(contextlib.closing(EXECUTORS.make(options.executor)))
-                # left before the executor is closed, however this ends: workers are stopped while there is a cluster
-                outcomes = started.enter_context(contextlib.closing(executor.run(job, options, storage, shards)))
-            from workflows.results.refresh import refresh  # slow to import: meanwhile, workers start
+    with InterimReports(storage, options.report_every, log) as interim:
+        for stages in waves(job.spec.stages):
+            planned = plan(job, manifest, options.classes_per_shard or None, stages)
+            shards = in_sequence(planned, expected_workers(options))
+            log.write("started", folder=storage.url, executor=options.executor, shards=len(shards), reused=reused)
+            n_computed, n_retried = _compute(job, options, shards, manifest, log, interim)
+            computed += n_computed
+            retried += n_retried
+            manifest.settle()
+            record = _finish_replacements(record, manifest, [name for name in replaced if name in stages])
+    from workflows.results.refresh import refresh
 
-            n_computed, n_retried = _record(outcomes, job.lab.generator.name, shards, manifest, log)
-        computed += n_computed
-        retried += n_retried
-        manifest.settle()
-        record = _finish_replacements(record, manifest, [name for name in replaced if name in stages])
+    if joined := join_small_shards(manifest, record):
+        log.write("joined", shards=joined)
     refreshed = refresh(manifest)
     failed = tuple(sorted(manifest.quarantined))
     seconds = time.monotonic() - start
     log.write("done", computed=computed, retried=retried, quarantined=failed, seconds=round(seconds, 3))
     return AuditResult(storage, computed, reused, retried, failed, refreshed, seconds)
+
+
+def _compute(
+    job: Job, options: RunOptions, shards: list[Shard], manifest: Manifest, log: EventLog, interim: InterimReports
+) -> tuple[int, int]:
+    """Execute and record shards; return how many were computed, and how many attempts were repeated."""
+    with contextlib.ExitStack() as started:
+        outcomes: Iterable[Outcome] = ()
+        if shards:
+            executor = started.enter_context(contextlib.closing(EXECUTORS.make(options.executor)))
+            # left before the executor is closed, however this ends: workers are stopped while there is a cluster
+            outcomes = started.enter_context(contextlib.closing(executor.run(job, options, manifest.storage, shards)))
+        import workflows.results.refresh  # noqa: F401 - slow to import: meanwhile, workers start
+
+        return _record(outcomes, job.lab.generator.name, shards, manifest, log, interim)
 
 
 def _begin_replacements(job: Job, record: AuditRecord, manifest: Manifest) -> tuple[str, ...]:
@@ -194,7 +210,12 @@ def driver_job(spec: AuditSpec, options: RunOptions) -> Job:
 
 
 def _record(
-    outcomes: Iterable[Outcome], name: str, shards: list[Shard], manifest: Manifest, log: EventLog
+    outcomes: Iterable[Outcome],
+    name: str,
+    shards: list[Shard],
+    manifest: Manifest,
+    log: EventLog,
+    interim: InterimReports,
 ) -> tuple[int, int]:
     """Record outcomes as they come; return how many shards were computed, and how many attempts were repeated."""
     computed = 0
@@ -204,6 +225,7 @@ def _record(
         for outcome in outcomes:
             if isinstance(outcome, Retry):
                 retried += 1
+                cost |= {part.name: part.cost for part in outcome.parts}
                 progress.note(f"{outcome.shard.name} again: {last_line(outcome.error)}")
                 log.write("retried", shard=outcome.shard.name, stage=outcome.shard.analysis, error=outcome.error)
             elif isinstance(outcome, Failure):
@@ -215,6 +237,7 @@ def _record(
                 computed += 1
                 progress.advance(cost[outcome.shard], outcome.shard)
                 log.write("finished", shard=outcome.shard, stage=outcome.stage, seconds=outcome.seconds)
+                interim.after_result(progress.note)
     return computed, retried
 
 

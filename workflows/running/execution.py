@@ -28,10 +28,18 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Retry:
-    """A shard that failed and will be tried again, and the traceback."""
+    """A shard that failed and will be tried again, and the traceback.
+
+    Attributes:
+        shard: the shard.
+        error: the traceback.
+        parts: shards of single classes that take its place, so that one bad class does not cost the others; empty if
+            the shard itself is tried again.
+    """
 
     shard: Shard
     error: str
+    parts: tuple[Shard, ...] = ()
 
 
 Outcome = Receipt | Failure | Retry
@@ -46,16 +54,7 @@ def execute(job: Job, storage: Storage, shard: Shard) -> Receipt:
     earlier = Manifest.read(storage) if ANALYSES[shard.analysis].after else None
     output = within_memory(lab, lambda: work.run(lab, job.spec, shard, earlier))
     analysis = job.identity.analysis_hash(shard.analysis)
-    coverage = {
-        "shard": shard.name,
-        "stage": shard.analysis,
-        "class_ids": shard.class_ids,
-        "sites": shard.sites,
-        "units": shard.units,
-        "tables": sorted(output.tables),
-        "files": sorted(output.files),
-    }
-    files = publish(storage, shard.name, output.tables, analysis, coverage)
+    files = publish(storage, shard.name, output.tables, analysis, shard.coverage(output.tables, output.files))
     files += publish_files(storage, shard.name, shard.analysis, output.files)
     return Receipt(
         shard=shard.name,

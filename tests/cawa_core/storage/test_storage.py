@@ -35,6 +35,9 @@ def test_files_are_written_replaced_listed_and_removed(storage):
     storage.remove("b.json")
     with pytest.raises(FileNotFoundError):
         storage.read("b.json")
+    storage.write("c.json", b"")
+    storage.remove_all(["tables/x/a.parquet", "none", "c.json"])
+    assert storage.names() == []
 
 
 def test_a_file_written_piece_by_piece_gets_its_name_at_the_end(storage):

@@ -44,6 +44,7 @@ class Slot:
         actor: handle of the current actor, if any.
         pending: reference to the running ``ready`` or ``execute`` call; None if the actor is idle.
         shard: shard that the actor is computing.
+        previous: shard that the actor computed before.
         process: process ID of the actor, once it is ready.
         failures: failed starts since the last success.
     """
@@ -52,6 +53,7 @@ class Slot:
     actor: Any = None
     pending: Any = None
     shard: Shard | None = None
+    previous: Shard | None = None
     process: int | None = None
     failures: int = 0
 
@@ -153,7 +155,7 @@ class Dispatch:
         """Give a shard to each actor that is ready and idle."""
         for slot in self.slots:
             if slot.process is not None and slot.shard is None:
-                slot.shard = self.queue.take()
+                slot.shard = self.queue.take(slot.previous)
                 slot.pending = None if slot.shard is None else slot.actor.execute.remote(slot.shard)
 
     def settle(self, slot: Slot) -> Iterator[Outcome]:
@@ -174,6 +176,7 @@ class Dispatch:
             self.ever_started = True
         else:
             self.failed_writes = 0
+            slot.previous = shard
             yield result
 
     def after_error(self, slot: Slot, shard: Shard | None, error: RayError) -> Iterator[Outcome]:
@@ -233,7 +236,7 @@ def release(slot: Slot) -> None:
     """Stop a slot's actor, if it has one."""
     if slot.actor is not None:
         ray.kill(slot.actor)
-    slot.actor = slot.pending = slot.process = None
+    slot.actor = slot.pending = slot.process = slot.previous = None
 
 
 def traceback_text(error: RayError) -> str:
