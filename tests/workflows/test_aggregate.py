@@ -374,7 +374,8 @@ def test_an_analysis_that_is_not_installed_is_left_alone(copied):
     def dissect(record):
         record["identity"]["spec"] |= {"dissection_latents": 7}
         record["identity"]["spec"]["stages"].append("dissection")
-        record["analyses"]["dissection"] = record["analyses"]["edits"] | {"options": {"dissection_latents": 7}}
+        covered = {"options": {"dissection_latents": 7}, "class_ids": [1], "n_units": 1}
+        record["analyses"]["dissection"] = record["analyses"]["edits"] | covered
 
     rewrite(copied / "audit.json", dissect)
     before = json.loads((copied / "summary.json").read_text())
