@@ -7,6 +7,7 @@ from typing import Any
 
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord
+from workflows.analyses import ANALYSES
 
 
 def complete_classes(manifest: Manifest, stage: str, analysis: AnalysisRecord) -> set[int]:
@@ -29,13 +30,15 @@ def complete_classes(manifest: Manifest, stage: str, analysis: AnalysisRecord) -
 def missing_classes(manifest: Manifest, record: AuditRecord) -> dict[str, Any] | None:
     """Count the complete classes, as ``summary.json`` shows them; None if all are complete.
 
+    Analyses that are not installed here do not count, because the summary states nothing about them.
+
     Returns:
         ``classes_complete`` and ``classes``: classes for which every analysis that covers them is complete, and all;
         ``stages``: the same by analysis.
     """
     stages = {}
     incomplete: set[int] = set()
-    for stage, analysis in record.analyses.items():
+    for stage, analysis in _installed(record).items():
         complete = complete_classes(manifest, stage, analysis)
         incomplete |= set(analysis.class_ids) - complete
         stages[stage] = {"classes_complete": len(complete), "classes": len(analysis.class_ids)}
@@ -54,9 +57,13 @@ def hide_partial_classes(manifest: Manifest, record: AuditRecord) -> None:
     manifest.hidden = frozenset()
     if manifest.quarantined:
         return
-    complete = {stage: complete_classes(manifest, stage, analysis) for stage, analysis in record.analyses.items()}
+    complete = {stage: complete_classes(manifest, stage, analysis) for stage, analysis in _installed(record).items()}
     manifest.hidden = frozenset(
         shard
         for shard, receipt in manifest.receipts.items()
         if receipt.stage in complete and complete[receipt.stage].isdisjoint(receipt.class_ids)
     )
+
+
+def _installed(record: AuditRecord) -> dict[str, AnalysisRecord]:
+    return {stage: analysis for stage, analysis in record.analyses.items() if stage in ANALYSES}
