@@ -99,7 +99,7 @@ def correlation_table() -> str:
     for n_classes in CLASSES:
         for n_outliers in (0, n_planted(n_classes)):
             for rho in CORRELATIONS if not n_outliers else (0.0, 0.3):
-                simulations = SIMULATIONS if n_classes < 1000 else SIMULATIONS // 2
+                simulations = SIMULATIONS if n_classes < 1000 else SIMULATIONS // 8
                 simulated = rates(n_classes, rho, n_outliers, simulations)
                 shares = (simulated.holds, simulated.opens, simulated.fails, simulated.pearson_holds)
                 cells = [f"{share:.1%}" for share in shares]
