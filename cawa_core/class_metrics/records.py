@@ -27,8 +27,9 @@ class ClassMetric:
         compute: function from the real and the generated images of a class; NaN if it is undefined.
         better: whether a higher or a lower value is better.
         scale: scale on which differences are tested. ``share``: arcsine of the square root, whose standard error is
-            1 / sqrt(4 n + 2) whatever the share; ``root``: signed square root, since the noise of distances and counts
-            grows about as the root of their size; ``plain``: unchanged.
+            1 / sqrt(4 n + 2) whatever the share; ``root``: signed square root, since the noise of counts grows about
+            as the root of their size; ``relative``: divided by the size of the class's values, since the noise of
+            distances grows about as their size; ``plain``: unchanged.
         threshold: smallest worsening that counts as a regression.
         is_relative: whether the threshold is relative to the base's value.
         draws: which images the metric averages over: all ``generated`` ones, ``matched`` ones (at most as many as
@@ -43,7 +44,7 @@ class ClassMetric:
     meaning: str
     compute: Callable[[ClassPair], float]
     better: Literal["higher", "lower"]
-    scale: Literal["share", "root", "plain"]
+    scale: Literal["share", "root", "relative", "plain"]
     threshold: float
     is_relative: bool = False
     draws: Literal["generated", "matched", "kernel", "compared"] = "generated"
@@ -114,7 +115,7 @@ METRICS = (
         "Fréchet distance between the features; >= 0, biased upwards for few samples",
         lambda pair: pair.frechet_distance,
         better="lower",
-        scale="root",
+        scale="relative",
         threshold=0.1,
         is_relative=True,
         expected_sign=-1,
@@ -125,7 +126,7 @@ METRICS = (
         "unbiased squared maximum mean discrepancy, cubic kernel, on at most 10,000 samples per side",
         lambda pair: pair.kernel_distance,
         better="lower",
-        scale="root",
+        scale="relative",
         threshold=0.2,
         is_relative=True,
         draws="kernel",

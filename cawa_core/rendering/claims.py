@@ -1,21 +1,17 @@
 """Claims of the paper, tested on the numbers of an audit and stated in plain words.
 
-A claim *holds* if the 95% interval over classes lies on the claimed side, *does not hold* if it lies on the other side,
-and is *open* if the interval contains zero or does not exist. A claim with several parts must hold in each; otherwise
-it holds *in part*. A claim that is tested in another way says how.
+The rule of the verdicts is in :mod:`cawa_core.statistics.verdicts`. A claim that is tested in another way says how.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-HOLDS = "holds"
-IN_PART = "holds in part"
-FAILS = "does not hold"
-OPEN = "open"
 NOTE = "note"
 """Verdict of a statement that the paper does not make; notes come after all claims."""
+MOST_NAMED = 5
+"""Most classes that a sentence names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,22 +22,6 @@ class Claim:
     verdict: str
     evidence: str
     source: str
-
-
-def side(interval: Sequence[float | None] | None, sign: int) -> str:
-    """Return the verdict on the claim that a quantity has a sign, from its 95% interval ``[low, high]``."""
-    known = [end for end in interval or () if end is not None]
-    if len(known) < 2:
-        return OPEN
-    low, high = sorted(sign * end for end in known)
-    return HOLDS if low > 0 else FAILS if high < 0 else OPEN
-
-
-def joint_verdict(verdicts: Sequence[str]) -> str:
-    """Return the verdict of a claim whose parts must all hold."""
-    if set(verdicts) == {HOLDS}:
-        return HOLDS
-    return IN_PART if HOLDS in verdicts else OPEN if OPEN in verdicts else FAILS
 
 
 def signed(value: float | None, digits: int = 2) -> str:
@@ -59,6 +39,14 @@ def interval_words(interval: Sequence[float] | None, digits: int = 2) -> str:
 def percentage(share: float) -> str:
     """Format a share as a percentage, with a decimal place if it is below 1%."""
     return f"{share:.1%}" if 0 < share < 0.01 else f"{share:.0%}"
+
+
+def named_classes(class_ids: Sequence[int], names: Mapping[int, str]) -> str:
+    """List classes by name, the first few of many; a class without a name by its index."""
+    words = [names.get(class_id, f"class {class_id}") for class_id in class_ids]
+    if len(words) > MOST_NAMED:
+        words = [*words[:MOST_NAMED], f"{len(words) - MOST_NAMED} more"]
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def real_images_in_words(fewest: int, most: int) -> str:

@@ -48,8 +48,14 @@ def bootstrap_weights(n: int, resamples: int, random: np.random.Generator) -> Ar
 
     The product with the values gives the resampled means.
     """
+    return bootstrap_counts(n, resamples, random) / n
+
+
+def bootstrap_counts(n: int, resamples: int, random: np.random.Generator) -> Array:
+    """Return how often each resample draws each of n values: ``[resamples, n]``."""
     draws = random.integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
-    return np.bincount(draws.reshape(-1), minlength=resamples * n).reshape(resamples, n) / n
+    counts = np.bincount(draws.reshape(-1), minlength=resamples * n).reshape(resamples, n)
+    return counts.astype(np.float64)
 
 
 def bootstrap_mean(values: Array, weights: Array) -> Interval:
@@ -65,7 +71,7 @@ PAIRS_AT_ONCE = 16_384
 
 def mantel_tests(
     matrix: Array, pair_counts: NDArray[np.unsignedinteger[Any]], permutations: int, random: np.random.Generator
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Return Spearman r of a symmetric matrix with each set of pair counts, and one-sided permutation p-values.
 
     Rows and columns of the matrix are permuted together (Mantel 1967), so that pairs that share a class do not count
@@ -79,7 +85,7 @@ def mantel_tests(
         random: source of the drawn permutations.
 
     Returns:
-        r and p ``[tests]``; NaN where the matrix or the counts are constant.
+        r, p and the standard deviation of the permuted r ``[tests]``; NaN where the matrix or the counts are constant.
     """
     n = len(matrix)
     a, b = np.triu_indices(n, 1)
@@ -97,7 +103,8 @@ def mantel_tests(
     n_reached = (null >= observed[:, None] - ROUNDING).sum(axis=1)
     p_value = n_reached / len(orders) if exhaustive else (1 + n_reached) / (1 + len(orders))
     varies = (np.ptp(pair_counts, axis=1) > 0) & bool(np.ptp(matrix[a, b]) > 0)
-    return np.where(varies, observed, np.nan), np.where(varies, p_value, np.nan)
+    r, p, spread = (np.where(varies, values, np.nan) for values in (observed, p_value, null.std(axis=1)))
+    return r, p, spread
 
 
 def _normalised_ranks(counts: NDArray[np.unsignedinteger[Any]]) -> Array:

@@ -5,14 +5,19 @@ The top set of a class is a row of channel indices, best first, so its k highest
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.stats import binom
 
 TopSets = NDArray[np.int64]
+SHARE_ROUNDING = 1e-9
+"""Rounding error of a share times a number of classes; 0.9 of 10 classes are 9."""
 COMPARED_CRITERIA = ("category_highest", "expected_activation_highest", "masking_highest")
 """Criteria of the ``class_overlap`` table whose top sets the report shows and checkpoints are compared by."""
 
@@ -56,18 +61,22 @@ def overlap_counts(top: TopSets) -> NDArray[np.int32]:
     return np.asarray((membership @ membership.T).int())  # exact: counts are far below float32's 2**24
 
 
-def shared_by_all(top: TopSets) -> int:
-    """Return the number of channels that are in every class's set."""
-    _, counts = np.unique(top, return_counts=True)
-    return int((counts == len(top)).sum())
+def class_counts(top: TopSets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the channels that are in any class's set, ascending, and the number of classes that each is in."""
+    channels, counts = np.unique(top, return_counts=True)
+    return channels, counts
 
 
-def shared_by_chance(n_channels: int, k: int, n_classes: int) -> float:
-    """Return the expected number of channels common to ``n_classes`` independent random sets of k."""
-    return float(n_channels * (k / n_channels) ** n_classes)
+@lru_cache(maxsize=4096)
+def shared_by_chance(n_channels: int, k: int, n_classes: int, at_least: int | None = None) -> float:
+    """Return the expected number of channels that are in the sets of ``at_least`` classes, by default of all.
+
+    The sets are independent and random, each with k of the channels, so a channel is in a binomial number of them.
+    """
+    fewest = n_classes if at_least is None else at_least
+    return float(n_channels * binom.sf(fewest - 1, n_classes, k / n_channels))
 
 
-def first_choices(top: TopSets) -> dict[int, int]:
-    """Map each channel to the number of classes that rank it first; channels that none ranks first are left out."""
-    channels, counts = np.unique(top[:, 0], return_counts=True)
-    return dict(zip(channels.tolist(), counts.tolist(), strict=True))
+def classes_of_share(share: float, n_classes: int) -> int:
+    """Return how many classes are at least a share of ``n_classes``; one at least."""
+    return max(1, ceil(share * n_classes - SHARE_ROUNDING))

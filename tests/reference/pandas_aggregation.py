@@ -19,7 +19,6 @@ from scipy.stats import rankdata
 
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.correlation import smoothing_window
-from cawa_core.statistics.overlap import shared_by_chance
 from cawa_core.statistics.permutation_null import ROUNDING, random_orders
 from cawa_core.tables.schema import ALL_SITES
 from workflows.options.audit import AuditSpec
@@ -46,7 +45,7 @@ def pandas_tables(awareness: pd.DataFrame, masking: pd.DataFrame, spec: AuditSpe
         "masking_correlation": masking_correlation_rows(statistics, masking, spec) if len(masking) else (),
         "class_overlap": class_overlap_rows(rankings, spec.overlap_k),
         "shared_channels": shared_channel_rows(rankings, spec.shared_k),
-        "top_channel_popularity": popularity_rows(rankings),
+        "top_channel_popularity": popularity_rows(rankings, spec.shared_k),
     }
     return {name: pd.DataFrame(list(made)) for name, made in rows.items()}
 
@@ -214,24 +213,31 @@ def shared_channel_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> It
     by_site = [ranking for ranking in rankings if ranking.site != ALL_SITES]
     for ranking, k in _ranked_sizes(by_site, sizes, largest_share=1.0):
         n_classes, channels = ranking.values.shape
-        yield {
-            "site": ranking.site,
-            "k": k,
-            "criterion": ranking.criterion,
-            "shared": int(top_members(ranking.values, k).all(axis=0).sum()),
-            "shared_by_chance": shared_by_chance(channels, k, n_classes),
-            "n_classes": n_classes,
-        }
+        counts = top_members(ranking.values, k).sum(axis=0)
+        row = {"site": ranking.site, "k": k, "criterion": ranking.criterion, "n_channels": channels}
+        for name, fewest in (
+            ("shared", n_classes),
+            ("in_nine_tenths", -(-9 * n_classes // 10)),
+            ("in_half", -(-n_classes // 2)),
+        ):
+            chance = k / channels
+            by_chance = [
+                math.comb(n_classes, m) * chance**m * (1 - chance) ** (n_classes - m)
+                for m in range(fewest, n_classes + 1)
+            ]
+            row[name] = int((counts >= fewest).sum())
+            row[f"{name}_by_chance"] = channels * math.fsum(by_chance)
+        yield row | {"n_classes": n_classes}
 
 
-def popularity_rows(rankings: Iterable[Ranking]) -> Iterator[dict[str, Any]]:
-    """Rows of ``top_channel_popularity``: who comes first, and for how many classes (Appendix C)."""
-    for ranking in rankings:
-        if ranking.site == ALL_SITES:
-            continue
-        firsts = ranking.channels[np.argmax(ranking.values, axis=1)]
-        for channel, n_classes in pd.Series(firsts).value_counts().items():
-            yield {"site": ranking.site, "channel": channel, "criterion": ranking.criterion, "n_classes": n_classes}
+def popularity_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Rows of ``top_channel_popularity``: in the top sets of how many classes each channel is (Appendix C: k = 1)."""
+    by_site = [ranking for ranking in rankings if ranking.site != ALL_SITES]
+    for ranking, k in _ranked_sizes(by_site, sorted({1, *sizes}), largest_share=1.0):
+        for channel, count in zip(ranking.channels, top_members(ranking.values, k).sum(axis=0), strict=True):
+            if count:
+                key = {"site": ranking.site, "k": k, "criterion": ranking.criterion, "channel": int(channel)}
+                yield {**key, "n_classes": int(count)}
 
 
 def _ranked_sizes(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cawa_core.class_metrics.records import METRICS
 from cawa_core.rendering.claims import NOTE
 from cawa_core.tables import Manifest, Receipt, publish
 from cawa_core.tables.schema import ALL_SITES, TABLES
@@ -277,10 +278,17 @@ def test_sharing_and_popularity_by_hand(by_hand):
     assert shared["category_highest", 2] == 0
     assert shared["latent_highest", 2] == 2
     assert ("latent_highest", 10) not in shared
-    firsts = by_hand.table("top_channel_popularity").set_index(["criterion", "channel"]).n_classes
-    assert firsts["category_highest", 0] == 2
-    assert firsts["category_highest", 5] == 1
-    assert firsts["latent_highest", 5] == 3
+    popular = by_hand.table("top_channel_popularity").set_index(["k", "criterion", "channel"]).n_classes
+    assert popular[1, "category_highest", 0] == 2
+    assert popular[1, "category_highest", 5] == 1
+    assert popular[1, "latent_highest", 5] == 3
+    assert popular[2]["category_highest"].to_dict() == {0: 2, 1: 2, 4: 1, 5: 1}
+    assert popular[2]["latent_highest"].to_dict() == {4: 3, 5: 3}
+    halves = by_hand.table("shared_channels").set_index(["criterion", "k"])
+    assert halves.in_half["category_highest", 2] == 2
+    assert halves.in_half_by_chance["category_highest", 2] == pytest.approx(
+        6 * (3 * (1 / 3) ** 2 * (2 / 3) + (1 / 3) ** 3)
+    )
 
 
 def test_correlations_by_hand(by_hand):
@@ -296,12 +304,33 @@ def test_correlations_by_hand(by_hand):
 
 def test_metric_correlations_by_hand():
     metrics = pd.DataFrame({"total_awareness": [1.0, 2, 3, 4], "fid": [4.0, 3, 2, 1], "recall": [1.0, 2, 3, 4]})
+    metrics["class_id"] = range(4)
     for name in ("precision", "density", "coverage", "kid", "ms_ssim", "classifier_accuracy"):
         metrics[name] = np.nan
     rows = {row["metric"]: row for row in metric_correlation_rows(metrics, audit_spec(bootstraps=50))}
     assert set(rows) == {"fid", "recall"}
     assert rows["fid"]["pearson"] == pytest.approx(-1)
     assert rows["recall"]["ci_low"] == pytest.approx(1)
+    assert (rows["recall"]["robust_spearman"], rows["recall"]["verdict"]) == (pytest.approx(1), "open")
+    assert rows["recall"]["robust_p"] == pytest.approx(2 / 24, abs=0.05)  # the p-value of all permutations
+
+
+def test_three_outliers_do_not_decide_and_are_named():
+    """Classes 5, 50 and 77 of 100 are far away in both quantities; the others are unrelated."""
+    random = np.random.default_rng(3)
+    names = ["total_awareness", *(metric.name for metric in METRICS)]
+    metrics = pd.DataFrame({name: random.normal(size=100) for name in names}).assign(class_id=np.arange(100) + 1000)
+    planted = [5, 50, 77]
+    spec = audit_spec(bootstraps=200)
+    metrics.loc[planted, ["total_awareness", "precision", "ms_ssim"]] += 9
+    rows = {row["metric"]: row for row in metric_correlation_rows(metrics, spec)}
+    without = {row["metric"]: row for row in metric_correlation_rows(metrics.drop(planted), spec)}
+    row = rows["precision"]
+    assert row["pearson"] > 0.5 > 0.2 > abs(row["pearson_without"])
+    assert set(row["influential"]) == set(row["outliers"]) == {1005, 1050, 1077}
+    for name in ("robust_spearman", "robust_ci_low", "robust_p", "verdict"):
+        assert {metric: rows[metric][name] for metric in rows} == {metric: without[metric][name] for metric in rows}
+    assert rows["density"]["verdict"] is None
 
 
 def test_intervals_do_not_depend_on_the_order_of_the_metrics(monkeypatch):
@@ -309,7 +338,7 @@ def test_intervals_do_not_depend_on_the_order_of_the_metrics(monkeypatch):
 
     random = np.random.default_rng(0)
     names = ["total_awareness", *(metric.name for metric in derivation.METRICS)]
-    metrics = pd.DataFrame({name: random.normal(size=12) for name in names})
+    metrics = pd.DataFrame({name: random.normal(size=12) for name in names}).assign(class_id=range(12))
     spec = audit_spec(bootstraps=50)
     forwards = {row["metric"]: row for row in metric_correlation_rows(metrics, spec)}
     monkeypatch.setattr(derivation, "METRICS", derivation.METRICS[::-1])

@@ -77,7 +77,8 @@ def test_a_damaged_checkpoint_is_worse_in_the_classes_that_were_damaged(audited,
 def test_another_seed_of_the_same_checkpoint_is_not_worse(audited, reseeded, tmp_path):
     result = compare(audited, reseeded, comparison_spec(), str(tmp_path))
     assert not result.is_worse
-    assert result.sentence == "not worse"
+    assert result.sentence == "not worse; same weights with seeds 0 and 1"
+    assert (result.content["same_weights"], result.content["same_seed"]) == (True, False)
     assert {row["verdict"] for row in result.content["class_metrics"]["classes"]} <= {"same", "within noise"}
     assert result.content["differing_options"]["seed"] == [0, 1]
     assert {row["relative_change"] for row in result.content["total_awareness"]} == {0.0}
@@ -118,7 +119,7 @@ def test_the_command_says_it_in_one_line_and_by_its_exit_code(audited, broken, r
     assert printed.out.count("\n") == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"compare.json", "compare.md", "compare.html"}
     code, printed = run(monkeypatch, capsys, "compare", audited, reseeded, "--output", tmp_path / "out")
-    assert (code, printed.out) == (0, "not worse\n")
+    assert (code, printed.out) == (0, "not worse; same weights with seeds 0 and 1\n")
     lenient = tmp_path / "lenient.toml"
     lenient.write_text("\n".join(f"{metric.threshold_option} = 1000.0" for metric in METRICS))
     arguments = ("compare", audited, broken, "--output", tmp_path / "out", "--spec", lenient)

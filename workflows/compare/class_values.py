@@ -14,11 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cawa_core.rendering.html_tables import HtmlTable, records, table_of
+from cawa_core.statistics.many_tests import adjusted
 from cawa_core.storage.plain_data import plain
 from workflows.compare.significance import (
     FEWEST_FOR_RANKS,
     Noise,
-    adjusted,
     difference_p_values,
     shift_p_value,
     welch_freedom,

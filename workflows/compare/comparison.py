@@ -16,7 +16,7 @@ from workflows.compare.options import ComparisonSpec, thresholds_of
 from workflows.compare.page import page
 from workflows.compare.pairing import Audit, Pair, pair
 from workflows.compare.results import judged_rows
-from workflows.compare.wording import markdown, verdict_line
+from workflows.compare.wording import markdown, seed_words, verdict_line
 from workflows.folders.folder import AUDIT
 from workflows.interface import Content
 
@@ -104,7 +104,14 @@ def contrast(both: Pair, spec: ComparisonSpec) -> dict[str, Any]:
     rows = judged_rows(content)
     regressions = [row for row in rows if row["verdict"] == "worse"]
     moved = any(analysis.make_comparison().has_moved(content) for analysis in both.analyses)
-    verdict = {"sentence": verdict_line(rows, moved), "is_worse": bool(regressions), "regressions": regressions}
+    sentence = verdict_line(rows, moved) + seed_words(content["base"], content["new"])
+    verdict = {
+        "sentence": sentence,
+        "is_worse": bool(regressions),
+        "same_seed": content["base"]["seed"] == content["new"]["seed"],
+        "same_weights": content["base"]["generator_digest"] == content["new"]["generator_digest"],
+        "regressions": regressions,
+    }
     return verdict | content
 
 

@@ -1,4 +1,4 @@
-"""Significance of differences: standard errors, p-values, and their adjustment for many tests."""
+"""Significance of differences: standard errors and p-values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, norm, t, wilcoxon
+from scipy.stats import norm, t, wilcoxon
 
 Array = NDArray[np.float64]
 
@@ -62,15 +62,6 @@ def difference_p_values(
         total = base_stderr**2 + new_stderr**2
         p_values = 2 * t.sf(np.abs(new - base) / np.sqrt(total), freedom)
     return np.where(new == base, 1.0, np.where(total > 0, p_values, np.nan))
-
-
-def adjusted(p_values: Array) -> Array:
-    """Return Benjamini-Hochberg adjusted p-values ``[n]``; NaN stays NaN and does not count as a test."""
-    known = np.isfinite(p_values)
-    q_values = np.full(p_values.shape, np.nan)
-    if known.any():
-        q_values[known] = false_discovery_control(p_values[known])
-    return q_values
 
 
 def shift_p_value(differences: Array, noise: Noise) -> float:

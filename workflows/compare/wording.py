@@ -45,6 +45,18 @@ def verdict_line(rows: Rows, moved: bool) -> str:
     return f"worse: {'; '.join(parts)}"
 
 
+def seed_words(base: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say that the seeds of two audits differ, and whether their weights are the same; empty if the seeds are equal.
+
+    Args:
+        base, new: entries ``base`` and ``new`` of ``compare.json``.
+    """
+    if base["seed"] == new["seed"]:
+        return ""
+    weights = "same weights with" if base["generator_digest"] == new["generator_digest"] else "different"
+    return f"; {weights} seeds {base['seed']} and {new['seed']}"
+
+
 def _classes(count: int) -> str:
     return "class" if count == 1 else "classes"
 

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 
 from cawa_core.rendering import figures
-from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, OPEN, joint_verdict, side
+from cawa_core.rendering.claims import named_classes
 from cawa_core.rendering.figures import draw
 from cawa_core.rendering.html_tables import cell, table_of
 from cawa_core.rendering.palette import PALETTE, light
@@ -49,17 +49,11 @@ def test_cells():
     assert [one.text for one in table.rows[0]] == ["1"]
 
 
-def test_verdicts_of_intervals():
-    cases = ([0.1, 0.2], HOLDS), ([-0.2, -0.1], FAILS), ([-0.1, 0.2], OPEN), ([None, None], OPEN), (None, OPEN)
-    for interval, verdict in cases:
-        assert side(interval, 1) == verdict
-    assert side([-0.2, -0.1], -1) == HOLDS
-
-
-def test_every_part_of_a_claim_must_hold():
-    cases = ([HOLDS, HOLDS], HOLDS), ([HOLDS, FAILS], IN_PART), ([HOLDS, OPEN], IN_PART)
-    for verdicts, verdict in (*cases, ([OPEN, FAILS], OPEN), ([FAILS, FAILS], FAILS)):
-        assert joint_verdict(verdicts) == verdict
+def test_the_first_of_many_classes_are_named():
+    names = {class_id: f"c{class_id}" for class_id in range(9)}
+    assert named_classes([3], names) == "c3"
+    assert named_classes([3, 1, 20], names) == "c3, c1 and class 20"
+    assert named_classes(range(9), names) == "c0, c1, c2, c3, c4 and 4 more"
 
 
 def test_classes_with_images_are_evenly_spaced():

@@ -8,7 +8,7 @@ from cawa_core.statistics.outliers import FEWEST, largest_by_chance, robust_devi
 
 def test_deviations_are_those_of_the_median_and_its_absolute_deviation():
     values = np.array([1.0, 2.0, 3.0, 4.0, 100.0, np.nan])
-    np.testing.assert_allclose(robust_deviations(values), [-2 * 0.6745, -0.6745, 0, 0.6745, 97 * 0.6745, np.nan])
+    np.testing.assert_allclose(robust_deviations(values), np.array([-2, -1, 0, 1, 97, np.nan]) / 1.4826)
 
 
 def test_equal_values_deviate_by_nothing_and_few_are_unknown():
@@ -18,7 +18,7 @@ def test_equal_values_deviate_by_nothing_and_few_are_unknown():
 
 def test_where_most_values_are_equal_the_mean_deviation_is_the_scale():
     values = np.array([1.0] * 9 + [0.0])
-    np.testing.assert_allclose(robust_deviations(values)[-1], -1 / (0.1 / 0.7979))
+    np.testing.assert_allclose(robust_deviations(values)[-1], -1 / (0.1 * 1.2533))
 
 
 @pytest.mark.parametrize(("n", "level"), [(10, 0.05), (30, 0.05 / 8), (1000, 0.05)])

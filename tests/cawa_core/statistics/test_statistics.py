@@ -122,9 +122,7 @@ def test_overlap_by_hand():
     top = overlap.top_channels(ranking, 2)
     assert top.tolist() == [[0, 1], [0, 2], [3, 2]]
     assert overlap.overlap_counts(top).tolist() == [[2, 1, 0], [1, 2, 1], [0, 1, 2]]
-    assert overlap.shared_by_all(top) == 0
-    assert overlap.shared_by_all(overlap.top_channels(ranking[:2], 3)) == 2
-    assert overlap.first_choices(top) == {0: 2, 3: 1}
+    assert [part.tolist() for part in overlap.class_counts(top)] == [[0, 1, 2, 3], [2, 1, 2, 1]]
     with pytest.raises(ValueError, match=r"k must be in 1\.\.5"):
         overlap.top_channels(ranking, 6)
 
@@ -150,11 +148,21 @@ def test_top_channels_are_those_of_a_stable_sort(values):
         np.testing.assert_array_equal(overlap.top_channels(ranking, k), expected[:, :k])
 
 
-def test_sharing_by_chance_is_what_random_sets_give():
+@pytest.mark.parametrize("at_least", [3, 2, 1])
+def test_sharing_by_chance_is_what_random_sets_give(at_least):
     """1,000 draws of three random sets; 5 standard errors."""
     random = np.random.default_rng(0)
-    counts = [overlap.shared_by_all(overlap.top_channels(random.normal(size=(3, 20)), 8)) for _ in range(1000)]
-    assert abs(np.mean(counts) - overlap.shared_by_chance(20, 8, 3)) < 5 * np.std(counts) / np.sqrt(1000)
+    tops = (overlap.top_channels(random.normal(size=(3, 20)), 8) for _ in range(1000))
+    counts = [(overlap.class_counts(top)[1] >= at_least).sum() for top in tops]
+    expected = overlap.shared_by_chance(20, 8, 3, at_least)
+    assert abs(np.mean(counts) - expected) < 5 * np.std(counts) / np.sqrt(1000)
+    assert overlap.shared_by_chance(20, 8, 3) == overlap.shared_by_chance(20, 8, 3, 3)
+
+
+def test_classes_of_a_share_are_whole_and_one_at_least():
+    assert [overlap.classes_of_share(0.9, n) for n in (1, 9, 10, 1000)] == [1, 9, 9, 900]
+    assert [overlap.classes_of_share(0.5, n) for n in (1, 2, 3)] == [1, 1, 2]
+    assert overlap.classes_of_share(0.0, 5) == 1
 
 
 def test_intervals_cover_what_they_should():
@@ -186,13 +194,14 @@ def test_mantel_tests_equal_ranking_again_for_every_permutation():
     noise = random.integers(5, size=(9, 9))
     upper = np.triu_indices(9, 1)
     others = np.stack([near[upper], noise[upper], np.full(36, 3)]).astype(np.uint16)
-    r, p = mantel_tests(-distances, others, 300, np.random.default_rng(1))
+    r, p, spread = mantel_tests(-distances, others, 300, np.random.default_rng(1))
     orders = np.random.default_rng(1).permuted(np.tile(np.arange(9), (300, 1)), axis=1)
     for test, other in enumerate((near, np.triu(noise) + np.triu(noise, 1).T)):
         null = naive_mantel(-distances, other, orders)
         observed = naive_mantel(-distances, other, [np.arange(9)])[0]
         assert r[test] == pytest.approx(observed)
         assert p[test] == pytest.approx((1 + (null >= observed - 1e-9).sum()) / 301)
+        assert spread[test] == pytest.approx(np.std(null), rel=1e-4)
     assert r[0] > 0.8
     assert p[0] < 0.01 < p[1]
     assert np.isnan(r[2])
@@ -202,7 +211,7 @@ def test_mantel_tests_equal_ranking_again_for_every_permutation():
 def test_all_permutations_are_used_for_few_classes():
     distances = np.abs(np.subtract.outer(np.array([0.0, 1, 3, 7]), np.array([0.0, 1, 3, 7])))
     pairs = distances[np.triu_indices(4, 1)].astype(np.uint16)
-    _, p = mantel_tests(distances, pairs[None], 500, np.random.default_rng(0))
+    _, p, _ = mantel_tests(distances, pairs[None], 500, np.random.default_rng(0))
     assert p[0] == pytest.approx(1 / 24)
 
 

@@ -11,12 +11,22 @@ from numpy.typing import NDArray
 
 from cawa_core.class_metrics.kernel import KERNEL_SAMPLES
 from cawa_core.class_metrics.records import METRICS, ClassMetric
-from workflows.analyses.class_metrics.noise import binomial, bound_of_pairs, from_halves, from_spread
-from workflows.analyses.class_metrics.scales import on_scale, worsening
-from workflows.compare.significance import Noise, adjusted, shift_p_value
+from cawa_core.statistics.many_tests import adjusted
+from workflows.analyses.class_metrics.noise import (
+    binomial,
+    bound_of_pairs,
+    exact_share_p_values,
+    from_halves,
+    from_spread,
+    wider,
+)
+from workflows.analyses.class_metrics.scales import on_scale, sizes, worsening
+from workflows.compare.significance import Noise, shift_p_value
 
 Array = NDArray[np.float64]
 
+INDEPENDENT = 1.0
+"""Design effect of a share of independent images."""
 COMPARED_IMAGES = "ms_ssim_images"
 """Column with the number of images that MS-SSIM compares, which is added to the table."""
 
@@ -72,8 +82,7 @@ def _changes(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     values = [_numbers(frame, metric.name) for frame in (base, new)]
     counts = [_draws(frame, metric) for frame in (base, new)]
-    before, after = (on_scale(metric, *sides) for sides in zip(values, counts, strict=True))
-    differences = after - before
+    differences = _differences(metric, values, counts, values, floors)
     noise = _noise(metric, differences, values, counts, floors)
     worse = worsening(metric, values[0], values[1], _smallest_size(metric, floors[0]["real_real"]))
     rows = pd.DataFrame(
@@ -86,7 +95,7 @@ def _changes(
             "worsening": worse,
             "stderr": noise.stderr,
             "noise": noise.source,
-            "p_value": noise.p_values(differences),
+            "p_value": _p_values(metric, differences, noise, values, counts),
         }
     )
     known = np.isfinite(worse)
@@ -108,6 +117,22 @@ def _smallest_size(metric: ClassMetric, real_floor: pd.DataFrame) -> Array:
     return np.asarray(np.nan_to_num(np.abs(_numbers(real_floor, metric.name))))
 
 
+def _differences(
+    metric: ClassMetric,
+    values: list[Array],
+    counts: list[Array],
+    whole: list[Array],
+    floors: list[dict[str, pd.DataFrame]],
+) -> Array:
+    """Return new minus base on the scale of the test, for values of all images or of half of them."""
+    before, after = (on_scale(metric, *sides) for sides in zip(values, counts, strict=True))
+    halves, real_halves = (
+        [_numbers(floor[kind], metric.name) for floor in floors] for kind in ("fake_real", "real_real")
+    )
+    difference = after - before
+    return np.where(difference == 0, 0.0, difference / sizes(metric, whole, halves, real_halves))
+
+
 def _noise(
     metric: ClassMetric,
     differences: Array,
@@ -115,16 +140,29 @@ def _noise(
     counts: list[Array],
     floors: list[dict[str, pd.DataFrame]],
 ) -> Noise:
-    """Estimate the noise: from theory for shares, from half samples for other metrics; MS-SSIM has no half samples."""
-    if metric.scale == "share":
-        return binomial(counts[0], counts[1], metric.design_effect)
+    """Estimate the noise: from theory for shares of independent images, from half samples for other metrics.
+
+    For shares of dependent images it is the larger one of both; MS-SSIM has no half samples.
+    """
     if metric.draws == "compared":
         spread = from_spread(differences)
         return spread if spread.source != "unknown" else bound_of_pairs(values[0], values[1], counts[0], counts[1])
+    if metric.design_effect == INDEPENDENT:
+        return binomial(counts[0], counts[1], metric.design_effect)
     halves = [floor["fake_real"] for floor in floors]
-    before, after = (on_scale(metric, _numbers(half, metric.name), _draws(half, metric)) for half in halves)
-    noise = from_halves(differences, after - before, counts[0], _draws(halves[0], metric))
+    half_counts = [_draws(half, metric) for half in halves]
+    half_values = [_numbers(half, metric.name) for half in halves]
+    half_differences = _differences(metric, half_values, half_counts, values, floors)
+    noise = from_halves(differences, half_differences, counts[0], half_counts[0])
+    if metric.scale == "share":
+        return wider(binomial(counts[0], counts[1], metric.design_effect), noise)
     return noise if noise.source != "unknown" else from_spread(differences)
+
+
+def _p_values(metric: ClassMetric, differences: Array, noise: Noise, values: list[Array], counts: list[Array]) -> Array:
+    if metric.design_effect == INDEPENDENT:
+        return exact_share_p_values(*values, *counts)
+    return noise.p_values(differences)
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> Array:

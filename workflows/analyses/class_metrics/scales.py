@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,30 @@ def on_scale(metric: ClassMetric, values: Array, counts: Array) -> Array:
     if metric.scale == "share":
         return np.arcsin(np.sqrt((values * counts + 3 / 8) / (counts + 3 / 4)))
     return np.sign(values) * np.sqrt(np.abs(values)) if metric.scale == "root" else values
+
+
+def sizes(metric: ClassMetric, whole: Sequence[Array], halves: Sequence[Array], real_halves: Sequence[Array]) -> Array:
+    """Return what differences of each class are divided by on the scale of the test ``[n]``: 1 unless it is relative.
+
+    The size of an audit's values is the mean absolute value of the metric for all images, for half of them, and
+    between halves of the real images, as far as they are known: three values, so that one close to zero makes no
+    change seem large. The geometric mean of both audits is the same whichever of them is the base, and grows without
+    bound compared with that of the better one.
+
+    Args:
+        metric: the metric.
+        whole, halves, real_halves: values of base and of new ``[n]``.
+    """
+    if metric.scale != "relative":
+        return np.ones(len(whole[0]))
+    means = []
+    for parts in zip(whole, halves, real_halves, strict=True):
+        values = np.abs(np.stack(parts))
+        known = np.isfinite(values)
+        total = np.where(known, values, 0.0).sum(axis=0)
+        means.append(np.divide(total, known.sum(axis=0), out=np.full(len(total), np.nan), where=known.any(axis=0)))
+    size = np.sqrt(means[0] * means[1])
+    return np.where(size > 0, size, np.nan)
 
 
 def worsening(metric: ClassMetric, base: Array, new: Array, floor: Array) -> Array:

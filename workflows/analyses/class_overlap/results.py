@@ -13,13 +13,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
-from cawa_core.rendering.claims import FAILS, HOLDS, IN_PART, OPEN, Claim, signed
+from cawa_core.rendering.claims import Claim, signed
 from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, RelatedClass, Relation
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
 from cawa_core.statistics.intervals import mantel_tests
+from cawa_core.statistics.many_tests import adjusted
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.statistics.similarity import centroid_distances, common_classes
+from cawa_core.statistics.verdicts import FAILS, HOLDS, IN_PART, OPEN, SMALLEST_CORRELATION, Estimate, decide
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.class_metrics import CLASS_CENTROIDS_TABLE
@@ -96,7 +98,7 @@ def overlap_summary(
         row = {name: group[name][0].as_py() for name in KEY}
         overlaps = group["overlap"].to_numpy()
         rows.append(row | {"overlap": float(overlaps.mean(dtype=np.float64)), "by_chance": _overlap_by_chance(group)})
-        rows[-1] |= {"similarity_spearman": None, "similarity_p": None}
+        rows[-1] |= dict.fromkeys(("similarity_spearman", "similarity_p", "similarity_null_std"))
         if distances is not None:
             classes, counts = _common_pairs(group, distances, np.rint(overlaps * row["k"]).astype(np.uint16))
             if len(classes) >= FEWEST_CLASSES:
@@ -104,9 +106,9 @@ def overlap_summary(
     for classes, tests in tests_by_classes.items():
         assert distances is not None
         nearness = -distances.loc[list(classes), list(classes)].to_numpy()
-        correlations, p_values = mantel_tests(nearness, np.stack([counts for _, counts in tests]), permutations, random)
-        for (row, _), r, p in zip(tests, correlations, p_values, strict=True):
-            row |= {"similarity_spearman": float(r), "similarity_p": float(p)}
+        results = mantel_tests(nearness, np.stack([counts for _, counts in tests]), permutations, random)
+        for (row, _), r, p, spread in zip(tests, *results, strict=True):
+            row |= {"similarity_spearman": float(r), "similarity_p": float(p), "similarity_null_std": float(spread)}
     return sorted(rows, key=lambda row: [row[name] for name in KEY]) or None
 
 
@@ -127,29 +129,43 @@ def _common_pairs(group: pa.Table, distances: pd.DataFrame, counts: Counts) -> t
 
 
 def similarity_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
-    """Decide whether similar classes share channels, by Mantel tests at 0.05 of the largest top sets over all sites.
+    """Decide whether similar classes share channels, by Mantel tests of the largest top sets over all sites.
 
-    The claim holds if the test of category awareness passes, and in part if only another does. It does not hold if no
-    correlation is positive.
+    The claim holds if the correlation of category awareness reaches the smallest one that counts and its test passes
+    among all criteria (Benjamini-Hochberg at 0.05), and in part if only another one does. It does not hold if the
+    interval of every criterion, two standard deviations of the permuted correlation to either side, rules that
+    correlation out.
     """
     everywhere = [row for row in rows if row["site"] == ALL_SITES]
     largest = max((row["k"] for row in everywhere), default=None)
     tested = [row for row in everywhere if row["k"] == largest and row["similarity_p"] is not None]
     if not tested:
         return []
-    passing = [row for row in tested if row["similarity_spearman"] > 0 and row["similarity_p"] < 0.05]
-    by_awareness = any(row["criterion"] == "category_highest" for row in passing)
-    against = all(row["similarity_spearman"] <= 0 for row in tested)
-    verdict = HOLDS if by_awareness else IN_PART if passing else FAILS if against else OPEN
+    q_values = adjusted(np.array([row["similarity_p"] for row in tested], dtype=np.float64))
+    verdicts = {
+        row["criterion"]: decide(_similarity(row, q_value), 1, SMALLEST_CORRELATION)
+        for row, q_value in zip(tested, q_values, strict=True)
+    }
+    holding = [criterion for criterion, verdict in verdicts.items() if verdict == HOLDS]
+    verdict = HOLDS if "category_highest" in holding else IN_PART if holding else OPEN
+    if set(verdicts.values()) == {FAILS}:
+        verdict = FAILS
     parts = ", ".join(
-        f"{CRITERION_WORDS[row['criterion']]} {signed(row['similarity_spearman'])} (p = {row['similarity_p']:.3f})"
-        for row in sorted(tested, key=lambda row: -row["similarity_spearman"])
+        f"{CRITERION_WORDS[row['criterion']]} {signed(row['similarity_spearman'])} (adjusted p = {q_value:.3f})"
+        for row, q_value in sorted(zip(tested, q_values, strict=True), key=lambda pair: -pair[0]["similarity_spearman"])
     )
     evidence = (
         f"Rank correlation, over pairs of classes, of the overlap of their top {largest} channels with the similarity "
         f"of their real images (Mantel test), for channels ranked by {parts}."
     )
     return [Claim("Similar classes share channels.", verdict, evidence, "Sec. 4.1, Fig. 5a")]
+
+
+def _similarity(row: Mapping[str, Any], q_value: float) -> Estimate:
+    """Return a Mantel correlation with an interval as wide as that of the permuted ones, and its adjusted p-value."""
+    r = row["similarity_spearman"]
+    half_width = 2 * row["similarity_null_std"]
+    return Estimate(r, r - half_width, r + half_width, q_value)
 
 
 def overall_overlap(manifest: Manifest) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cawa_core.errors import counted
 from cawa_core.hybrids.mixtures import MIXED
-from cawa_core.rendering.claims import Claim, interval_words, side, signed
+from cawa_core.rendering.claims import Claim, signed
 from cawa_core.rendering.figures import compared_bars
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import (
@@ -22,10 +22,11 @@ from cawa_core.rendering.sections import (
     shown_classes,
     with_intervals_in_words,
 )
+from cawa_core.statistics.verdicts import SMALLEST_GAIN
 from cawa_core.tables import Manifest
 from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE, HybridOptions
 from workflows.interface import Content, Findings, Results
-from workflows.results.class_resamples import ClassResamples
+from workflows.results.class_resamples import ClassResamples, typical_value, typical_verdict, typical_words
 
 MEASURES = ("harmony", "balance", "realism")
 """Measures of hybrids."""
@@ -68,7 +69,7 @@ class HybridsResults(Results[HybridOptions]):
     def claims(self, summary: Content) -> Sequence[Claim]:
         """Decide whether channel mixing makes better hybrids."""
         rows = summary.get("hybrids")
-        return hybrid_claims(rows) if rows else []
+        return hybrid_claims(rows, class_names(summary)) if rows else []
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read the hybrids of the classes that are shown."""
@@ -94,11 +95,11 @@ def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[s
         mixed["gained"] = mixed.channel_mixing - mixed.style_mixing
         by_class = mixed.groupby("class_id").mean()
         row = {"measure": measure, "n_pairs": len(mixed), "n_classes": len(by_class)}
-        summary.append(row | resamples.means(by_class))
+        summary.append(row | resamples.means(by_class) | {"typical_gain": typical_value(by_class.gained)})
     return summary
 
 
-def hybrid_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
+def hybrid_claims(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> list[Claim]:
     """Decide whether channel mixing makes hybrids of more harmony; the other measures are evidence."""
     by_measure = {row["measure"]: row for row in rows}
     chosen = by_measure["harmony"]
@@ -113,10 +114,12 @@ def hybrid_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     evidence = (
         f"Mean harmony ({words}) of the best mixture of each kind, over {counted(chosen['n_pairs'], 'pair')}: "
         f"{chosen['channel_mixing']:.3f} for channel mixing and {chosen['style_mixing']:.3f} for style mixing, a "
-        f"difference of {signed(chosen['gained'], 3)} ({interval_words(chosen['gained_ci'], 3)}). Its parts: {parts}."
+        f"difference of {signed(chosen['gained'], 3)} ({typical_words(chosen['typical_gain'], names, 3)}). Its parts: "
+        f"{parts}."
     )
     claim = "Channel mixing makes more harmonious hybrids of two classes than style mixing does."
-    return [Claim(claim, side(chosen["gained_ci"], 1), evidence, "Sec. 5.2, Fig. 7")]
+    verdict = typical_verdict(chosen["typical_gain"], 1, SMALLEST_GAIN)
+    return [Claim(claim, verdict, evidence, "Sec. 5.2, Fig. 7")]
 
 
 def hybrid_section(table: pd.DataFrame, summary: Content) -> Section:

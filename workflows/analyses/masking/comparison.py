@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section
+from cawa_core.statistics.many_tests import adjusted
 from cawa_core.tables import Manifest
 from workflows.analyses.masking import MASKING_TABLE
 from workflows.compare.pairing import Pair
-from workflows.compare.significance import adjusted, difference_p_values
+from workflows.compare.significance import difference_p_values
 from workflows.compare.tables import table_of_first
 from workflows.interface import Comparison, Content, NoOptions
 

@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import pandas as pd
 
-from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side
+from cawa_core.rendering.claims import Claim
+from cawa_core.rendering.sections import class_names
+from cawa_core.statistics.verdicts import SMALLEST_GAIN, joint_verdict
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking import MASKING_CONTROLS_TABLE, MaskingOptions
 from workflows.interface import Content, Findings, Results
-from workflows.results.class_resamples import ClassResamples
+from workflows.results.class_resamples import ClassResamples, typical_value, typical_verdict, typical_words
 
 CONTROL_EFFECTS = ["score_change", "score_change_abs"]
 
@@ -27,7 +29,7 @@ class MaskingResults(Results[MaskingOptions]):
     def claims(self, summary: Content) -> Sequence[Claim]:
         """Decide whether more aware channels matter more."""
         controls = summary.get("masking_controls")
-        return control_claims(controls) if controls else []
+        return control_claims(controls, class_names(summary)) if controls else []
 
 
 def masking_controls(controls: pd.DataFrame, resamples: ClassResamples) -> dict[str, Any] | None:
@@ -54,23 +56,25 @@ def _difference(everywhere: pd.DataFrame, high: str, low: str, resamples: ClassR
         return None
     difference = (everywhere["score_change"][high] - everywhere["score_change"][low]).to_frame("mean")
     means = resamples.means(difference)
-    return {"mean": means["mean"], "ci": means["mean_ci"], "n_classes": len(difference)}
+    typical = typical_value(difference["mean"])
+    return {"mean": means["mean"], "ci": means["mean_ci"], "n_classes": len(difference), "typical": typical}
 
 
-def control_claims(controls: Mapping[str, Any]) -> list[Claim]:
-    """Decide whether masks of more aware channels hurt more, at all sites at once."""
+def control_claims(controls: Mapping[str, Any], names: Mapping[int, str]) -> list[Claim]:
+    """Decide whether masks of more aware channels typically hurt a class more, at all sites at once."""
     over_random = controls["highest_minus_random"]
     over_lowest = controls["random_minus_lowest"]
     if over_random is None:
         return []
-    verdict = joint_verdict([side(over_random["ci"], 1), side(over_lowest["ci"], 1)])
+    differences = [difference["typical"] for difference in (over_random, over_lowest)]
+    verdict = joint_verdict([typical_verdict(difference, 1, SMALLEST_GAIN) for difference in differences])
     means = {row["control"]: row["score_change"] for row in controls["rows"] if row["site"] == ALL_SITES}
     evidence = (
         "The same share of channels is masked at every site. On average, the class's score "
         f"{_effect_in_words(means['lowest'])} if these are the least aware channels, "
         f"{_effect_in_words(means['random'])} if they are random, and {_effect_in_words(means['highest'])} if they "
-        f"are the most aware. Difference in the drop, most aware minus random: {interval_words(over_random['ci'])}; "
-        f"random minus least aware: {interval_words(over_lowest['ci'])}."
+        f"are the most aware. Difference in the drop over classes, most aware minus random: "
+        f"{typical_words(differences[0], names)}; random minus least aware: {typical_words(differences[1], names)}."
     )
     claim = (
         "Masking the most aware channels hurts a class more than masking random channels, and masking random channels "

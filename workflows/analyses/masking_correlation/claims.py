@@ -6,17 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cawa_core.errors import counted
-from cawa_core.rendering.claims import HOLDS, IN_PART, NOTE, Claim, interval_words, side, signed
+from cawa_core.rendering.claims import NOTE, Claim, interval_words, signed
+from cawa_core.statistics.verdicts import HOLDS, IN_PART, SMALLEST_CORRELATION
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking_correlation.predictors import PREDICTOR_WORDS
+from workflows.results.class_resamples import typical_verdict, typical_words
 
 Rows = Sequence[Mapping[str, Any]]
 
+LEAST_SHARE = 0.5
+"""Least share of the class-site pairs that must beat their null for a claim about all of them."""
 
-def prediction_claims(rows: Rows) -> list[Claim]:
+
+def prediction_claims(rows: Rows, names: Mapping[int, str]) -> list[Claim]:
     """Decide whether category awareness predicts the signed and the absolute effect.
 
-    The mean smoothed r must be positive, and beat its permutation null in half of the class-site pairs.
+    The rank correlation of the median class must reach the smallest one that counts, and half of the class-site pairs
+    must beat their permutation null among all pairs tested; if only fewer do, the claim holds in part.
+
+    Args:
+        rows: entry ``masking_prediction`` of the summary.
+        names: names of the classes.
     """
     overall = {(row["target"], row["predictor"]): row for row in rows if row["site"] == ALL_SITES}
     claims = []
@@ -25,14 +35,14 @@ def prediction_claims(rows: Rows) -> list[Claim]:
         if row is None:
             continue
         share = row["share_significant"] or 0.0
-        verdict = side(row["pearson_smoothed_ci"], 1)
-        if verdict == HOLDS and share < 0.5:
+        verdict = typical_verdict(row["typical_spearman"], 1, SMALLEST_CORRELATION)
+        if verdict == HOLDS and share < LEAST_SHARE:
             verdict = IN_PART
         evidence = (
-            f"The mean smoothed r over classes and sites is {signed(row['pearson_smoothed'])} "
-            f"({interval_words(row['pearson_smoothed_ci'])}); without smoothing, the rank correlation is "
-            f"{signed(row['spearman'])}. In {share:.0%} of the class-site pairs, smoothed r is positive and differs "
-            "significantly from its permutation null (p < 0.05)."
+            "Rank correlation over the channels of a site, averaged over sites, by class: "
+            f"{typical_words(row['typical_spearman'], names)}. As published, smoothed r: mean "
+            f"{signed(row['pearson_smoothed'])}, {interval_words(row['pearson_smoothed_ci'])}; it is positive and "
+            f"beats its permutation null in {share:.0%} of the class-site pairs (Benjamini-Hochberg at 0.05)."
         )
         claim = f"Category awareness predicts the {aspect} of the score change when a channel is masked."
         claims.append(Claim(claim, verdict, evidence, "Sec. 4.1, Fig. 4"))

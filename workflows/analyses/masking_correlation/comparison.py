@@ -11,10 +11,10 @@ from scipy.stats import norm
 
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section
+from cawa_core.statistics.many_tests import adjusted
 from workflows.analyses.masking_correlation import MASKING_CORRELATION_TABLE
 from workflows.compare.correlations import correlation_section, correlations_moved
 from workflows.compare.pairing import Pair
-from workflows.compare.significance import adjusted
 from workflows.interface import Comparison, Content, NoOptions
 
 

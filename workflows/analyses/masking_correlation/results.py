@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from cawa_core.rendering.claims import Claim
-from cawa_core.rendering.sections import Section, Tables
+from cawa_core.rendering.sections import Section, Tables, class_names
+from cawa_core.statistics.many_tests import adjusted
+from cawa_core.statistics.verdicts import SIGNIFICANT
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES, Table
 from workflows.analyses.awareness import AWARENESS_TABLE
@@ -23,9 +26,8 @@ from workflows.analyses.masking_correlation.sections import (
     predictors,
 )
 from workflows.interface import Content, Findings, NoOptions, Results
-from workflows.results.class_resamples import ClassResamples, mean_of_known
+from workflows.results.class_resamples import ClassResamples, mean_of_known, typical_value
 
-SIGNIFICANT = 0.05
 COEFFICIENTS = ("pearson_smoothed", "pearson", "spearman")
 
 
@@ -40,7 +42,7 @@ class MaskingCorrelationResults(Results[NoOptions]):
     def claims(self, summary: Content) -> Sequence[Claim]:
         """Decide whether category awareness predicts the effect, and name the best predictor."""
         rows = summary.get("masking_prediction")
-        return [*prediction_claims(rows), *best_predictor(rows)] if rows else []
+        return [*prediction_claims(rows, class_names(summary)), *best_predictor(rows)] if rows else []
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read all correlations, and what the curves of some class-site pairs show."""
@@ -63,12 +65,14 @@ def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) ->
     if not len(correlations):
         return None
     means = correlations.groupby(["target", "predictor", "class_id"], as_index=False).mean(numeric_only=True)
-    beats_null = (correlations.p_value < SIGNIFICANT) & (correlations.pearson_smoothed > 0)
-    significant = correlations.assign(significant=beats_null.astype(float).where(correlations.p_value.notna()))
+    tests = correlations.groupby(["target", "predictor"]).p_value
+    q_values = tests.transform(lambda p_values: adjusted(p_values.to_numpy(dtype=np.float64)))
+    beats_null = (q_values <= SIGNIFICANT) & (correlations.pearson_smoothed > 0)
+    significant = correlations.assign(significant=beats_null.astype(float).where(q_values.notna()))
     frame = pd.concat([significant, _over_sites(significant, means)], ignore_index=True)
     rows = []
     for (target, predictor, site), part in frame.groupby(["target", "predictor", "site"]):
-        row = {
+        row: dict[str, Any] = {
             "target": target,
             "predictor": predictor,
             "site": int(cast(int, site)),
@@ -76,6 +80,8 @@ def masking_prediction(correlations: pd.DataFrame, resamples: ClassResamples) ->
         }
         row |= resamples.means(part[list(COEFFICIENTS)])
         row |= {"null_std": mean_of_known(part.null_std), "share_significant": mean_of_known(part.significant)}
+        if site == ALL_SITES:
+            row["typical_spearman"] = typical_value(part.set_index("class_id").spearman)
         rows.append(row)
     return rows
 

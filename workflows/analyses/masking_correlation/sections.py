@@ -128,7 +128,7 @@ def predictors(summary: Content) -> Section | None:
         "pearson_smoothed": "smoothed r",
         "pearson": "r",
         "null_std": "null SD of smoothed r",
-        "share_significant": "share with r > 0, p < 0.05",
+        "share_significant": "share with r > 0, adjusted p ≤ 0.05",
     }
     described = [
         {

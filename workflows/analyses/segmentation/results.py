@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cawa_core.rendering.claims import Claim, interval_words, joint_verdict, side, signed
+from cawa_core.rendering.claims import Claim, signed
 from cawa_core.rendering.figures import compared_bars
 from cawa_core.rendering.html_tables import table_of
 from cawa_core.rendering.sections import (
@@ -20,10 +20,11 @@ from cawa_core.rendering.sections import (
     shown_classes,
     with_intervals_in_words,
 )
+from cawa_core.statistics.verdicts import SMALLEST_GAIN, joint_verdict
 from cawa_core.tables import Manifest
 from workflows.analyses.segmentation import SEGMENTATION, SEGMENTATION_TABLE, SegmentationOptions
 from workflows.interface import Content, Findings, Results
-from workflows.results.class_resamples import ClassResamples
+from workflows.results.class_resamples import ClassResamples, typical_value, typical_verdict, typical_words
 
 TITLE = "Segmentation by channels"
 COMPARISON_COLUMNS = {
@@ -48,7 +49,7 @@ class SegmentationResults(Results[SegmentationOptions]):
     def claims(self, summary: Content) -> Sequence[Claim]:
         """Decide whether weights by awareness find objects better."""
         rows = summary.get("segmentation")
-        return segmentation_claims(rows) if rows else []
+        return segmentation_claims(rows, class_names(summary)) if rows else []
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read the label maps of the classes that are shown."""
@@ -70,17 +71,22 @@ def segmentation_summary(manifest: Manifest, resamples: ClassResamples) -> list[
     by_class = means.rename(columns={False: "plain", True: "weighted"})
     by_class["gained"] = by_class.weighted - by_class.plain
     return [
-        {"clusters": int(clusters), "n_classes": len(part), **resamples.means(part)}
+        {
+            "clusters": int(clusters),
+            "n_classes": len(part),
+            **resamples.means(part),
+            "typical_gain": typical_value(part.gained.droplevel("clusters")),
+        }
         for clusters, part in by_class.groupby("clusters")
     ]
 
 
-def segmentation_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
+def segmentation_claims(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> list[Claim]:
     """Decide whether weights by awareness raise the overlap with the reference, for every number of clusters."""
-    verdicts = [side(row["gained_ci"], 1) for row in rows]
+    verdicts = [typical_verdict(row["typical_gain"], 1, SMALLEST_GAIN) for row in rows]
     parts = "; ".join(
         f"{row['weighted']:.2f} against {row['plain']:.2f} with K = {row['clusters']} clusters, a difference of "
-        f"{signed(row['gained'])} ({interval_words(row['gained_ci'])})"
+        f"{signed(row['gained'])} ({typical_words(row['typical_gain'], names)})"
         for row in rows
     )
     evidence = (

@@ -1,4 +1,4 @@
-"""Channels in the top sets of all classes (paper, Sec. 4.2, Table 1 and Appendix C)."""
+"""In the top sets of how many classes each channel is: of all (paper, Table 1 and Appendix C), and of fewer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SharedChannelOptions:
 
     shared_k: tuple[Count, ...] = option(
         (1, 2, 5, 10, 20, 50),
-        "Sizes k of the sets of top channels in which the channels shared by all classes are counted.",
+        "Sizes k of the sets of top channels for which the channels that classes share are counted.",
         is_distinct=True,
     )
 
@@ -30,17 +30,26 @@ SHARED_CHANNELS_TABLE = Table(
         **CRITERION,
         "shared": (I32, "number of channels in the top k of every class (Table 1)"),
         "shared_by_chance": (F32, "number expected for independent random sets"),
+        "in_nine_tenths": (I32, "number of channels in the top k of at least nine tenths of the classes"),
+        "in_nine_tenths_by_chance": (F32, "number expected for independent random sets"),
+        "in_half": (I32, "number of channels in the top k of at least half of the classes"),
+        "in_half_by_chance": (F32, "number expected for independent random sets"),
+        "n_channels": (I32, "number of channels ranked"),
         "n_classes": (I32, "number of classes compared"),
     },
 )
 TOP_CHANNEL_POPULARITY_TABLE = Table(
     "top_channel_popularity",
-    ("site", "channel", "criterion"),
+    ("site", "k", "criterion", "channel"),
     {
         **SITE,
-        "channel": (I32, "index of the channel at its site"),
+        "k": (I32, "size of the sets of top channels: shared_k, and 1 (Appendix C)"),
         **CRITERION,
-        "n_classes": (I32, "number of classes that rank this channel first"),
+        "channel": (I32, "index of the channel at its site"),
+        "n_classes": (
+            I32,
+            "number of classes that have this channel in their top k; channels of none are left out",
+        ),
     },
 )
 

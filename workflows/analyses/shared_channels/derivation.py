@@ -1,11 +1,14 @@
-"""Derivation of ``shared_channels`` (Table 1) and ``top_channel_popularity`` (Appendix C)."""
+"""Derivation of ``shared_channels`` (Table 1) and ``top_channel_popularity``, which generalises Appendix C to all k."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cawa_core.statistics.overlap import first_choices, shared_by_all, shared_by_chance
+import numpy as np
+from numpy.typing import NDArray
+
+from cawa_core.statistics.overlap import class_counts, classes_of_share, shared_by_chance
 from cawa_core.tables import PublishedFile, publish, rows_of
 from workflows.analyses.shared_channels import (
     SHARED_CHANNELS_TABLE,
@@ -16,6 +19,11 @@ from workflows.interface import Derivation
 from workflows.results.rankings import Ranking
 from workflows.results.sites import SiteResults
 
+SHARES = {"shared": 1.0, "in_nine_tenths": 0.9, "in_half": 0.5}
+"""Columns that count channels => share of the classes that have them in their top sets."""
+
+Columns = dict[str, NDArray[Any]]
+
 
 class SharedChannelsDerivation(Derivation[SharedChannelOptions]):
     """Derivation of ``shared_channels`` and ``top_channel_popularity``, site by site."""
@@ -24,41 +32,50 @@ class SharedChannelsDerivation(Derivation[SharedChannelOptions]):
 
     def begin(self) -> None:
         """Prepare the rows of both tables."""
-        self._rows: dict[str, list[dict[str, Any]]] = {
-            SHARED_CHANNELS_TABLE.name: [],
-            TOP_CHANNEL_POPULARITY_TABLE.name: [],
-        }
+        self._shared: list[dict[str, Any]] = []
+        self._popularity: list[Columns] = []
 
     def add_site(self, site: SiteResults) -> None:
-        """Count what the classes share at a site."""
-        self._rows[SHARED_CHANNELS_TABLE.name] += shared_channel_rows(site.rankings, self.options.shared_k)
-        self._rows[TOP_CHANNEL_POPULARITY_TABLE.name] += popularity_rows(site.rankings)
+        """Count in the top sets of how many classes the channels of a site are."""
+        self._shared += shared_channel_rows(site.rankings, self.options.shared_k)
+        self._popularity += popularity_columns(site.rankings, self.options.shared_k)
 
     def files(self) -> list[PublishedFile]:
         """Write both tables."""
-        tables = {name: rows_of(name, rows) for name, rows in self._rows.items() if rows}
+        tables = {}
+        if self._shared:
+            tables[SHARED_CHANNELS_TABLE.name] = rows_of(SHARED_CHANNELS_TABLE.name, self._shared)
+        if self._popularity:
+            names = TOP_CHANNEL_POPULARITY_TABLE.columns
+            parts = self._popularity
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
+            tables[TOP_CHANNEL_POPULARITY_TABLE.name] = columns
         return list(publish(self.manifest.storage, "all", tables, self.audit))
 
 
 def shared_channel_rows(rankings: Iterable[Ranking], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yield the number of channels in the top set of every class, by size of the sets."""
+    """Yield the number of channels in the top sets of all, and of most classes, by size of the sets."""
     set_sizes = list(sizes)
     for ranking in rankings:
         n_classes = len(ranking.class_ids)
         for k in set_sizes:
             if k <= ranking.n_channels and n_classes:
-                yield {
-                    "site": ranking.site,
-                    "k": k,
-                    "criterion": ranking.criterion,
-                    "shared": shared_by_all(ranking.top[:, :k]),
-                    "shared_by_chance": shared_by_chance(ranking.n_channels, k, n_classes),
-                    "n_classes": n_classes,
-                }
+                _, counts = class_counts(ranking.top[:, :k])
+                row: dict[str, Any] = {"site": ranking.site, "k": k, "criterion": ranking.criterion}
+                for name, share in SHARES.items():
+                    fewest = classes_of_share(share, n_classes)
+                    row[name] = int((counts >= fewest).sum())
+                    row[f"{name}_by_chance"] = shared_by_chance(ranking.n_channels, k, n_classes, fewest)
+                yield row | {"n_channels": ranking.n_channels, "n_classes": n_classes}
 
 
-def popularity_rows(rankings: Iterable[Ranking]) -> Iterator[dict[str, Any]]:
-    """Yield the channels that rank first, and for how many classes."""
+def popularity_columns(rankings: Iterable[Ranking], sizes: Iterable[int]) -> Iterator[Columns]:
+    """Yield, for each ranking and size, the channels in any class's top set, and in how many they are."""
+    set_sizes = sorted({1, *sizes})
     for ranking in rankings:
-        for channel, n_classes in first_choices(ranking.top).items():
-            yield {"site": ranking.site, "channel": channel, "criterion": ranking.criterion, "n_classes": n_classes}
+        for k in set_sizes:
+            if k <= ranking.n_channels and len(ranking.class_ids):
+                channels, counts = class_counts(ranking.top[:, :k])
+                constants = {"site": ranking.site, "k": k, "criterion": ranking.criterion}
+                columns: Columns = {name: np.full(len(channels), value) for name, value in constants.items()}
+                yield columns | {"channel": channels, "n_classes": counts}
