@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from cawa_core.errors import last_line
 from cawa_core.storage import Folder
 from cawa_core.tables import Manifest, PublishedFile, Receipt
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.parquet import (
-    PUBLISHED_FOLDERS,
     MissingTableFileError,
     TableFileError,
     audit_of,
@@ -26,6 +26,9 @@ from cawa_core.tables.schema import SITES_TABLE, TABLES
 from workflows.folders.folder import opened_audit, read_audit
 from workflows.results import is_current
 from workflows.results.report import report_shows
+
+READERS = 8
+"""Shards whose files are read at the same time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +73,8 @@ def verify(folder: Folder) -> Verification:
     storage = opened_audit(folder)
     audit = read_audit(storage)
     manifest = Manifest.read(storage)
-    present = [name for folder in PUBLISHED_FOLDERS for name in storage.names(folder)]
-    protocols: dict[str, Counter[str]] = {}
-    faults = [
-        fault
-        for receipt in manifest.receipts.values()
-        for fault in _receipt_faults(manifest, receipt, _expected_hash(audit, receipt), protocols)
-    ]
-    faults += _mixed_protocols(protocols)
-    faults += _unrecorded_files(manifest, present)
+    faults = _table_faults(manifest, audit)
+    faults += _unrecorded_files(manifest)
     faults += _duplicate_coverage(manifest)
     faults += _incomplete_stages(manifest, audit)
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
@@ -87,6 +83,23 @@ def verify(folder: Folder) -> Verification:
         faults.append(Fault("stale", "summary and report", f"not up to date with the tables; {fix}"))
     files = [file for receipt in manifest.receipts.values() for file in receipt.files]
     return Verification(len(files), sum(file.rows for file in files), tuple(faults))
+
+
+def _table_faults(manifest: Manifest, audit: AuditRecord) -> list[Fault]:
+    """Check the files of all shards; several are read at a time, since there may be tens of thousands."""
+
+    def check(receipt: Receipt) -> tuple[list[Fault], dict[str, Counter[str]]]:
+        protocols: dict[str, Counter[str]] = {}
+        return list(_receipt_faults(manifest, receipt, _expected_hash(audit, receipt), protocols)), protocols
+
+    faults = []
+    protocols: dict[str, Counter[str]] = defaultdict(Counter)
+    with ThreadPoolExecutor(READERS) as pool:
+        for shard_faults, shard_protocols in pool.map(check, manifest.receipts.values()):
+            faults += shard_faults
+            for table, counts in shard_protocols.items():
+                protocols[table] += counts
+    return [*faults, *_mixed_protocols(protocols)]
 
 
 def _expected_hash(audit: AuditRecord, receipt: Receipt) -> str:
@@ -116,18 +129,20 @@ def _receipt_faults(
             yield Fault("foreign", file.file, f"its rows belong to audit {audit_of(parquet)}, not {audit[:12]}")
         if parquet.metadata.num_rows != file.rows:
             yield Fault("damaged", file.file, f"{parquet.metadata.num_rows} rows; the manifest records {file.rows}")
-        yield from _stray_rows(receipt, file, parquet)
-        if "protocol" in parquet.schema_arrow.names:
-            values = parquet.read(columns=["protocol"])["protocol"].value_counts().to_pylist()
+        columns = [name for name in ("class_id", "protocol") if name in TABLES[file.table].columns]
+        rows = parquet.read(columns=columns)
+        yield from _stray_rows(receipt, file, rows)
+        if "protocol" in columns:
+            values = rows["protocol"].value_counts().to_pylist()
             counts = protocols.setdefault(file.table, Counter())
             counts.update({value["values"]: value["counts"] for value in values})
 
 
-def _stray_rows(receipt: Receipt, file: PublishedFile, parquet: pq.ParquetFile) -> Iterator[Fault]:
+def _stray_rows(receipt: Receipt, file: PublishedFile, rows: pa.Table) -> Iterator[Fault]:
     """Find rows of classes that the shard does not cover."""
-    if not receipt.class_ids or "class_id" not in parquet.schema_arrow.names:
+    if not receipt.class_ids or "class_id" not in rows.column_names:
         return
-    class_ids = set(pc.unique(parquet.read(columns=["class_id"])["class_id"]).to_pylist())
+    class_ids = set(pc.unique(rows["class_id"]).to_pylist())
     strays = sorted(class_ids - set(receipt.class_ids))
     if strays:
         names = ", ".join(map(str, strays[:5]))
@@ -141,9 +156,9 @@ def _mixed_protocols(protocols: dict[str, Counter[str]]) -> Iterator[Fault]:
             yield Fault("mixed", table, f"{len(counts)} protocols: {examples}")
 
 
-def _unrecorded_files(manifest: Manifest, present: list[str]) -> Iterator[Fault]:
+def _unrecorded_files(manifest: Manifest) -> Iterator[Fault]:
     """Find files that no receipt names: another copy of a shard, or the remains of an interrupted one."""
-    for name in manifest.strays(present):
+    for name in manifest.strays():
         shard = shard_of_file(name)
         if shard in manifest.receipts:
             yield Fault(
