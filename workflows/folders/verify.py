@@ -73,8 +73,9 @@ def verify(folder: Folder) -> Verification:
     storage = opened_audit(folder)
     audit = read_audit(storage)
     manifest = Manifest.read(storage)
+    unrecorded = list(_unrecorded_files(manifest))  # before minutes of reading, in which an audit may publish more
     faults = _table_faults(manifest, audit)
-    faults += _unrecorded_files(manifest)
+    faults += unrecorded
     faults += _duplicate_coverage(manifest)
     faults += _incomplete_stages(manifest, audit)
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
