@@ -2,6 +2,7 @@
 
 ``python -m benchmarks awareness masking`` measures only these steps. Run it on an idle machine.
 ``python -m benchmarks gpu`` checks and measures everything that runs on a GPU: see :mod:`benchmarks.gpu`.
+``python -m benchmarks planted FOLDER`` writes a generator with planted faults: see :mod:`benchmarks.planted`.
 ``python -m benchmarks --table results/benchmarks.json`` prints a written file as the table of docs/benchmarks.md.
 """
 
@@ -30,6 +31,10 @@ def main() -> None:
         from benchmarks.gpu.script import main as run_on_gpu
 
         sys.exit(run_on_gpu(sys.argv[2:]))
+    if sys.argv[1:2] == ["planted"]:
+        from benchmarks.planted.prepare import main as prepare_planted
+
+        sys.exit(prepare_planted(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument(
         "steps", nargs="*", metavar="STEP", help=f"Steps to measure, among {', '.join(STEPS)}; by default all."

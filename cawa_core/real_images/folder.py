@@ -33,7 +33,8 @@ Files with neither suffix are ignored.
 class ImageFolder(RealImages):
     """Images directly inside class folders, preprocessed as for BigGAN (:data:`preprocessing.PROTOCOL`).
 
-    The files of a class are listed once, on first use, in bytewise order of their names, and decoded on every pass.
+    The files of a class are listed and measured once, on first use, in bytewise order of their names, and decoded on
+    every pass.
     A file that does not hold a complete image is left out and named by :meth:`unreadable_of`. A file that the machine
     cannot read raises ``OSError``, because a failing disk must not change results.
 
@@ -73,6 +74,7 @@ class ImageFolder(RealImages):
             class_id: path for class_id, path in folders.items() if class_ids is None or class_id in class_ids
         }
         self._paths: dict[int, tuple[Path, ...]] = {}
+        self._sizes: dict[int, list[tuple[str, int]]] = {}
         self._unreadable: dict[int, tuple[str, ...]] = {}
         self._ignored: dict[int, Counter[str]] = {}
 
@@ -215,7 +217,9 @@ class ImageFolder(RealImages):
         return f"{class_id} ({self.class_names[class_id]})" if has_name else str(class_id)
 
     def _sizes_of(self, class_id: int) -> list[tuple[str, int]]:
-        return [(path.name, path.stat().st_size) for path in self.paths_of(class_id)]
+        if class_id not in self._sizes:
+            self._sizes[class_id] = [(path.name, path.stat().st_size) for path in self.paths_of(class_id)]
+        return self._sizes[class_id]
 
     def _require_files(self, class_id: int) -> None:
         if not self.paths_of(class_id):

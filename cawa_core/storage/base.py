@@ -106,9 +106,9 @@ class Storage(ABC):
         """Return whether the folder holds no file except leftovers of interrupted writes."""
         return not self.names()
 
-    def leftovers(self) -> list[str]:
-        """List the leftovers of interrupted writes anywhere in the folder, in order."""
-        return []
+    def is_leftover(self, name: str) -> bool:  # noqa: ARG002
+        """Return whether a file's name says that it is a leftover of an interrupted write."""
+        return False
 
     def require_folder(self) -> None:  # noqa: B027
         """Check that the folder's path is free or a folder.

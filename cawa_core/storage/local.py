@@ -44,6 +44,7 @@ class LocalStorage(Storage):
         self.folder = folder
         self.url = str(folder)
         self._journal_bytes: dict[str, int] = {}  # bytes of a journal's complete lines, once it has been read
+        self._folders_inside: set[str] = set()  # folders from which files were read
 
     @property
     def everywhere(self) -> str:
@@ -63,8 +64,7 @@ class LocalStorage(Storage):
     def names(self, folder: str = "") -> list[str]:
         """List all files below a folder, except the lock."""
         with self._storage_errors(folder):
-            files = [path for path in self._followed(folder).rglob("*") if path.is_file()]
-        return sorted(path.relative_to(self.folder).as_posix() for path in files if path.name != LOCK)
+            return sorted(_files_below(self._followed(folder), f"{folder}/" if folder else ""))
 
     def is_empty(self) -> bool:
         """Return whether the folder holds nothing except a lock and leftovers of interrupted writes."""
@@ -72,9 +72,9 @@ class LocalStorage(Storage):
             names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
             return all(name == LOCK or name.startswith(TEMPORARY) for name in names)
 
-    def leftovers(self) -> list[str]:
-        """List all temporary files."""
-        return [name for name in self.names() if name.rpartition("/")[2].startswith(TEMPORARY)]
+    def is_leftover(self, name: str) -> bool:
+        """Return whether a file has a temporary name."""
+        return name.rpartition("/")[2].startswith(TEMPORARY)
 
     def require_folder(self) -> None:
         """Check that the folder's path is free or a folder."""
@@ -170,12 +170,20 @@ class LocalStorage(Storage):
     def _followed(self, name: str) -> Path:
         """Return the path of a file or folder that is about to be opened or listed.
 
+        Each folder is checked once, since it may hold thousands of files.
+
         Raises:
             OutsideFolderError: it is, or is below, a link that leads outside.
             ValueError: the name itself leads there.
         """
-        path = self._resolve(name)
-        self._require_inside_after_links(name, path)
+        folder = name.rpartition("/")[0]
+        if folder in self._folders_inside:
+            path = self.folder / require_inside(name)
+        else:
+            path = self._resolve(name)
+            self._folders_inside.add(folder)
+        if not name or path.is_symlink():
+            self._require_inside_after_links(name, path)
         return path
 
     def _require_inside_after_links(self, name: str, path: Path) -> None:
@@ -201,3 +209,25 @@ class LocalStorage(Storage):
                 raise
             kind = StorageRefusedError if error.errno in PERMANENT_ERRORS else StorageError
             raise kind(f"{self.path(name)}: {error.strerror or error}") from error
+
+
+def _files_below(folder: Path | str, prefix: str) -> Iterator[str]:
+    """Yield the files below a folder, except the lock; links to files count, links to folders are not followed.
+
+    Args:
+        folder: folder to list; there are no files if it does not exist.
+        prefix: text before the names of the files.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_below(entry.path, f"{prefix}{entry.name}/")
+            elif entry.name != LOCK and entry.is_file():
+                yield prefix + entry.name

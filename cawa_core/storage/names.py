@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+UNPLAIN_PARTS = frozenset(("", ".", ".."))
+"""Parts of a path that are no name of a file or folder; an empty one is at either end or between two slashes."""
 
 
 def require_inside(name: str, below: str = "") -> str:
@@ -16,10 +17,8 @@ def require_inside(name: str, below: str = "") -> str:
         ValueError: the name is empty, absolute, not normalised (``..``, ``.``, ``//``), has a character that no store
             accepts (backslash, control character), or is not below the folder.
     """
-    path = PurePosixPath(name)
-    is_plain = name.isprintable() and "\\" not in name and str(path) == name
-    if not is_plain or path.is_absolute() or not path.name or ".." in path.parts:
+    if not name.isprintable() or "\\" in name or not UNPLAIN_PARTS.isdisjoint(name.split("/")):
         raise ValueError(f"{name!r} is not a plain path inside the folder")
-    if below and PurePosixPath(below) not in path.parents:
+    if below and not name.startswith(f"{below}/"):
         raise ValueError(f"{name!r} is not below {below}/")
     return name

@@ -54,6 +54,7 @@ class Manifest(RecordedRows):
         self.is_as_written = True
         self._exists = False
         self._journal_length = 0
+        self._names: set[str] | None = None
 
     @classmethod
     def read(cls, folder: Folder, accept_changes: bool = False) -> Manifest:
@@ -109,8 +110,7 @@ class Manifest(RecordedRows):
         self._journal_length += 1
         self._insert(receipt)
         if previous is not None:
-            for name in {file.file for file in previous.files} - {file.file for file in receipt.files}:
-                self.storage.remove(name)
+            self._remove({file.file for file in previous.files} - {file.file for file in receipt.files})
         if self._journal_length >= max(FEW_LINES, len(self.receipts) // 2):
             self.write()
 
@@ -121,6 +121,8 @@ class Manifest(RecordedRows):
         self._exists = True
 
     def _insert(self, receipt: Receipt) -> None:
+        if self._names is not None:
+            self._names.update(file.file for file in receipt.files)
         self._shards_of(receipt)[receipt.shard] = receipt
         self.quarantined.pop(receipt.shard, None)
 
@@ -185,6 +187,8 @@ class Manifest(RecordedRows):
 
     def _remove(self, names: Collection[str]) -> None:
         self.storage.remove_all(sorted(names))
+        if self._names is not None:
+            self._names.difference_update(names)
 
     def quarantine(self, shard: str, error: str) -> None:
         """Record that a shard failed for good, with the reason, and write the manifest."""
@@ -219,20 +223,25 @@ class Manifest(RecordedRows):
         Only the driver that has locked the folder may call this, before it plans.
         """
         self.begin()
-        table_files = self._existing()
-        receipts = _complete(self.receipts, table_files)
-        replacements = {name: _complete(shards, table_files) for name, shards in self.replacements.items()}
+        self._names = None
+        receipts = _complete(self.receipts, self.names)
+        replacements = {name: _complete(shards, self.names) for name, shards in self.replacements.items()}
         is_complete = (receipts, replacements) == (self.receipts, self.replacements)
         if not is_complete or self.quarantined or self._journal_length:
             self.receipts, self.replacements = receipts, replacements
             self.quarantined = {}
             self.write()
-        for name in self.strays(table_files):
-            self.storage.remove(name)
+        self._remove(self.strays())
 
-    def _existing(self) -> list[str]:
-        """List the files in the folders that shards publish to."""
-        return [name for folder in PUBLISHED_FOLDERS for name in self.storage.names(folder)]
+    @property
+    def names(self) -> set[str]:
+        """Names of all files in the folder, listed on first use: in a large folder, a listing takes seconds.
+
+        Files that this manifest publishes or removes later are added and left out; what others do is not seen.
+        """
+        if self._names is None:
+            self._names = set(self.storage.names())
+        return self._names
 
     def file(self, stage: str, name: str) -> Iterator[tuple[Receipt, bytes]]:
         """Yield a file that the shards of an analysis wrote, such as a trained map, with the receipt of each shard.
@@ -249,13 +258,15 @@ class Manifest(RecordedRows):
                 if receipt.stage == stage and not file.table and name_of_file(file) == name:
                     yield receipt, read_verified(self.storage, file)
 
-    def strays(self, present: Collection[str]) -> list[str]:
-        """List files that belong to no shard: tables, and leftovers of interrupted writes anywhere in the folder.
-
-        Args:
-            present: existing files in the folder of tables.
-        """
-        return sorted(set(present) - self.owned | set(self.storage.leftovers()))
+    def strays(self) -> list[str]:
+        """List files that belong to no shard: tables, and leftovers of interrupted writes anywhere in the folder."""
+        owned = self.owned
+        folders = tuple(f"{folder}/" for folder in PUBLISHED_FOLDERS)
+        return sorted(
+            name
+            for name in self.names
+            if (name.startswith(folders) and name not in owned) or self.storage.is_leftover(name)
+        )
 
     @property
     def owned(self) -> set[str]:
@@ -272,10 +283,15 @@ class Manifest(RecordedRows):
                 folder's results whatever they are.
         """
         shards = self.receipts | self.replacements.get(analysis, {})
+        selected = {
+            shard: receipt
+            for shard, receipt in shards.items()
+            if receipt.stage == stage and (not analysis or receipt.analysis == analysis)
+        }
+        complete = _complete(selected, self.names) if selected else {}
         return {
             (class_id, *unit)
-            for receipt in _complete(shards, self._existing()).values()
-            if receipt.stage == stage and (not analysis or receipt.analysis == analysis)
+            for receipt in complete.values()
             for class_id in receipt.class_ids
             for unit in receipt.units
         }
@@ -299,7 +315,6 @@ def _entries(receipts: dict[str, Receipt]) -> dict[str, dict[str, Any]]:
     return {shard: receipts[shard].as_entry() for shard in sorted(receipts)}
 
 
-def _complete(receipts: dict[str, Receipt], table_files: Collection[str]) -> dict[str, Receipt]:
-    """Return the receipts whose files all exist."""
-    names = set(table_files)
+def _complete(receipts: dict[str, Receipt], names: Collection[str]) -> dict[str, Receipt]:
+    """Return the receipts whose files are all among those of the given names."""
     return {shard: receipt for shard, receipt in receipts.items() if all(file.file in names for file in receipt.files)}

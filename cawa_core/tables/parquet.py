@@ -273,7 +273,8 @@ def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Seq
         parquet = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
     except (pa.ArrowException, OSError) as error:
         raise TableFileError(f"{path} is not a table: {first_line(error)}; run the audit in a new folder") from None
-    if _types(parquet.schema_arrow) != _types(table_named(published.table).schema):
+    schema, expected = parquet.schema_arrow, table_named(published.table).schema
+    if schema != expected and _types(schema) != _types(expected):
         raise TableFileError(
             f"{published.file} does not have the columns of table {published.table}; run the audit in a new folder"
         )

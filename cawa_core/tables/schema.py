@@ -7,6 +7,7 @@ unless the column says otherwise. Null means unknown or undefined, never zero.
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -41,7 +42,7 @@ class Table:
     key: tuple[str, ...]
     columns: Columns
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """Schema of the table in pyarrow, with each column's meaning as field metadata."""
         fields = [pa.field(name, kind, metadata={"meaning": text}) for name, (kind, text) in self.columns.items()]

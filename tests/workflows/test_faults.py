@@ -94,7 +94,7 @@ def assert_kept(place, before: dict[str, tuple]) -> dict[str, tuple]:
         shard: kept for shard, kept in before.items() if shard not in derived
     }
     faults = verify(storage).faults
-    strays = set(manifest.strays(storage.names(TABLES_FOLDER)))
+    strays = set(manifest.strays())
     assert {fault.subject for fault in faults if fault.kind in ("orphan", "duplicate")} == strays
     assert {fault.kind for fault in faults} <= {"orphan", "duplicate", "incomplete", "stale"}
     return now

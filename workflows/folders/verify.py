@@ -16,7 +16,6 @@ from cawa_core.tables import Manifest, PublishedFile, Receipt
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import CHANGED, MANIFEST, DamagedManifestError, LostManifestError
 from cawa_core.tables.parquet import (
-    PUBLISHED_FOLDERS,
     MissingTableFileError,
     TableFileError,
     audit_of,
@@ -28,6 +27,9 @@ from cawa_core.tables.schema import SITES_TABLE, TABLES
 from workflows.folders.faults import Fault
 from workflows.folders.folder import AUDIT, NoAuditError, read_audit
 from workflows.folders.verify_documents import audit_faults, written_faults
+
+READERS = 8
+"""Shards whose files are read at the same time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,11 @@ def _verify(storage: Storage) -> Verification:
     faults = [*document_faults]
     if not manifest.is_as_written:
         faults.append(Fault("damaged", MANIFEST, str(DamagedManifestError(storage, CHANGED))))
+    unrecorded = list(_unrecorded_files(manifest))  # before minutes of reading, in which an audit may publish more
     faults += _table_faults(manifest, audit)
+    faults += unrecorded
+    faults += _duplicate_coverage(manifest)
+    faults += _duplicate_files(manifest)
     faults += [Fault("quarantined", shard, last_line(error)) for shard, error in manifest.quarantined.items()]
     if audit is not None:
         faults += _incomplete_stages(manifest, audit)
@@ -95,17 +101,22 @@ def _audit_document(storage: Storage) -> tuple[AuditRecord | None, list[Fault]]:
     return audit, list(audit_faults(audit))
 
 
-def _table_faults(manifest: Manifest, audit: AuditRecord | None) -> Iterator[Fault]:
-    """Check the files of all shards."""
-    protocols: dict[str, Counter[str]] = {}
-    present = [name for folder in PUBLISHED_FOLDERS for name in manifest.storage.names(folder)]
-    for receipt in manifest.receipts.values():
-        yield from _receipt_faults(manifest, receipt, _expected_hash(audit, receipt), protocols)
-        yield from _unaudited_classes(audit, receipt)
-    yield from _mixed_protocols(protocols)
-    yield from _unrecorded_files(manifest, present)
-    yield from _duplicate_coverage(manifest)
-    yield from _duplicate_files(manifest)
+def _table_faults(manifest: Manifest, audit: AuditRecord | None) -> list[Fault]:
+    """Check the files of all shards; several are read at a time, since there may be tens of thousands."""
+
+    def check(receipt: Receipt) -> tuple[list[Fault], dict[str, Counter[str]]]:
+        protocols: dict[str, Counter[str]] = {}
+        faults = list(_receipt_faults(manifest, receipt, _expected_hash(audit, receipt), protocols))
+        return [*faults, *_unaudited_classes(audit, receipt)], protocols
+
+    faults = []
+    protocols: dict[str, Counter[str]] = defaultdict(Counter)
+    with ThreadPoolExecutor(READERS) as pool:
+        for shard_faults, shard_protocols in pool.map(check, manifest.receipts.values()):
+            faults += shard_faults
+            for table, counts in shard_protocols.items():
+                protocols[table] += counts
+    return [*faults, *_mixed_protocols(protocols)]
 
 
 def _expected_hash(audit: AuditRecord | None, receipt: Receipt) -> str | None:
@@ -151,9 +162,11 @@ def _content_faults(
         yield Fault("foreign", file.file, f"its rows belong to audit {audit_of(parquet)}, not {audit[:12]}")
     if parquet.metadata.num_rows != file.rows:
         yield Fault("damaged", file.file, f"{parquet.metadata.num_rows} rows; the manifest records {file.rows}")
-    yield from _stray_rows(receipt, file, parquet)
-    if "protocol" in parquet.schema_arrow.names:
-        values = parquet.read(columns=["protocol"])["protocol"].value_counts().to_pylist()
+    columns = [name for name in ("class_id", "protocol") if name in parquet.schema_arrow.names]
+    rows = parquet.read(columns=columns)
+    yield from _stray_rows(receipt, file, rows)
+    if "protocol" in columns:
+        values = rows["protocol"].value_counts().to_pylist()
         counts = protocols.setdefault(file.table, Counter())
         counts.update({value["values"]: value["counts"] for value in values})
 
@@ -167,11 +180,11 @@ def _unaudited_classes(audit: AuditRecord | None, receipt: Receipt) -> Iterator[
         yield Fault("foreign", receipt.shard, f"a shard of classes {listed(strays)}, which {AUDIT} does not name")
 
 
-def _stray_rows(receipt: Receipt, file: PublishedFile, parquet: pq.ParquetFile) -> Iterator[Fault]:
+def _stray_rows(receipt: Receipt, file: PublishedFile, rows: pa.Table) -> Iterator[Fault]:
     """Find rows of classes that the shard does not cover."""
-    if not receipt.class_ids or "class_id" not in parquet.schema_arrow.names:
+    if not receipt.class_ids or "class_id" not in rows.column_names:
         return
-    class_ids = set(pc.unique(parquet.read(columns=["class_id"])["class_id"]).to_pylist())
+    class_ids = set(pc.unique(rows["class_id"]).to_pylist())
     strays = sorted(class_ids - set(receipt.class_ids))
     if strays:
         yield Fault(
@@ -186,9 +199,9 @@ def _mixed_protocols(protocols: dict[str, Counter[str]]) -> Iterator[Fault]:
             yield Fault("mixed", table, f"{len(counts)} protocols: {examples}")
 
 
-def _unrecorded_files(manifest: Manifest, present: list[str]) -> Iterator[Fault]:
+def _unrecorded_files(manifest: Manifest) -> Iterator[Fault]:
     """Find files that no receipt names: another copy of a shard, or the remains of an interrupted one."""
-    for name in manifest.strays(present):
+    for name in manifest.strays():
         shard = shard_of_file(name)
         if shard in manifest.receipts:
             yield Fault(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from cawa_core.generators.biggan.attention import attend
 from cawa_core.generators.biggan.checkpoint import BigGANCheckpoint
@@ -57,7 +56,7 @@ def convolution(checkpoint: BigGANCheckpoint, layer: str) -> nn.Conv2d:
     weight = checkpoint.weight(layer)
     bias = _bias(checkpoint, layer)
     c_out, c_in, _, side = weight.shape
-    module: nn.Conv2d = skip_init(nn.Conv2d, c_in, c_out, side, padding=side // 2, bias=bias is not None)
+    module = nn.Conv2d(c_in, c_out, side, padding=side // 2, bias=bias is not None, device="meta")
     module.weight = nn.Parameter(weight, requires_grad=False)
     module.register_parameter("bias", bias)
     return module
@@ -66,7 +65,7 @@ def convolution(checkpoint: BigGANCheckpoint, layer: str) -> nn.Conv2d:
 def linear(checkpoint: BigGANCheckpoint, layer: str) -> nn.Linear:
     """Build a linear layer from the checkpoint."""
     weight = checkpoint.weight(layer)
-    module: nn.Linear = skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    module = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     module.weight = nn.Parameter(weight, requires_grad=False)
     module.register_parameter("bias", _bias(checkpoint, layer))
     return module

@@ -239,7 +239,7 @@ def _conditional_norms(block: GenBlock) -> tuple[BigGANBatchNorm, ...]:
 
 def _rgb_convolution(convolution: nn.Conv2d) -> nn.Conv2d:
     """Return the three planes of ``conv_to_rgb`` that make the images."""
-    module: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, convolution.in_channels, 3, 3, padding=1)
+    module = nn.Conv2d(convolution.in_channels, 3, 3, padding=1, device="meta")
     assert convolution.bias is not None
     module.weight = nn.Parameter(convolution.weight[:3].detach(), requires_grad=False)
     module.bias = nn.Parameter(convolution.bias[:3].detach(), requires_grad=False)

@@ -170,10 +170,12 @@ def _similarity(row: Mapping[str, Any], q_value: float) -> Estimate:
 
 def overall_overlap(manifest: Manifest) -> pd.DataFrame:
     """Read the overlaps of the largest top sets over all sites."""
-    everywhere = manifest.rows(CLASS_OVERLAP_TABLE.name, sites=[ALL_SITES], text_as_codes=["criterion"])
-    largest = pc.max(everywhere["k"])
-    frame: pd.DataFrame = everywhere.filter(pc.equal(everywhere["k"], largest)).to_pandas()
-    return frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
+    rows = manifest.rows(CLASS_OVERLAP_TABLE.name, sites=[ALL_SITES], text_as_codes=["criterion"])
+    rows = rows.filter(pc.equal(rows["k"], pc.max(rows["k"])))  # frees the others: there are millions
+    frame: pd.DataFrame = rows.to_pandas()
+    del rows
+    frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True, inplace=True)
+    return frame
 
 
 def nearest_classes(pairs: pd.DataFrame, names: Mapping[int, str]) -> Relation:
