@@ -233,8 +233,9 @@ def aggregate(folder: AuditFolder) -> None:
     """Rewrite the derived tables and the summary of an audit; while it runs, write an interim summary."""
     with quick_imports():
         from cawa_core.tables import Manifest
+        from cawa_core.tables.receipts import SUMMARY
         from workflows.folders.damage import damage_named
-        from workflows.folders.folder import SUMMARY, opened_audit
+        from workflows.folders.folder import opened_audit
         from workflows.results import aggregate as write_aggregates
         from workflows.results.interim import write_interim
 

@@ -81,14 +81,16 @@ def prepare(folder: Path, n_classes: int, n_real: int, seed: int) -> Faults:
     evaluator = fitted_evaluator(healthy)
     save_file(dict(evaluator.state_dict()), folder / "evaluator.safetensors")
     write_real_images(healthy, folder / "real", n_real, seed)
-    (folder / "audit.toml").write_text(options_of(folder, "generator"))
-    (folder / "later.toml").write_text(options_of(folder, "later", stages=["gallery", "class_metrics"]))
+    (folder / "audit.toml").write_text(options_of(folder, "generator"), encoding="utf-8")
+    (folder / "later.toml").write_text(
+        options_of(folder, "later", stages=["gallery", "class_metrics"]), encoding="utf-8"
+    )
     names = healthy.class_names
     content = {
         "classes": dataclasses.asdict(faults),
         "names": {class_id: names[class_id] for class_id in np.hstack([*dataclasses.asdict(faults).values()]).tolist()},
     }
-    (folder / "faults.json").write_text(json.dumps(content, indent=1))
+    (folder / "faults.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     return faults
 
 

@@ -176,13 +176,15 @@ class LocalStorage(Storage):
             OutsideFolderError: it is, or is below, a link that leads outside.
             ValueError: the name itself leads there.
         """
+        if not name:
+            return self._resolve(name)
         folder = name.rpartition("/")[0]
         if folder in self._folders_inside:
             path = self.folder / require_inside(name)
         else:
             path = self._resolve(name)
             self._folders_inside.add(folder)
-        if not name or path.is_symlink():
+        if path.is_symlink():
             self._require_inside_after_links(name, path)
         return path
 

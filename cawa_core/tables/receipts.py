@@ -52,13 +52,13 @@ class JournalEntry(Entry):
     shard: Name
 
 
-REPORT, FIGURES_FOLDER = "report.html", "figures"
-"""The page that is written from the tables, and the folder of its figures."""
+SUMMARY, REPORT, FIGURES_FOLDER = "summary.json", "report.html", "figures"
+"""The summary and the page that are written from the tables, and the folder of the page's figures."""
 
 
 def _require_written(name: str) -> str:
-    """Check that a path is that of the report or a figure, which are replaced and removed as the report changes."""
-    return name if name == REPORT else require_inside(name, FIGURES_FOLDER)
+    """Check that a path is that of the summary, the report or a figure: what is replaced as the tables change."""
+    return name if name in (SUMMARY, REPORT) else require_inside(name, FIGURES_FOLDER)
 
 
 class ManifestContent(TypedDict):

@@ -35,7 +35,7 @@ def test_a_finished_audit_has_no_fault(folder, monkeypatch, capsys):
     assert found.faults == ()
     files = [file for receipt in Manifest.read(folder).receipts.values() for file in receipt.files]
     pictures = list((folder / "figures").iterdir())
-    assert (found.files, found.rows) == (len(files) + len(pictures) + 1, sum(file.rows for file in files))
+    assert (found.files, found.rows) == (len(files) + len(pictures) + 2, sum(file.rows for file in files))
     assert len(list(folder.glob("tables/*/*"))) == len(files)
     code, printed = run(monkeypatch, capsys, "verify", folder)
     assert code == 0

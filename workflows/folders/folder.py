@@ -19,7 +19,7 @@ from workflows.folders.identity import AuditIdentity, digest_of_classes
 from workflows.options.audit import recorded_spec
 from workflows.options.lab import ROLES, SUBJECT
 
-AUDIT, SUMMARY = "audit.json", "summary.json"
+AUDIT = "audit.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "ray")
 
 

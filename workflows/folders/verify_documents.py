@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cawa_core.digests import digest_of_data
+from cawa_core.digests import digest_of_bytes, digest_of_data
 from cawa_core.errors import InputError, bounded
 from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import CHANGED
-from cawa_core.tables.receipts import FIGURES_FOLDER
+from cawa_core.tables.receipts import FIGURES_FOLDER, SUMMARY
 from workflows.folders.faults import Fault
-from workflows.folders.folder import AUDIT, SUMMARY
+from workflows.folders.folder import AUDIT
 from workflows.options.lab import SUBJECT
 from workflows.results import is_current
 from workflows.results.report import report_shows, unlike_written
@@ -34,7 +34,7 @@ def written_faults(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
     """Check that summary, report and figures are as written, and up to date with the tables."""
     storage = manifest.storage
     fix = f"run `cawa aggregate {storage.url}`, then `cawa report {storage.url}`"
-    faults = [*_summary_faults(storage, audit)]
+    faults = [*_summary_faults(manifest, audit)]
     if not _is_interim(storage):
         faults += _report_faults(manifest)
     yield from faults
@@ -42,7 +42,8 @@ def written_faults(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
         yield Fault("stale", "summary and report", f"not up to date with the tables; {fix}")
 
 
-def _summary_faults(storage: Storage, audit: AuditRecord) -> Iterator[Fault]:
+def _summary_faults(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
+    storage = manifest.storage
     if not storage.exists(SUMMARY):
         return
     try:
@@ -52,6 +53,9 @@ def _summary_faults(storage: Storage, audit: AuditRecord) -> Iterator[Fault]:
         return
     if summary["audit"] != audit.hash:
         yield Fault("foreign", SUMMARY, f"it is of audit {bounded(summary['audit'])}, not {audit.hash[:12]}")
+    recorded = manifest.written.get(SUMMARY)
+    if recorded and not summary.get("incomplete") and digest_of_bytes(storage.read(SUMMARY)) != recorded:
+        yield Fault("damaged", SUMMARY, f"{CHANGED}; run `cawa aggregate {storage.url}`, which writes it again")
 
 
 def _is_interim(storage: Storage) -> bool:

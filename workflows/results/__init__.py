@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from cawa_core import __version__
-from cawa_core.digests import digest_of_data
+from cawa_core.digests import digest_of_bytes, digest_of_data
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import sealed
+from cawa_core.tables.receipts import SUMMARY
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.folders.completeness import hide_partial_classes, missing_classes
-from workflows.folders.folder import SUMMARY, read_audit
+from workflows.folders.folder import read_audit
 from workflows.options.audit import recorded_spec
 from workflows.results.derive import derivable, derive, derived_stages
 from workflows.results.summary import read_summary, summarise
@@ -34,7 +35,9 @@ def aggregate(manifest: Manifest) -> None:
         "options_digest": _options_digest(audit),
     }
     summary = summarise(manifest, audit, spec) | provenance
-    manifest.storage.write(SUMMARY, sealed(summary))
+    content = sealed(summary)
+    manifest.storage.write(SUMMARY, content)
+    manifest.record_written(manifest.written | {SUMMARY: digest_of_bytes(content)})
 
 
 def require_results(manifest: Manifest) -> None:
@@ -65,7 +68,8 @@ def is_current(manifest: Manifest) -> bool:
     derived = derived_stages(manifest)
     audit = read_audit(manifest.storage)
     return bool(
-        summary["tables_digest"] == manifest.digest(without=derived)
+        manifest.written.get(SUMMARY) == digest_of_bytes(manifest.storage.read(SUMMARY))
+        and summary["tables_digest"] == manifest.digest(without=derived)
         and summary["options_digest"] == _options_digest(audit)
         and summary["cawa"] == __version__
         and summary["quarantined"] == sorted(manifest.quarantined)

@@ -17,9 +17,9 @@ from cawa_core.storage import Folder, LocalStorage, Storage, open_storage
 from cawa_core.storage.overlay import Overlay
 from cawa_core.tables import Manifest
 from cawa_core.tables.parquet import MissingTableFileError
-from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT
+from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT, SUMMARY
 from workflows.folders.completeness import missing_classes
-from workflows.folders.folder import SUMMARY, read_audit
+from workflows.folders.folder import read_audit
 from workflows.results import aggregate, is_current
 from workflows.results.report import write_report
 

@@ -11,7 +11,7 @@ from cawa_core.rendering.class_facts import ClassFacts
 from cawa_core.rendering.report import build_report, summary_digest
 from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
-from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT
+from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT, SUMMARY
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses import ANALYSES
 from workflows.folders.completeness import hide_partial_classes
@@ -35,13 +35,14 @@ def report_shows(manifest: Manifest) -> bool:
 
 
 def unlike_written(manifest: Manifest) -> Iterator[tuple[str, bool]]:
-    """Yield the files written from tables that are not as recorded: the name, and whether the file exists.
+    """Yield the page and figures that are not as recorded: the name, and whether the file exists.
 
     Raises:
         StorageError: a file cannot be read.
     """
-    manifest.storage.bring_near(manifest.written.items())
-    for name, sha256 in manifest.written.items():
+    pages = {name: sha256 for name, sha256 in manifest.written.items() if name != SUMMARY}
+    manifest.storage.bring_near(pages.items())
+    for name, sha256 in pages.items():
         try:
             content = manifest.storage.read_recorded(name, sha256)
         except FileNotFoundError:
@@ -80,8 +81,9 @@ def write_report(manifest: Manifest) -> None:
     files[REPORT] = report.html.encode()
     for name, content in files.items():
         storage.write(name, content)
-    obsolete = manifest.written.keys() - files.keys()
-    manifest.record_written({name: digest_of_bytes(content) for name, content in files.items()})
+    summaries = {name: sha256 for name, sha256 in manifest.written.items() if name == SUMMARY}
+    obsolete = manifest.written.keys() - files.keys() - summaries.keys()
+    manifest.record_written(summaries | {name: digest_of_bytes(content) for name, content in files.items()})
     for name in sorted(obsolete):
         storage.remove(name)
     if report.undrawable:

@@ -18,9 +18,9 @@ from cawa_core.storage.plain_data import plain
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import Index, Seconds, is_as_written, parsed
+from cawa_core.tables.receipts import SUMMARY
 from workflows.analyses import ANALYSES
 from workflows.folders.completeness import missing_classes
-from workflows.folders.folder import SUMMARY
 from workflows.interface import Findings, Results
 from workflows.options.audit import AuditSpec
 from workflows.results.class_resamples import ClassResamples
