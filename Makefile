@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One thread each, since more fight for the cores; three on two cores, because the tests of faults and of Ray mostly wait.
+TEST_PROCESSES ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: audit check test bench reference docs clean
@@ -15,7 +17,7 @@ check: $(VENV)/installed-test
 	$(BIN)/mypy
 
 test: $(VENV)/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile  # one thread each: two each fight for the cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup --no-loadscope-reorder
 
 bench: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks

@@ -16,6 +16,15 @@ from tests import google_store
 from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
 
+def pytest_collection_modifyitems(items):
+    """One worker per file, and one for all files that start Ray, whose clusters disturb each other; slow files first."""
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    ray_files = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: (item.path not in ray_files, item.path not in slow_files))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in ray_files else str(item.path)))
+
+
 def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
     """A small generator with random weights and random batch norm statistics."""
     torch.manual_seed(seed)

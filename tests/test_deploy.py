@@ -480,6 +480,7 @@ def submitted(url: str, token: Path | None, *entrypoint: str) -> subprocess.Comp
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_job_runs_for_who_has_the_token(guarded_cluster):
     url, token = guarded_cluster
     done = submitted(url, token, "python", "-c", "print(6*7)")
@@ -492,6 +493,7 @@ def test_a_job_runs_for_who_has_the_token(guarded_cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_job_joins_the_cluster_and_its_exit_code_is_in_the_log(guarded_cluster):
     """What the schedule's script counts on: RAY_ADDRESS and the token are there, and `ray job submit` ends with 1."""
     job = 'python -c "$1"; code=$?; echo "audit exit code: $code"; exit $code'

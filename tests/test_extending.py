@@ -17,7 +17,7 @@ import pytest
 import workflows.analyses  # noqa: F401  # declares the tables
 from cawa_core.tables import Manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```(?:python|toml)\n# (\S+)\n(.*?)```", re.DOTALL)

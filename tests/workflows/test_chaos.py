@@ -19,7 +19,7 @@ from tests.workflows.test_audit import compare_table
 from tests.workflows.test_faults import _flag
 from workflows.executors.shard_queue import MAX_ERRORS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 SPEC = dataclasses.replace(SMALL, metric_samples=MANY, masking_latents=16, control_latents=16)
 LOST_NODE_IS_SEEN = {

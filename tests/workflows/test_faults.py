@@ -20,7 +20,7 @@ from tests.workflows.conftest import SMALL, small_audit
 from workflows.folders.verify import verify
 from workflows.results.derive import derived_stages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 SPEC = dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
 KILLS = 10

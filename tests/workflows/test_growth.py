@@ -245,6 +245,7 @@ def test_options_of_the_report_change_derived_tables_alone(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_killed_driver_and_ray_grow_a_folder_alike(tmp_path, at_once):
     """SIGKILL of a driver on Ray while a folder grows; then inline."""
     folder = tmp_path / "audit"

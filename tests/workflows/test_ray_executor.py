@@ -27,7 +27,7 @@ from workflows.planning.plan import plan
 from workflows.running.execution import Failure, Retry
 from workflows.running.job import Job
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture(scope="module")
