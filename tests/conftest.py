@@ -17,7 +17,7 @@ from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
 
 def pytest_collection_modifyitems(items):
-    """One worker per file, and one for all files that start Ray, whose clusters disturb each other; slow files first."""
+    """One worker for each file, and one for all that start Ray, whose clusters disturb each other; slow files first."""
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
     ray_files = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: (item.path not in ray_files, item.path not in slow_files))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from numbers import Integral
 from typing import cast
@@ -24,6 +24,14 @@ UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories of characters that a line cannot show: controls, surrogates, line and paragraph separators."""
 REORDERING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 """Marks that change the order of text after the name, too; single left-to-right and right-to-left marks do not."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassLabels:
+    """Names of some classes and, if they have any, their WordNet ids, by index."""
+
+    names: Mapping[int, str]
+    wordnet_ids: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +64,12 @@ class ClassTable:
     def __len__(self) -> int:
         """Return the number of classes."""
         return len(self.names)
+
+    def labels(self, class_ids: Iterable[int]) -> ClassLabels:
+        """Return the names and WordNet ids of some classes."""
+        selected = list(class_ids)
+        names = {class_id: self.names[class_id] for class_id in selected}
+        return ClassLabels(names, {class_id: self.wordnet_ids[class_id] for class_id in selected if self.wordnet_ids})
 
     def resolve(self, given: int | str, argument: str = "classes") -> int:
         """Return the index of a class, given as an index, a name or a WordNet id.

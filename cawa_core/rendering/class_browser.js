@@ -63,12 +63,12 @@
   }
 
   const ends = (value) => (value.better ? ["worst", "best"] : ["highest", "lowest"]);
-  const label = (place) => `index ${data.ids[place]}` + (data.wordnet.length ? ` · ${data.wordnet[place]}` : "");
+  const label = (place) => `index ${data.ids[place]}` + (data.wordnet[place] ? ` · ${data.wordnet[place]}` : "");
 
   function matches(place, text) {
     if (!text) return true;
     if (/^\d+$/.test(text) && Number(text) === data.ids[place]) return true;
-    if (data.wordnet.length && data.wordnet[place].startsWith(text)) return true;
+    if (data.wordnet[place] === text) return true;
     return data.names[place].toLowerCase().includes(text);
   }
 

@@ -61,7 +61,7 @@ def class_browser(
     data = {
         "ids": class_ids,
         "names": [class_names[class_id] for class_id in class_ids],
-        "wordnet": [wordnet_ids[class_id] for class_id in class_ids] if wordnet_ids else [],
+        "wordnet": [wordnet_ids.get(class_id, "") for class_id in class_ids] if wordnet_ids else [],
         "values": [_value(value, class_ids) for value in facts.values],
         "relations": [
             _relation(relation) for relation in sorted(facts.relations, key=lambda relation: not relation.explains)

@@ -49,7 +49,8 @@ def build_report(
         audit: content of ``audit.json``.
         sites: table ``sites``.
     """
-    browser = class_browser(facts, class_names(summary), {})
+    names = class_names(summary)
+    browser = class_browser(facts, {class_id: names[class_id] for class_id in summary["classes"]}, audit.wordnet_ids)
     html = (
         page_environment()
         .get_template("report.html")

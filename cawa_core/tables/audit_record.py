@@ -66,6 +66,7 @@ class AuditRecord:
         hash: name of the audit: SHA-256 of its subject.
         identity: everything that determines the results; its classes and stages are those of the whole folder.
         class_names: names of the audited classes, and of those that they are mixed with, by index.
+        wordnet_ids: WordNet ids of the same classes; empty if they have none, or for audits of earlier versions.
         versions: versions of this project, of Python and of libraries.
         device: kind of device that the audit was started on.
         analyses: analyses by name, in the order of the pipeline.
@@ -79,6 +80,7 @@ class AuditRecord:
     device: str
     analyses: dict[str, AnalysisRecord] = dataclasses.field(default_factory=dict)
     replacing: dict[str, AnalysisRecord] = dataclasses.field(default_factory=dict)
+    wordnet_ids: dict[Index, str] = dataclasses.field(default_factory=dict)
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -100,7 +100,8 @@ def page_file(facts, tmp_path_factory):
         "class_overlap", "Which classes share channels", "Overlap.", drawn.pictures, pair_map=drawn.pair_map
     )
     identity = RecordedIdentity({"classes": list(range(N)), "generator": "g", "stages": []}, {}, {}, 1)
-    audit = AuditRecord("0" * 64, identity, NAMES, {}, "cpu")
+    wordnet_ids = {class_id: f"n{class_id:08d}" for class_id in range(N)}
+    audit = AuditRecord("0" * 64, identity, NAMES, {}, "cpu", wordnet_ids=wordnet_ids)
     summary = {
         "generator": "g",
         "classes": list(range(N)),
@@ -150,7 +151,10 @@ def test_bad_classes_are_named_first_and_lead_to_their_address(page):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("text", "name"), [("777", NAMES[777]), ("CLASS 0340", NAMES[340]), ("</script>", NAMES[5])])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("777", NAMES[777]), ("CLASS 0340", NAMES[340]), ("</script>", NAMES[5]), ("n00000512", NAMES[512])],
+)
 def test_a_search_and_enter_open_a_class(page, text, name):
     page.fill("input[name=find]", text)
     page.press("input[name=find]", "Enter")

@@ -84,8 +84,8 @@ def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec)
 def opened(folder, spec) -> Job:
     """The driver's models, and a folder that is the audit's, as workers ask."""
     job = Job.open(spec, RunOptions(batch_size=64))
-    names = dict(enumerate(job.lab.generator.class_names))
-    open_folder(open_storage(folder), job.identity, "cpu", names, job.count_units)
+    labels = job.lab.generator.classes.labels(job.lab.class_ids)
+    open_folder(open_storage(folder), job.identity, "cpu", labels, job.count_units)
     return job
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cawa_core import __version__
 from cawa_core.errors import InputError, bounded, counted, listed
+from cawa_core.generators.class_tables import ClassLabels
 from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
@@ -75,7 +76,7 @@ def open_folder(
     storage: Storage,
     identity: AuditIdentity,
     device: str,
-    class_names: Mapping[int, str],
+    labels: ClassLabels,
     count_units: CountUnits,
     replace: Collection[str] = (),
     cost: Cost = no_cost,
@@ -90,7 +91,7 @@ def open_folder(
         StorageError: the store fails.
     """
     before = require_folder_for(storage, identity, replace, cost)
-    record = grown(before, identity, device, class_names, count_units)
+    record = grown(before, identity, device, labels, count_units)
     if before is None or record != read_recorded_audit(storage):
         write_audit(storage, record)
     return record
@@ -113,7 +114,7 @@ def grown(
     before: AuditRecord | None,
     identity: AuditIdentity,
     device: str,
-    class_names: Mapping[int, str],
+    labels: ClassLabels,
     count_units: CountUnits,
 ) -> AuditRecord:
     """Add what an identity asks for to what a folder holds."""
@@ -129,10 +130,12 @@ def grown(
         into[stage] = dataclasses.replace(wanted, class_ids=class_ids, n_units=count_units(stage, class_ids))
     analyses = _in_order(analyses)
     recorded = identity.as_recorded()
-    names = dict(class_names)
+    names = dict(labels.names)
+    wordnet_ids = dict(labels.wordnet_ids)
     if before:
         recorded = _merged(before.identity, recorded)
         names = before.class_names | names
+        wordnet_ids = before.wordnet_ids | wordnet_ids
     spec = _spec_of(recorded.spec, analyses)
     if recorded.class_digests:
         recorded.digests["real_images"] = digest_of_classes(recorded.class_digests, spec["classes"])
@@ -144,6 +147,7 @@ def grown(
         device=before.device if before else device,
         analyses=analyses,
         replacing=_in_order(replacing),
+        wordnet_ids=dict(sorted(wordnet_ids.items())),
     )
 
 

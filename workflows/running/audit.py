@@ -91,9 +91,9 @@ def run_audit(spec: AuditSpec, options: RunOptions) -> AuditResult:
     with event_log(options.log, **name) as log:
         require_folder_for(storage, identity, options.replace, cost)  # a folder of others is not even locked
         with storage.locked():
-            names = {class_id: generator.class_names[class_id] for class_id in job.classes_read}
+            labels = generator.classes.labels(job.classes_read)
             units = job.count_units
-            record = open_folder(storage, identity, options.device, names, units, options.replace, cost)
+            record = open_folder(storage, identity, options.device, labels, units, options.replace, cost)
             return _done(job, options, storage, log, start, record)
 
 
