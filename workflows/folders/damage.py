@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from cawa_core.errors import InputError, counted, first_line
 from cawa_core.storage import Folder, StorageError, open_storage
 from workflows.folders.faults import HARMLESS
-from workflows.folders.verify import verify
 
 
 @contextmanager
@@ -26,6 +25,8 @@ def damage_named(*folders: Folder) -> Iterator[None]:
     except (InputError, StorageError):
         raise
     except Exception as error:
+        from workflows.folders.verify import verify  # imports PyTorch, which a healthy folder's status does not need
+
         for storage in map(open_storage, folders):
             faults = [fault for fault in verify(storage).faults if fault.kind not in HARMLESS]
             if faults:

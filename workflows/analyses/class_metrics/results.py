@@ -22,7 +22,7 @@ from workflows.analyses.class_metrics import (
     CLASS_METRICS_TABLE,
     ClassMetricOptions,
 )
-from workflows.analyses.class_metrics.scales import Array, on_scale
+from workflows.analyses.class_metrics.scales import Array, on_even_scale
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import mean_of_known
 
@@ -117,12 +117,12 @@ def class_metric_summary(metrics: pd.DataFrame, floor: pd.DataFrame) -> dict[str
 
 
 def class_values(metrics: pd.DataFrame) -> tuple[ClassValue, ...]:
-    """Return the class metrics, tested on the scales of their comparison, and the total awareness."""
+    """Return the class metrics, tested on scales on which healthy classes scatter alike, and the total awareness."""
     counts = metrics[["n_real", "n_fake"]].min(axis=1).to_numpy(dtype=np.float64)
     values = []
     for metric in METRICS:
         known = metrics[metric.name].to_numpy(dtype=np.float64)
-        tested = by_class(metrics, on_scale(metric, known, counts))
+        tested = by_class(metrics, on_even_scale(metric, known, counts))
         plain = by_class(metrics, known)
         values.append(ClassValue(metric.name, metric.heading, metric.meaning, metric.better, plain, tested))
     meaning = CLASS_METRICS_TABLE.columns["total_awareness"][1]

@@ -24,6 +24,16 @@ def on_scale(metric: ClassMetric, values: Array, counts: Array) -> Array:
     return np.sign(values) * np.sqrt(np.abs(values)) if metric.scale == "root" else values
 
 
+def on_even_scale(metric: ClassMetric, values: Array, counts: Array) -> Array:
+    """Transform values ``[n]`` so that good and bad classes of a healthy model scatter about alike, to find outliers.
+
+    Shares are transformed as in :func:`on_scale`; distances, whose noise grows with their size, by their square roots.
+    """
+    if metric.scale == "relative":
+        return np.sign(values) * np.sqrt(np.abs(values))
+    return on_scale(metric, values, counts)
+
+
 def sizes(metric: ClassMetric, whole: Sequence[Array], halves: Sequence[Array], real_halves: Sequence[Array]) -> Array:
     """Return what differences of each class are divided by on the scale of the test ``[n]``: 1 unless it is relative.
 
