@@ -276,7 +276,8 @@ def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Seq
     schema, expected = parquet.schema_arrow, table_named(published.table).schema
     if schema != expected and _types(schema) != _types(expected):
         raise TableFileError(
-            f"{published.file} does not have the columns of table {published.table}; run the audit in a new folder"
+            f"{published.file} does not have the columns of table {published.table}: another "
+            "version wrote it; run `cawa aggregate` if it is derived from others, else the audit in a new folder"
         )
     return parquet
 
