@@ -37,6 +37,7 @@ class ClassMetric:
         design_effect: for a share, ratio of its variance to that of independent draws; 0 for other metrics.
         expected_sign: sign of the correlation with total awareness that the paper expects (sec. 5.4: better, less
             diverse; that of FID is ours); 0 if it expects none.
+        fault: what a bad value means, in plain words.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ClassMetric:
     draws: Literal["generated", "matched", "kernel", "compared"] = "generated"
     design_effect: float = 0.0
     expected_sign: Literal[-1, 0, 1] = 0
+    fault: str = ""
 
     @property
     def worse_sign(self) -> int:
@@ -68,6 +70,7 @@ METRICS = (
         "precision",
         "share of generated images inside the manifold of the real images, in [0, 1]",
         lambda pair: pair.manifold.precision,
+        fault="images unlike the real ones",
         better="higher",
         scale="share",
         threshold=0.05,
@@ -80,6 +83,7 @@ METRICS = (
         "recall",
         "share of real images inside the manifold of the generated images, in [0, 1]",
         lambda pair: pair.manifold.recall,
+        fault="much of the real variety is missing",
         better="higher",
         scale="share",
         threshold=0.05,
@@ -92,6 +96,7 @@ METRICS = (
         "density",
         "mean number of real images' k-nearest-neighbour balls that contain a generated image, divided by k; >= 0",
         lambda pair: pair.manifold.density,
+        fault="few real images nearby",
         better="higher",
         scale="root",
         threshold=0.1,
@@ -103,6 +108,7 @@ METRICS = (
         "coverage",
         "share of real images whose k-nearest-neighbour ball contains a generated image, in [0, 1]",
         lambda pair: pair.manifold.coverage,
+        fault="many real images have no counterpart",
         better="higher",
         scale="share",
         threshold=0.05,
@@ -114,6 +120,7 @@ METRICS = (
         "FID",
         "Fréchet distance between the features; >= 0, biased upwards for few samples",
         lambda pair: pair.frechet_distance,
+        fault="far from the real images",
         better="lower",
         scale="relative",
         threshold=0.1,
@@ -125,6 +132,7 @@ METRICS = (
         "KID",
         "unbiased squared maximum mean discrepancy, cubic kernel, on at most 10,000 samples per side",
         lambda pair: pair.kernel_distance,
+        fault="far from the real images",
         better="lower",
         scale="relative",
         threshold=0.2,
@@ -136,6 +144,7 @@ METRICS = (
         "MS-SSIM",
         "mean multi-scale structural similarity over pairs of generated images; high: little diversity",
         lambda pair: pair.similarity.mean,
+        fault="images nearly alike",
         better="lower",
         scale="plain",
         threshold=0.05,
@@ -147,6 +156,7 @@ METRICS = (
         "accuracy",
         "share of generated images that the evaluator assigns to their class, in [0, 1]",
         lambda pair: pair.fake.classifier_accuracy,
+        fault="not recognised as its class",
         better="higher",
         scale="share",
         threshold=0.05,

@@ -27,7 +27,7 @@
   function number(value) {
     if (value === null) return "–";
     const size = Math.abs(value);
-    const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+    const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(3)));
     return text.replace("-", "−");
   }
 
@@ -85,7 +85,8 @@
     return (outliersOf.get(id) || []).map(({ name }) => {
       const value = valueOf.get(name);
       ranking(value);
-      return `${value.heading} ${number(value.values[placeOf.get(id)])} (median ${number(value.median)})`;
+      const figures = `${value.heading} ${number(value.values[placeOf.get(id)])}, median ${number(value.median)}`;
+      return value.fault ? `${value.fault} (${figures})` : figures;
     });
   }
 
@@ -97,9 +98,11 @@
     if (value) {
       made.append(element("span", { textContent: `${value.heading} ${number(value.values[place])}, ${position(value, place)}` }));
     }
-    if (why.length) made.append(element("span", { className: "class-why", textContent: `Stands out: ${why.slice(0, 3).join(", ")}${why.length > 3 ? ", …" : ""}` }));
-    const taken = data.relations.find((relation) => relation.explains && relation.rows[id]);
-    if (taken && why.length) made.append(element("span", { className: "class-why", textContent: `${taken.heading}: ${taken.rows[id][0][1]}, ${taken.rows[id][0][2]}` }));
+    if (why.length) made.append(element("span", { className: "class-why", textContent: `Stands out: ${why.slice(0, 3).join("; ")}${why.length > 3 ? `; and ${why.length - 3} more` : ""}` }));
+    for (const relation of why.length ? data.relations : []) {
+      const [related] = relation.rows[id] || [];
+      if (related && related[3]) made.append(element("span", { className: "class-why", textContent: `${relation.heading}: ${related[1]}, ${related[2]}` }));
+    }
     return made;
   }
 
@@ -139,6 +142,7 @@
   function setEnds() {
     const value = valueOf.get(tools.elements.order.value);
     const words = value ? ends(value) : ["first", "last"];
+    tools.elements.end.parentElement.hidden = tools.elements.order.value === "outliers";
     tools.elements.end.replaceChildren(new Option(words[0], "first"), new Option(words[1], "last"));
   }
 
@@ -172,7 +176,7 @@
     const close = element("button", { type: "button", textContent: "Close" });
     close.addEventListener("click", () => { history.pushState(null, "", "#classes"); detail.hidden = true; drawPoints(); });
     const why = reasons(id);
-    const summary = why.length ? `Stands out: ${why.join(", ")}.` : "Does not stand out.";
+    const summary = why.length ? `Stands out: ${why.join("; ")}.` : "Does not stand out.";
     detail.replaceChildren(
       element("div", { className: "bar" }, element("h3", { textContent: data.names[place] }), close),
       element("p", { className: "class-label", textContent: `${label(place)} · ${summary}` }),
@@ -281,7 +285,7 @@
     if (data.values.length < 2) return;
     const form = find(".class-plot form");
     for (const axis of ["x", "y"]) form.elements[axis].append(...data.values.map((value) => new Option(value.heading, value.name)));
-    form.elements.y.selectedIndex = Math.min(5, data.values.length - 1);
+    form.elements.y.selectedIndex = Math.min(4, data.values.length - 1);
     form.addEventListener("change", drawPoints);
     scatter.hidden = false;
     scatter.addEventListener("toggle", drawPoints);

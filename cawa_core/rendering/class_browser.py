@@ -29,14 +29,14 @@ class ClassBrowser:
         data: what the page's script shows, as JSON that is safe inside a ``script`` element.
         n_classes: number of classes.
         lead: introduction in plain words.
-        outstanding: indices and names of the classes that stand out, the farthest first.
+        outstanding: index, name and worst fault of the classes that stand out, the farthest first.
         files: pictures beside the page, by path in the folder of figures.
     """
 
     data: Markup
     n_classes: int
     lead: str
-    outstanding: tuple[tuple[int, str], ...]
+    outstanding: tuple[tuple[int, str, str], ...]
     files: Mapping[str, bytes]
 
 
@@ -55,6 +55,8 @@ def class_browser(
     class_ids = sorted(class_names)
     deviating = [outlier for outlier in outliers(facts.values) if outlier.class_id in class_names]
     outstanding = list(dict.fromkeys(outlier.class_id for outlier in deviating))
+    faults = {value.name: value.fault or value.heading for value in facts.values}
+    worst = {outlier.class_id: faults[outlier.value] for outlier in reversed(deviating)}
     order = dict.fromkeys([*outstanding, *_by_extremes(facts.values, class_ids)])
     pictures = {class_id: facts.pictures[class_id] for class_id in order if class_id in facts.pictures}
     inline, beside = _placed(pictures)
@@ -63,9 +65,7 @@ def class_browser(
         "names": [class_names[class_id] for class_id in class_ids],
         "wordnet": [wordnet_ids.get(class_id, "") for class_id in class_ids] if wordnet_ids else [],
         "values": [_value(value, class_ids) for value in facts.values],
-        "relations": [
-            _relation(relation) for relation in sorted(facts.relations, key=lambda relation: not relation.explains)
-        ],
+        "relations": [_relation(relation) for relation in facts.relations],
         "pictures": inline | {class_id: f"figures/{_path(class_id)}" for class_id in beside},
         "outliers": [[outlier.class_id, outlier.value, _rounded(outlier.deviation)] for outlier in deviating],
     }
@@ -73,22 +73,22 @@ def class_browser(
         data=embedded(data),
         n_classes=len(class_ids),
         lead=_lead(facts, len(class_ids), len(outstanding), len(inline)),
-        outstanding=tuple((class_id, class_names[class_id]) for class_id in outstanding),
+        outstanding=tuple((class_id, class_names[class_id], worst[class_id]) for class_id in outstanding),
         files={_path(class_id): content for class_id, content in beside.items()},
     )
 
 
 def _lead(facts: ClassFacts, n_classes: int, n_outstanding: int, n_inline: int) -> str:
     parts = [
-        "Find a class by its name or index, or order the classes by one of their values. Each class has an address of "
-        "its own on this page, such as #class-7."
+        "Find a class by its name or index, or rank the classes by a value. Each class has its own address on this "
+        "page, such as #class-7; select a card to see all of its values."
     ]
     judged = sum(1 for value in facts.values if value.better)
     if judged and n_classes > 1:
         number = {0: "No class stands", 1: "1 class stands"}.get(n_outstanding, f"{n_outstanding:,} classes stand")
         parts.append(
-            f"{number} out. A class stands out if it lies further on the bad side of the median class than any class "
-            f"would in 95% of audits of {n_classes:,} classes that differ by normally distributed chance alone."
+            f"{number} out as worse than the others. The bar is so high that, by chance alone, only one in twenty audits "
+            f"of {n_classes:,} classes would name any class on any of these values."
         )
     n_beside = len(facts.pictures) - n_inline
     if n_beside:
@@ -106,16 +106,17 @@ def _value(value: ClassValue, class_ids: Sequence[int]) -> dict[str, Any]:
         "heading": value.heading,
         "meaning": value.meaning,
         "better": value.better,
+        "fault": value.fault,
         "values": [_rounded(number) for number in known],
     }
 
 
 def _relation(relation: Relation) -> dict[str, Any]:
     rows = {
-        class_id: [[other.class_id, other.name, other.words] for other in related[:MOST_RELATED]]
+        class_id: [[other.class_id, other.name, other.words, other.is_telling] for other in related[:MOST_RELATED]]
         for class_id, related in relation.by_class.items()
     }
-    return {"heading": relation.heading, "explains": relation.explains, "rows": rows}
+    return {"heading": relation.heading, "rows": rows}
 
 
 def _by_extremes(values: Sequence[ClassValue], class_ids: Sequence[int]) -> list[int]:

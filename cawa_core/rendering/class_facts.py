@@ -30,6 +30,7 @@ class ClassValue:
         meaning: what it is, its range or unit.
         better: whether a higher or a lower value is better; empty if neither is.
         values: value by class; without classes that have none.
+        fault: what a bad value means, in plain words, such as "images nearly alike"; empty if no side is bad.
         tested: the same on the scale on which deviations are taken; None: the values themselves.
     """
 
@@ -38,6 +39,7 @@ class ClassValue:
     meaning: str
     better: Direction
     values: Mapping[int, float]
+    fault: str = ""
     tested: Mapping[int, float] | None = None
 
     def deviations(self) -> dict[int, float]:
@@ -61,11 +63,13 @@ class RelatedClass:
         class_id: its index; it need not be part of the audit.
         name: its name.
         words: how it is related, such as "93% of the generated images, 2% of the real ones".
+        is_telling: whether it is related so closely that it may explain why the other class stands out.
     """
 
     class_id: int
     name: str
     words: str
+    is_telling: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +79,10 @@ class Relation:
     Attributes:
         heading: heading on the page.
         by_class: related classes of each class; without classes that have none.
-        explains: whether it tells why a class stands out, so that lists of such classes show the most related one.
     """
 
     heading: str
     by_class: Mapping[int, Sequence[RelatedClass]]
-    explains: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_options_that_do_not_go_together(changes, message):
 
 
 def test_pictures_too_small_for_ms_ssim(monkeypatch, lab):
-    monkeypatch.setattr(type(lab.generator), "image_size", 8)
+    monkeypatch.setattr(lab.generator, "image_size", 8)
     spec = dataclasses.replace(SMALL, stages=("class_metrics",))
     job = Job(lab, spec)
     with pytest.raises(

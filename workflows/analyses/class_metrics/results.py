@@ -26,6 +26,8 @@ from workflows.analyses.class_metrics.scales import Array, on_even_scale
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import mean_of_known
 
+TELLING = 0.2
+"""Smallest share of a class's images that, assigned to one other class, may explain why it stands out."""
 FLOOR_COLUMNS = {
     "metric": "metric",
     "mean": "all samples",
@@ -124,7 +126,9 @@ def class_values(metrics: pd.DataFrame) -> tuple[ClassValue, ...]:
         known = metrics[metric.name].to_numpy(dtype=np.float64)
         tested = by_class(metrics, on_even_scale(metric, known, counts))
         plain = by_class(metrics, known)
-        values.append(ClassValue(metric.name, metric.heading, metric.meaning, metric.better, plain, tested))
+        values.append(
+            ClassValue(metric.name, metric.heading, metric.meaning, metric.better, plain, metric.fault, tested)
+        )
     meaning = CLASS_METRICS_TABLE.columns["total_awareness"][1]
     awareness = by_class(metrics, metrics.total_awareness.to_numpy(dtype=np.float64))
     return (*values, ClassValue("total_awareness", "total awareness", meaning, "", awareness))
@@ -141,15 +145,19 @@ def confusion(table: pd.DataFrame) -> Relation:
     totals = table.groupby("class_id")[["n_fake", "n_real"]].sum()
     mistaken = table[(table.class_id != table.predicted_class) & (table.n_fake > 0)]
     ordered = mistaken.sort_values(["class_id", "n_fake", "predicted_class"], ascending=[True, False, True])
+    halves = mistaken[2 * mistaken.n_fake > mistaken.class_id.map(totals.n_fake)]
+    mostly = set(zip(halves.class_id, halves.predicted_class, strict=True))
     related: dict[int, list[RelatedClass]] = {}
     for row in records(ordered.groupby("class_id").head(MOST_RELATED)):
         class_id = row["class_id"]
         fake = row["n_fake"] / totals.n_fake[class_id]
         real = row["n_real"] / max(1, totals.n_real[class_id])
         words = f"{percentage(fake)} of the generated images, {percentage(real)} of the real ones"
-        other = RelatedClass(row["predicted_class"], row["predicted_name"], words)
+        if {(class_id, row["predicted_class"]), (row["predicted_class"], class_id)} <= mostly:
+            words += "; the two classes may be swapped"
+        other = RelatedClass(row["predicted_class"], row["predicted_name"], words, bool(fake >= TELLING))
         related.setdefault(class_id, []).append(other)
-    return Relation("Most often mistaken for", related, explains=True)
+    return Relation("Most often mistaken for", related)
 
 
 def quality(metrics: pd.DataFrame, floor: pd.DataFrame, summary: Content) -> Section:

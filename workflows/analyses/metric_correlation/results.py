@@ -168,7 +168,7 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
         "metrics for which the paper expects a correlation: classes with high total awareness should look better and "
         "vary less. The paper reports Pearson's r; the rank correlation without outliers decides, because a few "
         "classes can turn r over. Intervals are bootstrap intervals over classes, and p comes from permutations. The "
-        "plot of two values of every class, in the section on classes, tells which class each dot is."
+        "plot of two values in the section on classes tells which class each dot is."
     )
     return Section(METRIC_CORRELATION.name, "Class metrics and total awareness", lead, tuple(pictures), (table,))
 

@@ -158,12 +158,12 @@ def sharing_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     elif enough["in_half"] and few["in_half"]:
         verdict = IN_PART
     evidence = (
-        f"Channels among the top {PUBLISHED_K} of their site, summed over {counted(latent['n_sites'], 'site')}, by "
-        f"latent and by category awareness: {latent['in_nine_tenths']} and {category['in_nine_tenths']} are so for at "
-        f"least nine tenths of {counted(latent['n_classes'], 'class')} ({latent['in_nine_tenths_by_chance']:.2g} by "
-        f"chance), {latent['in_half']} and {category['in_half']} for at least half of them "
-        f"({latent['in_half_by_chance']:.2g} by chance), and {latent['shared']} and {category['shared']} for all of "
-        "them, as in Table 1."
+        f"Channels among the top {PUBLISHED_K} of their site, summed over {counted(latent['n_sites'], 'site')}. By "
+        f"latent awareness, {latent['in_nine_tenths']} are shared by at least nine tenths of "
+        f"{counted(latent['n_classes'], 'class')}, {latent['in_half']} by at least half, and {latent['shared']} by "
+        f"all; by category awareness, {category['in_nine_tenths']}, {category['in_half']} and {category['shared']}. By "
+        f"chance there would be {latent['in_nine_tenths_by_chance']:.2g} for nine tenths and "
+        f"{latent['in_half_by_chance']:.2g} for half. Table 1 counts those shared by all."
     )
     claim = "All classes share channels that respond to the latent code, and few or none that respond to the class."
     return [Claim(claim, verdict, evidence, "Sec. 4.2, Table 1")]
@@ -186,7 +186,7 @@ def sharing_section(shared: pd.DataFrame, popularity: pd.DataFrame, summary: Con
     tables = (_distribution_table(distribution, k), _site_table(shared, k), _channel_table(popularity, k))
     lead = (
         f"Each class ranks the channels of a site; a channel can be among the top {k} of no class, of some, or of all. "
-        "The curves show how many channels are so for at least a given share of the classes, and how many would be if "
+        "The curves show how many channels at least a given share of the classes have in common, and how many if "
         "every class's top channels were random (a binomial distribution). The paper counts those of all classes, the "
         "right end of each curve; with many classes, there may be none, although most classes share some."
     )
@@ -256,7 +256,7 @@ def sharing_curves(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> 
         axes.set(title=title, xlabel="at least so many of the classes (%)", ylabel="channels, all sites")
         axes.legend(loc="upper right")
 
-    alt = f"{title}: number of channels that are so for at least a share of the classes, by criterion and by chance"
+    alt = f"{title}: number of channels that at least a share of the classes have in common, by criterion and by chance"
     return draw(name, alt, SIZE, paint)
 
 
