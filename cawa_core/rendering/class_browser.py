@@ -87,8 +87,8 @@ def _lead(facts: ClassFacts, n_classes: int, n_outstanding: int, n_inline: int) 
     if judged and n_classes > 1:
         number = {0: "No class stands", 1: "1 class stands"}.get(n_outstanding, f"{n_outstanding:,} classes stand")
         parts.append(
-            f"{number} out as worse than the others. By chance alone, only one in twenty audits of {n_classes:,} classes "
-            "would name any class on any of these values."
+            f"{number} out as worse than the others. By chance alone, only one in twenty audits of {n_classes:,} "
+            "classes would name any class on any of these values."
         )
     n_beside = len(facts.pictures) - n_inline
     if n_beside:
