@@ -16,6 +16,7 @@ from tests import google_store
 from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """One worker for each file, and one for all that start Ray, whose clusters disturb each other; slow files first."""
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}

@@ -101,7 +101,7 @@ def test_sections_of_the_report_go_by_the_names_of_the_analyses(audited):
     anchors = {name: [name] for name in ANALYSES}
     anchors |= {"gallery": ["samples", "gallery"], "masking": [], "masking_correlation": ["curves", "predictors"]}
     page = (audited / "report.html").read_text()
-    expected = ["findings", *(anchor for name in ANALYSES for anchor in anchors[name]), "provenance"]
+    expected = ["findings", "classes", *(anchor for name in ANALYSES for anchor in anchors[name]), "provenance"]
     assert re.findall(r'<section id="(\w+)">', page) == expected
 
 

@@ -26,7 +26,7 @@ def run(monkeypatch, capsys, *arguments):
     [
         (
             ["--generator", "fashion-bigan"],
-            "fashion-biggan or package.module:factory; got 'fashion-bigan'; did you mean 'fashion-biggan'?",
+            "scenes-biggan or package.module:factory; got 'fashion-bigan'; did you mean 'fashion-biggan'?",
         ),
         (["--classes", "shrit"], "no class is named 'shrit'; did you mean 'shirt'?"),
         (["--classes", "10"], "classes must be in 0..9 or names; got 10"),

@@ -10,7 +10,7 @@ from cawa_core.storage import Storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import CHANGED
-from cawa_core.tables.receipts import FIGURES_FOLDER, SUMMARY
+from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT, SUMMARY
 from workflows.folders.faults import Fault
 from workflows.folders.folder import AUDIT
 from workflows.options.lab import SUBJECT
@@ -69,12 +69,16 @@ def _is_interim(storage: Storage) -> bool:
 def _report_faults(manifest: Manifest) -> Iterator[Fault]:
     storage = manifest.storage
     fix = f"run `cawa report {storage.url}`, which writes it again"
+    is_whole = REPORT in manifest.written  # else it was never finished, and its figures are of no other
     try:
         for name, exists in unlike_written(manifest):
+            is_whole = False
             kind, what = ("damaged", CHANGED) if exists else ("missing", "the report has it")
             yield Fault(kind, name, f"{what}; {fix}")
     except InputError as error:
+        is_whole = False
         yield Fault("damaged", "report and figures", str(error))
-    for name in storage.names(FIGURES_FOLDER):
+    figures = sorted(name for name in manifest.names if name.startswith(f"{FIGURES_FOLDER}/"))
+    for name in figures if is_whole else ():
         if name not in manifest.written and not name.rpartition("/")[2].startswith("."):
             yield Fault("orphan", name, "the report was not written with it; remove it if nobody needs it")
