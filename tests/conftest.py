@@ -18,7 +18,10 @@ from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """One worker for each file, and one for all that start Ray, whose clusters disturb each other; slow files first."""
+    """Put slow files first, and ask for one worker per file, and one for all files that start Ray.
+
+    pytest-xdist 3.8 ignores such groups under pytest 9.2: tests are then dealt out one by one.
+    """
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
     ray_files = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: (item.path not in ray_files, item.path not in slow_files))
