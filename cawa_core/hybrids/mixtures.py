@@ -193,7 +193,7 @@ class MixtureJudge:
         evaluator: classifier that predicts the class probabilities.
         pair: input and reference class.
         features: network whose features realism is measured in; None without real images.
-        reals: manifold of both classes' real images in these features; None without real images.
+        real_manifold: manifold of both classes' real images in these features; None without real images.
         batch_size: images per pass.
         progress: function called with the number of images scored, after each pass.
     """
@@ -202,7 +202,7 @@ class MixtureJudge:
     evaluator: Evaluator
     pair: Pair
     features: FeatureExtractor | None = None
-    reals: RealManifold | None = None
+    real_manifold: RealManifold | None = None
     batch_size: int = 16
     progress: Callable[[int], None] | None = None
 
@@ -238,8 +238,8 @@ class MixtureJudge:
         for images in batches:
             log_probabilities = self.evaluator.log_probabilities(images)[:, list(self.pair)]
             probabilities.append(log_probabilities.double().exp().cpu().numpy())
-            if self.features is not None and self.reals is not None:
-                realism.append(self.reals.realism(self.features.features(images).float()).cpu().numpy())
+            if self.features is not None and self.real_manifold is not None:
+                realism.append(self.real_manifold.realism(self.features.features(images).float()).cpu().numpy())
             if self.progress is not None:
                 self.progress(len(images))
         both_probabilities = np.concatenate(probabilities)

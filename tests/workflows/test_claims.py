@@ -130,7 +130,7 @@ def test_similarity_needs_a_large_enough_correlation_among_all_criteria():
         criteria = ("category_highest", "masking_highest", "latent_highest")
         rows = [
             {**row, "criterion": criterion, "similarity_spearman": r, "similarity_p": p}
-            for criterion, (r, p) in zip(criteria, tested, strict=False)
+            for criterion, (r, p) in zip(criteria[: len(tested)], tested, strict=True)
         ]
         return {"overlap": rows}
 

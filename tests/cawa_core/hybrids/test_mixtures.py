@@ -73,7 +73,9 @@ def test_realism_is_that_of_the_manifold(tiny_generator, tiny_evaluator, z):
         seen = tiny_evaluator.features(tiny_generator(z, torch.ones(5, dtype=torch.int64)))
         near = tiny_evaluator.features(mixed(tiny_generator, z, style_mixing(PAIR[1], 2)))
     reals = RealManifold.of(seen, 2)
-    found = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, reals=reals).scores_of(Mixture(2), z)
+    found = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, real_manifold=reals).scores_of(
+        Mixture(2), z
+    )
     np.testing.assert_allclose(found.realism, reals.realism(near).numpy(), rtol=1e-4)
     np.testing.assert_array_equal(found.harmony, found.balance * found.realism)
 
@@ -94,7 +96,9 @@ def test_a_sweep_keeps_the_mean_scores_of_all(tiny_generator, tiny_evaluator, z)
     with torch.inference_mode():
         reals = RealManifold.of(tiny_evaluator.features(tiny_generator(z, torch.ones(5, dtype=torch.int64))), 2)
     counts = []
-    judge = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, reals=reals, progress=counts.append)
+    judge = judge_of(
+        tiny_generator, tiny_evaluator, features=tiny_evaluator, real_manifold=reals, progress=counts.append
+    )
     tried = [*style_mixtures(tiny_generator), Mixture(1, {1: (0, 3)})]
     sweep = judge.sweep(tried, z)
     assert sum(counts) == len(tried) * len(z)

@@ -112,5 +112,5 @@ def _judge(lab: Lab, pair: Pair, neighbours: int) -> MixtureJudge:
     role = "manifold_features"
     features = torch.cat([lab.real_features(class_id, (role,))[0][role] for class_id in pair])
     device = device_with_room(features, lab.generator.device)
-    reals = RealManifold.of(features.to(device), neighbours)
-    return dataclasses.replace(judge, features=lab.networks[role], reals=reals)
+    manifold = RealManifold.of(features.to(device), neighbours)
+    return dataclasses.replace(judge, features=lab.networks[role], real_manifold=manifold)
