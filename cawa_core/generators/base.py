@@ -19,7 +19,7 @@ from cawa_core.errors import InputError
 from cawa_core.generators.channel_masks import ChannelMasks
 from cawa_core.generators.class_tables import ClassTable
 from cawa_core.generators.truncation import truncated, truncated_deviation
-from cawa_core.numerics.seeds import standard_normal
+from cawa_core.numerics.latents import standard_normal
 
 Channels = tuple[int, ...]
 """Channels of one site, by index."""

@@ -19,9 +19,6 @@ from cawa_core.interventions import Change, run, sweep
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Fractions of a site's channels to try if no number is given."""
-MIXED = ("style_mixing", "channel_mixing")
-KINDS = ("input", "reference", *MIXED)
-"""Kinds of images that are compared: those of the two classes, and those between them."""
 MEASURES = ("input_probability", "reference_probability", "balance", "realism", "harmony")
 """Measures of :class:`MixtureScores`."""
 Array = NDArray[np.float64]

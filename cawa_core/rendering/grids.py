@@ -9,9 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-
-from cawa_core.rendering.pixels import as_pixels
 
 GAP = 1
 """Gap between images in pixels."""
@@ -24,11 +21,6 @@ COLOURS = (
     (204, 121, 167),
 )
 """Colours of labels, the background first: Okabe and Ito's colour-blind-safe palette, repeated for more labels."""
-
-
-def to_png(image: Tensor) -> bytes:
-    """Encode one image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
-    return _as_png(Image.fromarray(as_pixels(image)))
 
 
 def coloured(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -49,10 +41,11 @@ def labels_to_png(labels: NDArray[np.uint8], numbers: NDArray[np.uint8] | None =
     picture = Image.fromarray(labels).convert("P")
     picture.putdata(labels.ravel().tolist())
     picture.putpalette(coloured(np.arange(256, dtype=np.uint8) if numbers is None else numbers).ravel().tolist())
-    return _as_png(picture)
+    return png_of(picture)
 
 
-def _as_png(picture: Image.Image) -> bytes:
+def png_of(picture: Image.Image) -> bytes:
+    """Encode a picture as PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -60,7 +53,7 @@ def _as_png(picture: Image.Image) -> bytes:
 
 def strip(pictures: Sequence[bytes], largest_side: int = 128) -> bytes:
     """Join PNG images in a row, each scaled to at most ``largest_side`` pixels, as one PNG."""
-    return _as_png(_side_by_side(pictures, largest_side))
+    return png_of(_side_by_side(pictures, largest_side))
 
 
 def thumbnails_to_webp(pictures: Sequence[bytes], largest_side: int = 64) -> bytes:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+
+from cawa_core.rendering.grids import png_of
 
 
 def as_bytes(images: Tensor) -> Tensor:
@@ -22,3 +25,8 @@ def as_pixels(image: Tensor) -> NDArray[np.uint8]:
     channels: NDArray[np.uint8] = as_bytes(image).cpu().numpy()
     pixels = np.moveaxis(channels, 0, -1)
     return pixels.squeeze(-1) if len(channels) == 1 else pixels
+
+
+def to_png(image: Tensor) -> bytes:
+    """Encode one image ``[1 or 3, H, W]`` in [-1, 1] as PNG."""
+    return png_of(Image.fromarray(as_pixels(image)))

@@ -10,7 +10,6 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.stats import binom
@@ -56,9 +55,9 @@ def overlap_counts(top: TopSets) -> NDArray[np.int32]:
         shape = n_classes, len(channels)
         sparse = csr_array((np.ones(top.size, np.int32), column.reshape(-1), starts), shape=shape)
         return np.asarray((sparse @ sparse.T).toarray(), np.int32)
-    membership = torch.zeros(n_classes, len(channels))
-    membership.scatter_(1, torch.from_numpy(column.reshape(top.shape)), 1.0)
-    return np.asarray((membership @ membership.T).int())  # exact: counts are far below float32's 2**24
+    membership = np.zeros((n_classes, len(channels)), np.float32)
+    np.put_along_axis(membership, column.reshape(top.shape), 1, axis=1)
+    return (membership @ membership.T).astype(np.int32)  # exact: counts are far below float32's 2**24
 
 
 def class_counts(top: TopSets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -18,7 +18,7 @@ from workflows.analyses import ANALYSES
 from workflows.analyses.awareness.results import heavy_tails
 from workflows.analyses.class_overlap import derivation as class_overlap
 from workflows.analyses.class_overlap.derivation import EverySite
-from workflows.analyses.class_overlap.results import overlap_summary
+from workflows.analyses.class_overlap.summary import overlap_summary
 from workflows.analyses.metric_correlation.derivation import metric_correlation_rows
 from workflows.options.audit import audit_spec
 from workflows.results import aggregate, is_current

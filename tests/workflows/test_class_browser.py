@@ -9,7 +9,8 @@ import pytest
 from cawa_core.rendering import class_browser as browsers
 from cawa_core.rendering.class_browser import class_browser
 from cawa_core.rendering.class_facts import ClassFacts, ClassValue, RelatedClass, Relation, outliers
-from cawa_core.rendering.grids import thumbnails_to_webp, to_png
+from cawa_core.rendering.grids import thumbnails_to_webp
+from cawa_core.rendering.pixels import to_png
 from cawa_core.rendering.report import build_report
 from cawa_core.rendering.sections import Section
 from cawa_core.tables.audit_record import AuditRecord, RecordedIdentity

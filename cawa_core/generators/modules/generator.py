@@ -29,7 +29,7 @@ from cawa_core.generators.modules.reading import modulation_reader
 from cawa_core.generators.modules.sites import SitePredicate, find_sites
 from cawa_core.generators.modules.statistics import Statistics, mean_and_deviation, require_in_use
 from cawa_core.numerics.arithmetic import full_precision
-from cawa_core.numerics.seeds import standard_normal
+from cawa_core.numerics.latents import standard_normal
 
 CallNetwork = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Function that calls a network with latents ``[n, z_dim]`` and classes int64 ``[n]``; returns images NCHW."""

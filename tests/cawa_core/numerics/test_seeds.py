@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from cawa_core.numerics.seeds import random_generator, standard_normal
+from cawa_core.numerics.latents import standard_normal
+from cawa_core.numerics.seeds import random_generator
 
 
 def test_a_latent_depends_on_seed_class_and_index_alone():

@@ -7,12 +7,8 @@ from scipy.signal import savgol_filter
 
 from cawa_core.statistics import overlap
 from cawa_core.statistics.correlation import pearson, smoothed, smoothing_matrix, smoothing_window, spearman
-from cawa_core.statistics.intervals import (
-    bootstrap_mean,
-    bootstrap_pearson,
-    bootstrap_weights,
-    mantel_tests,
-)
+from cawa_core.statistics.intervals import bootstrap_mean, bootstrap_pearson, bootstrap_weights
+from cawa_core.statistics.mantel import mantel_tests
 from cawa_core.statistics.masking_correlation import masking_correlations
 from cawa_core.statistics.permutation_null import permutation_null, random_orders
 from cawa_core.statistics.similarity import similar_together

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.rendering.claims import Claim, signed
 from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, RelatedClass, Relation
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
-from cawa_core.statistics.intervals import mantel_tests
 from cawa_core.statistics.many_tests import adjusted
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.statistics.similarity import centroid_distances, common_classes
@@ -39,12 +35,6 @@ REAL_CENTROIDS = "centroids that classes are ordered by"
 """Name of what is read of another analysis's table."""
 NEAREST_BY = "category_highest"
 """Criterion that ranks the channels by which the nearest classes are found."""
-KEY = ("criterion", "site", "k")
-FEWEST_CLASSES = 4
-"""Smallest number of classes for a Mantel test; with fewer there is too little to permute."""
-
-Counts = NDArray[np.uint16]
-Classes = tuple[int, ...]
 
 
 class ClassOverlapResults(Results[ClassOverlapOptions]):
@@ -52,6 +42,8 @@ class ClassOverlapResults(Results[ClassOverlapOptions]):
 
     def summary(self, findings: Findings) -> Content:
         """Summarise mean overlap, and test it against the similarity of classes."""
+        from workflows.analyses.class_overlap.summary import overlap_summary  # imports PyTorch; a report does without
+
         centroids = findings.manifest.table(CLASS_CENTROIDS_TABLE.name)
         random = random_generator(findings.spec.seed, SHARED_CLASS, 0, "mantel")
         return {"overlap": overlap_summary(findings.manifest, centroids, findings.spec.permutations, random)}
@@ -80,52 +72,6 @@ class ClassOverlapResults(Results[ClassOverlapOptions]):
         if pairs.empty or not summary["overlap"]:
             return []
         return [overlap_section(pairs, tables[REAL_CENTROIDS], summary)]
-
-
-def overlap_summary(
-    manifest: Manifest, centroids: pd.DataFrame, permutations: int, random: np.random.Generator
-) -> list[dict[str, Any]] | None:
-    """Summarise mean overlap by criterion, site and k, and its relation to similarity of real classes (Mantel test).
-
-    All tests over the same classes share their permutations.
-    """
-    distances = centroid_distances(centroids)
-    rows = []
-    tests_by_classes = defaultdict(list)
-    for group in manifest.row_groups(
-        CLASS_OVERLAP_TABLE.name, [*KEY, "class_a", "class_b", "overlap", "overlap_by_chance"]
-    ):
-        row = {name: group[name][0].as_py() for name in KEY}
-        overlaps = group["overlap"].to_numpy()
-        rows.append(row | {"overlap": float(overlaps.mean(dtype=np.float64)), "by_chance": _overlap_by_chance(group)})
-        rows[-1] |= dict.fromkeys(("similarity_spearman", "similarity_p", "similarity_null_std"))
-        if distances is not None:
-            classes, counts = _common_pairs(group, distances, np.rint(overlaps * row["k"]).astype(np.uint16))
-            if len(classes) >= FEWEST_CLASSES:
-                tests_by_classes[classes].append((rows[-1], counts))
-    for classes, tests in tests_by_classes.items():
-        assert distances is not None
-        nearness = -distances.loc[list(classes), list(classes)].to_numpy()
-        results = mantel_tests(nearness, np.stack([counts for _, counts in tests]), permutations, random)
-        for (row, _), r, p, spread in zip(tests, *results, strict=True):
-            row |= {"similarity_spearman": float(r), "similarity_p": float(p), "similarity_null_std": float(spread)}
-    return sorted(rows, key=lambda row: [row[name] for name in KEY]) or None
-
-
-def _overlap_by_chance(group: pa.Table) -> float:
-    return float(group["overlap_by_chance"][0].as_py())
-
-
-def _common_pairs(group: pa.Table, distances: pd.DataFrame, counts: Counts) -> tuple[Classes, Counts]:
-    """Return the classes with both overlaps and a distance, ascending, and the counts of their pairs in that order."""
-    a, b = (group[name].to_numpy() for name in ("class_a", "class_b"))
-    known = np.union1d(
-        a[:1], b[a == a[0]]
-    )  # pairs are in ascending order, so the first class is paired with all others
-    classes = np.intersect1d(known, distances.index.to_numpy())
-    if len(classes) < len(known):
-        counts = counts[np.isin(a, classes) & np.isin(b, classes)]
-    return tuple(classes.tolist()), counts
 
 
 def similarity_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
@@ -172,10 +118,7 @@ def overall_overlap(manifest: Manifest) -> pd.DataFrame:
     """Read the overlaps of the largest top sets over all sites."""
     rows = manifest.rows(CLASS_OVERLAP_TABLE.name, sites=[ALL_SITES], text_as_codes=["criterion"])
     rows = rows.filter(pc.equal(rows["k"], pc.max(rows["k"])))  # frees the others: there are millions
-    frame: pd.DataFrame = rows.to_pandas()
-    del rows
-    frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True, inplace=True)
-    return frame
+    return rows.to_pandas().sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
 
 
 def nearest_classes(pairs: pd.DataFrame, names: Mapping[int, str]) -> Relation:

@@ -13,7 +13,7 @@ from torch import Tensor
 from cawa_core.edits.suggestions import FACTOR, Suggestion, edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, run
-from cawa_core.rendering.grids import to_png
+from cawa_core.rendering.pixels import to_png
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.edits import EDITS_TABLE, EditOptions
 from workflows.interface import Cost, Output, Unit, Work

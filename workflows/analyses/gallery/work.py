@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from cawa_core.interventions import SiteMasks, masks_at
-from cawa_core.rendering.grids import thumbnails_to_webp, to_png
+from cawa_core.rendering.grids import thumbnails_to_webp
+from cawa_core.rendering.pixels import to_png
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.gallery import CLASS_THUMBNAILS_TABLE, GALLERY_TABLE
 from workflows.analyses.masking import ControlOptions

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from cawa_core.hybrids.mixtures import MIXED
+from cawa_core.hybrids.kinds import MIXED
 from cawa_core.rendering.sections import Section
 from cawa_core.tables import Manifest
 from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE

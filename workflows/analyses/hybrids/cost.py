@@ -9,7 +9,8 @@ import torch
 
 from cawa_core.class_metrics.realism import BLOCK_ROWS, RealManifold
 from cawa_core.generators.base import class_ids_of
-from cawa_core.hybrids.mixtures import FRACTIONS, KINDS
+from cawa_core.hybrids.kinds import KINDS
+from cawa_core.hybrids.mixtures import FRACTIONS
 from workflows.analyses.hybrids import HYBRIDS, HybridOptions
 from workflows.analyses.hybrids.partners import pairs_of_a_class
 from workflows.interface import Stopwatch

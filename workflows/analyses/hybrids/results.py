@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cawa_core.errors import counted
-from cawa_core.hybrids.mixtures import MIXED
+from cawa_core.hybrids.kinds import MIXED
 from cawa_core.rendering.claims import Claim, signed
 from cawa_core.rendering.figures import compared_bars
 from cawa_core.rendering.html_tables import records, table_of

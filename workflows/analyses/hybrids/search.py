@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cawa_core.class_metrics.realism import RealManifold, device_with_room
+from cawa_core.hybrids.kinds import KINDS
 from cawa_core.hybrids.mixtures import (
-    KINDS,
     Mixture,
     MixtureJudge,
     MixtureScores,

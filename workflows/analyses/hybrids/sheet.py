@@ -10,7 +10,8 @@ from typing import Any
 
 from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator
-from cawa_core.hybrids.mixtures import MIXED, Mixture, Pair, Sweep
+from cawa_core.hybrids.kinds import MIXED
+from cawa_core.hybrids.mixtures import Mixture, Pair, Sweep
 from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cawa_core.hybrids.mixtures import KINDS, MEASURES, MixtureScores
-from cawa_core.rendering.grids import to_png
+from cawa_core.hybrids.kinds import KINDS
+from cawa_core.hybrids.mixtures import MEASURES, MixtureScores
+from cawa_core.rendering.pixels import to_png
 from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.hybrids import HYBRIDS_TABLE, HybridOptions

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.generators.base import class_ids_of
-from cawa_core.rendering.grids import labels_to_png, to_png
+from cawa_core.rendering.grids import labels_to_png
+from cawa_core.rendering.pixels import to_png
 from cawa_core.segmentation.clustering import (
     Segmentation,
     bright_foreground,
