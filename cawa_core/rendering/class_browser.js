@@ -191,9 +191,22 @@
     }
   }
 
+  /* Addresses: #class-7 opens a class, #scatter=total_awareness,fid the plot of two values. */
   function openAddress() {
-    const match = /^#class-(\d+)$/.exec(location.hash);
-    if (match) openClass(Number(match[1]), true);
+    const ofClass = /^#class-(\d+)$/.exec(location.hash);
+    if (ofClass) openClass(Number(ofClass[1]), true);
+    const ofScatter = /^#scatter=(\w+),(\w+)$/.exec(location.hash);
+    if (ofScatter && valueOf.has(ofScatter[1]) && valueOf.has(ofScatter[2])) openScatter(ofScatter[1], ofScatter[2]);
+  }
+
+  function openScatter(x, y) {
+    const form = find(".class-plot form");
+    form.elements.x.value = x;
+    form.elements.y.value = y;
+    scatter.open = true;
+    drawPoints();
+    scatter.scrollIntoView({ block: "start" });
+    svg.focus({ preventScroll: true });
   }
 
   const svg = find(".class-plot svg");
@@ -216,13 +229,24 @@
     return found;
   }
 
-  function scale(numbers, from, to) {
+  /* 1, 2 and 5 times powers of ten; all of them over few decades, only the powers over many. */
+  function logarithmicTicks(low, high) {
+    const steps = high / low > 1e3 ? [1] : [1, 2, 5];
+    const found = [];
+    for (let decade = Math.floor(Math.log10(low)); decade <= Math.log10(high); decade += 1) found.push(...steps.map((step) => step * 10 ** decade));
+    const inside = found.filter((tick) => tick >= low && tick <= high);
+    return inside.length > 1 ? inside : ticks(low, high);
+  }
+
+  function scale(numbers, from, to, logarithmic) {
+    const bent = logarithmic && numbers.every((value) => value > 0) ? Math.log10 : (value) => value;
+    const marks = bent === Math.log10 ? logarithmicTicks : ticks;
     let low = Math.min(...numbers);
     let high = Math.max(...numbers);
-    if (low === high) { low -= 0.5; high += 0.5; }
-    const margin = 0.04 * (high - low);
-    const at = (value) => from + ((value - low + margin) / (high - low + 2 * margin)) * (to - from);
-    return { at, ticks: ticks(low, high) };
+    if (low === high) [low, high] = bent === Math.log10 ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
+    const span = bent(high) - bent(low);
+    const at = (value) => from + ((bent(value) - bent(low) + 0.04 * span) / (1.08 * span)) * (to - from);
+    return { at, ticks: marks(low, high) };
   }
 
   function drawPoints() {
@@ -235,8 +259,8 @@
     points = [];
     current = -1;
     if (!places.length) return;
-    const across = scale(places.map((place) => x.values[place]), axes.left, axes.right);
-    const up = scale(places.map((place) => y.values[place]), axes.bottom, axes.top);
+    const across = scale(places.map((place) => x.values[place]), axes.left, axes.right, form.elements.logarithmic.checked);
+    const up = scale(places.map((place) => y.values[place]), axes.bottom, axes.top, form.elements.logarithmic.checked);
     for (const tick of across.ticks) {
       svg.append(svgElement("line", { x1: across.at(tick), x2: across.at(tick), y1: axes.top, y2: axes.bottom, class: "grid" }));
       svg.append(svgElement("text", { x: across.at(tick), y: axes.bottom + 18, "text-anchor": "middle" }, number(tick)));

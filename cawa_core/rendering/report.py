@@ -20,6 +20,8 @@ from cawa_core.rendering.sections import Section, class_names
 from cawa_core.tables.audit_record import AuditRecord
 
 FOLDER = Path(__file__).parent
+MANY_CLASSES = 30
+"""Number of classes from which on the page begins with them: with many, the first question is which ones are bad."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,7 @@ def build_report(
             sections=sections,
             progress=_progress_words(summary.get("incomplete")),
             browser=browser,
+            begins_with_classes=len(summary["classes"]) >= MANY_CLASSES,
             browser_script=_text("class_browser.js"),
             map_script=_text("pair_map.js"),
             provenance=_provenance(sites, summary, audit),

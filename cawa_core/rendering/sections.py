@@ -48,6 +48,20 @@ class PhotoRow:
 
 
 @dataclasses.dataclass(frozen=True)
+class Scatter:
+    """Two values of the classes, by name, that the plot under "Classes" can show against each other.
+
+    Attributes:
+        x, y: names of values that class facts contain (:class:`~cawa_core.rendering.class_facts.ClassValue`).
+        label: words for the link to the plot.
+    """
+
+    x: str
+    y: str
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Section:
     """One section: a heading, an introduction in plain words, figures, photos and tables.
 
@@ -60,6 +74,7 @@ class Section:
         photo_headings: headings of the strips in each row.
         photo_rows: rows of strips.
         pair_map: map of a value of each pair of classes, for many classes.
+        scatters: plots whose dots have names, below the figures.
     """
 
     anchor: str
@@ -70,6 +85,7 @@ class Section:
     photo_headings: tuple[str, ...] = ()
     photo_rows: tuple[PhotoRow, ...] = ()
     pair_map: PairMap | None = None
+    scatters: tuple[Scatter, ...] = ()
 
 
 def class_names(summary: Mapping[str, Any]) -> dict[int, str]:

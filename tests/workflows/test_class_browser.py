@@ -12,7 +12,7 @@ from cawa_core.rendering.class_facts import ClassFacts, ClassValue, RelatedClass
 from cawa_core.rendering.grids import thumbnails_to_webp
 from cawa_core.rendering.pixels import to_png
 from cawa_core.rendering.report import build_report
-from cawa_core.rendering.sections import Section
+from cawa_core.rendering.sections import Scatter, Section
 from cawa_core.tables.audit_record import AuditRecord, RecordedIdentity
 from tests.cawa_core.class_metrics.test_class_metrics import smooth_images
 from workflows.analyses.class_overlap.figures import OverlapClasses, clustered_overlap
@@ -99,7 +99,12 @@ def page_file(facts, tmp_path_factory):
         OverlapClasses(list(range(N)), NAMES, None),
     )
     section = Section(
-        "class_overlap", "Which classes share channels", "Overlap.", drawn.pictures, pair_map=drawn.pair_map
+        "class_overlap",
+        "Which classes share channels",
+        "Overlap.",
+        drawn.pictures,
+        pair_map=drawn.pair_map,
+        scatters=(Scatter("recall", "fid", "FID against recall"),),
     )
     identity = RecordedIdentity({"classes": list(range(N)), "generator": "g", "stages": []}, {}, {}, 1)
     wordnet_ids = {class_id: f"n{class_id:08d}" for class_id in range(N)}
@@ -192,6 +197,22 @@ def test_dots_are_named_by_pointer_and_by_keys(page):
     assert page.locator(".class-plot .class-point").inner_text().startswith(NAMES[101])
     page.keyboard.press("Enter")
     assert page.url.endswith("#class-101")
+
+
+@pytest.mark.browser
+def test_many_classes_come_first_and_a_figure_leads_to_its_dots(page):
+    assert page.locator("main > section").first.get_attribute("id") == "classes"
+    assert page.locator("nav a").first.inner_text() == "Classes"
+    page.click("#class_overlap >> text=FID against recall")
+    assert page.locator(".class-plot select[name=x]").input_value() == "recall"
+    assert page.locator(".class-plot select[name=y]").input_value() == "fid"
+    assert page.evaluate("document.activeElement.tagName") == "svg"
+    heights = "(dots) => dots.map((dot) => dot.cy.baseVal.value)"
+    linear = page.locator(".class-plot circle:not(.outlier)").evaluate_all(heights)
+    page.check(".class-plot input[name=logarithmic]")
+    logarithmic = page.locator(".class-plot circle:not(.outlier)").evaluate_all(heights)
+    assert max(logarithmic) - min(logarithmic) > 2 * (max(linear) - min(linear))
+    assert len(page.locator(".class-plot text").all_inner_texts()) >= 6
 
 
 @pytest.mark.browser

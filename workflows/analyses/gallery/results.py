@@ -60,15 +60,17 @@ def samples(gallery: pd.DataFrame, summary: Content) -> Section:
     """Build the section with samples of each class."""
     names = class_names(summary)
     rows = []
+    headings: tuple[str, ...] = ()
     for class_id in shown_classes(sorted(gallery.class_id.unique())):
         images = gallery[(gallery.class_id == class_id) & (gallery.kind == "sample")].sort_values("index")
         halves = [images.iloc[: len(images) // 2], images.iloc[len(images) // 2 :]]
+        headings = tuple(f"latents {half['index'].min()} to {half['index'].max()}" for half in halves)
         rows.append(PhotoRow(names[class_id], tuple(_sample_strip(half, names[class_id]) for half in halves)))
     lead = (
         "Images of the first latents of each class, not hand-picked. The score is the probability that the evaluator, "
         "a classifier, gives the class."
     )
-    return Section("samples", "Samples by class", lead, photo_rows=tuple(rows))
+    return Section("samples", "Samples by class", lead, photo_headings=headings, photo_rows=tuple(rows))
 
 
 def _sample_strip(images: pd.DataFrame, class_name: str) -> Photo:

@@ -16,7 +16,7 @@ from cawa_core.rendering.figures import MOST_DOTS, MOST_NUMBERS, SIZE, Array, Pi
 from cawa_core.rendering.glyphs import shortened
 from cawa_core.rendering.html_tables import records, table_of
 from cawa_core.rendering.palette import light
-from cawa_core.rendering.sections import Section, Tables, class_names
+from cawa_core.rendering.sections import Scatter, Section, Tables, class_names
 from cawa_core.statistics.many_tests import adjusted
 from cawa_core.statistics.verdicts import HOLDS, OPEN, SIGNIFICANT, joint_verdict
 from workflows.analyses.class_metrics import CLASS_METRICS_TABLE
@@ -130,6 +130,7 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
     by_metric = {row["metric"]: row for row in rows}
     names = [shortened(name) for name in metrics.class_name]
     awareness = metrics.total_awareness.to_numpy()
+    plotted = [metric for metric in METRICS if metric.expected_sign and metric.name in by_metric]
     pictures = [
         metric_scatter(
             f"metric-{metric.name}",
@@ -139,8 +140,7 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
             names,
             f"{signed(by_metric[metric.name]['pearson'])}, rank r = {_rank_r_in_words(by_metric[metric.name])}",
         )
-        for metric in METRICS
-        if metric.expected_sign and metric.name in by_metric
+        for metric in plotted
     ]
     headings = {metric.name: metric.heading for metric in METRICS}
     columns = {
@@ -167,10 +167,16 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
         "The total awareness of a class is the sum of |category awareness| over all channels. The figures show the "
         "metrics for which the paper expects a correlation: classes with high total awareness should look better and "
         "vary less. The paper reports Pearson's r; the rank correlation without outliers decides, because a few "
-        "classes can turn r over. Intervals are bootstrap intervals over classes, and p comes from permutations. The "
-        "plot of two values in the section on classes tells which class each dot is."
+        "classes can turn r over. Intervals are bootstrap intervals over classes, and p comes from permutations."
     )
-    return Section(METRIC_CORRELATION.name, "Class metrics and total awareness", lead, tuple(pictures), (table,))
+    return Section(
+        METRIC_CORRELATION.name,
+        "Class metrics and total awareness",
+        lead,
+        tuple(pictures),
+        (table,),
+        scatters=tuple(Scatter("total_awareness", metric.name, metric.heading) for metric in plotted),
+    )
 
 
 def metric_scatter(name: str, metric: str, awareness: Array, values: Array, labels: Sequence[str], r: str) -> Picture:
