@@ -79,7 +79,7 @@ class LocalStorage(Storage):
     def require_folder(self) -> None:
         """Check that the folder's path is free or a folder."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise InputError(f"output must be a folder; {self.url} is a file, choose another --output")
+            raise InputError(f"{self.url} is a file, and must be a folder; give another path")
 
     def probe(self) -> None:
         """Check that files can be written; folders created for that are removed again."""

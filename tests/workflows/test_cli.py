@@ -117,6 +117,24 @@ def test_commands_on_a_folder_that_is_no_audit(monkeypatch, capsys, tmp_path):
         assert "is no audit folder" in printed.err
 
 
+def test_commands_on_a_file(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    for arguments in (
+        ["status"],
+        ["verify"],
+        ["verify", "--rebuild"],
+        ["aggregate"],
+        ["report"],
+        ["compare", tmp_path],
+    ):
+        code, printed = run(monkeypatch, capsys, *arguments, file)
+        assert (code, printed.out) == (2, "")
+        if arguments[0] != "compare":
+            assert f"{file} is a file, and must be a folder; give another path" in printed.err
+    assert file.read_text() == "mine"
+
+
 def test_unknown_flags_and_commands(monkeypatch, capsys):
     for arguments, message in (
         (["audit", "--sed", "1"], "No such option: --sed"),

@@ -55,3 +55,14 @@ def test_audits_and_workers_start_without_what_only_reports_and_clusters_need():
     """Each takes most of a second to import."""
     modules = modules_after("import workflows.running.audit, workflows.executors.ray.preload")
     assert not {"sklearn", "scipy.stats", "scipy.signal", "matplotlib", "pandas"} & modules
+
+
+def test_reading_an_audit_back_needs_no_pytorch():
+    """`status`, `verify` and `report` would wait for it, and hold another quarter of a gigabyte."""
+    modules = modules_after(
+        "import workflows.folders.status, workflows.folders.verify, workflows.results.report\n"
+        "from workflows.analyses import ANALYSES\n"
+        "for analysis in ANALYSES.values(): analysis.make_results()"
+    )
+    assert "workflows.analyses.class_overlap.results" in modules
+    assert "torch" not in modules

@@ -218,6 +218,7 @@ def read_recorded_audit(storage: Storage) -> AuditRecord:
     Raises:
         InputError: the folder holds no audit.
     """
+    storage.require_folder()
     try:
         record = AuditRecord.from_json(storage.read(AUDIT))
         recorded_spec(record.spec)

@@ -54,6 +54,7 @@ def verify(folder: Folder) -> Verification:
         InputError: the folder holds no audit.
     """
     storage = open_storage(folder)
+    storage.require_folder()
     try:
         return _verify(storage)
     except UnusableFileError as error:

@@ -118,7 +118,8 @@ def overall_overlap(manifest: Manifest) -> pd.DataFrame:
     """Read the overlaps of the largest top sets over all sites."""
     rows = manifest.rows(CLASS_OVERLAP_TABLE.name, sites=[ALL_SITES], text_as_codes=["criterion"])
     rows = rows.filter(pc.equal(rows["k"], pc.max(rows["k"])))  # frees the others: there are millions
-    return rows.to_pandas().sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame.sort_values(["criterion", "class_a", "class_b"], ignore_index=True)
 
 
 def nearest_classes(pairs: pd.DataFrame, names: Mapping[int, str]) -> Relation:
