@@ -13,6 +13,7 @@ from tests.workflows.conftest import SMALL, small_audit
 from workflows.analyses import ANALYSES
 from workflows.folders import joining
 from workflows.folders.joining import join_small_shards
+from workflows.folders.rebuild import rebuild
 from workflows.folders.verify import verify
 from workflows.planning.shards import Shard
 
@@ -136,3 +137,25 @@ def test_a_driver_killed_while_it_joins_loses_nothing(tmp_path, monkeypatch, mom
     again.tidy()
     assert len(again.receipts) == len(list(tmp_path.glob("tables/edits/*"))) == {"published": 10, "written": 1}[moment]
     pd.testing.assert_frame_equal(again.table("edits"), before)
+
+
+def test_a_lost_manifest_is_rebuilt_where_joining_was_interrupted(tmp_path, monkeypatch):
+    """The joined files are there, and all but two of those that they replace, which come first by name."""
+    folder = tmp_path / "audit"
+    spec = dataclasses.replace(SMALL, classes=(), stages=("awareness",), awareness_estimators=("closed_form",))
+    monkeypatch.setattr("workflows.running.audit.join_small_shards", lambda *_: 0)
+    small_audit(folder, spec, classes_per_shard=1)
+    small = {path: path.read_bytes() for path in sorted(folder.glob("tables/awareness/*"))}
+    monkeypatch.undo()
+    assert small_audit(folder, spec).computed == 0
+    before = Manifest.read(folder).table("awareness")
+    for path, content in list(small.items())[:-2]:
+        path.write_bytes(content)
+    (folder / "manifest.json").unlink()
+    rebuild(str(folder))
+    manifest = Manifest.read(folder)
+    assert len([receipt for receipt in manifest.receipts.values() if receipt.stage == "awareness"]) == 6
+    pd.testing.assert_frame_equal(manifest.table("awareness"), before)
+    result = small_audit(folder, spec)
+    assert (result.computed, result.reused) == (0, 6)
+    assert verify(folder).faults == ()

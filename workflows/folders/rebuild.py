@@ -53,7 +53,9 @@ def rebuild(folder: Folder) -> list[str]:
         reasons: dict[str, str] = {}
         manifest = Manifest(storage)
         tables = list(_tables(storage, reasons))
-        for receipt, audit in _receipts(storage, tables, reasons):
+        # Those of more classes first: joining may have been stopped after it had removed some of those it replaced.
+        shards = sorted(_receipts(storage, tables, reasons), key=lambda shard: -len(shard[0].class_ids))
+        for receipt, audit in shards:
             _insert(manifest, record, receipt, audit, reasons)
         if SITES_TABLE.name not in manifest.receipts:
             raise InputError(
@@ -64,10 +66,10 @@ def rebuild(folder: Folder) -> list[str]:
         manifest.write()
         aggregate(manifest)
         write_report(manifest)
-    shards = sum(map(len, (manifest.receipts, *manifest.replacements.values())))
+    n_shards = sum(map(len, (manifest.receipts, *manifest.replacements.values())))
     left_out = [f"left out {name}: {reason}; the next audit removes it" for name, reason in sorted(reasons.items())]
     return [
-        f"rebuilt {MANIFEST}: {shards} shards, their devices and what was quarantined are unknown",
+        f"rebuilt {MANIFEST}: {n_shards} shards, their devices and what was quarantined are unknown",
         *notes,
         *left_out,
     ]
