@@ -14,8 +14,14 @@ from torch.nn import functional
 
 from cawa_core.errors import InputError
 
-N_STEPS = 0x7F80 + 1
-"""Number of nonnegative bfloat16 numbers, from 0 to infinity."""
+SMALLEST, LARGEST = 2.0**-12, 2.0**12
+"""Smallest and largest threshold above zero; a threshold beyond the largest is infinity."""
+_FIRST = 0x3980
+"""Upper 16 bits of the smallest threshold: bfloat16 numbers have the eight bits of the exponent and seven others."""
+_LAST = 0x4580
+_INFINITY = 0x7F800000
+N_STEPS = _LAST - _FIRST + 3
+"""Number of thresholds: 0, the bfloat16 numbers from the smallest to the largest, and infinity."""
 
 
 def enlarged(features: Tensor, side: int) -> Tensor:
@@ -30,7 +36,7 @@ def enlarged(features: Tensor, side: int) -> Tensor:
 
 
 def steps(features: Tensor) -> Tensor:
-    """Return the index of the smallest nonnegative bfloat16 number that is not below each value, int32.
+    """Return the index of the smallest threshold that is not below each value, int32 in 0..N_STEPS - 1.
 
     Args:
         features: nonnegative float32 values of any shape.
@@ -40,12 +46,14 @@ def steps(features: Tensor) -> Tensor:
     """
     values = features.detach().contiguous() + 0.0  # -0 becomes 0
     bits = values.view(torch.int32)
-    result = (bits + 0xFFFF) >> 16
-    if result.numel() and not (bits.min() >= 0 and bits.max() <= 0x7F800000):
+    if values.numel() and not (int(bits.min()) >= 0 and int(bits.max()) <= _INFINITY):
         raise InputError("features after a ReLU must be numbers of at least 0; got a negative one, or not a number")
-    return result
+    above_zero = ((bits + 0xFFFF) >> 16).clamp_(_FIRST, _LAST + 1).sub_(_FIRST - 1)
+    return above_zero.mul_(bits != 0)
 
 
 def value_of(step: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Return the bfloat16 numbers of some steps, as float32."""
-    return (np.asarray(step, np.int32) << 16).view(np.float32)
+    """Return the thresholds of some steps, as float32."""
+    step = np.asarray(step, np.int32)
+    values = ((step + (_FIRST - 1)) << 16).view(np.float32)
+    return np.where(step == 0, np.float32(0), np.where(step == N_STEPS - 1, np.float32(np.inf), values))

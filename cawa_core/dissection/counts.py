@@ -21,57 +21,47 @@ class JointCounts:
 
     Attributes:
         pixels: number of pixels.
+        present: number of pixels of each concept ``[concepts]``.
         at_level: int64 ``[units, levels]``.
         present_at_level: int64 ``[units, levels, concepts]``.
     """
 
     def __init__(self, n_units: int, n_thresholds: int, n_concepts: int) -> None:
         self.pixels = 0
+        self.present = np.zeros(n_concepts, np.int64)
         self.at_level = np.zeros((n_units, n_thresholds + 1), np.int64)
         self.present_at_level = np.zeros((n_units, n_thresholds + 1, n_concepts), np.int64)
 
-    def add(self, levels: Tensor, masks: Tensor) -> None:
-        """Count images.
+    def add(self, levels: Tensor, masks: Tensor, units: slice = slice(None)) -> None:
+        """Count some of the units in images; :meth:`add_pixels` counts their pixels once for all units.
 
         Args:
             levels: number of thresholds that each value exceeds, uint8 ``[n, units, S, S]``.
             masks: where each concept is, bool ``[n, concepts, S, S]``.
+            units: which units these are.
         """
         by_unit = levels.transpose(0, 1).flatten(1).cpu().numpy()
-        self.pixels += by_unit.shape[1]
-        self.at_level += self._counted(by_unit)
+        self.at_level[units] += self._counted(by_unit)
         for concept, mask in enumerate(masks.transpose(0, 1).flatten(1).cpu().numpy()):
             places = np.flatnonzero(mask)
             if len(places):
-                self.present_at_level[:, :, concept] += self._counted(by_unit[:, places])
+                self.present_at_level[units, :, concept] += self._counted(by_unit[:, places])
+
+    def add_pixels(self, masks: Tensor) -> None:
+        """Count the pixels of images, in all and of each concept, bool ``[n, concepts, S, S]``."""
+        self.pixels += masks[:, 0].numel()
+        self.present += masks.sum(dim=(0, 2, 3)).cpu().numpy()
 
     def _counted(self, levels: NDArray[np.uint8]) -> Counts:
         """Count each level of each unit: ``[units, pixels]`` => ``[units, levels]``."""
         n_levels = self.at_level.shape[1]
         return np.stack([np.bincount(row, minlength=n_levels) for row in levels])
 
-    @property
-    def present(self) -> Counts:
-        """Number of pixels of each concept ``[concepts]``."""
-        return np.asarray(self.present_at_level[0].sum(axis=0))
-
     def exceeding(self) -> tuple[Counts, Counts]:
         """Return how many pixels exceed each threshold, ``[units, thresholds]``, and how many of each concept do."""
         on = self.at_level[:, ::-1].cumsum(axis=1)[:, -2::-1]
         both = self.present_at_level[:, ::-1].cumsum(axis=1)[:, -2::-1]
         return on, both
-
-    def at(self, chosen: NDArray[np.integer]) -> tuple[Counts, Counts]:
-        """Return the pixels that exceed a threshold of each unit and concept, and of them those of the concept.
-
-        Args:
-            chosen: index of the threshold ``[units, concepts]``.
-
-        Returns:
-            Pixels where the unit is on, and where the concept is present too, ``[units, concepts]`` each.
-        """
-        on, both = self.exceeding()
-        return np.take_along_axis(on, chosen, axis=1), np.take_along_axis(both, chosen[:, None], axis=1)[:, 0]
 
 
 @dataclasses.dataclass
@@ -95,28 +85,40 @@ class ChanceOverlap:
         """Return the overlap of no images."""
         return cls(np.zeros((n_units, n_concepts)), np.zeros((n_units, n_concepts)))
 
-    def add(self, levels: Tensor, masks: Tensor, chosen: NDArray[np.integer]) -> None:
+    def add(
+        self, levels: Tensor, masks: Tensor, chosen: NDArray[np.integer], units: slice = slice(None)
+    ) -> tuple[Counts, Counts]:
         """Add a block of images, whose label maps are permuted among them.
 
         Args:
             levels: number of thresholds that each value exceeds, uint8 ``[n, units, S, S]``.
             masks: where each concept is, bool ``[n, concepts, S, S]``.
             chosen: index of the threshold ``[units, concepts]``.
+            units: which units these are.
+
+        Returns:
+            Pixels where the units are on, and where the concept of the same image is too ``[units, concepts]``.
         """
         n = len(levels)
         by_unit = levels.transpose(0, 1).flatten(2)  # [units, n, pixels]
         thresholds = torch.from_numpy(np.asarray(chosen, np.uint8)).to(levels.device)
+        counts_on = np.zeros(chosen.shape, np.int64)
+        both = np.zeros(chosen.shape, np.int64)
+        mean, variance = self.mean[units], self.variance[units]
         for concept in range(masks.shape[1]):
+            on = (by_unit > thresholds[:, concept, None, None]).float()
+            counts_on[:, concept] = on.sum(dim=2).long().sum(dim=1).cpu().numpy()  # float32 counts pixels exactly
             labels = masks[:, concept].flatten(1).float()
             if not labels.any():
                 continue
-            on = (by_unit > thresholds[:, concept, None, None]).float()
-            pairs = (on @ labels.T).double()  # exact: a count of pixels is far below float32's 2**24
-            mean = pairs.mean(dim=(1, 2), keepdim=True)
-            self.mean[:, concept] += (n * mean).flatten().cpu().numpy()
+            pairs = (on @ labels.T).double()
+            both[:, concept] = pairs.diagonal(dim1=1, dim2=2).sum(dim=1).cpu().numpy()
+            average = pairs.mean(dim=(1, 2), keepdim=True)
+            mean[:, concept] += (n * average).flatten().cpu().numpy()
             if n > 1:
-                deviation = pairs - pairs.mean(dim=1, keepdim=True) - pairs.mean(dim=2, keepdim=True) + mean
-                self.variance[:, concept] += (deviation.square().sum(dim=(1, 2)) / (n - 1)).cpu().numpy()
+                deviation = pairs - pairs.mean(dim=1, keepdim=True) - pairs.mean(dim=2, keepdim=True) + average
+                variance[:, concept] += (deviation.square().sum(dim=(1, 2)) / (n - 1)).cpu().numpy()
+        return counts_on, both
 
 
 def intersection_over_union(on: NDArray[np.integer], present: NDArray[np.integer], both: NDArray[np.number]) -> Array:

@@ -16,8 +16,6 @@ from cawa_core.dissection.activations import N_STEPS, steps
 
 SHARES = np.geomspace(0.001, 1, 100)
 """Shares of the pixels above the candidate thresholds, ascending."""
-MOST_VALUES = 2**22
-"""Values that are counted at once."""
 
 
 class StepHistogram:
@@ -30,10 +28,11 @@ class StepHistogram:
     def __init__(self, n_units: int) -> None:
         self.counts = np.zeros((n_units, N_STEPS), np.int64)
 
-    def add(self, features: Tensor) -> None:
-        """Count the pixels of enlarged features ``[n, units, S, S]``."""
+    def add(self, features: Tensor, units: slice = slice(None)) -> None:
+        """Count the pixels of enlarged features ``[n, units, S, S]`` of some of the units."""
+        counts = self.counts[units]
         for unit, values in enumerate(steps(features).transpose(0, 1).flatten(1).cpu().numpy()):
-            self.counts[unit] += np.bincount(values, minlength=N_STEPS)
+            counts[unit] += np.bincount(values, minlength=N_STEPS)
 
     def candidates(self) -> NDArray[np.int32]:
         """Return each unit's thresholds as steps, ascending ``[units, len(SHARES)]``.

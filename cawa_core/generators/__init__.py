@@ -13,6 +13,7 @@ IMAGENET_AUDIT = {
     "evaluator": "inception-v3",
     "fid_features": "fid-inception",
     "manifold_features": "vgg16",
+    "segmenter": "",
     "real_images": "",
     "masking_estimator": "exact",
     "masking_latents": 1000,
@@ -30,6 +31,7 @@ GENERATORS.register(
     "scenes-biggan",
     "cawa_core.generators.small_biggan.generator:ScenesBigGAN.bundled",
     evaluator="scenes-cnn",
+    segmenter="scenes-segmenter",
     real_images="scenes",
 )
 GENERATORS.register("biggan", "cawa_core.generators.biggan.generator:load_biggan", **IMAGENET_AUDIT)

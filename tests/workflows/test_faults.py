@@ -23,7 +23,8 @@ from workflows.results.derive import derived_stages
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 SPEC = dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
-KILLS = 10
+KILLS = {"local": 10, "s3": 5}
+"""On S3 each start takes longer, because requests fail."""
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +64,11 @@ def _audit(folder, environment):
     small_audit(folder, SPEC)
 
 
-def test_a_driver_killed_ten_times_loses_and_doubles_nothing(place, undisturbed):
+def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(place, undisturbed):
     """SIGKILL at random moments; each time what was published stays as it was, and verify names every stray file."""
     expected, seconds = undisturbed
     moments, published = random.Random(0), {}
-    for _ in range(KILLS):
+    for _ in range(KILLS["s3" if place.startswith("s3:") else "local"]):
         process = start_audit(place)
         process.join(moments.uniform(0.2, 1.2) * seconds)
         process.kill()

@@ -130,6 +130,9 @@ def identity_of(lab: Lab, spec: AuditSpec, class_ids: Iterable[int]) -> AuditIde
     digests |= {role: network.digest for role, network in lab.networks.items()}
     protocols = {"generator": lab.generator.description} if lab.generator.description else {}
     protocols |= {role: network.protocol for role, network in lab.networks.items()}
+    if lab.labeller is not None:
+        digests["segmenter"] = lab.labeller.digest
+        protocols["segmenter"] = lab.labeller.protocol
     class_digests: dict[int, str] = {}
     if lab.reals is not None:
         spec = dataclasses.replace(spec, real_images=lab.reals.name)

@@ -24,6 +24,7 @@ from cawa_core.numerics.batch_size import BatchSize
 from cawa_core.numerics.seeds import SHARED_CLASS
 from cawa_core.real_images.base import RealImages
 from cawa_core.real_images.feature_cache import FeatureCache
+from cawa_core.segmenters.base import Segmenter
 from workflows.lab import opening
 from workflows.lab.memo import Memo
 from workflows.lab.real_features import real_features
@@ -52,6 +53,7 @@ class Lab:
         generator: the generator.
         networks: networks that look at images, by role: ``evaluator``, ``fid_features``, ``manifold_features``.
         reals: the real images, if they were needed.
+        labeller: the segmenter, if it was needed.
         batch: images per forward pass; it shrinks when memory runs out.
         memo: values that are computed once and used again.
     """
@@ -61,6 +63,7 @@ class Lab:
     generator: Generator
     networks: dict[str, FeatureExtractor]
     reals: RealImages | None
+    labeller: Segmenter | None
     batch: BatchSize
     memo: Memo = dataclasses.field(default_factory=Memo)
 
@@ -76,7 +79,8 @@ class Lab:
 
         Args:
             generator: name from ``cawa models``, or your own as ``package.module:factory``.
-            needs: roles to fill: ``evaluator``, ``fid_features``, ``manifold_features``, ``real_images``.
+            needs: roles to fill: ``evaluator``, ``fid_features``, ``manifold_features``, ``segmenter``,
+                ``real_images``.
             options: device, batch size, weights and cache.
             values: further fields of :class:`~workflows.options.lab.LabSpec`, such as ``evaluator`` or ``seed``.
 
@@ -107,11 +111,12 @@ class Lab:
         exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes, once=once))
         reals = opening.open_reals(exact, options, generator) if "real_images" in needs else None
         networks = opening.open_networks(exact, options, needs, generator, target)
+        labeller = opening.open_segmenter(exact, options, target) if "segmenter" in needs else None
         opening.prepare_kernels(spec, (generator, *networks.values()), target)
         largest = max(site.channels * site.resolution**2 for site in generator.sites)
         fitting = min(LARGEST_BATCH[target.type], BATCH_VALUES[target.type] // largest)
         batch = BatchSize(options.batch_size or max(1, fitting))
-        return cls(exact, options, generator, networks, reals, batch)
+        return cls(exact, options, generator, networks, reals, labeller, batch)
 
     @cached_property
     def class_ids(self) -> tuple[int, ...]:
@@ -128,6 +133,12 @@ class Lab:
         """The real images; present if they were needed."""
         assert self.reals is not None
         return self.reals
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """What labels pixels with concepts; present if it was needed."""
+        assert self.labeller is not None
+        return self.labeller
 
     @property
     def batch_size(self) -> int:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from cawa_core.errors import InputError, first_line
+from cawa_core.errors import InputError, bounded, first_line
 from cawa_core.evaluators import EVALUATORS
 from cawa_core.evaluators.base import Evaluator, EvaluatorRequest, FeatureExtractor
 from cawa_core.generators import GENERATORS
@@ -17,7 +17,9 @@ from cawa_core.numerics.arithmetic import require_precision, use_exact_kernels
 from cawa_core.options import require_members
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
-from workflows.options.lab import NETWORKS, ROLES, LabSpec
+from cawa_core.segmenters import SEGMENTERS
+from cawa_core.segmenters.base import Segmenter, SegmenterRequest
+from workflows.options.lab import FEATURE_ROLES, ROLES, LabSpec
 from workflows.options.run import RunOptions
 
 Kind = TypeVar("Kind")
@@ -32,8 +34,11 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
     Generator: ("name", "digest", "sites", "classes", "z_dim", "embed_dim", "image_size", "image_channels"),
     Evaluator: ("name", "digest", "protocol", "n_classes"),
     FeatureExtractor: ("name", "digest", "protocol"),
+    Segmenter: ("name", "digest", "protocol", "concepts"),
 }
 """Attributes that a user's model must have, whichever factory made it."""
+OWN_MODELS: dict[type, str] = {Generator: "own_generator", FeatureExtractor: "imagenet", Segmenter: "dissection"}
+"""Page of the documentation about models of one's own, by kind."""
 
 
 def require_roles(spec: LabSpec, needs: Collection[str]) -> None:
@@ -45,7 +50,7 @@ def require_roles(spec: LabSpec, needs: Collection[str]) -> None:
     if needs:
         require_members("needs", tuple(needs), ROLES)
     for role in ROLES:
-        name = getattr(spec, role) or (spec.evaluator if role in NETWORKS else "")
+        name = getattr(spec, role) or (spec.evaluator if role in FEATURE_ROLES else "")
         if role in needs and not name:
             raise InputError(f"{role} must be given for {spec.generator}; give --{role.replace('_', '-')}")
 
@@ -106,7 +111,7 @@ def open_networks(
     Raises:
         InputError: an unknown name, missing or damaged weights, or an evaluator for other classes.
     """
-    names = {role: getattr(spec, role) or spec.evaluator for role in NETWORKS if role in needs}
+    names = {role: getattr(spec, role) or spec.evaluator for role in FEATURE_ROLES if role in needs}
     store = options.weight_store(spec.generator)
     loaded = {
         name: _require_model(FeatureExtractor, "evaluator", name, EVALUATORS.make(name, EvaluatorRequest(name, store)))
@@ -118,6 +123,24 @@ def open_networks(
     if "evaluator" in networks:
         _check_evaluator(networks["evaluator"], generator)
     return networks
+
+
+def open_segmenter(spec: LabSpec, options: RunOptions, device: torch.device) -> Segmenter:
+    """Load the segmenter and move it to its device.
+
+    Raises:
+        InputError: an unknown name, missing or damaged weights, or concepts without names of their own.
+    """
+    request = SegmenterRequest(spec.segmenter, options.weight_store(spec.generator))
+    made = SEGMENTERS.make(spec.segmenter, request)
+    segmenter = _require_model(Segmenter, "segmenter", spec.segmenter, made)
+    concepts = tuple(segmenter.concepts)
+    if not all(isinstance(concept, str) and concept for concept in concepts) or len(set(concepts)) < len(concepts):
+        raise InputError(
+            f"concepts of segmenter {segmenter.name} must be different names; got {bounded(list(concepts))}"
+        )
+    segmenter.eval().requires_grad_(False).to(device)
+    return segmenter
 
 
 def open_reals(spec: LabSpec, options: RunOptions, generator: Generator) -> RealImages:
@@ -168,7 +191,7 @@ def _require_model(kind: type[Kind], argument: str, name: str, model: object) ->
     if not isinstance(model, kind):
         raise InputError(
             f"{argument} {name!r} must make a {kind.__module__}.{kind.__name__}; it made a {type(model).__name__}, "
-            f"see docs/{'own_generator' if kind is Generator else 'imagenet'}.md"
+            f"see docs/{OWN_MODELS[kind]}.md"
         )
     required = next(attributes for base, attributes in ATTRIBUTES.items() if isinstance(model, base))
     missing = [attribute for attribute in required if not getattr(model, attribute, "")]

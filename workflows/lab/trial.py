@@ -12,6 +12,7 @@ from torch import Tensor
 from cawa_core.errors import InputError, in_one_line
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import class_ids_of
+from cawa_core.segmenters.base import Segmenter, concept_masks
 
 if TYPE_CHECKING:
     from workflows.lab.lab import Lab
@@ -43,6 +44,8 @@ def require_pass(lab: Lab) -> None:
                 _require_features(role, network, images)
             if "evaluator" in lab.networks:
                 _require_scores(lab.evaluator, images, lab.generator.n_classes)
+            if lab.labeller is not None:
+                _require_labels(lab.labeller, images)
         except _MachineError:
             return
 
@@ -104,6 +107,11 @@ def _require_scores(evaluator: Evaluator, images: Tensor, n_classes: int) -> Non
             f"log-probabilities of evaluator {evaluator.name} must be a log softmax, whose exponentials sum to 1; they "
             f"sum to {total:.3g}: fix log_probabilities, or leave it to the base class"
         )
+
+
+def _require_labels(segmenter: Segmenter, images: Tensor) -> None:
+    with _one_line(f"segmenter {segmenter.name} cannot label images {list(images.shape)}, choose another --segmenter"):
+        concept_masks(segmenter, images)
 
 
 def _require_tensor(what: str, value: object, shape: tuple[int, ...]) -> None:

@@ -12,10 +12,10 @@ from cawa_core.options import Fraction, Precision, option
 
 SUBJECT = ("generator", "truncation", "truncation_statistics", "dtype", "compile", "seed")
 """Options that say, with the digest of the weights, what a folder is about: they never change in it."""
-ROLES = ("evaluator", "fid_features", "manifold_features", "real_images")
+FEATURE_ROLES = ("evaluator", "fid_features", "manifold_features")
+"""Roles of networks whose features or scores are used; the evaluator fills those that name nothing."""
+ROLES = (*FEATURE_ROLES, "segmenter", "real_images")
 """Options that name networks and real images: each is fixed in a folder once an analysis has used it."""
-NETWORKS = ROLES[:-1]
-"""Roles that networks fill."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +58,11 @@ class LabSpec(ChannelOrderOptions):
     fid_features: str = option("", "Network whose features FID and KID compare; by default the evaluator.")
     manifold_features: str = option(
         "", "Network whose features precision, recall, density and coverage compare; by default the evaluator."
+    )
+    segmenter: str = option(
+        "garment-parts",
+        "What labels the pixels of generated images with concepts: a segmenter listed by `cawa models`, or your own as "
+        "package.module:factory.",
     )
     real_images: str = option(
         "fashion-mnist-test",

@@ -118,15 +118,17 @@ def model_and_path(word: str) -> tuple[str, str]:
         InputError: what stands before ``=`` is no model, and the whole is no path.
     """
     from cawa_core.evaluators import EVALUATORS
+    from cawa_core.segmenters import SEGMENTERS
 
     name, mark, path = word.partition("=")
     if not mark:
         return "", word
-    if GENERATORS.knows(name) or EVALUATORS.knows(name) or ":" in name:
+    registries = (GENERATORS, EVALUATORS, SEGMENTERS)
+    if ":" in name or any(registry.knows(name) for registry in registries):
         return name, path
     if user_path(word).exists():
         return "", word
-    known = [*GENERATORS.names(), *EVALUATORS.names()]
+    known = [known for registry in registries for known in registry.names()]
     raise InputError(
         f"weights must be a path, or NAME=PATH of a model; {name!r} is none{suggestion(name, known)}, and {word} is "
         "not there"
@@ -173,7 +175,7 @@ def recommended_spec(values: Mapping[str, Any]) -> AuditSpec:
         InputError: as :func:`cawa_core.options.validated`.
     """
     generator = str(values.get("generator", AuditSpec.generator))
-    users = {"evaluator": "", "real_images": ""} if GENERATORS.is_foreign(generator) else {}
+    users = {"evaluator": "", "segmenter": "", "real_images": ""} if GENERATORS.is_foreign(generator) else {}
     spec: AuditSpec = validated(audit_spec_type(), {**users, **GENERATORS.defaults(generator), **values})
     return spec
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cawa_core.dissection.activations import enlarged, steps, value_of
+from cawa_core.dissection.activations import LARGEST, N_STEPS, SMALLEST, enlarged, steps, value_of
 from cawa_core.dissection.counts import ChanceOverlap, JointCounts, intersection_over_union
 from cawa_core.dissection.thresholds import SHARES, LevelTable, StepHistogram, information_quality_ratio
 from cawa_core.errors import InputError
@@ -33,11 +33,14 @@ def table_of(features):
 
 
 def test_steps_order_values_as_bfloat16_rounded_up():
-    values = torch.tensor([0.0, -0.0, 1e-30, 1.0, 1.00001, 1.0078125, 3.3, float("inf")])
+    values = torch.tensor([0.0, -0.0, 1e-30, SMALLEST, 1.0, 1.00001, 1.0078125, 3.3, LARGEST, 1e9, float("inf")])
     places = steps(values).numpy()
     for value, place in zip(values.tolist(), places, strict=True):
         assert value_of(place) >= value
         assert place == 0 or value_of(place - 1) < value
+    inside = value_of(np.arange(1, N_STEPS - 1))
+    assert (inside[0], inside[-1], value_of(np.array(N_STEPS - 1))) == (SMALLEST, LARGEST, np.inf)
+    assert torch.equal(torch.from_numpy(inside).bfloat16().float(), torch.from_numpy(inside))
     for bad in (-0.1, float("nan")):
         with pytest.raises(InputError, match="features after a ReLU"):
             steps(torch.tensor([1.0, bad]))
@@ -67,7 +70,9 @@ def test_counts_equal_a_plain_count_whatever_the_batch(sample, batch):
     counts = JointCounts(UNITS, len(SHARES), CONCEPTS)
     order = torch.randperm(N, generator=torch.Generator().manual_seed(batch))
     for index in order.split(batch):
-        counts.add(table.levels(enlarged(features[index], SIDE)), masks[index])
+        for units in (slice(0, 2), slice(2, UNITS)):
+            counts.add(table.levels(enlarged(features[index, units], SIDE), units), masks[index], units)
+        counts.add_pixels(masks[index])
     on, both = counts.exceeding()
     large = enlarged(features, SIDE).numpy()
     for unit, threshold in itertools.product(range(UNITS), range(0, len(SHARES), 7)):
@@ -76,10 +81,7 @@ def test_counts_equal_a_plain_count_whatever_the_batch(sample, batch):
         for concept in range(CONCEPTS):
             assert both[unit, threshold, concept] == (above & masks[:, concept].numpy()).sum()
     assert counts.present.tolist() == masks.sum(dim=(0, 2, 3)).tolist()
-    chosen = np.random.default_rng(0).integers(len(SHARES), size=(UNITS, CONCEPTS))
-    on_there, both_there = counts.at(chosen)
-    assert on_there[2, 1] == on[2, chosen[2, 1]]
-    assert both_there[2, 1] == both[2, chosen[2, 1], 1]
+    assert counts.pixels == masks[:, 0].numel()
 
 
 def test_information_quality_is_one_for_equal_events_and_zero_for_independent_or_constant_ones():
@@ -101,9 +103,11 @@ def test_chance_equals_all_permutations(sample):
     levels = LevelTable(candidates).levels(enlarged(features, SIDE))
     chosen = np.random.default_rng(1).integers(40, 90, size=(UNITS, CONCEPTS))
     chance = ChanceOverlap.none(UNITS, CONCEPTS)
-    chance.add(levels, masks, chosen)
+    counted_on, both = chance.add(levels, masks, chosen)
     for unit, concept in itertools.product(range(UNITS), range(CONCEPTS)):
         on = levels[:, unit] > int(chosen[unit, concept])
+        assert counted_on[unit, concept] == on.sum()
+        assert both[unit, concept] == (on & masks[:, concept]).sum()
         overlaps = [
             sum(int((on[i] & masks[j, concept]).sum()) for i, j in enumerate(order))
             for order in itertools.permutations(range(5))

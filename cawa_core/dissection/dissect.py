@@ -1,0 +1,219 @@
+"""Dissection: thresholds of all units, and their overlap with concepts in generated images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cawa_core.dissection.activations import enlarged, value_of
+from cawa_core.dissection.counts import IMAGES_PERMUTED, ChanceOverlap, Counts, JointCounts
+from cawa_core.dissection.thresholds import SHARES, LevelTable, StepHistogram, information_quality_ratio
+from cawa_core.generators.base import Generator
+from cawa_core.segmenters.base import Segmenter, concept_masks
+
+Rule = Literal["information", "quantile"]
+PUBLISHED_SHARE = 0.005
+"""Share of the pixels above the threshold of a unit by the rule ``quantile`` (Bau et al. 2018)."""
+MOST_VALUES = 2**23
+"""Enlarged features that are held at once, 32 MB."""
+Progress = Callable[[int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteThresholds:
+    """Thresholds of the units of a site.
+
+    Attributes:
+        site: index of the site.
+        candidates: thresholds as steps, ascending ``[units, thresholds]``.
+        chosen: index of the threshold of each unit for each concept ``[units, concepts]``.
+    """
+
+    site: int
+    candidates: NDArray[np.int32]
+    chosen: NDArray[np.int64]
+
+    @cached_property
+    def table(self) -> LevelTable:
+        """Where values lie among the thresholds."""
+        return LevelTable(self.candidates)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Threshold of each unit for each concept ``[units, concepts]``."""
+        return value_of(np.take_along_axis(self.candidates, self.chosen, axis=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitOverlaps:
+    """Pixels where the units of a site are on and concepts present, in some images.
+
+    Attributes:
+        site: index of the site.
+        pixels: number of pixels.
+        present: pixels of each concept ``[concepts]``.
+        on, both: pixels where a unit is on by its threshold for a concept, and where the concept is too ``[units,
+            concepts]``.
+        chance: ``both`` with the label maps of other images.
+    """
+
+    site: int
+    pixels: int
+    present: Counts
+    on: Counts
+    both: Counts
+    chance: ChanceOverlap
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """At most ``IMAGES_PERMUTED`` images: features of the sites ``[n, C, h, w]``, and masks of the concepts."""
+
+    features: list[Tensor]
+    masks: Tensor
+
+    def parts(self, place: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield units of a site and their features on the grid of the images, as many as are held at once."""
+        features = self.features[place]
+        side = self.masks.shape[-1]
+        at_once = max(1, MOST_VALUES // (len(features) * side**2))
+        for first in range(0, features.shape[1], at_once):
+            units = slice(first, min(first + at_once, features.shape[1]))
+            yield units, enlarged(features[:, units], side)
+
+
+@torch.inference_mode()
+def choose_thresholds(
+    generator: Generator,
+    segmenter: Segmenter,
+    z: Tensor,
+    class_ids: Tensor,
+    sites: Sequence[int],
+    *,
+    rule: Rule = "information",
+    batch_size: int = IMAGES_PERMUTED,
+    progress: Progress | None = None,
+) -> list[SiteThresholds]:
+    """Choose the threshold of each unit for each concept on a sample that serves for nothing else.
+
+    Args:
+        generator: generator of the images.
+        segmenter: what labels their pixels.
+        z, class_ids: latents ``[n, z_dim]`` and classes ``[n]`` of the sample.
+        sites: sites whose units are dissected, ascending.
+        rule: ``information``: the candidate with the highest information quality ratio, for each concept;
+            ``quantile``: the one that 0.5% of the pixels exceed, the same for all concepts, as published.
+        batch_size: images per forward pass, at most ``IMAGES_PERMUTED``.
+        progress: called with the number of images of each pass; there are two.
+    """
+    histograms = [StepHistogram(generator.sites[site].channels) for site in sites]
+    for block in _blocks(generator, segmenter, z, class_ids, sites, batch_size, progress):
+        for place, histogram in enumerate(histograms):
+            for units, features in block.parts(place):
+                histogram.add(features, units)
+    candidates = [histogram.candidates() for histogram in histograms]
+    n_concepts = len(segmenter.concepts)
+    if rule == "quantile":
+        index = int(np.argmin(np.abs(SHARES[::-1] - PUBLISHED_SHARE)))
+        chosen = [np.full((len(rows), n_concepts), index) for rows in candidates]
+        return [SiteThresholds(*parts) for parts in zip(sites, candidates, chosen, strict=True)]
+    tables = [LevelTable(rows) for rows in candidates]
+    counts = [JointCounts(len(rows), len(SHARES), n_concepts) for rows in candidates]
+    for block in _blocks(generator, segmenter, z, class_ids, sites, batch_size, progress):
+        for place, (table, count) in enumerate(zip(tables, counts, strict=True)):
+            for units, features in block.parts(place):
+                count.add(table.levels(features, units), block.masks, units)
+            count.add_pixels(block.masks)
+    return [
+        SiteThresholds(site, rows, _most_informative(count))
+        for site, rows, count in zip(sites, candidates, counts, strict=True)
+    ]
+
+
+def _most_informative(counts: JointCounts) -> NDArray[np.int64]:
+    on, both = counts.exceeding()
+    ratio = information_quality_ratio(on[:, :, None], counts.present, both, counts.pixels)
+    return np.asarray(ratio.argmax(axis=1), np.int64)
+
+
+@torch.inference_mode()
+def unit_overlaps(
+    generator: Generator,
+    segmenter: Segmenter,
+    z: Tensor,
+    class_ids: Tensor,
+    thresholds: Sequence[SiteThresholds],
+    *,
+    batch_size: int = IMAGES_PERMUTED,
+    progress: Progress | None = None,
+) -> list[UnitOverlaps]:
+    """Count where units are on and concepts present in images, and what the overlap is by chance.
+
+    Args:
+        generator: generator of the images.
+        segmenter: what labels their pixels.
+        z, class_ids: latents ``[n, z_dim]`` and classes ``[n]`` of the images; label maps are permuted among
+            consecutive ones, so these should be of one class.
+        thresholds: thresholds of the units, by site.
+        batch_size: images per forward pass, at most ``IMAGES_PERMUTED``.
+        progress: called with the number of images of each block.
+    """
+    n_concepts = len(segmenter.concepts)
+    sites = [site.site for site in thresholds]
+    on = [np.zeros(site.chosen.shape, np.int64) for site in thresholds]
+    both = [np.zeros(site.chosen.shape, np.int64) for site in thresholds]
+    chances = [ChanceOverlap.none(len(site.chosen), n_concepts) for site in thresholds]
+    present = np.zeros(n_concepts, np.int64)
+    pixels = 0
+    for block in _blocks(generator, segmenter, z, class_ids, sites, batch_size, progress):
+        present += block.masks.sum(dim=(0, 2, 3)).cpu().numpy()
+        pixels += block.masks[:, 0].numel()
+        for place, site in enumerate(thresholds):
+            for units, features in block.parts(place):
+                levels = site.table.levels(features, units)
+                part_on, part_both = chances[place].add(levels, block.masks, site.chosen[units], units)
+                on[place][units] += part_on
+                both[place][units] += part_both
+    return [
+        UnitOverlaps(site, pixels, present, on[place], both[place], chances[place]) for place, site in enumerate(sites)
+    ]
+
+
+def _blocks(
+    generator: Generator,
+    segmenter: Segmenter,
+    z: Tensor,
+    class_ids: Tensor,
+    sites: Sequence[int],
+    batch_size: int,
+    progress: Progress | None,
+) -> Iterator[_Block]:
+    """Yield blocks of the same images whatever the batch size."""
+    for rows, ids in zip(z.split(IMAGES_PERMUTED), class_ids.split(IMAGES_PERMUTED), strict=True):
+        batches = [
+            _features_and_masks(generator, segmenter, *batch, sites)
+            for batch in zip(rows.split(batch_size), ids.split(batch_size), strict=True)
+        ]
+        features = [torch.cat(parts) for parts in zip(*(features for features, _ in batches), strict=True)]
+        yield _Block(features, torch.cat([masks for _, masks in batches]))
+        if progress:
+            progress(len(rows))
+
+
+def _features_and_masks(
+    generator: Generator, segmenter: Segmenter, z: Tensor, class_ids: Tensor, sites: Sequence[int]
+) -> tuple[list[Tensor], Tensor]:
+    state = generator.run_to(sites[0], z, class_ids)
+    features = [state.features]
+    for site in sites[1:]:
+        state = generator.advance(state, site)
+        features.append(state.features)
+    images = generator.run_from(state.site, state)
+    return features, concept_masks(segmenter, images)
