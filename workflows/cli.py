@@ -270,12 +270,13 @@ def report(folder: AuditFolder) -> None:
 
 @command()
 def models() -> None:
-    """List the generators, evaluators and sets of real images; package.module:factory names your own."""
+    """List generators, evaluators, segmenters and sets of real images; package.module:factory names your own."""
     from cawa_core.evaluators import EVALUATORS
     from cawa_core.generators import GENERATORS
     from cawa_core.real_images import REAL_IMAGES
+    from cawa_core.segmenters import SEGMENTERS
 
-    for registry in (GENERATORS, EVALUATORS, REAL_IMAGES):
+    for registry in (GENERATORS, EVALUATORS, SEGMENTERS, REAL_IMAGES):
         print(f"{registry.kind}: {', '.join(registry.names())}")
 
 

@@ -13,7 +13,6 @@ IMAGENET_AUDIT = {
     "evaluator": "inception-v3",
     "fid_features": "fid-inception",
     "manifold_features": "vgg16",
-    "segmenter": "",
     "real_images": "",
     "masking_estimator": "exact",
     "masking_latents": 1000,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from workflows.analyses.awareness import AWARENESS
 from workflows.analyses.class_metrics import CLASS_METRICS
 from workflows.analyses.class_overlap import CLASS_OVERLAP
+from workflows.analyses.dissection import DISSECTION
 from workflows.analyses.edits import EDITS
 from workflows.analyses.gallery import GALLERY
 from workflows.analyses.hybrids import HYBRIDS
@@ -17,6 +18,7 @@ from workflows.analyses.masking_correlation import MASKING_CORRELATION
 from workflows.analyses.metric_correlation import METRIC_CORRELATION
 from workflows.analyses.segmentation import SEGMENTATION
 from workflows.analyses.shared_channels import SHARED_CHANNELS
+from workflows.analyses.unit_concepts import UNIT_CONCEPTS
 from workflows.interface.catalogue import Catalogue
 
 ANALYSES = Catalogue(
@@ -32,6 +34,8 @@ ANALYSES = Catalogue(
         EDITS,
         HYBRIDS,
         SEGMENTATION,
+        DISSECTION,
+        UNIT_CONCEPTS,
     ),
     group="cawa.analyses",
 )

@@ -80,8 +80,17 @@ class Catalogue(Mapping[str, Analysis]):
 
     @property
     def by_default(self) -> tuple[str, ...]:
-        """Analyses that an audit computes unless ``--stages`` names others: those of this project."""
-        return tuple(name for name in self.computed if name in self._included)
+        """Analyses that an audit computes unless ``--stages`` names others: those of this project.
+
+        Those that need a segmenter are not among them: they come with one (:meth:`of_concepts`).
+        """
+        of_concepts = self.of_concepts
+        return tuple(name for name in self.computed if name in self._included and name not in of_concepts)
+
+    @property
+    def of_concepts(self) -> tuple[str, ...]:
+        """Analyses of this project that an audit computes by default where there is a segmenter."""
+        return tuple(name for name in self.computed if name in self._included and "segmenter" in self[name].needs)
 
     @property
     def derived(self) -> tuple[Analysis, ...]:

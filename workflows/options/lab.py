@@ -60,9 +60,9 @@ class LabSpec(ChannelOrderOptions):
         "", "Network whose features precision, recall, density and coverage compare; by default the evaluator."
     )
     segmenter: str = option(
-        "garment-parts",
-        "What labels the pixels of generated images with concepts: a segmenter listed by `cawa models`, or your own as "
-        "package.module:factory.",
+        "",
+        "What labels the pixels of generated images with concepts, for dissection: one listed by `cawa models`, or "
+        "your own as package.module:factory.",
     )
     real_images: str = option(
         "fashion-mnist-test",

@@ -14,6 +14,7 @@ from cawa_core.errors import InputError, bounded, first_line, suggestion
 from cawa_core.generators import GENERATORS
 from cawa_core.options import option, validated
 from cawa_core.paths import user_path
+from workflows.analyses import ANALYSES
 from workflows.options.audit import AuditSpec, audit_spec_type
 
 if TYPE_CHECKING:
@@ -175,8 +176,11 @@ def recommended_spec(values: Mapping[str, Any]) -> AuditSpec:
         InputError: as :func:`cawa_core.options.validated`.
     """
     generator = str(values.get("generator", AuditSpec.generator))
-    users = {"evaluator": "", "segmenter": "", "real_images": ""} if GENERATORS.is_foreign(generator) else {}
-    spec: AuditSpec = validated(audit_spec_type(), {**users, **GENERATORS.defaults(generator), **values})
+    users = {"evaluator": "", "real_images": ""} if GENERATORS.is_foreign(generator) else {}
+    merged = {**users, **GENERATORS.defaults(generator), **values}
+    if merged.get("segmenter"):
+        merged = {"stages": [*ANALYSES.by_default, *ANALYSES.of_concepts], **merged}
+    spec: AuditSpec = validated(audit_spec_type(), merged)
     return spec
 
 
