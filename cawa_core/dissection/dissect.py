@@ -42,7 +42,7 @@ class SiteThresholds:
 
     @cached_property
     def table(self) -> LevelTable:
-        """Where values lie among the thresholds."""
+        """The table that places values among the thresholds."""
         return LevelTable(self.candidates)
 
     @property
@@ -74,7 +74,7 @@ class UnitOverlaps:
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
-    """At most ``IMAGES_PERMUTED`` images: features of the sites ``[n, C, h, w]``, and masks of the concepts."""
+    """Features of the sites ``[n, C, h, w]`` and masks of the concepts, for at most ``IMAGES_PERMUTED`` images."""
 
     features: list[Tensor]
     masks: Tensor

@@ -49,10 +49,12 @@ def test_the_hash_of_an_analysis_follows_its_options_and_the_networks_it_uses():
     for analysis in (ANALYSES[name] for name in computed):
         for name in analysis.option_names:
             value = getattr(spec, name)
-            other = (
-                "exact" if name == "masking_estimator" else ("closed_form",) if name == "awareness_estimators" else None
-            )
-            other = other or (
+            others = {
+                "masking_estimator": "exact",
+                "awareness_estimators": ("closed_form",),
+                "dissection_thresholds": "quantile",
+            }
+            other = others.get(name) or (
                 value * 3 + (1,)
                 if isinstance(value, tuple)
                 else value * 0.5
@@ -62,7 +64,7 @@ def test_the_hash_of_an_analysis_follows_its_options_and_the_networks_it_uses():
             assert analysis.name in changed(spec=dataclasses.replace(spec, **{name: other})), name
     assert changed(spec=dataclasses.replace(spec, masking_latents=8)) == {"masking"}
     assert changed(spec=dataclasses.replace(spec, classes=(4, 5))) == set()
-    assert changed(digests=ROLES_FILLED | {"evaluator": "f"}) == computed - {"awareness", "segmentation"}
+    assert changed(digests=ROLES_FILLED | {"evaluator": "f"}) == computed - {"awareness", "segmentation", "dissection"}
     assert changed(digests={"generator": "g", "evaluator": "e"}) == {"class_metrics", "hybrids"}
     assert changed(class_digests={0: "z"}) == set()
     sampled = dataclasses.replace(spec, awareness_samples=99)

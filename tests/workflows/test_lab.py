@@ -15,7 +15,7 @@ from cawa_core.interventions import Intervention, Scale, masks_at
 from tests.workflows.test_own_models import OTHERS
 from workflows.lab import Lab
 from workflows.lab.memo import Memo
-from workflows.options.lab import NETWORKS, ROLES, LabSpec
+from workflows.options.lab import FEATURE_ROLES, ROLES, LabSpec
 from workflows.options.run import RunOptions
 
 
@@ -42,7 +42,7 @@ def test_the_lab_is_imported_from_its_package():
     assert Lab.open.__doc__.splitlines()[0] == "Load a generator and what is needed beside it."
 
 
-@pytest.mark.parametrize("role", NETWORKS)
+@pytest.mark.parametrize("role", FEATURE_ROLES)
 def test_a_network_alone(role):
     lab = Lab.open(needs=(role,))
     assert list(lab.networks) == [role]
@@ -66,8 +66,9 @@ def test_a_generator_alone():
 
 
 def test_every_role_at_once_loads_each_network_once():
-    lab = Lab.open(needs=ROLES)
-    assert list(lab.networks) == list(NETWORKS)
+    lab = Lab.open(needs=ROLES, segmenter="garment-parts")
+    assert lab.segmenter.name == "garment-parts"
+    assert list(lab.networks) == list(FEATURE_ROLES)
     assert len(set(map(id, lab.networks.values()))) == 1
     assert not any(parameter.requires_grad for parameter in lab.evaluator.parameters())
 

@@ -17,7 +17,7 @@ from workflows.running.job import tried_by_driver
 @pytest.fixture
 def lab(tiny_generator, tiny_evaluator):
     networks = {"evaluator": tiny_evaluator, "fid_features": tiny_evaluator}
-    return Lab(LabSpec(classes=(3,)), RunOptions(), tiny_generator, networks, None, BatchSize(4))
+    return Lab(LabSpec(classes=(3,)), RunOptions(), tiny_generator, networks, None, None, BatchSize(4))
 
 
 def raising(error):

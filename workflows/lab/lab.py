@@ -136,7 +136,7 @@ class Lab:
 
     @property
     def segmenter(self) -> Segmenter:
-        """What labels pixels with concepts; present if it was needed."""
+        """The segmenter; present if it was needed."""
         assert self.labeller is not None
         return self.labeller
 

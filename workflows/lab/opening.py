@@ -37,7 +37,7 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
     Segmenter: ("name", "digest", "protocol", "concepts"),
 }
 """Attributes that a user's model must have, whichever factory made it."""
-OWN_MODELS: dict[type, str] = {Generator: "own_generator", FeatureExtractor: "imagenet", Segmenter: "dissection"}
+OWN_MODELS: dict[type, str] = {Generator: "own_generator", FeatureExtractor: "imagenet", Segmenter: "concepts"}
 """Page of the documentation about models of one's own, by kind."""
 
 
@@ -132,8 +132,8 @@ def open_segmenter(spec: LabSpec, options: RunOptions, device: torch.device) -> 
         InputError: an unknown name, missing or damaged weights, or concepts without names of their own.
     """
     request = SegmenterRequest(spec.segmenter, options.weight_store(spec.generator))
-    made = SEGMENTERS.make(spec.segmenter, request)
-    segmenter = _require_model(Segmenter, "segmenter", spec.segmenter, made)
+    product = SEGMENTERS.make(spec.segmenter, request)
+    segmenter = _require_model(Segmenter, "segmenter", spec.segmenter, product)
     concepts = tuple(segmenter.concepts)
     if not all(isinstance(concept, str) and concept for concept in concepts) or len(set(concepts)) < len(concepts):
         raise InputError(

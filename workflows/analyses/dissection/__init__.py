@@ -14,9 +14,7 @@ from workflows.interface import Analysis
 class DissectionOptions:
     """Options of the analysis ``dissection``."""
 
-    dissection_latents: Count = option(
-        64, "Images per class in which units are held against concepts; multiples of 32 are used best."
-    )
+    dissection_latents: Count = option(64, "Images per class in which units are compared with concepts.")
     dissection_threshold_latents: Count = option(
         960, "Images on which the thresholds of units are chosen, spread over all classes of the generator."
     )
@@ -62,5 +60,6 @@ DISSECTION = Analysis(
     needs=("segmenter",),
     classes_per_shard=4,
     work="workflows.analyses.dissection.work:DissectionWork",
+    results="workflows.analyses.dissection.results:DissectionResults",
     comparison="workflows.analyses.dissection.comparison:DissectionComparison",
 )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from cawa_core.rendering.sections import Section
 from workflows.analyses.dissection import DISSECTION, DISSECTION_TABLE
+from workflows.analyses.dissection.results import largest_gains
 from workflows.compare.class_values import (
     NEUTRAL,
     ClassValues,
@@ -61,12 +62,6 @@ class DissectionComparison(Comparison[NoOptions]):
 
 
 def mean_gains(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each class and site, the mean over units of the largest IoU beyond chance.
-
-    Args:
-        rows: columns ``class_id``, ``site``, ``channel``, ``iou`` and ``iou_by_chance`` of the table ``dissection``.
-    """
-    gains = rows.assign(gain=rows.iou.astype(float) - rows.iou_by_chance.astype(float))
-    largest = gains.groupby(["class_id", "site", "channel"]).gain.max()
-    values = largest.groupby(["class_id", "site"]).mean().rename("value").reset_index()
+    """Return, for each class and site, the mean over units of the largest IoU beyond chance."""
+    values = largest_gains(rows).groupby(["class_id", "site"]).gain.mean().rename("value").reset_index()
     return values.assign(measure="overlap beyond chance", stderr=float("nan"), draws=float("nan"))

@@ -56,10 +56,10 @@ class DissectionWork(Work[DissectionOptions]):
             z = lab.latents(class_id, options.dissection_latents)
             ids = class_ids_of(class_id, z)
             batch = min(lab.batch_size, IMAGES_PERMUTED)
-            found = unit_overlaps(lab.generator, lab.segmenter, z, ids, thresholds, batch_size=batch)
+            by_site = unit_overlaps(lab.generator, lab.segmenter, z, ids, thresholds, batch_size=batch)
             parts += [
                 _columns(class_id, site, overlaps, lab.segmenter.concepts)
-                for site, overlaps in zip(thresholds, found, strict=True)
+                for site, overlaps in zip(thresholds, by_site, strict=True)
             ]
         names = DISSECTION_TABLE.columns
         return Output({DISSECTION_TABLE.name: {name: np.concatenate([part[name] for part in parts]) for name in names}})

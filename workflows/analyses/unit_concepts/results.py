@@ -1,4 +1,4 @@
-"""Which channels draw which thing, in the summary and the report."""
+"""Interpretable units in the summary and the report: the things that channels draw."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ def interpretable_lines(rows: Sequence[Mapping[str, Any]]) -> Picture:
         ):
             shares = [100 * row[name] / row["units"] for row in rows]
             axes.plot(sites, shares, "o-", color=light(colour), markersize=4, linewidth=1.4, label=words)
-        axes.set(title="Interpretable units", xlabel="site", ylabel="% of the site's units", ylim=(0, 105))
+        axes.set(title="Interpretable units", xlabel="site", ylabel="% of the site's units", ylim=(0, 100))
+        axes.set_yticks(range(0, 101, 20))
         legend_above(axes, 0.15, "upper center", columns=2)
 
     return draw("concepts", "Share of interpretable units by site, with and without a test against chance", SIZE, paint)

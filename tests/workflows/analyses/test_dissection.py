@@ -1,0 +1,199 @@
+"""Dissection of planted units by their closed form, and of the bundled models by a plain count."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cawa_core.dissection.dissect import SHARES, choose_thresholds, unit_overlaps
+from cawa_core.errors import InputError
+from cawa_core.tables import Manifest
+from tests.planted_units import CONSTANT, DEAD, EDGE, NOISE, NOISY, SHIFT, SHIFTED, SIDE, SQUARE, SquareSegmenter
+from tests.workflows.conftest import SMALL, small_audit
+from workflows.lab import Lab
+
+PLANTED = dataclasses.replace(
+    SMALL,
+    generator="tests.planted_units:PlantedGenerator",
+    segmenter="tests.planted_units:SquareSegmenter",
+    evaluator="",
+    real_images="",
+    classes=(),
+    stages=("dissection",),
+    dissection_latents=40,
+    dissection_threshold_latents=40,
+)
+GARMENTS = dataclasses.replace(
+    SMALL,
+    segmenter="garment-parts",
+    classes=(1, 8),
+    stages=("dissection",),
+    dissection_latents=12,
+    dissection_threshold_latents=20,
+)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted") / "audit"
+    small_audit(folder, PLANTED)
+    return Manifest.read(folder)
+
+
+def test_overlaps_of_planted_units_have_their_closed_form(planted):
+    table = planted.table("dissection")
+    rows = table[(table.class_id == 1) & (table.concept == "square")].set_index("channel")
+    square = EDGE**2
+    assert (rows.present == 40 * square).all()
+    assert (rows.pixels == 40 * SIDE**2).all()
+    expected = {
+        SQUARE: (square, square),
+        SHIFTED: (square, EDGE * (EDGE - SHIFT)),
+        NOISY: (square, square - NOISE),
+        DEAD: (0, 0),
+    }
+    for unit, (on, both) in expected.items():
+        assert (rows.on[unit], rows.both[unit]) == (40 * on, 40 * both)
+        assert rows.iou[unit] == pytest.approx(both / (on + square - both))
+    assert rows.on[CONSTANT] in (0, 40 * SIDE**2)  # neither tells anything
+    assert rows.threshold[SQUARE] < 2
+    assert rows.both_by_chance[SQUARE] < rows.both[SQUARE]
+    absent = table[table.concept == "nothing here"]
+    assert (absent.present == 0).all()
+    assert not absent.iou.to_numpy()[absent.on > 0].any()
+
+
+def test_units_that_draw_the_square_are_interpretable_over_all_classes(planted):
+    units = planted.table("unit_concepts")
+    best = units[units.is_best].set_index("channel")
+    assert best.is_interpretable[[SQUARE, SHIFTED, NOISY]].all()
+    assert not best.is_interpretable[[DEAD, CONSTANT]].any()
+    assert (best.concept[[SQUARE, SHIFTED, NOISY]] == "square").all()
+    assert (units[units.concept == "square"].n_classes == 2).all()
+    by_class = planted.table("dissection")
+    sums = by_class[by_class.concept == "square"].groupby("channel")[["on", "present", "both"]].sum()
+    pd.testing.assert_frame_equal(
+        units[units.concept == "square"].set_index("channel")[["on", "present", "both"]],
+        sums,
+        check_dtype=False,
+        check_index_type=False,
+    )
+
+
+def test_the_counts_of_the_bundled_model_equal_a_plain_count():
+    lab = Lab.open(needs=("segmenter",), segmenter="garment-parts")
+    generator, segmenter = lab.generator, lab.segmenter
+    z = lab.latents(8, 10)
+    ids = torch.full((10,), 8)
+    thresholds = choose_thresholds(generator, segmenter, lab.latents(3, 12), torch.full((12,), 3), [0, 3])
+    overlaps = unit_overlaps(generator, segmenter, z, ids, thresholds)
+    with torch.inference_mode():
+        masks = segmenter.segment(generator(z, ids)).numpy()
+        for site, counted in zip((0, 3), overlaps, strict=True):
+            features = generator.run_to(site, z, ids).features
+            large = torch.nn.functional.interpolate(features, (28, 28), mode="bilinear", align_corners=False).numpy()
+            chosen = next(one.values for one in thresholds if one.site == site)
+            for concept in range(len(segmenter.concepts)):
+                on = large > chosen[:, concept][None, :, None, None]
+                assert (counted.on[:, concept] == on.sum(axis=(0, 2, 3))).all()
+                both = on & masks[:, concept][:, None]
+                assert (counted.both[:, concept] == both.sum(axis=(0, 2, 3))).all()
+                assert counted.present[concept] == masks[:, concept].sum()
+
+
+def test_the_published_threshold_leaves_half_a_percent_of_the_pixels():
+    lab = Lab.open(needs=("segmenter",), segmenter="garment-parts")
+    z, ids = lab.latents(3, 24), torch.full((24,), 3)
+    (thresholds,) = choose_thresholds(lab.generator, lab.segmenter, z, ids, [5], rule="quantile")
+    assert (thresholds.chosen == thresholds.chosen[0, 0]).all()
+    (overlaps,) = unit_overlaps(lab.generator, lab.segmenter, z, ids, [thresholds])
+    share = overlaps.on[:, 0] / overlaps.pixels
+    published = SHARES[::-1][thresholds.chosen[0, 0]]
+    assert published == pytest.approx(0.005, rel=0.05)
+    assert (share <= published).all()
+    assert np.median(share[share > 0]) > 0.9 * published
+
+
+def test_units_of_other_images_exceed_chance_as_rarely_as_stated():
+    """Features of some latents against label maps of others, which have nothing to do with each other."""
+    lab = Lab.open(needs=("segmenter",), segmenter="garment-parts")
+
+    class Elsewhere(type(lab.segmenter)):
+        """Labels other images of the same class, whatever it is given."""
+
+        def segment(self, images):
+            z = lab.generator.sample_latents(7, 1, range(len(images)))
+            return super().segment(lab.generator(z, torch.full((len(images),), 1)))
+
+    p_values = []
+    z, ids = lab.latents(1, 32), torch.full((32,), 1)
+    thresholds = choose_thresholds(lab.generator, lab.segmenter, z, ids, range(6))
+    for overlaps in unit_overlaps(lab.generator, Elsewhere(), z, ids, thresholds):
+        deviation = np.sqrt(overlaps.chance.variance)
+        score = (overlaps.both - overlaps.chance.mean)[deviation > 0] / deviation[deviation > 0]
+        p_values.append(score)
+    scores = np.concatenate(p_values)
+    assert len(scores) > 1000
+    assert (scores > 1.645).mean() < 0.15  # one draw of 32 label maps, which all units share
+    assert scores.std() < 1.5
+
+
+@pytest.mark.parametrize("options", [{"classes_per_shard": 1}, {"batch_size": 5}])
+def test_shards_and_batches_change_no_count(tmp_path, options):
+    small_audit(tmp_path / "one", GARMENTS)
+    small_audit(tmp_path / "other", GARMENTS, **options)
+    one, other = (Manifest.read(tmp_path / name).table("dissection") for name in ("one", "other"))
+    if "batch_size" in options:  # rounding may move single values across a threshold
+        pd.testing.assert_frame_equal(one, other, atol=2, rtol=1e-3, check_exact=False)
+    else:
+        pd.testing.assert_frame_equal(one, other)
+
+
+class NothingSeen(SquareSegmenter):
+    def segment(self, images):
+        return torch.full(images[:, 0].shape, -1)
+
+
+class OtherSize(SquareSegmenter):
+    def segment(self, images):
+        return super().segment(images)[:, :8, :8]
+
+
+class OtherLabels(SquareSegmenter):
+    def segment(self, images):
+        return super().segment(images) + 2
+
+
+class Fractions(SquareSegmenter):
+    def segment(self, images):
+        return images[:, 0]
+
+
+class TwoOfOneName(SquareSegmenter):
+    concepts = ("square", "square")
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "message"),
+    [
+        ("NothingSeen", "finds none of its 2 concepts in 8 images"),
+        ("OtherSize", r"must return integer label maps \[8, 16, 16\] or bool \[8, 2, 16, 16\]; it returned int64"),
+        ("OtherLabels", "must be in -1..1, for its 2 concepts; got 2"),
+        ("Fractions", "it returned float32"),
+        ("TwoOfOneName", "must be different names"),
+    ],
+)
+def test_segmenters_that_do_not_fit_are_refused(tmp_path, segmenter, message):
+    spec = dataclasses.replace(PLANTED, segmenter=f"tests.workflows.analyses.test_dissection:{segmenter}")
+    with pytest.raises(InputError, match=message):
+        small_audit(tmp_path / "audit", spec)
+    assert not (tmp_path / "audit").exists()
+
+
+def test_too_few_images_are_refused(tmp_path):
+    with pytest.raises(InputError, match="dissection_latents must be at least 2; got 1"):
+        small_audit(tmp_path / "audit", dataclasses.replace(PLANTED, dissection_latents=1))
+    with pytest.raises(InputError, match="segmenter must be given for tests"):
+        small_audit(tmp_path / "audit", dataclasses.replace(PLANTED, segmenter=""))
