@@ -62,4 +62,5 @@ DISSECTION = Analysis(
     work="workflows.analyses.dissection.work:DissectionWork",
     results="workflows.analyses.dissection.results:DissectionResults",
     comparison="workflows.analyses.dissection.comparison:DissectionComparison",
+    command="workflows.analyses.dissection.command:dissect",
 )

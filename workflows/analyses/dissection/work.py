@@ -41,7 +41,7 @@ class DissectionWork(Work[DissectionOptions]):
     def check(self, lab: Lab, options: DissectionOptions) -> None:  # noqa: ARG002
         """Check that the segmenter finds any concept in a few images of the generator."""
         z = lab.generator.sample_latents(lab.spec.seed, SHARED_CLASS, range(TIMED_LATENTS))
-        images = lab.generator(z, _spread(lab, TIMED_LATENTS))
+        images = lab.generator(z, spread_over_classes(lab, TIMED_LATENTS))
         if not bool(concept_masks(lab.segmenter, images).any()):
             raise InputError(
                 f"segmenter {lab.segmenter.name} finds none of its {len(lab.segmenter.concepts)} concepts in "
@@ -95,13 +95,13 @@ def thresholds_of(lab: Lab, options: DissectionOptions) -> list[SiteThresholds]:
         sites = range(len(lab.generator.sites))
         batch = min(lab.batch_size, IMAGES_PERMUTED)
         return choose_thresholds(
-            lab.generator, lab.segmenter, z, _spread(lab, count), sites, rule=rule, batch_size=batch
+            lab.generator, lab.segmenter, z, spread_over_classes(lab, count), sites, rule=rule, batch_size=batch
         )
 
     return lab.memo.once(("thresholds of units", lab.segmenter.digest, lab.spec.seed, count, rule), compute)
 
 
-def _spread(lab: Lab, count: int) -> torch.Tensor:
+def spread_over_classes(lab: Lab, count: int) -> torch.Tensor:
     """Return classes of the generator, evenly spread over all of them: int64 ``[count]``."""
     device = lab.generator.device
     if count >= lab.generator.n_classes:
