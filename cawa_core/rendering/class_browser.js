@@ -90,6 +90,16 @@
     });
   }
 
+  const isClear = (id) => outliersOf.get(id).some(({ deviation }) => deviation >= data.clear);
+
+  /* What closely related classes tell about a class that stands out. */
+  function tellingRelations(id) {
+    return data.relations.filter((relation) => (relation.rows[id] || [[]])[0][3]).map((relation) => {
+      const [, name, words] = relation.rows[id][0];
+      return `${relation.heading}: ${name}, ${words}`;
+    });
+  }
+
   function card(place, value) {
     const id = data.ids[place];
     const made = element("a", { className: "class-card", href: `#class-${id}` });
@@ -98,11 +108,9 @@
     if (value) {
       made.append(element("span", { textContent: `${value.heading} ${number(value.values[place])}, ${position(value, place)}` }));
     }
-    if (why.length) made.append(element("span", { className: "class-why", textContent: `Stands out: ${why.slice(0, 3).join("; ")}${why.length > 3 ? `; and ${why.length - 3} more` : ""}` }));
-    for (const relation of why.length ? data.relations : []) {
-      const [related] = relation.rows[id] || [];
-      if (related && related[3]) made.append(element("span", { className: "class-why", textContent: `${relation.heading}: ${related[1]}, ${related[2]}` }));
-    }
+    if (why.length) made.append(element("span", { className: "class-why", textContent: `Stands out${isClear(id) ? "" : " a little"}: ${why.slice(0, 3).join("; ")}${why.length > 3 ? `; and ${why.length - 3} more` : ""}` }));
+    for (const words of why.length ? tellingRelations(id) : []) made.append(element("span", { className: "class-why", textContent: words }));
+    if (why.length && !isClear(id)) made.classList.add("class-unclear");
     return made;
   }
 
@@ -174,9 +182,9 @@
     const place = placeOf.get(id);
     if (place === undefined) return;
     const close = element("button", { type: "button", textContent: "Close" });
-    close.addEventListener("click", () => { history.pushState(null, "", "#classes"); detail.hidden = true; drawPoints(); });
+    close.addEventListener("click", () => closeClass());
     const why = reasons(id);
-    const summary = why.length ? `Stands out: ${why.join("; ")}.` : "Does not stand out.";
+    const summary = why.length ? [...tellingRelations(id), `Stands out${isClear(id) ? "" : " a little"}: ${why.join("; ")}`, ""].join(". ").trim() : "Does not stand out.";
     detail.replaceChildren(
       element("div", { className: "bar" }, element("h3", { textContent: data.names[place] }), close),
       element("p", { className: "class-label", textContent: `${label(place)} · ${summary}` }),
@@ -191,12 +199,30 @@
     }
   }
 
+  function closeClass() {
+    if (detail.hidden) return;
+    history.pushState(null, "", "#classes");
+    detail.hidden = true;
+    drawPoints();
+  }
+
   /* Addresses: #class-7 opens a class, #scatter=total_awareness,fid the plot of two values. */
   function openAddress() {
     const ofClass = /^#class-(\d+)$/.exec(location.hash);
     if (ofClass) openClass(Number(ofClass[1]), true);
+    else if (!detail.hidden) { detail.hidden = true; drawPoints(); }
     const ofScatter = /^#scatter=(\w+),(\w+)$/.exec(location.hash);
     if (ofScatter && valueOf.has(ofScatter[1]) && valueOf.has(ofScatter[2])) openScatter(ofScatter[1], ofScatter[2]);
+  }
+
+  /* A logarithmic scale suits values of which a few are much larger than most. */
+  function suggestLogarithm() {
+    const form = find(".class-plot form");
+    form.elements.logarithmic.checked = [form.elements.x.value, form.elements.y.value].some((name) => {
+      const known = valueOf.get(name).values.filter((value) => value !== null);
+      ranking(valueOf.get(name));
+      return known.every((value) => value > 0) && Math.max(...known) > 10 * valueOf.get(name).median;
+    });
   }
 
   function openScatter(x, y) {
@@ -204,12 +230,14 @@
     form.elements.x.value = x;
     form.elements.y.value = y;
     scatter.open = true;
+    suggestLogarithm();
     drawPoints();
     scatter.scrollIntoView({ block: "start" });
     svg.focus({ preventScroll: true });
   }
 
   const svg = find(".class-plot svg");
+  const INSTRUCTIONS = find(".class-point").textContent;
   const axes = { left: 70, right: 700, top: 16, bottom: 370 };
   let points = [];
   let current = -1;
@@ -256,6 +284,7 @@
     const y = valueOf.get(form.elements.y.value);
     const places = data.ids.map((_, place) => place).filter((place) => x.values[place] !== null && y.values[place] !== null);
     svg.replaceChildren();
+    find(".class-point").textContent = INSTRUCTIONS;
     points = [];
     current = -1;
     if (!places.length) return;
@@ -310,12 +339,12 @@
     const form = find(".class-plot form");
     for (const axis of ["x", "y"]) form.elements[axis].append(...data.values.map((value) => new Option(value.heading, value.name)));
     form.elements.y.selectedIndex = Math.min(4, data.values.length - 1);
-    form.addEventListener("change", drawPoints);
+    form.addEventListener("change", (event) => { if (event.target.name !== "logarithmic") suggestLogarithm(); drawPoints(); });
+    suggestLogarithm();
     scatter.hidden = false;
     scatter.addEventListener("toggle", drawPoints);
     svg.addEventListener("pointermove", (event) => { const index = nearest(event); if (index >= 0) point(index); });
     svg.addEventListener("click", (event) => { const index = nearest(event); if (index >= 0) location.hash = `class-${data.ids[points[index].place]}`; });
-    svg.addEventListener("focus", () => { if (points.length && current < 0) point(0); });
     svg.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
       if (step && points.length) {
@@ -332,7 +361,7 @@
   order.append(...data.values.map((value) => new Option(value.heading, value.name)), new Option("index", "index"), new Option("name", "name"));
   setEnds();
   tools.hidden = false;
-  const redraw = () => { shown = AT_ONCE; drawCards(); };
+  const redraw = () => { shown = AT_ONCE; closeClass(); drawCards(); };
   tools.addEventListener("submit", (event) => {
     event.preventDefault();
     const [first] = selected();

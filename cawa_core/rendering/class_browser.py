@@ -17,8 +17,27 @@ MOST_INLINE = 6_000_000
 """Most characters of pictures inside the page; the pictures of other classes are files beside it."""
 DIGITS = 5
 """Significant digits of the values in the page."""
+CLEAR = 10.0
+"""Robust standard deviations from which on a class stands out clearly."""
 FOLDER = "classes"
 """Folder, in that of the figures, of the pictures that are not inside the page."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outstanding:
+    """A class that stands out.
+
+    Attributes:
+        class_id: its index.
+        name: its name.
+        fault: what is wrong with it: what a related class tells, or else its worst value.
+        is_clear: whether it lies far beyond what chance explains.
+    """
+
+    class_id: int
+    name: str
+    fault: str
+    is_clear: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +48,14 @@ class ClassBrowser:
         data: what the page's script shows, as JSON that is safe inside a ``script`` element.
         n_classes: number of classes.
         lead: introduction in plain words.
-        outstanding: index, name and worst fault of the classes that stand out, the farthest first.
+        outstanding: the classes that stand out, the farthest first.
         files: pictures beside the page, by path in the folder of figures.
     """
 
     data: Markup
     n_classes: int
     lead: str
-    outstanding: tuple[tuple[int, str, str], ...]
+    outstanding: tuple[Outstanding, ...]
     files: Mapping[str, bytes]
 
 
@@ -56,7 +75,8 @@ def class_browser(
     deviating = [outlier for outlier in outliers(facts.values) if outlier.class_id in class_names]
     outstanding = list(dict.fromkeys(outlier.class_id for outlier in deviating))
     faults = {value.name: value.fault or value.heading for value in facts.values}
-    worst = {outlier.class_id: faults[outlier.value] for outlier in reversed(deviating)}
+    worst = {outlier.class_id: faults[outlier.value] for outlier in reversed(deviating)} | _diagnoses(facts)
+    farthest = {outlier.class_id: outlier.deviation for outlier in reversed(deviating)}
     order = dict.fromkeys([*outstanding, *_by_extremes(facts.values, class_ids)])
     pictures = {class_id: facts.pictures[class_id] for class_id in order if class_id in facts.pictures}
     inline, beside = _placed(pictures)
@@ -67,15 +87,29 @@ def class_browser(
         "values": [_value(value, class_ids) for value in facts.values],
         "relations": [_relation(relation) for relation in facts.relations],
         "pictures": inline | {class_id: f"figures/{_path(class_id)}" for class_id in beside},
+        "clear": CLEAR,
         "outliers": [[outlier.class_id, outlier.value, _rounded(outlier.deviation)] for outlier in deviating],
     }
     return ClassBrowser(
         data=embedded(data),
         n_classes=len(class_ids),
         lead=_lead(facts, len(class_ids), len(outstanding), len(inline)),
-        outstanding=tuple((class_id, class_names[class_id], worst[class_id]) for class_id in outstanding),
+        outstanding=tuple(
+            Outstanding(class_id, class_names[class_id], worst[class_id], farthest[class_id] >= CLEAR)
+            for class_id in outstanding
+        ),
         files={_path(class_id): content for class_id, content in beside.items()},
     )
+
+
+def _diagnoses(facts: ClassFacts) -> dict[int, str]:
+    """Return what the most related class tells about each class, if anything."""
+    return {
+        class_id: related[0].diagnosis
+        for relation in facts.relations
+        for class_id, related in relation.by_class.items()
+        if related and related[0].diagnosis
+    }
 
 
 def _lead(facts: ClassFacts, n_classes: int, n_outstanding: int, n_inline: int) -> str:

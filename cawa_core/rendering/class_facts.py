@@ -64,12 +64,14 @@ class RelatedClass:
         name: its name.
         words: how it is related, such as "93% of the generated images, 2% of the real ones".
         is_telling: whether it is related so closely that it may explain why the other class stands out.
+        diagnosis: what the relation means for the other class, such as "may be swapped with loafer"; empty if nothing.
     """
 
     class_id: int
     name: str
     words: str
     is_telling: bool = False
+    diagnosis: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

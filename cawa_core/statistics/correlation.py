@@ -15,6 +15,9 @@ SMOOTHING_WINDOW = 51
 """Window of the Savitzky-Golay filter in the paper."""
 SMOOTHING_ORDER = 3
 
+FEWEST_GROUPS = 3
+"""Number of groups of channels below which a correlation is meaningless."""
+
 
 def pearson(x: Array, y: Array) -> Array:
     """Return Pearson r of ``x [..., n]`` and ``y [..., n]``, broadcast; NaN where either is constant."""

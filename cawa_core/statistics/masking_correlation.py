@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from cawa_core.numerics.parallel import map_in_threads
-from cawa_core.statistics.correlation import pearson, smoothing_matrix
+from cawa_core.statistics.correlation import FEWEST_GROUPS, pearson, smoothing_matrix
 from cawa_core.statistics.permutation_null import permutation_null
 
 Array = NDArray[np.float64]
 
-FEWEST_GROUPS = 3
-"""Number of groups below which a correlation is meaningless."""
 CLASSES_AT_ONCE = 64
 """Classes that a thread processes at once."""
 

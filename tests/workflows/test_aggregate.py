@@ -394,17 +394,17 @@ def test_an_analysis_that_is_not_installed_is_left_alone(copied):
     """Its shards, options and tables are recorded; nothing here knows what they mean."""
     manifest = Manifest.read(copied)
     edited = next(receipt.files[0] for receipt in manifest.receipts.values() if receipt.stage == "edits")
-    name = "tables/dissection/part-dissection-c0001-0001-01234567.parquet"
+    name = "tables/tomography/part-tomography-c0001-0001-01234567.parquet"
     manifest.storage.write(name, manifest.storage.read(edited.file))
-    file = dataclasses.replace(edited, table="dissection", file=name)
-    manifest.add(Receipt("dissection-c0001-0001", "dissection", (1,), (), (file,), 2.5, "cpu"))
+    file = dataclasses.replace(edited, table="tomography", file=name)
+    manifest.add(Receipt("tomography-c0001-0001", "tomography", (1,), (), (file,), 2.5, "cpu"))
     manifest.settle()
 
     def dissect(record):
-        record["identity"]["spec"] |= {"dissection_latents": 7}
-        record["identity"]["spec"]["stages"].append("dissection")
-        covered = {"options": {"dissection_latents": 7}, "class_ids": [1], "n_units": 1}
-        record["analyses"]["dissection"] = record["analyses"]["edits"] | covered
+        record["identity"]["spec"] |= {"tomography_latents": 7}
+        record["identity"]["spec"]["stages"].append("tomography")
+        covered = {"options": {"tomography_latents": 7}, "class_ids": [1], "n_units": 1}
+        record["analyses"]["tomography"] = record["analyses"]["edits"] | covered
 
     rewrite(copied / "audit.json", dissect)
     before = json.loads((copied / "summary.json").read_text())
@@ -412,10 +412,10 @@ def test_an_analysis_that_is_not_installed_is_left_alone(copied):
     aggregate(manifest)
     write_report(manifest)
     assert is_current(Manifest.read(copied))
-    assert "dissection-c0001-0001" in Manifest.read(copied).receipts
+    assert "tomography-c0001-0001" in Manifest.read(copied).receipts
     assert (copied / name).exists()
     after = json.loads((copied / "summary.json").read_text())
-    assert after["seconds"]["dissection"] == 2.5
+    assert after["seconds"]["tomography"] == 2.5
     changing = ("digest", "seconds", "tables_digest", "options_digest")
     assert {key: value for key, value in after.items() if key not in changing} == {
         key: value for key, value in before.items() if key not in changing

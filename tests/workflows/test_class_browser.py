@@ -152,6 +152,7 @@ def test_bad_classes_are_named_first_and_lead_to_their_address(page):
     detail = page.locator("#class-detail")
     assert "Stands out: not recognised as its class (accuracy" in detail.inner_text()
     assert "class 0208" in detail.locator("ol").first.inner_text()
+    assert "Most often mistaken for: class 0208" in detail.locator(".class-label").inner_text()
     detail.locator("ol a").first.click()
     assert page.url.endswith("#class-208")
     assert detail.locator("h3").inner_text() == "class 0208"

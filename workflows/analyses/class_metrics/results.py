@@ -153,9 +153,11 @@ def confusion(table: pd.DataFrame) -> Relation:
         fake = row["n_fake"] / totals.n_fake[class_id]
         real = row["n_real"] / max(1, totals.n_real[class_id])
         words = f"{percentage(fake)} of the generated images, {percentage(real)} of the real ones"
+        diagnosis = ""
         if {(class_id, row["predicted_class"]), (row["predicted_class"], class_id)} <= mostly:
             words += "; the two classes may be swapped"
-        other = RelatedClass(row["predicted_class"], row["predicted_name"], words, bool(fake >= TELLING))
+            diagnosis = f"may be swapped with {row['predicted_name']}"
+        other = RelatedClass(row["predicted_class"], row["predicted_name"], words, bool(fake >= TELLING), diagnosis)
         related.setdefault(class_id, []).append(other)
     return Relation("Most often mistaken for", related)
 

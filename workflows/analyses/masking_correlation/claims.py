@@ -7,7 +7,8 @@ from typing import Any
 
 from cawa_core.errors import counted
 from cawa_core.rendering.claims import NOTE, Claim, interval_words, signed
-from cawa_core.statistics.verdicts import HOLDS, IN_PART, SMALLEST_CORRELATION
+from cawa_core.statistics.correlation import FEWEST_GROUPS
+from cawa_core.statistics.verdicts import HOLDS, IN_PART, OPEN, SMALLEST_CORRELATION
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.masking_correlation.predictors import PREDICTOR_WORDS
 from workflows.results.class_resamples import typical_verdict, typical_words
@@ -38,15 +39,25 @@ def prediction_claims(rows: Rows, names: Mapping[int, str]) -> list[Claim]:
         verdict = typical_verdict(row["typical_spearman"], 1, SMALLEST_CORRELATION)
         if verdict == HOLDS and share < LEAST_SHARE:
             verdict = IN_PART
+        if row["spearman"] is None:
+            evidence = (
+                f"Not tested: at no site are there {FEWEST_GROUPS} or more groups of masked channels, as a correlation "
+                "needs. Audit with a smaller --masking-group-size."
+            )
+            claims.append(Claim(_prediction_claim(aspect), OPEN, evidence, "Sec. 4.1, Fig. 4"))
+            continue
         evidence = (
             "Rank correlation over the channels of a site, averaged over sites, by class: "
             f"{typical_words(row['typical_spearman'], names)}. As published, smoothed r: mean "
             f"{signed(row['pearson_smoothed'])}, {interval_words(row['pearson_smoothed_ci'])}; it is positive and "
             f"beats its permutation null in {share:.0%} of the class-site pairs (Benjamini-Hochberg at 0.05)."
         )
-        claim = f"Category awareness predicts the {aspect} of the score change when a channel is masked."
-        claims.append(Claim(claim, verdict, evidence, "Sec. 4.1, Fig. 4"))
+        claims.append(Claim(_prediction_claim(aspect), verdict, evidence, "Sec. 4.1, Fig. 4"))
     return claims
+
+
+def _prediction_claim(aspect: str) -> str:
+    return f"Category awareness predicts the {aspect} of the score change when a channel is masked."
 
 
 def best_predictor(rows: Rows) -> list[Claim]:

@@ -191,6 +191,6 @@ def metric_scatter(name: str, metric: str, awareness: Array, values: Array, labe
                 shift = (3, 3 if place % 2 else -9)
                 axes.annotate(labels[row], dot, shift, textcoords="offset points", fontsize=7, color=light("muted"))
         axes.margins(x=0.16, y=0.12)
-        axes.set(title=f"{metric}: r = {r}", xlabel="total awareness", ylabel=metric)
+        axes.set(title=f"{metric}\nr = {r}", xlabel="total awareness", ylabel=metric)
 
     return draw(name, f"{metric} of each class against its total awareness; r = {r}", SIZE, paint)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from cawa_core.errors import counted
 from cawa_core.rendering.claims import Claim
@@ -252,7 +253,8 @@ def sharing_curves(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> 
         by_chance = [chance[share] for share in shares]
         axes.plot(100 * np.array(shares), by_chance, "--", color=light("ink"), linewidth=0.9, label="by chance")
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(0, 500 * max(row["channels"] for row in rows))  # room for the legend
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))  # powers would need mathematics
+        axes.set_ylim(0, 5000 * max(row["channels"] for row in rows))  # room for the legend
         axes.set(title=title, xlabel="at least so many of the classes (%)", ylabel="channels, all sites")
         axes.legend(loc="upper right")
 
