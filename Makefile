@@ -17,7 +17,7 @@ check: $(VENV)/installed-test
 	$(BIN)/mypy
 
 test: $(VENV)/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder
 
 bench: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks

@@ -16,17 +16,11 @@ from tests import google_store
 from tests.object_store import BUCKET, CREDENTIALS, FaultyProxy, moto_server
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Put slow files first, and ask for one worker per file, and one for all files that start Ray.
-
-    pytest-xdist 3.8 ignores such groups under pytest 9.2: tests are then dealt out one by one.
-    """
+    """Put the files that start Ray first, then the other slow ones, so that no worker ends with a long file alone."""
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
     ray_files = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: (item.path not in ray_files, item.path not in slow_files))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in ray_files else str(item.path)))
 
 
 def random_fashion_generator(seed: int = 0) -> FashionBigGAN:
