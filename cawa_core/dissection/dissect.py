@@ -72,23 +72,6 @@ class UnitOverlaps:
     chance: ChanceOverlap
 
 
-@dataclasses.dataclass(frozen=True)
-class _Block:
-    """Features of the sites ``[n, C, h, w]`` and masks of the concepts, for at most ``IMAGES_PERMUTED`` images."""
-
-    features: list[Tensor]
-    masks: Tensor
-
-    def parts(self, place: int) -> Iterator[tuple[slice, Tensor]]:
-        """Yield units of a site and their features on the grid of the images, as many as are held at once."""
-        features = self.features[place]
-        side = self.masks.shape[-1]
-        at_once = max(1, MOST_VALUES // (len(features) * side**2))
-        for first in range(0, features.shape[1], at_once):
-            units = slice(first, min(first + at_once, features.shape[1]))
-            yield units, enlarged(features[:, units], side)
-
-
 @torch.inference_mode()
 def choose_thresholds(
     generator: Generator,
@@ -114,10 +97,10 @@ def choose_thresholds(
         progress: called with the number of images of each pass; there are two.
     """
     histograms = [StepHistogram(generator.sites[site].channels) for site in sites]
-    for block in _blocks(generator, segmenter, z, class_ids, sites, batch_size, progress):
-        for place, histogram in enumerate(histograms):
-            for units, features in block.parts(place):
-                histogram.add(features, units)
+    blocks = _Blocks(generator, z, class_ids, sites, batch_size, progress)
+    for block in blocks:
+        for place, units, features in block.features():
+            histograms[place].add(features, units)
     candidates = [histogram.candidates() for histogram in histograms]
     n_concepts = len(segmenter.concepts)
     if rule == "quantile":
@@ -126,11 +109,12 @@ def choose_thresholds(
         return [SiteThresholds(*parts) for parts in zip(sites, candidates, chosen, strict=True)]
     tables = [LevelTable(rows) for rows in candidates]
     counts = [JointCounts(len(rows), len(SHARES), n_concepts) for rows in candidates]
-    for block in _blocks(generator, segmenter, z, class_ids, sites, batch_size, progress):
-        for place, (table, count) in enumerate(zip(tables, counts, strict=True)):
-            for units, features in block.parts(place):
-                count.add(table.levels(features, units), block.masks, units)
-            count.add_pixels(block.masks)
+    for block in blocks:
+        masks = block.masks(segmenter)
+        for place, units, features in block.features():
+            counts[place].add(tables[place].levels(features, units), masks, units)
+        for count in counts:
+            count.add_pixels(masks)
     return [
         SiteThresholds(site, rows, _most_informative(count))
         for site, rows, count in zip(sites, candidates, counts, strict=True)
@@ -172,48 +156,62 @@ def unit_overlaps(
     chances = [ChanceOverlap.none(len(site.chosen), n_concepts) for site in thresholds]
     present = np.zeros(n_concepts, np.int64)
     pixels = 0
-    for block in _blocks(generator, segmenter, z, class_ids, sites, batch_size, progress):
-        present += block.masks.sum(dim=(0, 2, 3)).cpu().numpy()
-        pixels += block.masks[:, 0].numel()
-        for place, site in enumerate(thresholds):
-            for units, features in block.parts(place):
-                levels = site.table.levels(features, units)
-                part_on, part_both = chances[place].add(levels, block.masks, site.chosen[units], units)
-                on[place][units] += part_on
-                both[place][units] += part_both
+    for block in _Blocks(generator, z, class_ids, sites, batch_size, progress):
+        masks = block.masks(segmenter)
+        present += masks.sum(dim=(0, 2, 3)).cpu().numpy()
+        pixels += masks[:, 0].numel()
+        for place, units, features in block.features():
+            levels = thresholds[place].table.levels(features, units)
+            part_on, part_both = chances[place].add(levels, masks, thresholds[place].chosen[units], units)
+            on[place][units] += part_on
+            both[place][units] += part_both
     return [
         UnitOverlaps(site, pixels, present, on[place], both[place], chances[place]) for place, site in enumerate(sites)
     ]
 
 
-def _blocks(
-    generator: Generator,
-    segmenter: Segmenter,
-    z: Tensor,
-    class_ids: Tensor,
-    sites: Sequence[int],
-    batch_size: int,
-    progress: Progress | None,
-) -> Iterator[_Block]:
-    """Yield blocks of the same images whatever the batch size."""
-    for rows, ids in zip(z.split(IMAGES_PERMUTED), class_ids.split(IMAGES_PERMUTED), strict=True):
-        batches = [
-            _features_and_masks(generator, segmenter, *batch, sites)
-            for batch in zip(rows.split(batch_size), ids.split(batch_size), strict=True)
-        ]
-        features = [torch.cat(parts) for parts in zip(*(features for features, _ in batches), strict=True)]
-        yield _Block(features, torch.cat([masks for _, masks in batches]))
-        if progress:
-            progress(len(rows))
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Batches of latents and classes of at most ``IMAGES_PERMUTED`` images."""
+
+    generator: Generator
+    batches: Sequence[tuple[Tensor, Tensor]]
+    sites: Sequence[int]
+
+    def masks(self, segmenter: Segmenter) -> Tensor:
+        """Return where the images show each concept: bool ``[n, concepts, S, S]``."""
+        return torch.cat([concept_masks(segmenter, self.generator(z, class_ids)) for z, class_ids in self.batches])
+
+    def features(self) -> Iterator[tuple[int, slice, Tensor]]:
+        """Yield the place of a site, some of its units, and their features on the grid of the images.
+
+        One site's features are held at a time, because those of all sites take gigabytes.
+        """
+        side = self.generator.image_size
+        states = [self.generator.run_to(self.sites[0], z, class_ids) for z, class_ids in self.batches]
+        for place, site in enumerate(self.sites):
+            states = [self.generator.advance(state, site) for state in states]
+            features = torch.cat([state.features for state in states])
+            at_once = max(1, MOST_VALUES // (len(features) * side**2))
+            for first in range(0, features.shape[1], at_once):
+                units = slice(first, min(first + at_once, features.shape[1]))
+                yield place, units, enlarged(features[:, units], side)
 
 
-def _features_and_masks(
-    generator: Generator, segmenter: Segmenter, z: Tensor, class_ids: Tensor, sites: Sequence[int]
-) -> tuple[list[Tensor], Tensor]:
-    state = generator.run_to(sites[0], z, class_ids)
-    features = [state.features]
-    for site in sites[1:]:
-        state = generator.advance(state, site)
-        features.append(state.features)
-    images = generator.run_from(state.site, state)
-    return features, concept_masks(segmenter, images)
+@dataclasses.dataclass(frozen=True)
+class _Blocks:
+    """Blocks of the same images whatever the batch size, which can be read several times."""
+
+    generator: Generator
+    z: Tensor
+    class_ids: Tensor
+    sites: Sequence[int]
+    batch_size: int
+    progress: Progress | None
+
+    def __iter__(self) -> Iterator[_Block]:
+        for z, class_ids in zip(self.z.split(IMAGES_PERMUTED), self.class_ids.split(IMAGES_PERMUTED), strict=True):
+            batches = zip(z.split(self.batch_size), class_ids.split(self.batch_size), strict=True)
+            yield _Block(self.generator, list(batches), self.sites)
+            if self.progress:
+                self.progress(len(z))
