@@ -60,10 +60,15 @@ def bounded(value: object, quoted: bool = True) -> str:
         words = f"[{listed(map(repr, value))}]"
     elif isinstance(value, str):
         text = value[: LONGEST_VALUE + 1]
-        words = repr(text) if quoted else text
+        words = repr(text) if quoted else printable(text)
     else:
         words = repr(value)
     return words if len(words) <= LONGEST_VALUE else f"{words[: LONGEST_VALUE - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Return text with escapes for what a terminal would act on or cannot show, such as line breaks and ESC."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def listed(values: Iterable[object], most: int = FEW_VALUES, separator: str = ", ") -> str:
@@ -75,7 +80,7 @@ def listed(values: Iterable[object], most: int = FEW_VALUES, separator: str = ",
 
 def shortened(message: str) -> str:
     """Return a message as one line; of a very long one, the beginning and the end, which says what to do."""
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     if len(line) <= LONGEST_MESSAGE:
         return line
     return f"{line[: LONGEST_MESSAGE * 3 // 4]} … {line[-LONGEST_MESSAGE // 4 :]}"

@@ -18,7 +18,7 @@ import typer
 from cawa_core.errors import InputError, bounded, counted, listed, shortened
 from cawa_core.options import validated
 from cawa_core.paths import user_path
-from cawa_core.storage import FolderInUseError, StorageError
+from cawa_core.storage import FolderInUseError, StorageError, StorageRefusedError
 from workflows.analyses import ANALYSES
 from workflows.commands.flags import with_options_of
 from workflows.commands.quick_imports import quick_imports
@@ -43,6 +43,7 @@ TYPER_INTERRUPTED = 130
 """Exit code that typer returns after Ctrl-C."""
 UNUSABLE_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)
 """Errors of a path that no file can have."""
+FIX = "finished shards are kept; fix this, then run the same command again"
 RESUME = "finished shards are kept; run the same command to resume"
 
 app = typer.Typer(
@@ -79,7 +80,8 @@ def main() -> None:
     except InputError as error:
         _refuse(str(error))
     except StorageError as error:
-        print(f"cawa: {shortened(str(error))}; {RESUME}", file=sys.stderr)
+        remedy = FIX if isinstance(error, StorageRefusedError) else RESUME
+        print(f"cawa: {shortened(str(error))}; {remedy}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
     except OSError as error:
         if error.errno not in UNUSABLE_PATHS:

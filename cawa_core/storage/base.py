@@ -117,6 +117,17 @@ class Storage(ABC):
             InputError: the path is that of a file.
         """
 
+    def require_contained(self, name: str) -> None:  # noqa: B027
+        """Check that a subfolder, where it exists, is inside the folder.
+
+        Raises:
+            OutsideFolderError: it is, or is below, a link that leads outside.
+        """
+
+    def links_outside(self) -> list[str]:
+        """List links to folders that are outside; nothing is listed or opened through them."""
+        return []
+
     def probe(self) -> None:
         """Check that files can be written, and leave nothing behind.
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file
@@ -29,6 +31,10 @@ LOCK = ".lock"
 PART = "part"
 TEMPORARY = f".{PART}."
 """Prefix of the names of unfinished files."""
+FLAGS = {"rb": os.O_RDONLY, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
+"""Flags of the system call by mode."""
+LARGEST_FILE = 2**31
+"""Bytes of the largest file that is read into memory; cawa writes smaller ones."""
 PERMANENT_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """Errors that neither waiting nor freeing space can fix."""
 
@@ -53,8 +59,11 @@ class LocalStorage(Storage):
 
     def read(self, name: str) -> bytes:
         """Read a file."""
-        with self._storage_errors(name, allow_missing=True):
-            return self._followed(name).read_bytes()
+        with self._storage_errors(name, allow_missing=True), self._opened(name, "rb") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_FILE:
+                size = f"more than {LARGEST_FILE >> 30} GB"
+                raise UnusableFileError(f"{self.path(name)} has {size}, so cawa did not write it; restore or remove it")
+            return file.read()
 
     def exists(self, name: str) -> bool:
         """Return whether a file exists."""
@@ -64,7 +73,9 @@ class LocalStorage(Storage):
     def names(self, folder: str = "") -> list[str]:
         """List all files below a folder, except the lock."""
         with self._storage_errors(folder):
-            return sorted(_files_below(self._followed(folder), f"{folder}/" if folder else ""))
+            return sorted(
+                name for name, is_link in _below(self._followed(folder), f"{folder}/" if folder else "") if not is_link
+            )
 
     def is_empty(self) -> bool:
         """Return whether the folder holds nothing except a lock and leftovers of interrupted writes."""
@@ -75,6 +86,15 @@ class LocalStorage(Storage):
     def is_leftover(self, name: str) -> bool:
         """Return whether a file has a temporary name."""
         return name.rpartition("/")[2].startswith(TEMPORARY)
+
+    def links_outside(self) -> list[str]:
+        """List links to folders that are outside."""
+        links = sorted(name for name, is_link in _below(self.folder, "") if is_link)
+        return [name for name in links if not self._is_inside(self.folder / name)]
+
+    def require_contained(self, name: str) -> None:
+        """Check that a subfolder, where it exists, is inside the folder."""
+        self._require_inside_after_links(name, self.folder / require_inside(name))
 
     def require_folder(self) -> None:
         """Check that the folder's path is free or a folder."""
@@ -116,7 +136,7 @@ class LocalStorage(Storage):
             self.lines(name)
         with self._storage_errors(name):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._followed(name).open("ab") as file:
+            with self._opened(name, "ab") as file:
                 file.truncate(self._journal_bytes[name])
                 file.write(line + b"\n")
                 file.flush()
@@ -142,7 +162,7 @@ class LocalStorage(Storage):
         """Lock the folder by a file lock, which the system releases however the process ends."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = self._followed(LOCK).open("ab")
+            handle = self._opened(LOCK, "ab")
         except OSError as error:
             raise InputError(
                 f"output {self.url} cannot be written: {error.strerror}; choose another --output"
@@ -155,6 +175,28 @@ class LocalStorage(Storage):
                     f"another cawa is at work in {self.url}; wait for it, or choose another --output"
                 ) from None
             yield
+
+    def _opened(self, name: str, mode: Literal["rb", "ab"]) -> BinaryIO:
+        """Open a file, without waiting for the other end of a pipe.
+
+        Raises:
+            UnusableFileError: there is a pipe or a device in its place.
+        """
+        path = self._followed(name)
+        try:
+            descriptor = os.open(path, FLAGS[mode] | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a pipe that nobody reads
+                raise UnusableFileError(self._no_file(name)) from None
+            raise
+        file = os.fdopen(descriptor, mode) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        if file is None:
+            os.close(descriptor)
+            raise UnusableFileError(self._no_file(name))
+        return file
+
+    def _no_file(self, name: str) -> str:
+        return f"{self.path(name)} must be a file, and is a pipe or device; remove it"
 
     def _resolve(self, name: str) -> Path:
         """Return the path of a file or folder, which may itself be a link, but is inside the audit folder.
@@ -189,23 +231,26 @@ class LocalStorage(Storage):
         return path
 
     def _require_inside_after_links(self, name: str, path: Path) -> None:
-        try:
-            is_inside = path.resolve().is_relative_to(self.folder.resolve())
-        except (OSError, RuntimeError):  # the links form a circle
-            is_inside = False
-        if not is_inside:
+        if not self._is_inside(path):
             raise OutsideFolderError(
                 f"{self.path(name)} is outside of the audit folder: a link leads there; remove the link, or copy what "
                 "it leads to in its place"
             )
+
+    def _is_inside(self, path: Path) -> bool:
+        try:
+            return path.resolve().is_relative_to(self.folder.resolve())
+        except (OSError, RuntimeError):  # the links form a circle
+            return False
 
     @contextmanager
     def _storage_errors(self, name: str, allow_missing: bool = False) -> Iterator[None]:
         """Turn ``OSError`` into a one-line :class:`StorageError`; ``allow_missing`` lets FileNotFoundError pass."""
         try:
             yield
-        except IsADirectoryError:
-            raise UnusableFileError(f"{self.path(name)} is a folder, and must be a file; remove it") from None
+        except IsADirectoryError as error:
+            path = error.filename2 or error.filename or self.path(name)  # the folder itself, not the one it is in
+            raise UnusableFileError(f"{path} is a folder, and must be a file; remove that folder") from None
         except OSError as error:
             if allow_missing and isinstance(error, FileNotFoundError):
                 raise
@@ -213,23 +258,31 @@ class LocalStorage(Storage):
             raise kind(f"{self.path(name)}: {error.strerror or error}") from error
 
 
-def _files_below(folder: Path | str, prefix: str) -> Iterator[str]:
-    """Yield the files below a folder, except the lock; links to files count, links to folders are not followed.
+def _below(folder: Path, prefix: str) -> Iterator[tuple[str, bool]]:
+    """Yield the files below a folder, except the lock, and the links to folders, which are not followed.
 
     Args:
         folder: folder to list; there are no files if it does not exist.
-        prefix: text before the names of the files.
+        prefix: text before the names.
+
+    Yields:
+        Name, and whether it is a link to a folder. Links to files count as files.
 
     Raises:
         OSError: a folder cannot be listed.
     """
-    try:
-        entries = os.scandir(folder)
-    except FileNotFoundError:
-        return
-    with entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files_below(entry.path, f"{prefix}{entry.name}/")
-            elif entry.name != LOCK and entry.is_file():
-                yield prefix + entry.name
+    pending: list[tuple[str, str]] = [(str(folder), prefix)]
+    while pending:
+        path, prefix = pending.pop()
+        try:
+            entries = os.scandir(path)
+        except FileNotFoundError:
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((entry.path, f"{prefix}{entry.name}/"))
+                elif entry.is_symlink() and entry.is_dir():
+                    yield prefix + entry.name, True
+                elif entry.name != LOCK and entry.is_file():
+                    yield prefix + entry.name, False

@@ -22,3 +22,12 @@ def require_inside(name: str, below: str = "") -> str:
     if below and not name.startswith(f"{below}/"):
         raise ValueError(f"{name!r} is not below {below}/")
     return name
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a name stays inside the folder and has only characters that every store accepts."""
+    try:
+        require_inside(name)
+    except ValueError:
+        return False
+    return True

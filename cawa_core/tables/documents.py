@@ -25,8 +25,8 @@ MANIFEST = "manifest.json"
 CHANGED = "it was changed after cawa wrote it"
 SEAL = re.compile(rb'\{\n "digest": "([0-9a-f]{64})",\n')
 
-Name = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.-]+$")]
-"""A name or hash that may become part of a file's name."""
+Name = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-][0-9A-Za-z_.-]*$")]
+"""A name or hash that may become part of a file's name; it does not begin with a dot."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Index = Annotated[int, Field(ge=0, lt=2**31)]
 """Index of a class or a site, or a number of rows or units."""

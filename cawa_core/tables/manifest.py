@@ -8,6 +8,7 @@ from typing import Any
 
 from cawa_core.digests import digest_of_bytes
 from cawa_core.storage import Folder, open_storage
+from cawa_core.storage.names import is_plain
 from cawa_core.tables.documents import (
     CHANGED,
     MANIFEST,
@@ -231,7 +232,7 @@ class Manifest(RecordedRows):
             self.receipts, self.replacements = receipts, replacements
             self.quarantined = {}
             self.write()
-        self._remove(self.strays())
+        self._remove([name for name in self.strays() if is_plain(name)])
 
     @property
     def names(self) -> set[str]:

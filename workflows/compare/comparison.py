@@ -71,7 +71,10 @@ def compare(base: Folder, new: Folder, spec: ComparisonSpec, output: str = "") -
 
 
 def _output(both: Pair, output: str) -> Storage:
-    storage = open_storage(output or f"{both.new.url}/{COMPARISONS}/{both.base.hash[:12]}")
+    subfolder = f"{COMPARISONS}/{both.base.hash[:12]}"
+    if not output:
+        both.new.manifest.storage.require_contained(subfolder)
+    storage = open_storage(output or f"{both.new.url}/{subfolder}")
     storage.require_folder()
     if storage.exists(AUDIT):
         raise InputError(

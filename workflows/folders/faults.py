@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from cawa_core.errors import bounded
+from cawa_core.errors import bounded, printable
 
 HARMLESS = ("orphan", "incomplete", "quarantined", "stale", "unknown")
 """Kinds of faults that the next audit or aggregation repairs, or that a package that is not installed explains."""
@@ -26,4 +26,4 @@ class Fault:
     explanation: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {bounded(self.subject, quoted=False)}: {' '.join(self.explanation.split())}"
+        return f"{self.kind} {bounded(self.subject, quoted=False)}: {printable(' '.join(self.explanation.split()))}"

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from cawa_core.errors import InputError, first_line, last_line, listed
 from cawa_core.storage import Folder, OutsideFolderError, Storage, UnusableFileError, open_storage
+from cawa_core.storage.names import is_plain
 from cawa_core.tables import Manifest, PublishedFile, Receipt
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import CHANGED, MANIFEST, DamagedManifestError, LostManifestError
@@ -209,8 +210,12 @@ def _unrecorded_files(manifest: Manifest) -> Iterator[Fault]:
             yield Fault(
                 "duplicate", name, f"shard {shard} is recorded with another file; the next audit removes this one"
             )
-        else:
+        elif is_plain(name):
             yield Fault("orphan", name, "no finished shard owns it; the next audit removes it")
+        else:
+            yield Fault("foreign", name, "cawa writes no such name; remove it")
+    for name in manifest.storage.links_outside():
+        yield Fault("foreign", name, "a link to a folder that is outside of the audit folder; remove the link")
 
 
 def _duplicate_coverage(manifest: Manifest) -> Iterator[Fault]:
