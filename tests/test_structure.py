@@ -24,7 +24,7 @@ VERBS = {"masking": "mask", "edits": "edit", "hybrids": "hybridise", "segmentati
 """Analyses with a command => the verb that the command, its function and its options are named by."""
 NOUNS_OF_CORE = {"edits": "editing", "hybrids": "hybridisation", "class_overlap": "overlap"}
 """Analyses whose mathematics has a name of its own: the method of what the analysis counts."""
-WITHOUT_CORE = {"gallery", "shared_channels", "unit_concepts"}
+WITHOUT_CORE = {"gallery", "shared_channels", "unit_concepts", "unit_awareness"}
 """Analyses that need no mathematics of their own."""
 OPTIONS_OF_OTHERS = {"gallery": "masking"}
 """Analyses with nothing but options of another one, which declares them."""

@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
 
 from cawa_core.errors import InputError
 from cawa_core.storage.atomic import HashedWriter, atomic_file
@@ -31,8 +30,8 @@ LOCK = ".lock"
 PART = "part"
 TEMPORARY = f".{PART}."
 """Prefix of the names of unfinished files."""
-FLAGS = {"rb": os.O_RDONLY, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
-"""Flags of the system call by mode."""
+APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+"""Flags to open a file whose end is written to."""
 LARGEST_FILE = 2**31
 """Bytes of the largest file that is read into memory; cawa writes smaller ones."""
 PERMANENT_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
@@ -59,7 +58,7 @@ class LocalStorage(Storage):
 
     def read(self, name: str) -> bytes:
         """Read a file."""
-        with self._storage_errors(name, allow_missing=True), self._opened(name, "rb") as file:
+        with self._storage_errors(name, allow_missing=True), os.fdopen(self._opened(name, os.O_RDONLY), "rb") as file:
             if os.fstat(file.fileno()).st_size > LARGEST_FILE:
                 size = f"more than {LARGEST_FILE >> 30} GB"
                 raise UnusableFileError(f"{self.path(name)} has {size}, so cawa did not write it; restore or remove it")
@@ -136,7 +135,7 @@ class LocalStorage(Storage):
             self.lines(name)
         with self._storage_errors(name):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._opened(name, "ab") as file:
+            with os.fdopen(self._opened(name, APPENDING), "ab") as file:
                 file.truncate(self._journal_bytes[name])
                 file.write(line + b"\n")
                 file.flush()
@@ -162,7 +161,7 @@ class LocalStorage(Storage):
         """Lock the folder by a file lock, which the system releases however the process ends."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = self._opened(LOCK, "ab")
+            handle = os.fdopen(self._opened(LOCK, APPENDING), "ab")
         except OSError as error:
             raise InputError(
                 f"output {self.url} cannot be written: {error.strerror}; choose another --output"
@@ -176,24 +175,22 @@ class LocalStorage(Storage):
                 ) from None
             yield
 
-    def _opened(self, name: str, mode: Literal["rb", "ab"]) -> BinaryIO:
-        """Open a file, without waiting for the other end of a pipe.
+    def _opened(self, name: str, flags: int) -> int:
+        """Open a file, without waiting for the other end of a pipe, and return its descriptor.
 
         Raises:
             UnusableFileError: there is a pipe or a device in its place.
         """
-        path = self._followed(name)
         try:
-            descriptor = os.open(path, FLAGS[mode] | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(self._followed(name), flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         except OSError as error:
             if error.errno == errno.ENXIO:  # a pipe that nobody reads
                 raise UnusableFileError(self._no_file(name)) from None
             raise
-        file = os.fdopen(descriptor, mode) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-        if file is None:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise UnusableFileError(self._no_file(name))
-        return file
+        return descriptor
 
     def _no_file(self, name: str) -> str:
         return f"{self.path(name)} must be a file, and is a pipe or device; remove it"

@@ -18,6 +18,7 @@ from workflows.analyses.masking_correlation import MASKING_CORRELATION
 from workflows.analyses.metric_correlation import METRIC_CORRELATION
 from workflows.analyses.segmentation import SEGMENTATION
 from workflows.analyses.shared_channels import SHARED_CHANNELS
+from workflows.analyses.unit_awareness import UNIT_AWARENESS
 from workflows.analyses.unit_concepts import UNIT_CONCEPTS
 from workflows.interface.catalogue import Catalogue
 
@@ -36,6 +37,7 @@ ANALYSES = Catalogue(
         SEGMENTATION,
         DISSECTION,
         UNIT_CONCEPTS,
+        UNIT_AWARENESS,
     ),
     group="cawa.analyses",
 )

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from cawa_core.dissection.dissect import SHARES, choose_thresholds, unit_overlaps
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from tests.planted_units import CONSTANT, DEAD, EDGE, NOISE, NOISY, SHIFT, SHIFTED, SIDE, SQUARE, SquareSegmenter
 from tests.workflows.conftest import SMALL, small_audit
+from workflows.analyses.unit_awareness.derivation import rank_test
 from workflows.lab import Lab
 
 PLANTED = dataclasses.replace(
@@ -138,6 +140,30 @@ def test_units_of_other_images_exceed_chance_as_rarely_as_stated():
     assert len(scores) > 1000
     assert (scores > 1.645).mean() < 0.15  # one draw of 32 label maps, which all units share
     assert scores.std() < 1.5
+
+
+def test_awareness_stands_beside_the_concept_of_each_channel(tmp_path):
+    """Means over classes, and a rank correlation that is SciPy's, with the level of its permutation test."""
+    spec = dataclasses.replace(GARMENTS, stages=("awareness", "masking", "dissection"), masking_latents=2)
+    small_audit(tmp_path / "audit", spec)
+    manifest = Manifest.read(tmp_path / "audit")
+    units = manifest.table("unit_awareness").set_index(["site", "channel"])
+    awareness = manifest.table("awareness")
+    exact = awareness[awareness.estimator == "closed_form"].groupby(["site", "channel"]).category_awareness
+    expected = exact.apply(lambda values: values.astype(float).abs().mean())
+    np.testing.assert_allclose(units.category_awareness, expected.loc[units.index], rtol=1e-5)
+    best = manifest.table("unit_concepts")
+    best = best[best.is_best].set_index(["site", "channel"]).loc[units.index]
+    assert (units.concept == best.concept).all()
+    rows = manifest.table("unit_awareness_correlation").set_index(["site", "predictor"])
+    of_site = units.loc[3].dropna(subset=["iou_beyond_chance"])
+    for predictor in ("category_awareness", "masking_effect"):
+        r = stats.spearmanr(of_site[predictor], of_site.iou_beyond_chance).statistic
+        assert rows.spearman[3, predictor] == pytest.approx(r, abs=1e-6)
+    random = np.random.default_rng(0)
+    tests = [rank_test(*random.normal(size=(2, 20)), 99, random)["p_value"] for _ in range(300)]
+    assert 0.02 < np.mean(np.array(tests) <= 0.05) < 0.09
+    assert np.isnan(rank_test(np.ones(9), np.arange(9.0), 20, random)["p_value"])
 
 
 @pytest.mark.parametrize("options", [{"classes_per_shard": 1}, {"batch_size": 5}])
