@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from tests.damaged_folders import tiny_audit
+from workflows.analyses import ANALYSES
 from workflows.options.audit import AuditSpec, audit_spec
 from workflows.options.run import RunOptions
 from workflows.running.audit import AuditResult, run_audit
@@ -30,6 +31,14 @@ SMALL = audit_spec(
     permutations=50,
     bootstraps=50,
 )
+WITH_CONCEPTS = dataclasses.replace(
+    SMALL,
+    stages=(*SMALL.stages, *ANALYSES.of_concepts),
+    segmenter="garment-parts",
+    dissection_latents=4,
+    dissection_threshold_latents=8,
+)
+"""The same with the analyses that need a segmenter, which most audits here do without."""
 
 
 def small_audit(folder, spec: AuditSpec = SMALL, **options) -> AuditResult:
@@ -40,7 +49,7 @@ def small_audit(folder, spec: AuditSpec = SMALL, **options) -> AuditResult:
 def audited(tmp_path_factory):
     """Folder of a finished small audit; read it, do not change it."""
     folder = tmp_path_factory.mktemp("audit") / "small"
-    result = small_audit(folder)
+    result = small_audit(folder, WITH_CONCEPTS)
     assert result.quarantined == ()
     return folder
 

@@ -16,7 +16,7 @@ from cawa_core.errors import InputError
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import TABLES
-from tests.workflows.conftest import SMALL, small_audit
+from tests.workflows.conftest import SMALL, WITH_CONCEPTS, small_audit
 from workflows.analyses import ANALYSES
 from workflows.analyses.masking.sites import TARGETS
 from workflows.analyses.masking_correlation.predictors import PREDICTORS
@@ -97,9 +97,15 @@ def test_the_summary_says_what_the_tables_say(audited):
 
 
 def test_sections_of_the_report_go_by_the_names_of_the_analyses(audited):
-    """In their order; the pictures of the gallery show masks as well, and correlations with masking have two parts."""
+    """In their order; the gallery shows masks as well, correlations with masking have two parts, and the concepts of
+    units are shown over all classes."""
     anchors = {name: [name] for name in ANALYSES}
-    anchors |= {"gallery": ["samples", "gallery"], "masking": [], "masking_correlation": ["curves", "predictors"]}
+    anchors |= {
+        "gallery": ["samples", "gallery"],
+        "masking": [],
+        "dissection": [],
+        "masking_correlation": ["curves", "predictors"],
+    }
     page = (audited / "report.html").read_text()
     expected = ["findings", "classes", *(anchor for name in ANALYSES for anchor in anchors[name]), "provenance"]
     assert re.findall(r'<section id="(\w+)">', page) == expected
@@ -142,7 +148,7 @@ def compare_pictures(a, b, column):
 
 
 def test_the_size_of_the_shards_changes_nothing(tmp_path, audited):
-    small_audit(tmp_path / "five", classes_per_shard=5)
+    small_audit(tmp_path / "five", WITH_CONCEPTS, classes_per_shard=5)
     compare(audited, tmp_path / "five", tolerance=0)
 
 

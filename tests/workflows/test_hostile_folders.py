@@ -112,11 +112,13 @@ def test_names_that_cawa_does_not_write_are_left_and_named(capsys, folder):
 
 
 def test_folders_in_folders_are_listed_without_end(folder):
-    deep = folder / "tables"
-    while len(str(deep)) < 3000:  # more than a thousand
-        deep = deep / "d"
-        deep.mkdir()
+    made = [folder / "tables"]
+    while len(str(made[-1])) < 3000:  # more than a thousand
+        made.append(made[-1] / "d")
+        made[-1].mkdir()
     assert verify(folder).faults == ()
+    for path in reversed(made[1:]):  # what cleans up after the tests calls itself for each
+        path.rmdir()
 
 
 def test_links_to_folders_elsewhere_are_named(folder, victim):

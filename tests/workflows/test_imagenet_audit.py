@@ -23,7 +23,7 @@ CLASSES = (207, 281, 817)
 PICTURES = 8  # the fewest that metrics take
 TINY = (
     *("--masking-latents", 2, "--control-latents", 2, "--masking-group-size", 128, "--control-repeats", 1),
-    *("--metric-samples", 8),
+    *("--metric-samples", 20),
 )
 TINY += ("--ms-ssim-samples", 4, "--permutations", 20, "--bootstraps", 20, "--executor", "inline", "--offline")
 
