@@ -197,7 +197,7 @@ def without_all_but(*names):
         (options(hybrid_tried_latents=3), "hybrid_tried_latents (2 in base, 3 in new)"),
         (
             without_all_but("gallery"),
-            "must both have one of awareness, masking, class_metrics, edits, hybrids, segmentation, dissection, which are",
+            "must both have one of awareness, masking, class_metrics, edits, hybrids, segmentation, dissection",
         ),
     ],
 )
