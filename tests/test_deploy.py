@@ -77,7 +77,7 @@ class Schedule:
         until = time.monotonic() + 20
         while call not in self.calls():
             assert time.monotonic() < until, self.calls()
-            time.sleep(0.02)
+            time.sleep(0.002)
 
 
 @pytest.fixture
@@ -205,6 +205,31 @@ def test_signals_end_the_cluster(schedule, sent, sleeper):
     assert time.monotonic() - began < 10
     assert process.returncode == 128 + sent
     assert schedule.calls()[-1] == "ray down"
+
+
+@pytest.fixture
+def one_busy_processor():
+    """Everything started from here shares one processor with endless loops, so that a parent may run long after its
+    child."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(4)]
+    yield before
+    for loop in loops:
+        loop.kill()
+        loop.wait()
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_a_signal_that_comes_before_the_script_knows_its_child(schedule, one_busy_processor, attempt):
+    """`ray up` has begun, and the shell that began it has not run since. Many attempts hit that moment."""
+    process = schedule.start(UP_SLEEPS=30)
+    os.sched_setaffinity(0, one_busy_processor)
+    schedule.wait_for("ray up")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert schedule.calls() == ["ray up", "ray down"]
 
 
 def test_a_regression_is_passed_on(schedule):

@@ -56,11 +56,13 @@ say() {
 }
 
 # A command with a limit, in the background: sh runs a trap only when no command is in the foreground.
+# `timeout` leads a process group of its own. A trap may run before `child=$!` has, so `starting` stands for `$!`.
 child=
 limited() {
     limit=$1
     shift
-    timeout --kill-after=60 "$limit" "$@" 9>&- </dev/null &
+    child=starting
+    timeout --kill-after=60 "$limit" "$@" 3>&- 9>&- </dev/null &
     child=$!
     wait "$child"
     status=$?
@@ -72,7 +74,7 @@ limited() {
 take_down() {
     for try in 1 2 3; do
         say "ray down, try $try"
-        timeout --kill-after=60 "${CAWA_DOWN_TIMEOUT:-1800}" ray down --yes "$cluster" 9>&- </dev/null && return 0
+        timeout --kill-after=60 "${CAWA_DOWN_TIMEOUT:-1800}" ray down --yes "$cluster" 3>&- 9>&- </dev/null && return 0
         [ "$try" -eq 3 ] || sleep "${CAWA_DOWN_PAUSE:-60}"
     done
     return 1
@@ -83,8 +85,10 @@ finish() {
     code=$?
     trap '' HUP INT TERM # inherited: nothing stops `ray down` but its own limit
     trap - EXIT
-    if [ -n "$child" ]; then # `timeout` passes it on; what still starts machines must have ended before they are ended
-        kill "$child" 2>/dev/null
+    [ "$child" != starting ] || child=${!:-}
+    if [ -n "$child" ]; then # what still starts machines must have ended before they are ended
+        kill "$child" 2>/dev/null # `timeout` passes it on, then kills
+        kill -- "-$child" 2>/dev/null # and if it ended before it knew its command: the group
         wait "$child"
     fi
     if [ -n "$started" ] && ! take_down; then
