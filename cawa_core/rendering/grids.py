@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cawa_core.errors import InputError, first_line
+
 GAP = 1
 """Gap between images in pixels."""
 WEBP_QUALITY = 80
@@ -51,21 +53,20 @@ def png_of(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def strip(pictures: Sequence[bytes], largest_side: int = 128) -> bytes:
+def strip(pictures: Sequence[bytes | None], largest_side: int = 128) -> bytes:
     """Join PNG images in a row, each scaled to at most ``largest_side`` pixels, as one PNG."""
     return png_of(_side_by_side(pictures, largest_side))
 
 
-def thumbnails_to_webp(pictures: Sequence[bytes], largest_side: int = 64) -> bytes:
+def thumbnails_to_webp(pictures: Sequence[bytes | None], largest_side: int = 64) -> bytes:
     """Join PNG images in a row, each scaled to at most ``largest_side`` pixels, as one small, lossy WebP."""
     buffer = io.BytesIO()
     _side_by_side(pictures, largest_side).convert("RGB").save(buffer, format="WEBP", quality=WEBP_QUALITY, method=4)
     return buffer.getvalue()
 
 
-def _side_by_side(pictures: Sequence[bytes], largest_side: int) -> Image.Image:
-    opened = (Image.open(io.BytesIO(content)) for content in pictures)
-    images: list[Image.Image] = [image.convert("RGB") if image.mode == "P" else image for image in opened]
+def _side_by_side(pictures: Sequence[bytes | None], largest_side: int) -> Image.Image:
+    images = [_picture_of(content) for content in pictures]
     for image in images:
         image.thumbnail((largest_side, largest_side))
     width, height = images[0].size
@@ -73,6 +74,19 @@ def _side_by_side(pictures: Sequence[bytes], largest_side: int) -> Image.Image:
     for index, image in enumerate(images):
         sheet.paste(image, (index * (width + GAP), 0))
     return sheet
+
+
+def _picture_of(png: bytes | None) -> Image.Image:
+    """Decode a PNG that was read from a table; colours of a palette become RGB, which can be scaled."""
+    try:
+        picture = Image.open(io.BytesIO(png or b""), formats=["PNG"])
+        picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"a table holds a picture of {len(png or b''):,} bytes that cannot be shown ({first_line(error)}); "
+            "`cawa audit` with --replace and the name of its analysis draws it again"
+        ) from None
+    return picture.convert("RGB") if picture.mode == "P" else picture
 
 
 def data_uri(png: bytes) -> str:

@@ -34,7 +34,7 @@ class Photo:
     note: str
 
     @classmethod
-    def of_strip(cls, pngs: Sequence[bytes], alt: str, note: str) -> Photo:
+    def of_strip(cls, pngs: Sequence[bytes | None], alt: str, note: str) -> Photo:
         """Put PNG images side by side."""
         return cls(data_uri(strip(list(pngs))), alt, note)
 

@@ -20,10 +20,10 @@ FEWEST_GROUPS = 3
 
 
 def pearson(x: Array, y: Array) -> Array:
-    """Return Pearson r of ``x [..., n]`` and ``y [..., n]``, broadcast; NaN where either is constant."""
-    x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
-    norms = np.sqrt(np.square(x).sum(axis=-1) * np.square(y).sum(axis=-1))
+    """Return Pearson r of ``x [..., n]`` and ``y [..., n]``, broadcast; NaN where either is constant or not finite."""
     with np.errstate(divide="ignore", invalid="ignore"):
+        x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
+        norms = np.sqrt(np.square(x).sum(axis=-1) * np.square(y).sum(axis=-1))
         return np.where(norms > 0, np.einsum("...n,...n->...", x, y) / norms, np.nan)
 
 

@@ -18,8 +18,9 @@ from cawa_core.tables.documents import (
     parsed,
     sealed,
 )
-from cawa_core.tables.parquet import PUBLISHED_FOLDERS, name_of_file, read_verified
+from cawa_core.tables.parquet import PUBLISHED_FOLDERS, name_of_file
 from cawa_core.tables.receipts import Entry, JournalEntry, ManifestContent, Receipt
+from cawa_core.tables.recorded_file import read_verified
 from cawa_core.tables.recorded_rows import RecordedRows
 
 JOURNAL = "manifest.jsonl"

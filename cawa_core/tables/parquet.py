@@ -1,4 +1,4 @@
-"""Parquet files of a table: written with its fixed schema, and verified by their digest when read."""
+"""Parquet files of a table, written with its fixed schema."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from cawa_core.digests import digest_of_bytes
-from cawa_core.errors import InputError, first_line
-from cawa_core.storage import Folder, Storage, open_storage
+from cawa_core.storage import Folder, open_storage
 from cawa_core.storage.names import require_inside
 from cawa_core.tables.documents import Index, PlainPath, Sha256
 from cawa_core.tables.schema import table_named
@@ -40,14 +38,6 @@ AUDIT = b"cawa.audit"
 
 COVERAGE = b"cawa.coverage"
 """Key of the metadata entry that says which shard a file is of, and what the shard covers."""
-
-
-class TableFileError(InputError):
-    """A recorded file is missing, damaged, or not of the recorded table."""
-
-
-class MissingTableFileError(TableFileError):
-    """A recorded file does not exist."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,94 +223,3 @@ def publish_groups(
                 n_rows += len(table)
         sink.name = _file_name(shard, sink.sha256)
     return PublishedFile(name, f"{_table_folder(name)}/{sink.name}", n_rows, sink.sha256)
-
-
-def read_verified(storage: Storage, published: PublishedFile) -> bytes:
-    """Read a recorded file and compare its digest.
-
-    Raises:
-        MissingTableFileError: the file does not exist.
-        TableFileError: the file is damaged.
-    """
-    path = storage.path(published.file)
-    try:
-        content = storage.read_recorded(published.file, published.sha256)
-    except FileNotFoundError:
-        raise MissingTableFileError(f"{path} is missing; run the audit again to recompute it") from None
-    if digest_of_bytes(content) != published.sha256:
-        raise TableFileError(
-            f"{path} does not have the digest that manifest.json records; "
-            "remove the file and run the audit again to recompute it"
-        )
-    return content
-
-
-def open_verified(storage: Storage, published: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
-    """Open a recorded file after comparing its digest; the bytes that are parsed are those that were compared.
-
-    Args:
-        storage: audit folder.
-        published: the recorded file.
-        text_as_codes: text columns to read as dictionaries.
-
-    Raises:
-        MissingTableFileError: the file does not exist.
-        TableFileError: the file is damaged, or has the columns of another version.
-    """
-    content = read_verified(storage, published)
-    path = storage.path(published.file)
-    try:
-        parquet = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text_as_codes))
-    except (pa.ArrowException, OSError) as error:
-        raise TableFileError(f"{path} is not a table: {first_line(error)}; run the audit in a new folder") from None
-    schema, expected = parquet.schema_arrow, table_named(published.table).schema
-    if schema != expected and _types(schema) != _types(expected):
-        raise TableFileError(
-            f"{published.file} does not have the columns of table {published.table}: another "
-            "version wrote it; run `cawa aggregate` if it is derived from others, else the audit in a new folder"
-        )
-    return parquet
-
-
-@contextmanager
-def readable(storage: Storage, published: PublishedFile) -> Iterator[None]:
-    """Turn an error while rows of a recorded file are decoded into a :class:`TableFileError`."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise TableFileError(
-            f"{storage.path(published.file)} has rows that cannot be read: {first_line(error)}; remove the file and "
-            "run the audit again to recompute it"
-        ) from None
-
-
-def row_groups_with(file: pq.ParquetFile, selection: Mapping[str, Collection[int]]) -> list[int]:
-    """Return the row groups whose recorded ranges may hold a selected value of every whole-number column.
-
-    Args:
-        file: the file.
-        selection: values by column; a column without values selects all row groups.
-    """
-    columns = {file.schema_arrow.get_field_index(name): values for name, values in selection.items() if len(values)}
-
-    def may_hold(group: int) -> bool:
-        for column, values in columns.items():
-            statistics = file.metadata.row_group(group).column(column).statistics
-            if statistics is None or not statistics.has_min_max:
-                continue
-            if not any(statistics.min <= value <= statistics.max for value in values):
-                return False
-        return True
-
-    return [group for group in range(file.num_row_groups) if may_hold(group)]
-
-
-def _types(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
-    """Return the columns and their types; text counts as text, even if it is read as codes."""
-    types = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
-    return list(zip(schema.names, types, strict=True))
-
-
-def audit_of(file: pq.ParquetFile) -> str:
-    """Return the first 12 digits of the hash of the audit that a file belongs to, by its metadata."""
-    return str((file.metadata.metadata or {}).get(AUDIT, b"none").decode()[:12])

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from cawa_core.errors import InputError
 from cawa_core.storage import Storage
-from cawa_core.tables.parquet import PublishedFile, audit_of, open_verified, readable, row_groups_with
+from cawa_core.tables.parquet import PublishedFile
 from cawa_core.tables.receipts import Receipt
+from cawa_core.tables.recorded_file import RecordedTableFile
 from cawa_core.tables.schema import table_named
 
 if TYPE_CHECKING:
@@ -67,10 +67,9 @@ class RecordedRows:
         files = self._files(name, sites, class_ids)
         self.storage.bring_near((file.file, file.sha256) for file in files)
         for file in files:
-            parquet = self._open(file, text_as_codes)
+            table_file = self._open(file)
             columns_to_read = None if columns is None else list(dict.fromkeys([*columns, *selection]))
-            with readable(self.storage, file):
-                part = parquet.read_row_groups(row_groups_with(parquet, selection), columns=columns_to_read)
+            part = table_file.read(columns_to_read, table_file.groups_with(selection), text_as_codes)
             for key, values in selection.items():
                 is_selected = pc.is_in(part[key], pa.array(list(values), part[key].type))
                 if not pc.all(is_selected).as_py():
@@ -87,11 +86,7 @@ class RecordedRows:
             InputError: see :meth:`table`.
         """
         for file in self._files(name):
-            parquet = self._open(file)
-            for group in range(parquet.num_row_groups):
-                with readable(self.storage, file):
-                    part = parquet.read_row_group(group, columns=list(columns))
-                yield part
+            yield from self._open(file).row_groups(columns)
 
     def sites(self, name: str) -> list[int]:
         """Return the sites that recorded shards of a table cover, ascending."""
@@ -119,13 +114,13 @@ class RecordedRows:
         ]
         return sorted(files, key=lambda file: file.file)
 
-    def _open(self, file: PublishedFile, text_as_codes: Sequence[str] = ()) -> pq.ParquetFile:
+    def _open(self, file: PublishedFile) -> RecordedTableFile:
         """Open and verify a file; refuse a table whose files belong to different audits."""
-        parquet = open_verified(self.storage, file, text_as_codes)
-        first, audit = self._audits.setdefault(file.table, (file.file, audit_of(parquet)))
-        if audit != audit_of(parquet):
+        table_file = RecordedTableFile(self.storage, file)
+        first, audit = self._audits.setdefault(file.table, (file.file, table_file.audit))
+        if audit != table_file.audit:
             raise InputError(
-                f"table {file.table} mixes audits: {first} is of {audit}, {file.file} of {audit_of(parquet)}; "
+                f"table {file.table} mixes audits: {first} is of {audit}, {file.file} of {table_file.audit}; "
                 "remove the file that does not belong, and run the audit again"
             )
-        return parquet
+        return table_file

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from cawa_core.tables import Manifest, PublishedFile, Receipt, publish
 from cawa_core.tables.audit_record import AuditRecord
-from cawa_core.tables.parquet import open_verified
 from cawa_core.tables.receipts import HASH_DIGITS
+from cawa_core.tables.recorded_file import RecordedTableFile
 from cawa_core.tables.schema import TABLES, table_named
 from workflows.planning.shards import Shard
 
@@ -107,6 +107,6 @@ def _joined(manifest: Manifest, receipts: Sequence[Receipt], analysis: str) -> R
 
 def _rows(manifest: Manifest, files: Sequence[PublishedFile]) -> dict[str, pa.ChunkedArray]:
     """Return the rows of some files of a table, in the order of its key."""
-    table = pa.concat_tables([open_verified(manifest.storage, file).read() for file in files])
+    table = pa.concat_tables([RecordedTableFile(manifest.storage, file).read() for file in files])
     table = table.sort_by([(name, "ascending") for name in table_named(files[0].table).key])
     return {name: table[name] for name in table.column_names}

@@ -9,23 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from cawa_core.errors import InputError, first_line, last_line, listed
+from cawa_core.errors import InputError, counted, last_line, listed
 from cawa_core.storage import Folder, OutsideFolderError, Storage, UnusableFileError, open_storage
 from cawa_core.storage.names import is_plain
 from cawa_core.tables import Manifest, PublishedFile, Receipt
 from cawa_core.tables.audit_record import AuditRecord
 from cawa_core.tables.documents import CHANGED, MANIFEST, DamagedManifestError, LostManifestError
-from cawa_core.tables.parquet import (
-    MissingTableFileError,
-    TableFileError,
-    audit_of,
-    open_verified,
-    read_verified,
-    shard_of_file,
-)
-from cawa_core.tables.schema import SITES_TABLE, TABLES
+from cawa_core.tables.parquet import shard_of_file
+from cawa_core.tables.recorded_file import MissingTableFileError, RecordedTableFile, TableFileError, read_verified
+from cawa_core.tables.schema import SITES_TABLE, TABLES, table_named
 from workflows.folders.faults import Fault
 from workflows.folders.folder import AUDIT, NoAuditError, read_audit
 from workflows.folders.verify_documents import audit_faults, written_faults
@@ -140,7 +133,7 @@ def _receipt_faults(
             continue
         try:
             if file.table:
-                yield from _content_faults(receipt, file, open_verified(manifest.storage, file), audit, protocols)
+                yield from _content_faults(receipt, file, RecordedTableFile(manifest.storage, file), audit, protocols)
             else:
                 read_verified(manifest.storage, file)
         except UnusableFileError as error:
@@ -149,29 +142,41 @@ def _receipt_faults(
         except TableFileError as error:
             kind = "missing" if isinstance(error, MissingTableFileError) else "damaged"
             yield Fault(kind, file.file, f"of shard {receipt.shard}; {error}")
-        except (pa.ArrowException, OSError) as error:
-            yield Fault("damaged", file.file, f"of shard {receipt.shard}; its rows cannot be read: {first_line(error)}")
 
 
 def _content_faults(
     receipt: Receipt,
     file: PublishedFile,
-    parquet: pq.ParquetFile,
+    table_file: RecordedTableFile,
     audit: str | None,
     protocols: dict[str, Counter[str]],
 ) -> Iterator[Fault]:
     """Check that the rows of a file belong to its shard and audit, and are all there; count their protocols."""
-    if audit is not None and not audit.startswith(audit_of(parquet)):
-        yield Fault("foreign", file.file, f"its rows belong to audit {audit_of(parquet)}, not {audit[:12]}")
-    if parquet.metadata.num_rows != file.rows:
-        yield Fault("damaged", file.file, f"{parquet.metadata.num_rows} rows; the manifest records {file.rows}")
-    columns = [name for name in ("class_id", "protocol") if name in parquet.schema_arrow.names]
-    rows = parquet.read(columns=columns)
+    if audit is not None and not audit.startswith(table_file.audit):
+        yield Fault("foreign", file.file, f"its rows belong to audit {table_file.audit}, not {audit[:12]}")
+    if table_file.n_rows != file.rows:
+        yield Fault("damaged", file.file, f"{table_file.n_rows} rows; the manifest records {file.rows}")
+    key = table_named(file.table).key
+    columns = [name for name in dict.fromkeys((*key, "class_id", "protocol")) if name in table_file.columns]
+    rows = table_file.read(columns, text_as_codes=columns)
+    if receipt.class_ids:  # derived tables can be long, and are computed from these
+        yield from _unidentified_rows(file, rows.select(key).unify_dictionaries())
     yield from _stray_rows(receipt, file, rows)
     if "protocol" in columns:
         values = rows["protocol"].value_counts().to_pylist()
         counts = protocols.setdefault(file.table, Counter())
         counts.update({value["values"]: value["counts"] for value in values})
+
+
+def _unidentified_rows(file: PublishedFile, keys: pa.Table) -> Iterator[Fault]:
+    """Find rows whose key is unknown, or is that of another row."""
+    unknown = [name for name in keys.column_names if keys[name].null_count]
+    if unknown:
+        yield Fault("damaged", file.file, f"rows without {listed(unknown)}, which every row of its table has")
+        return
+    repeated = len(keys) - len(keys.group_by(keys.column_names).aggregate([]))
+    if repeated:
+        yield Fault("damaged", file.file, f"{counted(repeated, 'row')} with the {listed(keys.column_names)} of another")
 
 
 def _unaudited_classes(audit: AuditRecord | None, receipt: Receipt) -> Iterator[Fault]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from cawa_core.storage import Folder, LocalStorage, Storage, open_storage
 from cawa_core.storage.overlay import Overlay
 from cawa_core.tables import Manifest
-from cawa_core.tables.parquet import MissingTableFileError
 from cawa_core.tables.receipts import FIGURES_FOLDER, REPORT, SUMMARY
+from cawa_core.tables.recorded_file import MissingTableFileError
 from workflows.folders.completeness import missing_classes
 from workflows.folders.folder import read_audit
 from workflows.results import aggregate, is_current

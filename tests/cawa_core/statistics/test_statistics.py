@@ -1,3 +1,4 @@
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +23,8 @@ def test_correlations_equal_scipy():
     assert float(pearson(x, y)) == pytest.approx(stats.pearsonr(x, y).statistic)
     assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
     assert np.isnan(pearson(x, np.zeros(40)))
+    with warnings.catch_warnings(action="error"):
+        assert np.isnan(pearson(x, np.where(np.arange(40) == 7, np.inf, y)))
 
 
 def test_the_error_over_draws_and_latents_is_as_large_as_means_vary():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cawa_core.errors import counted
+from cawa_core.errors import InputError, counted, listed
 from cawa_core.hybrids.kinds import MIXED
 from cawa_core.rendering.claims import Claim, signed
 from cawa_core.rendering.figures import compared_bars
@@ -86,6 +86,7 @@ def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[s
     table = manifest.rows(HYBRIDS_TABLE.name, ["class_id", "reference_id", "kind", *MEASURES]).to_pandas()
     if table.empty:
         return None
+    _require_all_kinds(table)
     summary = []
     for measure in MEASURES:
         by_pair = table.pivot(index=["class_id", "reference_id"], columns="kind", values=measure).astype(float)
@@ -97,6 +98,21 @@ def hybrid_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[s
         row = {"measure": measure, "n_pairs": len(mixed), "n_classes": len(by_class)}
         summary.append(row | resamples.means(by_class) | {"typical_gain": typical_value(by_class.gained)})
     return summary
+
+
+def _require_all_kinds(table: pd.DataFrame) -> None:
+    """Check that both classes and both mixtures of every pair have a row, as whoever wrote them computed them at once.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for pair, kinds in table.groupby(["class_id", "reference_id"]).kind:
+        missing = [kind for kind in KIND_WORDS if kind not in set(kinds)]
+        if missing:
+            raise InputError(
+                f"table {HYBRIDS_TABLE.name} has no row {listed(missing)} for class {pair[0]} with {pair[1]}, so it is "
+                f"damaged; run `cawa audit --replace {HYBRIDS_TABLE.name}` to compute it again"
+            )
 
 
 def hybrid_claims(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> list[Claim]:
@@ -124,6 +140,7 @@ def hybrid_claims(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -
 
 def hybrid_section(table: pd.DataFrame, summary: Content) -> Section:
     """Build the section on channel mixing beside style mixing and both classes."""
+    _require_all_kinds(table)
     names = class_names(summary)
     rows = []
     for class_id in shown_classes(sorted(table.class_id.unique())):
