@@ -162,6 +162,8 @@ class LocalStorage(Storage):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.fdopen(self._opened(LOCK, APPENDING), "ab")
+        except IsADirectoryError:
+            raise UnusableFileError(_must_be_a_file(self.path(LOCK))) from None
         except OSError as error:
             raise InputError(
                 f"output {self.url} cannot be written: {error.strerror}; choose another --output"
@@ -187,9 +189,10 @@ class LocalStorage(Storage):
             if error.errno == errno.ENXIO:  # a pipe that nobody reads
                 raise UnusableFileError(self._no_file(name)) from None
             raise
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             os.close(descriptor)
-            raise UnusableFileError(self._no_file(name))
+            raise UnusableFileError(_must_be_a_file(self.path(name)) if stat.S_ISDIR(mode) else self._no_file(name))
         return descriptor
 
     def _no_file(self, name: str) -> str:
@@ -240,6 +243,11 @@ class LocalStorage(Storage):
         except (OSError, RuntimeError):  # the links form a circle
             return False
 
+    def _file_on_the_way(self, name: str) -> Path:
+        """Return the part of a path that is a file and keeps anything from being below it."""
+        path = self.folder / name
+        return next((folder for folder in reversed((path, *path.parents)) if folder.is_file()), path)
+
     @contextmanager
     def _storage_errors(self, name: str, allow_missing: bool = False) -> Iterator[None]:
         """Turn ``OSError`` into a one-line :class:`StorageError`; ``allow_missing`` lets FileNotFoundError pass."""
@@ -247,12 +255,20 @@ class LocalStorage(Storage):
             yield
         except IsADirectoryError as error:
             path = error.filename2 or error.filename or self.path(name)  # the folder itself, not the one it is in
-            raise UnusableFileError(f"{path} is a folder, and must be a file; remove that folder") from None
+            raise UnusableFileError(_must_be_a_file(path)) from None
+        except (NotADirectoryError, FileExistsError):
+            path = self._file_on_the_way(name)
+            message = f"{path} is a file, and must be a folder; remove it, or give another path"
+            raise UnusableFileError(message) from None
         except OSError as error:
             if allow_missing and isinstance(error, FileNotFoundError):
                 raise
             kind = StorageRefusedError if error.errno in PERMANENT_ERRORS else StorageError
             raise kind(f"{self.path(name)}: {error.strerror or error}") from error
+
+
+def _must_be_a_file(path: object) -> str:
+    return f"{path} is a folder, and must be a file; remove that folder"
 
 
 def _below(folder: Path, prefix: str) -> Iterator[tuple[str, bool]]:

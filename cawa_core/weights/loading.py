@@ -6,6 +6,7 @@ import dataclasses
 import json
 import mmap
 import shlex
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
     if not path.is_file():
         raise InputError(f"weights: {path} is not a file; pass another --weights PATH")
     try:
-        return _read_safetensors(path) if path.suffix == SAFETENSORS else _read_pickled(path, key)
+        return _read_safetensors(path) if _is_safetensors(path) else _read_pickled(path, key)
     except InputError:
         raise
     except SelectionError as error:
@@ -90,6 +91,14 @@ def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
         raise InputError(f"{path} cannot be read: {error.strerror}; fix that, or give --weights PATH") from None
     except Exception as error:  # readers of formats can raise anything when given arbitrary bytes
         raise InputError(f"{path} {_damage(path, error)}") from None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file has the ending of the format, or begins like one: eight bytes, then JSON."""
+    if path.suffix.lower() == SAFETENSORS:
+        return True
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -189,6 +198,8 @@ def _require_short_names(path: Path, names: Iterable[str]) -> None:
 
 def _damage(path: Path, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0][: 2 * SHOWN_LETTERS]
+    if isinstance(error, struct.error):
+        reason = "it ends in the middle of a record"
     again = "remove it to have it fetched again" if was_fetched(path) else "copy or save it again"
     return f"is truncated, damaged or not a checkpoint ({reason}); {again}, or pass another --weights PATH"
 

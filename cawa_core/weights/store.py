@@ -70,6 +70,8 @@ class WeightStore:
                 return path
             if not path.exists():
                 raise InputError(f"weights of {name} must be a file; {path} does not exist: pass its --weights PATH")
+            if not path.is_dir():
+                raise InputError(f"weights of {name} must be a file; {path} is a pipe or device: pass a file")
             if not is_known(name):
                 raise InputError(f"weights of {name} must be a file; {path} is a folder: pass the file in it")
         filename = _only_filename(name)

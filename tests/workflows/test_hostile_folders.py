@@ -129,3 +129,32 @@ def test_links_to_folders_elsewhere_are_named(folder, victim):
     assert faults.keys() == {"tables/evil", "files"}
     assert "a link to a folder that is outside" in faults["files"].explanation
     assert Path(victim / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["status", "report", "aggregate", "audit"])
+def test_a_file_in_the_place_of_a_folder_is_named(monkeypatch, capsys, folder, command):
+    shutil.rmtree(folder / "tables")
+    (folder / "tables").touch()
+    if command == "audit":
+        code, _, errors = tiny_audit(folder)
+    else:
+        code, printed = run(monkeypatch, capsys, command, folder)
+        errors = printed.err
+    assert code == 2
+    assert f"{folder / 'tables'} is a file, and must be a folder; remove it" in errors
+
+
+@pytest.mark.parametrize("name", ["audit.json", "manifest.jsonl", ".lock"])
+def test_a_folder_in_the_place_of_a_file_is_named(monkeypatch, capsys, folder, name):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    code, printed = run(monkeypatch, capsys, "aggregate", folder)
+    assert code == 2
+    assert f"{folder / name} is a folder, and must be a file; remove that folder" in printed.err
+
+
+def test_results_without_the_record_of_their_audit(monkeypatch, capsys, folder):
+    (folder / "audit.json").unlink()
+    code, printed = run(monkeypatch, capsys, "status", folder)
+    assert code == 2
+    assert "has results and no audit.json, which says what they are of; restore that file" in printed.err

@@ -29,7 +29,7 @@ def words_of(argument: str, texts: Sequence[str]) -> list[str]:
         except (csv.Error, ValueError) as error:
             raise InputError(
                 f"{argument} must be words separated by commas, with double quotes around a word that has commas; "
-                f"got {text!r}: {error}"
+                f"got {text!r}: {'a word has no line breaks' if len(text.splitlines()) > 1 else error}"
             ) from None
         words += [word.strip() for word in row or [""]]
     return words

@@ -11,9 +11,10 @@ from typing import Any
 from cawa_core import __version__
 from cawa_core.errors import InputError, bounded, counted, listed
 from cawa_core.generators.class_tables import ClassLabels
-from cawa_core.storage import Folder, Storage, StorageRefusedError, open_storage
+from cawa_core.storage import Folder, Storage, StorageRefusedError, UnusableFileError, open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.audit_record import AnalysisRecord, AuditRecord, RecordedIdentity
+from cawa_core.tables.documents import MANIFEST
 from cawa_core.tables.receipts import HASH_DIGITS
 from workflows.analyses import ANALYSES
 from workflows.folders.identity import AuditIdentity, digest_of_classes
@@ -213,7 +214,7 @@ def read_audit(folder: Folder) -> AuditRecord:
 
 
 def read_recorded_audit(storage: Storage) -> AuditRecord:
-    """``audit.json`` as it was written, without a look at the manifest.
+    """Read ``audit.json`` as it was written, without a look at the manifest.
 
     Raises:
         InputError: the folder holds no audit.
@@ -223,7 +224,14 @@ def read_recorded_audit(storage: Storage) -> AuditRecord:
         record = AuditRecord.from_json(storage.read(AUDIT))
         recorded_spec(record.spec)
     except FileNotFoundError:
+        if storage.exists(MANIFEST):
+            raise NoAuditError(
+                f"{storage.url} has results and no {AUDIT}, which says what they are of; restore that file from a "
+                "copy, or audit into another folder"
+            ) from None
         raise NoAuditError(f"{storage.url} is no audit folder: it has no {AUDIT}; run `cawa audit` first") from None
+    except UnusableFileError:
+        raise
     except ValueError as error:
         raise InputError(
             f"{storage.path(AUDIT)} does not describe an audit: {error}; restore it, or choose another folder"

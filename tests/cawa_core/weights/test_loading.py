@@ -43,9 +43,18 @@ def save_legacy(tensors, path):
     torch.save(tensors, path, _use_new_zipfile_serialization=False)
 
 
-@pytest.mark.parametrize("save", [torch.save, save_legacy, save_file])
-def test_every_format_gives_the_same_tensors(tmp_path, tensors, save):
-    path = tmp_path / ("weights.safetensors" if save is save_file else "weights.pth")
+@pytest.mark.parametrize(
+    ("save", "name"),
+    [
+        (torch.save, "weights.pth"),
+        (save_legacy, "weights.pth"),
+        (save_file, "weights.safetensors"),
+        (save_file, "WEIGHTS.SAFETENSORS"),
+        (save_file, "weights.pth"),
+    ],
+)
+def test_every_format_gives_the_same_tensors(tmp_path, tensors, save, name):
+    path = tmp_path / name
     save(tensors, path)
     loaded = load_tensors(path)
     assert loaded.keys() == tensors.keys()

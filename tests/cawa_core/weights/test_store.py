@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import pytest
@@ -144,6 +145,11 @@ def test_long_downloads_say_how_far_they_are(monkeypatch, capsys):
 
 def test_a_given_path_must_be_a_file(tmp_path):
     """Of models that cannot be fetched, too: the path is what is wrong."""
-    for given, message in ((tmp_path / "no.pth", "does not exist"), (tmp_path, "is a folder: pass the file in it")):
+    os.mkfifo(tmp_path / "pipe")
+    for given, message in (
+        (tmp_path / "no.pth", "does not exist"),
+        (tmp_path, "is a folder: pass the file in it"),
+        (tmp_path / "pipe", "is a pipe or device"),
+    ):
         with pytest.raises(InputError, match=f"weights of biggan must be a file; .*{message}"):
             WeightStore({"biggan": str(given)}).file("biggan")
