@@ -76,40 +76,54 @@ class Intervention:
         site: index of the site.
         channels: channels of the site; an empty set changes nothing.
         target: new features where the weight is 1.
-        weight: None for 1 everywhere; a soft set of channels in [0, 1] ``[c]``; or a region in [0, 1] as large as the
-            images, ``[S, S]`` for all of them or ``[n, S, S]``, averaged down to the site's resolution.
+        weight: soft set of channels in [0, 1] ``[c]``; None for 1.
+        region: where features change, in [0, 1] and as large as the images: ``[S, S]`` for all of them or
+            ``[n, S, S]``, averaged down to the site's resolution; None for everywhere.
     """
 
     site: int
     channels: Channels
     target: Target
     weight: Tensor | None = None
+    region: Tensor | None = None
 
     def check(self, generator: Generator) -> None:
         """Check that the intervention fits a generator.
 
         Raises:
-            InputError: the generator does not have the site, a channel or the class, or the target or weight has
-                another size.
+            InputError: the generator does not have the site, a channel or the class, or the target, weight or region
+                has another size.
         """
         generator.require_channels(self.site, self.channels or (0,))
         if isinstance(self.target, OtherClass):
             generator.require_class(self.target.class_id)
         per_channel = (len(self.channels),)
         side = generator.image_size
-        weight = self.weight
         for value in vars(self.target).values():
             if isinstance(value, Tensor) and value.shape != per_channel:
                 raise InputError(f"target must be a number or [{len(self.channels)}]; got {list(value.shape)}")
-        if (
-            weight is not None
-            and weight.shape != per_channel
-            and (weight.ndim not in (2, 3) or weight.shape[-2:] != (side, side))
-        ):
+        if self.weight is not None and self.weight.shape != per_channel:
             raise InputError(
-                f"weight must be [{len(self.channels)}], one per channel, or a region as large as the images, "
-                f"[{side}, {side}] or [n, {side}, {side}]; got {list(weight.shape)}"
+                f"weight must be [{len(self.channels)}], one per channel; got {list(self.weight.shape)}: give where "
+                "features change as region"
             )
+        if self.region is not None and (self.region.ndim not in (2, 3) or self.region.shape[-2:] != (side, side)):
+            raise InputError(
+                f"region must be as large as the images, [{side}, {side}] or [n, {side}, {side}]; got "
+                f"{list(self.region.shape)}"
+            )
+
+    def weight_at(self, features: Tensor) -> Tensor | None:
+        """Return the weight of each value of features ``[n, c, H, W]``; None for 1 everywhere."""
+        if self.weight is None and self.region is None:
+            return None
+        weight = features.new_ones(()) if self.weight is None else self.weight.to(features)[:, None, None]
+        if self.region is not None:
+            region = self.region.to(features)
+            region = region[:, None] if region.ndim == 3 else region[None, None]
+            height, width = features.shape[2:]
+            weight = weight * functional.adaptive_avg_pool2d(region, (height, width))
+        return weight.expand_as(features)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,8 +265,9 @@ class _Pass:
             target = self._donor(change.target.class_id).features.index_select(1, index)
         else:
             target = change.target.of(features)
-        if change.weight is not None:
-            target = torch.lerp(features, target, _weight_at(change.weight, features))
+        weight = change.weight_at(features)
+        if weight is not None:
+            target = torch.lerp(features, target, weight)
         # A clone keeps the memory format, and so the convolution's rounding; index_copy would not.
         state = state.with_features(state.features.clone().index_copy_(1, index, target))
         return dataclasses.replace(self, state=state, donors=dict(self.donors))
@@ -312,7 +327,9 @@ def _masks_by_factor(variants: Mapping[int, Sequence[Change]]) -> dict[float, di
     """Group the variants that only multiply channels of one site, everywhere, by their factor."""
     by_factor: dict[float, dict[int, Channels]] = {}
     for index, changes in variants.items():
-        if len(changes) != 1 or not isinstance(changes[0], Intervention) or changes[0].weight is not None:
+        if len(changes) != 1 or not isinstance(changes[0], Intervention):
+            continue
+        if changes[0].weight is not None or changes[0].region is not None:
             continue
         target = changes[0].target
         if isinstance(target, Scale) and not isinstance(target.factor, Tensor):
@@ -325,13 +342,3 @@ def _masks_by_factor(variants: Mapping[int, Sequence[Change]]) -> dict[float, di
 def _per_channel(value: float | Tensor, features: Tensor) -> float | Tensor:
     """Reshape a value per channel ``[c]`` so that it broadcasts over features ``[n, c, H, W]``."""
     return value.to(features)[:, None, None] if isinstance(value, Tensor) else value
-
-
-def _weight_at(weight: Tensor, features: Tensor) -> Tensor:
-    """Return the weight of each value of features ``[n, c, H, W]``; regions ``[(n,) S, S]`` are averaged down."""
-    weight = weight.to(features)
-    if weight.ndim == 1:
-        return weight[:, None, None].expand_as(features)
-    height, width = features.shape[2:]
-    regions = weight[:, None] if weight.ndim == 3 else weight[None, None]
-    return functional.adaptive_avg_pool2d(regions, (height, width)).expand_as(features)

@@ -67,9 +67,13 @@ def weighted_changes(generator):
     return {
         "soft mask": [Intervention(1, (0, 3, 2), Constant(0), alpha)],
         "soft transplant": [Intervention(last, (2, 0, 1), OtherClass(2), alpha)],
-        "region": [Intervention(last, (1, 2), Shift(1.5), regions(generator))],
-        "region of each image": [Intervention(2, (1, 2), Constant(1.5), regions(generator, 3))],
-        "both": [Intervention(3, (0,), Scale(3), regions(generator)), Intervention(2, (1, 2, 0), Scale(0), alpha)],
+        "region": [Intervention(last, (1, 2), Shift(1.5), region=regions(generator))],
+        "region of each image": [Intervention(2, (1, 2), Constant(1.5), region=regions(generator, 3))],
+        "soft set in a region": [Intervention(2, (1, 0, 3), Constant(1.5), alpha, regions(generator, 3))],
+        "both": [
+            Intervention(3, (0,), Scale(3), region=regions(generator)),
+            Intervention(2, (1, 2, 0), Scale(0), alpha),
+        ],
     }
 
 
@@ -89,15 +93,16 @@ def test_weighted_runs_are_the_walk_by_hand(generator, batch):
 def test_neutral_interventions_change_no_bit(generator, batch):
     whole, none = torch.ones(generator.image_size, generator.image_size), torch.zeros(2)
     changes = [
-        Intervention(site.index, (0, 1), target, weight)
+        Intervention(site.index, (0, 1), target, weight, region)
         for site in generator.sites
-        for target, weight in (
-            (Scale(1), None),
-            (Shift(0), None),
-            (Scale(1), whole * 0.3),
-            (Constant(5), whole * 0),
-            (Constant(5), none),
-            (OtherClass(2), none),
+        for target, weight, region in (
+            (Scale(1), None, None),
+            (Shift(0), None, None),
+            (Scale(1), None, whole * 0.3),
+            (Constant(5), None, whole * 0),
+            (Constant(5), none, None),
+            (Constant(5), none, whole),
+            (OtherClass(2), none, None),
         )
     ]
     changes += masks_at({site.index: () for site in generator.sites})
@@ -110,7 +115,8 @@ def test_a_weight_of_one_is_no_weight(generator, batch):
     ones, whole = torch.ones(2), torch.ones(generator.image_size, generator.image_size)
     for target in (Shift(1.5), Constant(0), Scale(3), OtherClass(2)):
         plain, soft, region = (
-            run(generator, *batch, [Intervention(1, (0, 2), target, weight)]) for weight in (None, ones, whole)
+            run(generator, *batch, [Intervention(1, (0, 2), target, *weights)])
+            for weights in ((None, None), (ones, None), (None, whole))
         )
         assert torch.equal(plain, soft)
         assert torch.equal(plain, region)
@@ -149,7 +155,7 @@ def test_targets_and_regions_are_differentiable(tiny_generator):
     z, class_ids = tiny_generator.sample_latents(0, 1, range(2)), torch.full((2,), 1)
     value, region = torch.ones(2, requires_grad=True), regions(tiny_generator).requires_grad_()
     with torch.enable_grad():
-        run(tiny_generator, z, class_ids, [Intervention(1, (0, 1), Shift(value), region)]).sum().backward()
+        run(tiny_generator, z, class_ids, [Intervention(1, (0, 1), Shift(value), region=region)]).sum().backward()
     assert value.grad.abs().min() > 0
     assert region.grad.abs().max() > 0
 
@@ -160,7 +166,7 @@ def test_a_region_keeps_the_rest(tiny_generator):
     last, side = tiny_generator.sites[-1].index, tiny_generator.image_size
     region = torch.zeros(side, side)
     region[:, : side // 2] = 1
-    changes = [Intervention(last, (0,), Shift(3), region)]
+    changes = [Intervention(last, (0,), Shift(3), region=region)]
     moved = (run(tiny_generator, z, class_ids, changes) - tiny_generator(z, class_ids)).abs()
     assert moved[..., : side // 2].max() > 0.01
     assert moved[..., side // 2 + 2 :].max() == 0
@@ -247,8 +253,8 @@ def test_a_sweep_computes_what_is_shared_once(tiny_generator, monkeypatch):
         (Intervention(0, (12,), Shift(1)), "channels must be in 0..11 at site 0"),
         (Intervention(0, (1, 1), Shift(1)), "different ones"),
         (Intervention(0, (1,), OtherClass(10)), "class_id must be in 0..9 for .* got 10"),
-        (Intervention(0, (1,), Shift(1), torch.ones(4, 5)), r"weight must be \[1\], .* \[28, 28\] .* got \[4, 5\]"),
-        (Intervention(0, (1,), Shift(1), torch.ones(2)), r"weight must be \[1\], .* got \[2\]"),
+        (Intervention(0, (1,), Shift(1), region=torch.ones(4, 5)), r"region must be .* \[28, 28\] .* got \[4, 5\]"),
+        (Intervention(0, (1,), Shift(1), torch.ones(2)), r"weight must be \[1\], .* got \[2\]: give where"),
         (Intervention(0, (1,), Scale(torch.ones(2))), r"target must be a number or \[1\]; got \[2\]"),
         (Conditioning(6, 0), "site must be in 0..5"),
         (Conditioning(START, -1), "class_id must be in 0..9"),

@@ -33,7 +33,7 @@ def changed_features(generator, z, features, change):
         for image in range(len(features)):
             before = features[image, channel].clone()
             target = target_of(generator, z, before, change, image, place)
-            weight = weight_of(change.weight, before, image, place)
+            weight = weight_of(change, before, image, place)
             features[image, channel] = target if weight is None else before + weight * (target - before)
     return features
 
@@ -51,10 +51,12 @@ def target_of(generator, z, before, change, image, place):
     return before * value if isinstance(target, Scale) else before + value
 
 
-def weight_of(weight, before, image, place):
-    """Weight of one channel of one image: None, a number, or block means of its region ``[H, W]``."""
-    if weight is None or weight.ndim == 1:
-        return None if weight is None else weight[place]
-    region = weight[image] if weight.ndim == 3 else weight
+def weight_of(change, before, image, place):
+    """Weight of one channel of one image: None, a number, or that times block means of the region ``[H, W]``."""
+    weight = None if change.weight is None else change.weight[place]
+    if change.region is None:
+        return weight
+    region = change.region[image] if change.region.ndim == 3 else change.region
     height, width = before.shape
-    return region.reshape(height, len(region) // height, width, -1).mean(dim=(1, 3))
+    means = region.reshape(height, len(region) // height, width, -1).mean(dim=(1, 3))
+    return means if weight is None else means * weight

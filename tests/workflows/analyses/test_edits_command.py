@@ -77,7 +77,7 @@ def test_a_region_through_the_command(monkeypatch, capsys, tmp_path):
     lab = opened(8)
     z, (found,) = lab.latents(8, 2), written["edits"]
     part, whole = (
-        scores_under(lab, 8, z, Intervention(4, (17,), Scale(3), region))
+        scores_under(lab, 8, z, Intervention(4, (17,), Scale(3), region=region))
         for region in (torch.from_numpy(weights / 255).float(), None)
     )
     assert found["scores"][1] == pytest.approx(part, rel=1e-5)

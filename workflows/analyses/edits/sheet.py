@@ -195,7 +195,7 @@ def _series(lab: Lab, edit: EditCommandOptions, target: Target, latents: range, 
     scores = []
     for strength in edit.strengths:
         edits = [
-            Intervention(target.site, (channel,), TARGETS[edit.operation](strength * unit), weights)
+            Intervention(target.site, (channel,), TARGETS[edit.operation](strength * unit), region=weights)
             for channel, unit in zip(target.channels, deviations or (1.0,) * len(target.channels), strict=True)
         ]
         images, probabilities = lab.images(class_id, z, edits)
