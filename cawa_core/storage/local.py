@@ -263,6 +263,8 @@ class LocalStorage(Storage):
         except OSError as error:
             if allow_missing and isinstance(error, FileNotFoundError):
                 raise
+            if error.errno == errno.ELOOP:
+                raise UnusableFileError(f"{self.path(name)} is a link that leads back to itself; remove it") from None
             kind = StorageRefusedError if error.errno in PERMANENT_ERRORS else StorageError
             raise kind(f"{self.path(name)}: {error.strerror or error}") from error
 

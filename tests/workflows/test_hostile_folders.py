@@ -1,5 +1,6 @@
 """Audit folders with links, pipes, huge files and names that no program expects."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import pytest
 
 from cawa_core.errors import printable
 from cawa_core.storage.names import is_plain
+from cawa_core.tables.documents import sealed
 from tests.damaged_folders import tiny_audit
 from tests.workflows.test_cli import run
 from workflows.folders.faults import Fault
@@ -158,3 +160,19 @@ def test_results_without_the_record_of_their_audit(monkeypatch, capsys, folder):
     code, printed = run(monkeypatch, capsys, "status", folder)
     assert code == 2
     assert "has results and no audit.json, which says what they are of; restore that file" in printed.err
+
+
+def test_a_link_to_itself_is_named(folder):
+    table = next((folder / "tables/awareness").iterdir())
+    table.unlink()
+    table.symlink_to(table.name)
+    assert any("is a link that leads back to itself" in str(fault) for fault in verify(folder).faults)
+
+
+def test_progress_that_nothing_counted_is_no_summary(monkeypatch, capsys, folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    summary.pop("digest")
+    (folder / "summary.json").write_bytes(sealed({**summary, "incomplete": {"classes_complete": 1, "classes": 2}}))
+    code, printed = run(monkeypatch, capsys, "report", folder)
+    assert code == 2
+    assert "summary.json is not a summary: incomplete.stages" in printed.err

@@ -21,14 +21,16 @@ COVERAGE = ("classes", "stages")
 """Options that say which results a folder holds: it grows by them."""
 
 
+Resamples = Annotated[int, Field(ge=20, le=100_000)]
+"""Number of random draws behind a statistic; more than these change no figure that is shown, and fill the memory."""
+
+
 @dataclasses.dataclass(frozen=True)
 class StatisticsOptions:
     """Options of everything that is derived from tables, whichever analysis wrote them."""
 
-    permutations: Annotated[int, Field(ge=20)] = option(
-        1000, "Random permutations behind each null distribution and p-value."
-    )
-    bootstraps: Annotated[int, Field(ge=20)] = option(2000, "Bootstrap resamples behind each confidence interval.")
+    permutations: Resamples = option(1000, "Random permutations behind each null distribution and p-value.")
+    bootstraps: Resamples = option(2000, "Bootstrap resamples behind each confidence interval.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,19 @@ class Finding(TypedDict):
     source: str
 
 
+class ClassProgress(TypedDict):
+    """How many of the classes are complete."""
+
+    classes_complete: Index
+    classes: Index
+
+
+class AuditProgress(ClassProgress):
+    """How many of the classes are complete in all analyses, and in each."""
+
+    stages: dict[str, ClassProgress]
+
+
 class SummaryContent(TypedDict):
     """Entries of ``summary.json`` that do not depend on which analyses there are."""
 
@@ -46,6 +59,7 @@ class SummaryContent(TypedDict):
     classes: list[Index]
     class_names: dict[str, str]
     quarantined: list[str]
+    incomplete: AuditProgress | None
     seconds: dict[str, Seconds]
     findings: list[Finding]
     cawa: str
