@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -263,8 +263,6 @@ class LocalStorage(Storage):
         except OSError as error:
             if allow_missing and isinstance(error, FileNotFoundError):
                 raise
-            if error.errno == errno.ELOOP:
-                raise UnusableFileError(f"{self.path(name)} is a link that leads back to itself; remove it") from None
             kind = StorageRefusedError if error.errno in PERMANENT_ERRORS else StorageError
             raise kind(f"{self.path(name)}: {error.strerror or error}") from error
 
@@ -297,7 +295,19 @@ def _below(folder: Path, prefix: str) -> Iterator[tuple[str, bool]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((entry.path, f"{prefix}{entry.name}/"))
-                elif entry.is_symlink() and entry.is_dir():
+                elif entry.is_symlink() and _leads_to(entry, stat.S_ISDIR):
                     yield prefix + entry.name, True
-                elif entry.name != LOCK and entry.is_file():
+                elif entry.name != LOCK and _leads_to(entry, stat.S_ISREG):
                     yield prefix + entry.name, False
+
+
+def _leads_to(entry: os.DirEntry[str], is_kind: Callable[[int], bool]) -> bool:
+    """Return whether an entry is of a kind, or a link to one; a link that leads back to itself counts as a file."""
+    try:
+        return is_kind(entry.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return is_kind is stat.S_ISREG
