@@ -21,7 +21,17 @@ import torch
 
 from benchmarks.results import Result
 
-STEPS = ("awareness", "masking", "screening", "sampling", "class_metrics", "aggregation", "workers", "scheduling")
+STEPS = (
+    "awareness",
+    "masking",
+    "screening",
+    "sampling",
+    "class_metrics",
+    "dissection",
+    "aggregation",
+    "workers",
+    "scheduling",
+)
 """Modules of this package that measure a step, in the order of the pipeline."""
 
 

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.dissection.activations import enlarged, value_of
-from cawa_core.dissection.counts import IMAGES_PERMUTED, ChanceOverlap, Counts, JointCounts
+from cawa_core.dissection.counts import (
+    IMAGES_PERMUTED,
+    ChanceOverlap,
+    Counts,
+    JointCounts,
+    intersection_over_union,
+)
 from cawa_core.dissection.thresholds import SHARES, LevelTable, StepHistogram, information_quality_ratio
 from cawa_core.generators.base import Generator
 from cawa_core.segmenters.base import Segmenter, concept_masks
@@ -34,11 +40,13 @@ class SiteThresholds:
         site: index of the site.
         candidates: thresholds as steps, ascending ``[units, thresholds]``.
         chosen: index of the threshold of each unit for each concept ``[units, concepts]``.
+        iou: overlap of each unit with each concept in the sample that thresholds are chosen on ``[units, concepts]``.
     """
 
     site: int
     candidates: NDArray[np.int32]
     chosen: NDArray[np.int64]
+    iou: NDArray[np.float64]
 
     @cached_property
     def table(self) -> LevelTable:
@@ -102,29 +110,30 @@ def choose_thresholds(
         for place, units, features in block.features():
             histograms[place].add(features, units)
     candidates = [histogram.candidates() for histogram in histograms]
-    n_concepts = len(segmenter.concepts)
-    if rule == "quantile":
-        index = int(np.argmin(np.abs(SHARES[::-1] - PUBLISHED_SHARE)))
-        chosen = [np.full((len(rows), n_concepts), index) for rows in candidates]
-        return [SiteThresholds(*parts) for parts in zip(sites, candidates, chosen, strict=True)]
     tables = [LevelTable(rows) for rows in candidates]
-    counts = [JointCounts(len(rows), len(SHARES), n_concepts) for rows in candidates]
+    counts = [JointCounts(len(rows), len(SHARES), len(segmenter.concepts)) for rows in candidates]
     for block in blocks:
         masks = block.masks(segmenter)
         for place, units, features in block.features():
             counts[place].add(tables[place].levels(features, units), masks, units)
         for count in counts:
             count.add_pixels(masks)
-    return [
-        SiteThresholds(site, rows, _most_informative(count))
-        for site, rows, count in zip(sites, candidates, counts, strict=True)
-    ]
+    return [_chosen(site, rows, count, rule) for site, rows, count in zip(sites, candidates, counts, strict=True)]
 
 
-def _most_informative(counts: JointCounts) -> NDArray[np.int64]:
+def _chosen(site: int, candidates: NDArray[np.int32], counts: JointCounts, rule: Rule) -> SiteThresholds:
+    """Choose the thresholds of a site, and return them with the overlaps that they give."""
     on, both = counts.exceeding()
-    ratio = information_quality_ratio(on[:, :, None], counts.present, both, counts.pixels)
-    return np.asarray(ratio.argmax(axis=1), np.int64)
+    if rule == "quantile":
+        index = int(np.argmin(np.abs(SHARES[::-1] - PUBLISHED_SHARE)))
+        chosen = np.full((len(candidates), len(counts.present)), index)
+    else:
+        ratio = information_quality_ratio(on[:, :, None], counts.present, both, counts.pixels)
+        chosen = ratio.argmax(axis=1)
+    on_chosen = np.take_along_axis(on, chosen, axis=1)
+    both_chosen = np.take_along_axis(both, chosen[:, None], axis=1)[:, 0]
+    iou = intersection_over_union(on_chosen, np.broadcast_to(counts.present, chosen.shape), both_chosen)
+    return SiteThresholds(site, candidates, np.asarray(chosen, np.int64), iou)
 
 
 @torch.inference_mode()

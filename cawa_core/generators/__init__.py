@@ -32,6 +32,11 @@ GENERATORS.register(
     evaluator="scenes-cnn",
     segmenter="scenes-segmenter",
     real_images="scenes",
+    # 30 classes and 752 channels: on a laptop with two cores, everything takes a quarter of an hour at most.
+    masking_latents=256,
+    exact_latents=8,
+    masking_group_size=2,
+    control_repeats=4,
 )
 GENERATORS.register("biggan", "cawa_core.generators.biggan.generator:load_biggan", **IMAGENET_AUDIT)
 for _size in (128, 256, 512):

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from cawa_core.rendering.glyphs import (
@@ -47,7 +48,6 @@ STYLE: Any = {
     "legend.fontsize": 8.0,
     "svg.fonttype": "none",
     "svg.hashsalt": "cawa",
-    "figure.constrained_layout.use": True,
 }
 
 
@@ -102,11 +102,12 @@ def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:
             mpl.rcParams["font.family"] = [*STYLE["font.family"], *(entry.name for entry in fonts_for(missing))]
             figure = _painted(size, paint)
         svg, png = io.BytesIO(), io.BytesIO()
+        # The layout is computed once here: a figure that has an engine draws everything again for each file.
+        ConstrainedLayoutEngine().execute(figure)
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
         if boxes := undrawable(missing):
             write_as_code_points(figure, boxes)
-        else:
-            figure.set_layout_engine("none")  # reuse the layout of the SVG: computing it takes most of the time
+            ConstrainedLayoutEngine().execute(figure)
         figure.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return Picture(name, alt, svg.getvalue().decode(), png.getvalue(), boxes)
 

@@ -36,7 +36,11 @@ WITH_CONCEPTS = dataclasses.replace(
     stages=(*SMALL.stages, *ANALYSES.of_concepts),
     segmenter="garment-parts",
     dissection_latents=4,
-    dissection_threshold_latents=8,
+    dissection_threshold_latents=20,
+    effect_latents=2,
+    effect_sizes=(2,),
+    effect_inserted=2,
+    effect_random_sets=1,
 )
 """The same with the analyses that need a segmenter, which most audits here do without."""
 

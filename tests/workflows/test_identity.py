@@ -64,7 +64,12 @@ def test_the_hash_of_an_analysis_follows_its_options_and_the_networks_it_uses():
             assert analysis.name in changed(spec=dataclasses.replace(spec, **{name: other})), name
     assert changed(spec=dataclasses.replace(spec, masking_latents=8)) == {"masking"}
     assert changed(spec=dataclasses.replace(spec, classes=(4, 5))) == set()
-    assert changed(digests=ROLES_FILLED | {"evaluator": "f"}) == computed - {"awareness", "segmentation", "dissection"}
+    assert changed(digests=ROLES_FILLED | {"evaluator": "f"}) == computed - {
+        "awareness",
+        "segmentation",
+        "dissection",
+        "concept_effects",
+    }
     assert changed(digests={"generator": "g", "evaluator": "e"}) == {"class_metrics", "hybrids"}
     assert changed(class_digests={0: "z"}) == set()
     sampled = dataclasses.replace(spec, awareness_samples=99)

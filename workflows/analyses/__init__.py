@@ -9,6 +9,7 @@ from __future__ import annotations
 from workflows.analyses.awareness import AWARENESS
 from workflows.analyses.class_metrics import CLASS_METRICS
 from workflows.analyses.class_overlap import CLASS_OVERLAP
+from workflows.analyses.concept_effects import CONCEPT_EFFECTS
 from workflows.analyses.dissection import DISSECTION
 from workflows.analyses.edits import EDITS
 from workflows.analyses.gallery import GALLERY
@@ -37,6 +38,7 @@ ANALYSES = Catalogue(
         SEGMENTATION,
         DISSECTION,
         UNIT_CONCEPTS,
+        CONCEPT_EFFECTS,
         UNIT_AWARENESS,
     ),
     group="cawa.analyses",

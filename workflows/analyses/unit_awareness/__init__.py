@@ -24,18 +24,20 @@ UNIT_AWARENESS_TABLE = Table(
         "iou": (F32, "IoU with it, over all classes"),
         "iou_beyond_chance": (F32, "IoU less that by chance"),
         "is_interpretable": (pa.bool_(), "as in unit_concepts"),
+        "weight": (F32, "weight in the optimised set of this concept (concept_units); null if there is none"),
     },
 )
 UNIT_AWARENESS_CORRELATION_TABLE = Table(
     "unit_awareness_correlation",
-    ("site", "predictor"),
+    ("site", "predictor", "target"),
     {
         **SITE,
-        "predictor": (TEXT, "column of unit_awareness that is correlated with iou_beyond_chance over channels"),
+        "predictor": (TEXT, "column of unit_awareness that is correlated with the target over channels"),
+        "target": (TEXT, "iou_beyond_chance or weight"),
         "spearman": (F32, "rank correlation over the channels of the site; null if one does not vary"),
         "null_std": (F32, "standard deviation of the rank correlation over random orders of the channels"),
         "p_value": (F64, "two-sided, by these random orders"),
-        "q_value": (F64, "Benjamini-Hochberg over all sites and predictors"),
+        "q_value": (F64, "Benjamini-Hochberg over all sites and predictors of a target"),
         "n_channels": (I32, "number of channels"),
     },
 )

@@ -15,6 +15,7 @@ from cawa_core.statistics.correlation import FEWEST_GROUPS, normalised
 from cawa_core.statistics.many_tests import adjusted
 from cawa_core.tables import PublishedFile, publish
 from workflows.analyses.awareness.sites import Matrix
+from workflows.analyses.concept_effects import CONCEPT_UNITS_TABLE
 from workflows.analyses.unit_awareness import UNIT_AWARENESS_CORRELATION_TABLE, UNIT_AWARENESS_TABLE
 from workflows.analyses.unit_concepts import UNIT_CONCEPTS_TABLE
 from workflows.interface import Derivation, NoOptions
@@ -22,6 +23,8 @@ from workflows.results.sites import SiteResults
 
 PREDICTORS = ("category_awareness", "latent_awareness", "expected_activation", "masking_effect")
 """Columns that are correlated with the overlap beyond chance."""
+TARGETS = ("iou_beyond_chance", "weight")
+"""Columns that they are correlated with: what a unit overlaps with, and what it causes."""
 ROUNDING = 1e-9
 """Null values this much below the observed one still count as equal."""
 
@@ -56,6 +59,7 @@ class UnitAwarenessDerivation(Derivation[NoOptions]):
         gains = best.assign(iou_beyond_chance=best.iou - best.iou_by_chance)
         columns = ["site", "channel", "concept", "iou", "iou_beyond_chance", "is_interpretable"]
         units = pd.concat(self._parts, ignore_index=True).merge(gains[columns], on=["site", "channel"])
+        units["weight"] = self._weights(units)
         tables = {
             UNIT_AWARENESS_TABLE.name: _columns(units, UNIT_AWARENESS_TABLE.columns),
             UNIT_AWARENESS_CORRELATION_TABLE.name: _columns(
@@ -64,18 +68,34 @@ class UnitAwarenessDerivation(Derivation[NoOptions]):
         }
         return list(publish(self.manifest.storage, "all", tables, self.audit))
 
+    def _weights(self, units: pd.DataFrame) -> pd.Series[float]:
+        """Return the weight of each unit in the optimised set of its concept, which is the same for all classes."""
+        keys = ["concept", "site", "channel"]
+        class_ids = self.manifest.class_ids(CONCEPT_UNITS_TABLE.name)[:1]
+        if not class_ids:
+            return pd.Series(np.nan, units.index)
+        chosen = self.manifest.rows(CONCEPT_UNITS_TABLE.name, [*keys, "weight"], class_ids=class_ids).to_pandas()
+        weights = units[keys].merge(chosen, on=keys, how="left").weight.to_numpy(dtype=np.float64)
+        has_set = units.concept.isin(set(chosen.concept)).to_numpy()
+        return pd.Series(np.where(has_set, np.nan_to_num(weights), np.nan), units.index)
+
     def _correlations(self, units: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for site in sorted(units.site.unique()):
             of_site = units[units.site == site]
             for predictor in PREDICTORS:
-                known = of_site[[predictor, "iou_beyond_chance"]].dropna()
                 random = random_generator(self.spec.seed, SHARED_CLASS, int(site), f"units by {predictor}")
-                values = known.to_numpy(dtype=np.float64).T
-                test = rank_test(values[0], values[1], self.spec.permutations, random)
-                rows.append({"site": site, "predictor": predictor, "n_channels": len(known), **test})
+                for target in TARGETS:
+                    known = of_site[[predictor, target]].dropna()
+                    values = known.to_numpy(dtype=np.float64).T
+                    test = rank_test(values[0], values[1], self.spec.permutations, random)
+                    key = {"site": site, "predictor": predictor, "target": target}
+                    rows.append({**key, "n_channels": len(known), **test})
         table = pd.DataFrame(rows)
-        return table.assign(q_value=adjusted(table.p_value.to_numpy(dtype=np.float64)))
+        for target in TARGETS:
+            here = table.target == target
+            table.loc[here, "q_value"] = adjusted(table.p_value[here].to_numpy(dtype=np.float64))
+        return table
 
 
 def rank_test(x: Array, y: Array, permutations: int, random: np.random.Generator) -> dict[str, float]:

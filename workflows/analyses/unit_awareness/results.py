@@ -24,6 +24,8 @@ WORDS = {
     "expected_activation": "expected activation",
     "masking_effect": "masking effect",
 }
+OVERLAP = "iou_beyond_chance"
+TARGET_WORDS = {OVERLAP: "overlap beyond chance", "weight": "optimised weight"}
 COLOURS = dict(zip(WORDS, ("blue", "red", "amber", "green"), strict=True))
 """Colour of each line, by its name in the palette."""
 
@@ -39,7 +41,7 @@ class UnitAwarenessResults(Results[NoOptions]):
     def claims(self, summary: Content) -> Sequence[Claim]:
         """Note at how many sites category awareness goes with concepts."""
         rows = [row for row in summary.get("unit_awareness") or () if row["predictor"] == "category_awareness"]
-        known = [row for row in rows if _is_known(row["spearman"])]
+        known = [row for row in rows if row["target"] == OVERLAP and _is_known(row["spearman"])]
         if not known:
             return []
         higher, lower = (
@@ -73,10 +75,15 @@ def correlation_section(table: pd.DataFrame) -> Section:
     Args:
         table: ``unit_awareness_correlation``.
     """
-    rows = [{**row, "predictor": WORDS[row["predictor"]]} for row in records(table)]
+    rows = [
+        {**row, "predictor": WORDS[row["predictor"]], "target": TARGET_WORDS[row["target"]]}
+        for row in records(table)
+        if _is_known(row["spearman"])
+    ]
     columns = {
         "site": "site",
         "predictor": "predictor",
+        "target": "with",
         "spearman": "rank r",
         "null_std": "standard deviation by chance",
         "p_value": "p",
@@ -85,9 +92,10 @@ def correlation_section(table: pd.DataFrame) -> Section:
     }
     lead = (
         "Rank correlation over the channels of a site: of their awareness and masking effect, averaged over classes, "
-        "with their best IoU beyond chance. Above 0, the channels that respond more to the class (or the latent code, "
-        "or that matter more when masked) overlap more with single concepts. p comes from random orders of the "
-        "channels, q is Benjamini-Hochberg's over all sites and predictors."
+        "with their best IoU beyond chance, and with their weight in the set of units that was optimised for that "
+        "concept, where there is one. Above 0, the channels that respond more to the class (or the latent code, or "
+        "that matter more when masked) overlap more with single concepts, or do more for them. p comes from random "
+        "orders of the channels, q is Benjamini-Hochberg's over all sites and predictors."
     )
     name = "Awareness and concepts"
     return Section(
@@ -95,7 +103,7 @@ def correlation_section(table: pd.DataFrame) -> Section:
         name,
         lead,
         (correlation_lines(records(table)),),
-        (table_of("Rank correlation with the overlap of units and concepts", columns, rows),),
+        (table_of("Rank correlation with the overlap of units and concepts, and with their effect", columns, rows),),
     )
 
 
@@ -104,7 +112,8 @@ def correlation_lines(rows: Sequence[Mapping[str, Any]]) -> Picture:
 
     def paint(axes: Axes) -> None:
         for predictor, words in WORDS.items():
-            known = [row for row in rows if row["predictor"] == predictor and _is_known(row["spearman"])]
+            of_predictor = [row for row in rows if row["predictor"] == predictor and row["target"] == OVERLAP]
+            known = [row for row in of_predictor if _is_known(row["spearman"])]
             if known:
                 x = [row["site"] for row in known]
                 y = [row["spearman"] for row in known]
