@@ -163,8 +163,8 @@ class Blobs(SquareSegmenter):
 def test_what_nothing_draws_is_found_as_rarely_as_stated():
     """Forty generators with random weights and blobs that have nothing to do with their images.
 
-    One in twenty pairs of a unit and a concept has p at most 0.05, and hardly any a small q; by the published rule alone
-    most units are interpretable.
+    One in twenty pairs of a unit and a concept has p at most 0.05, and hardly any a small q; by the published rule
+    alone most units are interpretable.
     """
     small_p = []
     discovered = []
