@@ -87,16 +87,16 @@ def test_parts_are_regions_of_an_edit(monkeypatch, folder, tmp_path):
     """All the change in the parts named, none elsewhere: at the last site, that is as large as the pictures."""
     with Image.open(folder / "maps/c0008-0000-weighted-3.png") as picture:
         labels = np.asarray(picture)
-    weights, run = [], lab_module.run
+    regions, run = [], lab_module.run
 
     def recorded(generator, z, class_ids, edits):
-        weights.extend(edit.weight for edit in edits)
+        regions.extend(edit.region for edit in edits)
         return run(generator, z, class_ids, edits)
 
     monkeypatch.setattr(lab_module, "run", recorded)
     sheets = [edited_in(folder, tmp_path / str(parts), ("parts", parts)) for parts in ([1, 2], [0, 1, 2])]
-    assert np.array_equal(weights[0].numpy(), np.isin(labels, [1, 2]))
-    assert weights[1].min() == 1
+    assert np.array_equal(regions[0].numpy(), np.isin(labels, [1, 2]))
+    assert regions[1].min() == 1
     assert not np.array_equal(*sheets)
 
 

@@ -166,7 +166,8 @@ def effect_section(entry: Mapping[str, Any]) -> Section:
         "before and after. Overlap shows that a unit is on where a concept is; what is left of the concept without it "
         "shows that it draws it. Units are taken in four orders: by an optimised set of weights, by IoU, by category "
         "awareness of the class, and at random. Removed units are zero everywhere. Inserted units get, in a square "
-        "without the concept, the values that they have where it is. Sets are chosen on other images, of all classes."
+        "without the concept, the values that they have where it is. More than 100% left means that something else now "
+        "looks like the concept. Sets are chosen on other images, of all classes."
     )
     tables = [table_of("Share of a concept's pixels left without units, in %", *_wide(removed))]
     if inserted:
