@@ -67,7 +67,7 @@ def read_mapping(file: Path) -> dict[str, Any]:
             mapping[name] = value
     except OSError as error:
         raise InputError(f"class_folders {file} cannot be read: {error.strerror}") from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(
             f"class_folders {file} must be CSV with the header folder,class or a JSON object that maps folders to "
             f"classes, with each folder once; {error}"

@@ -45,7 +45,7 @@ class PartialFile:
         """Origin of the bytes; None if it is not known."""
         try:
             return Origin(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return None
 
     @property

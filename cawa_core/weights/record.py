@@ -79,7 +79,7 @@ def recorded_digests(folder: Path) -> dict[str, str]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); remove it to have digests recorded again") from None
     if not isinstance(content, dict) or not all(isinstance(digest, str) for digest in content.values()):
         raise InputError(f"{path} must map file names to SHA-256; remove it to have digests recorded again")

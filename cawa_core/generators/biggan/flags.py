@@ -71,7 +71,7 @@ class TrainingFlags:
             if not isinstance(values, dict):
                 raise ValueError("they must map names to values")
             flags: TrainingFlags = validated(cls, values)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{source}: its {METADATA} are damaged: {error}; convert the weights again") from None
         return flags
 
