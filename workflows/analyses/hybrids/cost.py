@@ -49,7 +49,7 @@ def class_seconds(
     """
     class_id = lab.class_ids[0]
     shard = Shard(HYBRIDS.name, (class_id,))
-    without_reals = dataclasses.replace(lab, reals=None, memo=Memo())
+    without_real_images = dataclasses.replace(lab, reals=None, memo=Memo())
     passes = work.cost(lab, options, class_id, ()).passes
     share = min(LARGEST_SHARE, LONGEST_SECONDS / (passes * image))
     smaller = [
@@ -68,7 +68,7 @@ def class_seconds(
         counts = [passes]
 
     def measured(latents: HybridOptions) -> float:
-        return seconds(lambda: work.run(without_reals, latents, shard, None), False)
+        return seconds(lambda: work.run(without_real_images, latents, shard, None), False)
 
     measured(smaller[0])
     times = [measured(latents) for latents in smaller]
@@ -86,10 +86,10 @@ def _realism_seconds(lab: Lab, options: HybridOptions, class_id: int, seconds: S
         images = lab.generator(z, class_ids_of(class_id, z))
         width = network.features(images[:1]).shape[1]
         scoring = seconds(lambda: network.features(images).float().cpu(), True) / len(images)
-    reals = torch.randn(2 * lab.reals.count_of(class_id), width, generator=torch.Generator().manual_seed(0))
-    manifold = RealManifold.of(reals, options.neighbours)
-    fitting = seconds(lambda: RealManifold.of(reals, options.neighbours), False)
-    fakes = reals[:BLOCK_ROWS] + 1
+    features = torch.randn(2 * lab.reals.count_of(class_id), width, generator=torch.Generator().manual_seed(0))
+    manifold = RealManifold.of(features, options.neighbours)
+    fitting = seconds(lambda: RealManifold.of(features, options.neighbours), False)
+    fakes = features[:BLOCK_ROWS] + 1
     scoring += seconds(lambda: manifold.realism(fakes), True) / len(fakes)
     pictures = mixtures_tried(lab) * options.hybrid_tried_latents + len(KINDS) * options.hybrid_scored_latents
     return pairs_of_a_class(lab, options) * (fitting + pictures * scoring)
