@@ -297,7 +297,7 @@ def _below(folder: Path, prefix: str) -> Iterator[tuple[str, bool]]:
                     pending.append((entry.path, f"{prefix}{entry.name}/"))
                 elif entry.is_symlink() and _leads_to(entry, stat.S_ISDIR):
                     yield prefix + entry.name, True
-                elif entry.name != LOCK and _leads_to(entry, stat.S_ISREG):
+                elif entry.name != LOCK and (entry.is_file(follow_symlinks=False) or _leads_to(entry, stat.S_ISREG)):
                     yield prefix + entry.name, False
 
 
