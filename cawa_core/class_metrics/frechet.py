@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.class_metrics.moments import Moments, mean_of, moments_of
+
+MOST_VALUES = 2**22
+"""Values of the features of subsets that are held at once, 32 MB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +49,37 @@ def frechet_distance(*, real: Tensor | Moments, fake: Tensor | Moments) -> float
     mean_term = (real_mean - fake_mean).square().sum()
     traces = mean_term + _trace(real_gaussian) + _trace(fake_gaussian)
     return max(0.0, float(traces - 2 * _trace_of_root(real_gaussian, fake_gaussian)))
+
+
+def frechet_distances(*, real: Moments, fake: Tensor, subsets: Tensor) -> NDArray[np.float64]:
+    """Return the Fréchet distance between real images and each of many subsets of some images.
+
+    The same as :func:`frechet_distance` of each subset, but the product of all features with the covariance of the real
+    ones is computed once.
+
+    Args:
+        real: moments of at least 2 features.
+        fake: features ``[n, d]``.
+        subsets: rows of the images in each subset, integers ``[subsets, m >= 2]``.
+
+    Returns:
+        Distances ``[subsets]``.
+    """
+    centre = real.mean
+    features = fake.double() - centre
+    products = features @ real.covariance
+    distances = []
+    scale = subsets.shape[1] - 1
+    for rows in subsets.split(max(1, MOST_VALUES // (subsets.shape[1] * features.shape[1]))):
+        chosen, chosen_products = features[rows], products[rows]
+        means = chosen.mean(dim=1, keepdim=True)
+        chosen = chosen - means
+        chosen_products = chosen_products - chosen_products.mean(dim=1, keepdim=True)
+        traces = means.square().sum(dim=(1, 2)) + real.covariance.trace() + chosen.square().sum(dim=(1, 2)) / scale
+        eigenvalues = torch.linalg.eigvalsh(chosen_products @ chosen.transpose(1, 2) / scale)
+        roots = torch.stack([_roots(values).sum() for values in eigenvalues])
+        distances.append((traces - 2 * roots).clamp_min(0))
+    return np.asarray(torch.cat(distances).numpy())
 
 
 def _gaussian(name: str, sample: Tensor | Moments) -> _Gaussian:

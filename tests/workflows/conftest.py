@@ -41,6 +41,10 @@ WITH_CONCEPTS = dataclasses.replace(
     effect_sizes=(2,),
     effect_inserted=2,
     effect_random_sets=1,
+    artifact_latents=40,
+    artifact_scored_latents=8,
+    artifact_shares=(0.01,),
+    artifact_random_sets=1,
 )
 """The same with the analyses that need a segmenter, which most audits here do without."""
 

@@ -6,6 +6,7 @@ An analysis is a folder beside this module, or a package that registers its decl
 
 from __future__ import annotations
 
+from workflows.analyses.artifact_units import ARTIFACT_UNITS
 from workflows.analyses.awareness import AWARENESS
 from workflows.analyses.class_metrics import CLASS_METRICS
 from workflows.analyses.class_overlap import CLASS_OVERLAP
@@ -40,6 +41,7 @@ ANALYSES = Catalogue(
         UNIT_CONCEPTS,
         CONCEPT_EFFECTS,
         UNIT_AWARENESS,
+        ARTIFACT_UNITS,
     ),
     group="cawa.analyses",
 )
