@@ -5,7 +5,7 @@ Everything here is within one class, so that a unit of a rare class is not mista
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -32,23 +32,23 @@ def n_excited(n_images: int) -> int:
 
 
 @torch.inference_mode()
-def highest_features(generator: Generator, z: Tensor, class_ids: Tensor, batch_size: int) -> list[Tensor]:
-    """Return the highest features of every unit in each image, ``[n, C]`` by site, on the CPU.
+def images_and_highest_features(
+    generator: Generator, z: Tensor, class_ids: Tensor, batch_size: int
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield images ``[b, C, H, W]`` in batches, with the highest features of every unit in each, ``[b, C]`` by site.
 
     Args:
         generator: generator of the images.
         z, class_ids: latents ``[n, z_dim]`` and classes ``[n]``.
-        batch_size: images per forward pass.
+        batch_size: images per batch.
     """
-    batches = []
     for rows, ids in zip(z.split(batch_size), class_ids.split(batch_size), strict=True):
         state = generator.run_to(0, rows, ids)
-        by_site = []
+        highest = []
         for site in generator.sites:
             state = generator.advance(state, site.index)
-            by_site.append(state.features.amax(dim=(2, 3)).cpu())
-        batches.append(by_site)
-    return [torch.cat(parts) for parts in zip(*batches, strict=True)]
+            highest.append(state.features.amax(dim=(2, 3)).cpu())
+        yield generator.finish(state), highest
 
 
 def artifact_scores(generator: Generator, highest: Sequence[Tensor], features: Tensor, real: Moments) -> BySite:

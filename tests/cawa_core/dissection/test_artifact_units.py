@@ -6,7 +6,7 @@ import torch
 
 from cawa_core.class_metrics.frechet import frechet_distance, frechet_distances
 from cawa_core.class_metrics.moments import moments_of
-from cawa_core.dissection.artifact_units import artifact_scores, highest_features, n_excited, worst_units
+from cawa_core.dissection.artifact_units import artifact_scores, images_and_highest_features, n_excited, worst_units
 from cawa_core.generators.base import class_ids_of
 
 
@@ -21,13 +21,15 @@ def test_distances_of_subsets_are_those_of_each(width):
     assert distances == pytest.approx(expected, rel=1e-9)
 
 
-def test_highest_features_are_those_of_each_site(tiny_generator):
+def test_images_and_highest_features_are_those_of_each_site(tiny_generator):
     z = torch.randn(5, tiny_generator.z_dim, generator=torch.Generator().manual_seed(0))
     ids = class_ids_of(1, z)
-    highest = highest_features(tiny_generator, z, ids, 2)
+    batches = list(images_and_highest_features(tiny_generator, z, ids, 2))
+    assert torch.allclose(torch.cat([images for images, _ in batches]), tiny_generator(z, ids), atol=1e-6)
     for site in tiny_generator.sites:
+        highest = torch.cat([by_site[site.index] for _, by_site in batches])
         features = tiny_generator.run_to(site.index, z, ids).features
-        assert torch.allclose(highest[site.index], features.amax(dim=(2, 3)), atol=1e-6)
+        assert torch.allclose(highest, features.amax(dim=(2, 3)), atol=1e-6)
 
 
 def test_a_unit_that_responds_to_all_images_alike_has_no_score(tiny_generator):

@@ -15,7 +15,7 @@ from cawa_core.dissection.artifact_units import (
     BySite,
     artifact_scores,
     distances_by_chance,
-    highest_features,
+    images_and_highest_features,
     worst_units,
 )
 from cawa_core.dissection.removal import Unit as Channel
@@ -107,12 +107,17 @@ def numbers_removed(lab: Lab, options: ArtifactUnitOptions) -> list[int]:
     return sorted({max(1, round(share * n_units)) for share in options.artifact_shares})
 
 
+@torch.inference_mode()
 def _units(lab: Lab, options: ArtifactUnitOptions, class_id: int, real: Moments) -> list[Row]:
     """Return the units of a class whose exciting images are farthest from the real ones, the worst first."""
     z = lab.latents(class_id, options.artifact_latents)
     ids = class_ids_of(class_id, z)
-    highest = highest_features(lab.generator, z, ids, lab.batch_size)
-    features = _images(lab, z, class_id, ()).features["fid_features"]
+    parts = [
+        (lab.networks["fid_features"].features(images).float().cpu(), by_site)
+        for images, by_site in images_and_highest_features(lab.generator, z, ids, lab.batch_size)
+    ]
+    features = torch.cat([rows for rows, _ in parts])
+    highest = [torch.cat(batches) for batches in zip(*(by_site for _, by_site in parts), strict=True)]
     random = random_generator(lab.spec.seed, class_id, 0, "images that excite units by chance")
     with full_precision(lab.generator.device):
         scores: BySite = artifact_scores(lab.generator, highest, features, real)
