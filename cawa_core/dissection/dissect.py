@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cawa_core.annotations import Annotations
 from cawa_core.dissection.activations import enlarged, value_of
 from cawa_core.dissection.counts import (
     IMAGES_PERMUTED,
@@ -30,6 +31,8 @@ PUBLISHED_SHARE = 0.005
 MOST_VALUES = 2**23
 """Enlarged features that are held at once, 32 MB."""
 Progress = Callable[[int], None]
+Labels = Segmenter | Annotations
+"""Source of label maps: a segmenter labels any images, annotations only those that they belong to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,8 @@ class SiteThresholds:
         site: index of the site.
         candidates: thresholds as steps, ascending ``[units, thresholds]``.
         chosen: index of the threshold of each unit for each concept ``[units, concepts]``.
-        iou: overlap of each unit with each concept in the sample that thresholds are chosen on ``[units, concepts]``.
+        iou: overlap of each unit with each concept in the sample that thresholds are chosen on ``[units, concepts]``;
+            NaN if nothing labels it.
     """
 
     site: int
@@ -104,12 +108,8 @@ def choose_thresholds(
         batch_size: images per forward pass, at most ``IMAGES_PERMUTED``.
         progress: called with the number of images of each pass; there are two.
     """
-    histograms = [StepHistogram(generator.sites[site].channels) for site in sites]
     blocks = _Blocks(generator, z, class_ids, sites, batch_size, progress)
-    for block in blocks:
-        for place, units, features in block.features():
-            histograms[place].add(features, units)
-    candidates = [histogram.candidates() for histogram in histograms]
+    candidates = _candidates(blocks)
     tables = [LevelTable(rows) for rows in candidates]
     counts = [JointCounts(len(rows), len(SHARES), len(segmenter.concepts)) for rows in candidates]
     for block in blocks:
@@ -121,12 +121,54 @@ def choose_thresholds(
     return [_chosen(site, rows, count, rule) for site, rows, count in zip(sites, candidates, counts, strict=True)]
 
 
+@torch.inference_mode()
+def quantile_thresholds(
+    generator: Generator,
+    n_concepts: int,
+    z: Tensor,
+    class_ids: Tensor,
+    sites: Sequence[int],
+    *,
+    batch_size: int = IMAGES_PERMUTED,
+    progress: Progress | None = None,
+) -> list[SiteThresholds]:
+    """Choose the thresholds of :func:`choose_thresholds` by the rule ``quantile``, which needs no labels.
+
+    Args:
+        generator: generator of the images.
+        n_concepts: number of concepts; all have the same thresholds.
+        z, class_ids: latents ``[n, z_dim]`` and classes ``[n]`` of a sample that serves for nothing else.
+        sites: sites whose units are dissected, ascending.
+        batch_size: images per forward pass, at most ``IMAGES_PERMUTED``.
+        progress: called with the number of images of each block.
+    """
+    candidates = _candidates(_Blocks(generator, z, class_ids, sites, batch_size, progress))
+    shapes = [(len(rows), n_concepts) for rows in candidates]
+    return [
+        SiteThresholds(site, rows, _published(shape), np.full(shape, np.nan))
+        for site, rows, shape in zip(sites, candidates, shapes, strict=True)
+    ]
+
+
+def _candidates(blocks: _Blocks) -> list[NDArray[np.int32]]:
+    """Return the candidate thresholds of the units of each site: ``[units, thresholds]``."""
+    histograms = [StepHistogram(blocks.generator.sites[site].channels) for site in blocks.sites]
+    for block in blocks:
+        for place, units, features in block.features():
+            histograms[place].add(features, units)
+    return [histogram.candidates() for histogram in histograms]
+
+
+def _published(shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the index of the threshold that 0.5% of the pixels exceed, for ``[units, concepts]``."""
+    return np.full(shape, int(np.argmin(np.abs(SHARES[::-1] - PUBLISHED_SHARE))), np.int64)
+
+
 def _chosen(site: int, candidates: NDArray[np.int32], counts: JointCounts, rule: Rule) -> SiteThresholds:
     """Choose the thresholds of a site, and return them with the overlaps that they give."""
     on, both = counts.exceeding()
     if rule == "quantile":
-        index = int(np.argmin(np.abs(SHARES[::-1] - PUBLISHED_SHARE)))
-        chosen = np.full((len(candidates), len(counts.present)), index)
+        chosen = _published((len(candidates), len(counts.present)))
     else:
         ratio = information_quality_ratio(on[:, :, None], counts.present, both, counts.pixels)
         chosen = ratio.argmax(axis=1)
@@ -139,7 +181,7 @@ def _chosen(site: int, candidates: NDArray[np.int32], counts: JointCounts, rule:
 @torch.inference_mode()
 def unit_overlaps(
     generator: Generator,
-    segmenter: Segmenter,
+    labels: Labels,
     z: Tensor,
     class_ids: Tensor,
     thresholds: Sequence[SiteThresholds],
@@ -151,14 +193,14 @@ def unit_overlaps(
 
     Args:
         generator: generator of the images.
-        segmenter: what labels their pixels.
+        labels: source of their label maps; annotations must be those of these images.
         z, class_ids: latents ``[n, z_dim]`` and classes ``[n]`` of the images; label maps are permuted among
             consecutive ones, so these should be of one class.
         thresholds: thresholds of the units, by site.
         batch_size: images per forward pass, at most ``IMAGES_PERMUTED``.
         progress: called with the number of images of each block.
     """
-    n_concepts = len(segmenter.concepts)
+    n_concepts = len(labels.concepts)
     sites = [site.site for site in thresholds]
     on = [np.zeros(site.chosen.shape, np.int64) for site in thresholds]
     both = [np.zeros(site.chosen.shape, np.int64) for site in thresholds]
@@ -166,7 +208,7 @@ def unit_overlaps(
     present = np.zeros(n_concepts, np.int64)
     pixels = 0
     for block in _Blocks(generator, z, class_ids, sites, batch_size, progress):
-        masks = block.masks(segmenter)
+        masks = block.masks(labels)
         present += masks.sum(dim=(0, 2, 3)).cpu().numpy()
         pixels += masks[:, 0].numel()
         for place, units, features in block.features():
@@ -181,15 +223,18 @@ def unit_overlaps(
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
-    """Batches of latents and classes of at most ``IMAGES_PERMUTED`` images."""
+    """Batches of latents and classes of at most ``IMAGES_PERMUTED`` images, which are ``images`` of the sample."""
 
     generator: Generator
     batches: Sequence[tuple[Tensor, Tensor]]
     sites: Sequence[int]
+    images: slice
 
-    def masks(self, segmenter: Segmenter) -> Tensor:
+    def masks(self, labels: Labels) -> Tensor:
         """Return where the images show each concept: bool ``[n, concepts, S, S]``."""
-        return torch.cat([concept_masks(segmenter, self.generator(z, class_ids)) for z, class_ids in self.batches])
+        if isinstance(labels, Annotations):
+            return labels.masks(self.images)
+        return torch.cat([concept_masks(labels, self.generator(z, class_ids)) for z, class_ids in self.batches])
 
     def features(self) -> Iterator[tuple[int, slice, Tensor]]:
         """Yield the place of a site, some of its units, and their features on the grid of the images.
@@ -219,8 +264,10 @@ class _Blocks:
     progress: Progress | None
 
     def __iter__(self) -> Iterator[_Block]:
-        for z, class_ids in zip(self.z.split(IMAGES_PERMUTED), self.class_ids.split(IMAGES_PERMUTED), strict=True):
+        for first in range(0, len(self.z), IMAGES_PERMUTED):
+            images = slice(first, first + IMAGES_PERMUTED)
+            z, class_ids = self.z[images], self.class_ids[images]
             batches = zip(z.split(self.batch_size), class_ids.split(self.batch_size), strict=True)
-            yield _Block(self.generator, list(batches), self.sites)
+            yield _Block(self.generator, list(batches), self.sites, images)
             if self.progress:
                 self.progress(len(z))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,6 +24,23 @@ def by_site(units: Sequence[Unit]) -> SiteMasks:
     for site, channel in sorted(units):
         channels.setdefault(site, []).append(channel)
     return {site: tuple(members) for site, members in channels.items()}
+
+
+@torch.inference_mode()
+def images_without(
+    generator: Generator, z: Tensor, class_ids: Tensor, units: Sequence[Unit], batch_size: int
+) -> Iterator[Tensor]:
+    """Yield images ``[batch, C, H, W]`` in which units are zero everywhere; without units, unchanged images.
+
+    Args:
+        generator: generator of the images.
+        z, class_ids: latents ``[n, z_dim]`` and classes ``[n]`` of the images.
+        units: units to remove together.
+        batch_size: images per forward pass.
+    """
+    changes = masks_at(by_site(units))
+    for rows, ids in zip(z.split(batch_size), class_ids.split(batch_size), strict=True):
+        yield run(generator, rows, ids, changes)
 
 
 @torch.inference_mode()
@@ -51,11 +68,7 @@ def areas_without(
     areas: dict[str, Areas] = {}
     images: dict[str, Tensor] = {}
     for name, units in sets.items():
-        changes = masks_at(by_site(units))
-        batches = [
-            run(generator, rows, ids, changes)
-            for rows, ids in zip(z.split(batch_size), class_ids.split(batch_size), strict=True)
-        ]
+        batches = list(images_without(generator, z, class_ids, units, batch_size))
         counts = [concept_masks(segmenter, batch).sum(dim=(2, 3)) for batch in batches]
         areas[name] = torch.cat(counts).cpu().numpy().astype(np.int64)
         images[name] = torch.cat([batch.cpu() for batch in batches])

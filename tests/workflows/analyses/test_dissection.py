@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from cawa_core.dissection.dissect import SHARES, choose_thresholds, unit_overlaps
+from cawa_core.annotations import Annotations, read_annotations, write_annotations
+from cawa_core.dissection.dissect import SHARES, choose_thresholds, quantile_thresholds, unit_overlaps
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from tests.conftest import random_fashion_generator
@@ -119,6 +120,36 @@ def test_the_published_threshold_leaves_half_a_percent_of_the_pixels():
     assert published == pytest.approx(0.005, rel=0.05)
     assert (share <= published).all()
     assert np.median(share[share > 0]) > 0.9 * published
+
+
+def test_label_maps_of_a_segmenter_count_as_the_segmenter(tmp_path):
+    """Painted as the segmenter labels them, images have the counts and chance that they have with the segmenter."""
+    lab = Lab.open("scenes-biggan", needs=("segmenter",))
+    generator, segmenter, sites = lab.generator, lab.segmenter, [3, 6]
+    z, ids = lab.latents(5, 40), torch.arange(40) % 30
+    with torch.inference_mode():
+        label_maps = segmenter.segment(generator(z, ids))
+    colours = {concept: (number, 7, 7) for number, concept in enumerate(segmenter.concepts)}
+    write_annotations(tmp_path, Annotations(z, ids, label_maps, colours), generator)
+    annotations = read_annotations(tmp_path, generator)
+    other, spread = generator.sample_latents(0, 2, range(24)), torch.arange(24)
+    by_segmenter = choose_thresholds(generator, segmenter, other, spread, sites, rule="quantile")
+    by_nothing = quantile_thresholds(generator, len(segmenter.concepts), other, spread, sites, batch_size=5)
+    for one, another in zip(by_segmenter, by_nothing, strict=True):
+        assert one.site == another.site
+        np.testing.assert_array_equal(one.candidates, another.candidates)
+        np.testing.assert_array_equal(one.chosen, another.chosen)
+        np.testing.assert_array_equal(one.values, another.values)
+        assert np.isnan(another.iou).all()
+    expected = unit_overlaps(generator, segmenter, z, ids, by_segmenter)
+    counted = unit_overlaps(generator, annotations, annotations.z, annotations.class_ids, by_nothing)
+    for one, another in zip(expected, counted, strict=True):
+        assert (one.site, one.pixels) == (another.site, another.pixels)
+        for name in ("present", "on", "both"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(another, name))
+        np.testing.assert_array_equal(one.chance.mean, another.chance.mean)
+        np.testing.assert_array_equal(one.chance.variance, another.chance.variance)
+    assert sum(one.both.sum() for one in expected) > 0
 
 
 def test_units_of_other_images_exceed_chance_as_rarely_as_stated():
