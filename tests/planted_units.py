@@ -82,3 +82,20 @@ class SquareSegmenter(Segmenter):
 
     def segment(self, images):
         return torch.where(images[:, 0] > 0, 0, -1)
+
+
+class CornerGenerator(PlantedGenerator):
+    """The same squares; units on in single pixels, so that 0.5% of the pixels are more than theirs."""
+
+    name = "planted-corners"
+
+    def begin(self, z, embedding):  # noqa: ARG002
+        square, corner = squares(z), corners(z)
+        features = [2.0 * corner, 1.5 * torch.roll(corner, SHIFT, dims=1), 3.0 * square, 0.0 * square, 0 * square + 1.0]
+        return SiteState(0, torch.stack(features, dim=1))
+
+
+def corners(z):
+    """The upper left pixel of the square of each latent: bool ``[n, SIDE, SIDE]``."""
+    square = squares(z)
+    return square & ~torch.roll(square, 1, dims=1) & ~torch.roll(square, 1, dims=2)

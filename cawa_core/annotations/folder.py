@@ -184,7 +184,8 @@ def _require_label_maps(storage: Storage, count: int) -> None:
     faults += [f"there is {name}, too" for name in sorted(present - set(expected))]
     if faults:
         raise InputError(
-            f"{storage.url} must hold a label map for each of the {count} latents of {LATENTS}, {allowed}; {faults[0]}"
+            f"folder {storage.url} must hold a label map for each of the {count} latents of {LATENTS}, {allowed}; "
+            f"{faults[0]}"
         )
 
 

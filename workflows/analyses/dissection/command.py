@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from cawa_core.errors import InputError
 from cawa_core.options import Count, option
 from workflows.commands.endings import written_at_the_end
 from workflows.commands.flags import with_options_of
@@ -23,7 +25,12 @@ class DissectCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to dissect"
 
-    concept: str = option("", "Concept of the segmenter whose units are shown.")
+    concept: str = option("", "Concept of the segmenter, or of --masks, whose units are shown.")
+    masks: str = option(
+        "",
+        "Folder with label maps of your own for some generated images, instead of a segmenter; docs/concepts.md "
+        "describes it.",
+    )
     classes: tuple[int | str, ...] = option(
         (), "Classes of the images by index, name or WordNet id, separated by commas; by default all."
     )
@@ -41,6 +48,26 @@ class DissectCommandOptions:
     )
 
 
+RIVALS = {
+    "segmenter": "either labels the pixels",
+    "classes": "the classes are those of the annotated images",
+    "images": "units are compared with the concept in the annotated images",
+    "random_sets": "what is left of the concept cannot be measured",
+}
+"""Options that do not go with ``--masks`` => why."""
+
+
+def require_no_rival(flags: Mapping[str, Any]) -> None:
+    """Check that nothing is given that label maps of the user's own replace; they also replace a segmenter of a spec.
+
+    Raises:
+        InputError: something is.
+    """
+    for name, reason in RIVALS.items():
+        if flags.get("masks") and flags.get(name) is not None:
+            raise InputError(f"{name} does not go with masks: {reason}; leave out --{name.replace('_', '-')}")
+
+
 @with_options_of(DissectCommandOptions, AuditSpec, RunOptions, only=(*UNSCORED_OPTIONS, "segmenter"))
 @written_at_the_end()
 def dissect(
@@ -48,6 +75,7 @@ def dissect(
     spec: SpecFile = None,
 ) -> None:
     """Show the units that draw a concept, and what is left of the concept without them."""
+    require_no_rival(flags)
     with quick_imports():
         from workflows.analyses.dissection.sheet import run_dissect
 
