@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 
 IMAGES_PERMUTED = 32
 """Label maps are permuted among this many consecutive images, so that the work grows with their number."""
+N_LEVELS = 256
+"""Number of values that a level can have, as uint8."""
 
 
 class JointCounts:
@@ -40,22 +42,18 @@ class JointCounts:
             masks: where each concept is, bool ``[n, concepts, S, S]``.
             units: which units these are.
         """
+        n_levels = self.at_level.shape[1]
         by_unit = levels.transpose(0, 1).flatten(1).cpu().numpy()
-        self.at_level[units] += self._counted(by_unit)
+        self.at_level[units] += _level_counts(by_unit, n_levels)
         for concept, mask in enumerate(masks.transpose(0, 1).flatten(1).cpu().numpy()):
             places = np.flatnonzero(mask)
             if len(places):
-                self.present_at_level[units, :, concept] += self._counted(by_unit[:, places])
+                self.present_at_level[units, :, concept] += _level_counts(by_unit[:, places], n_levels)
 
     def add_pixels(self, masks: Tensor) -> None:
         """Count the pixels of images, in all and of each concept, bool ``[n, concepts, S, S]``."""
         self.pixels += masks[:, 0].numel()
         self.present += masks.sum(dim=(0, 2, 3)).cpu().numpy()
-
-    def _counted(self, levels: NDArray[np.uint8]) -> Counts:
-        """Count each level of each unit: ``[units, pixels]`` => ``[units, levels]``."""
-        n_levels = self.at_level.shape[1]
-        return np.stack([np.bincount(row, minlength=n_levels) for row in levels])
 
     def exceeding(self) -> tuple[Counts, Counts]:
         """Return how many pixels exceed each threshold, ``[units, thresholds]``, and how many of each concept do."""
@@ -101,17 +99,18 @@ class ChanceOverlap:
         """
         n = len(levels)
         by_unit = levels.transpose(0, 1).flatten(2)  # [units, n, pixels]
+        at_level = _level_counts(by_unit.flatten(1).cpu().numpy(), N_LEVELS)
+        above = at_level[:, ::-1].cumsum(axis=1)[:, ::-1] - at_level
+        counts_on = np.take_along_axis(above, chosen, axis=1)
         thresholds = torch.from_numpy(np.asarray(chosen, np.uint8)).to(levels.device)
-        counts_on = np.zeros(chosen.shape, np.int64)
         both = np.zeros(chosen.shape, np.int64)
         mean, variance = self.mean[units], self.variance[units]
         for concept in range(masks.shape[1]):
-            on = (by_unit > thresholds[:, concept, None, None]).float()
-            counts_on[:, concept] = on.sum(dim=2).long().sum(dim=1).cpu().numpy()  # float32 counts pixels exactly
             labels = masks[:, concept].flatten(1).float()
             if not labels.any():
                 continue
-            pairs = (on @ labels.T).double()
+            on = (by_unit > thresholds[:, concept, None, None]).float()
+            pairs = (on @ labels.T).double()  # float32 counts pixels of an image exactly
             both[:, concept] = pairs.diagonal(dim1=1, dim2=2).sum(dim=1).cpu().numpy()
             average = pairs.mean(dim=(1, 2), keepdim=True)
             mean[:, concept] += (n * average).flatten().cpu().numpy()
@@ -119,6 +118,11 @@ class ChanceOverlap:
                 deviation = pairs - pairs.mean(dim=1, keepdim=True) - pairs.mean(dim=2, keepdim=True) + average
                 variance[:, concept] += (deviation.square().sum(dim=(1, 2)) / (n - 1)).cpu().numpy()
         return counts_on, both
+
+
+def _level_counts(levels: NDArray[np.uint8], n_levels: int) -> Counts:
+    """Count each level of each unit: ``[units, pixels]`` => ``[units, n_levels]``."""
+    return np.stack([np.bincount(row, minlength=n_levels) for row in levels])
 
 
 def intersection_over_union(on: NDArray[np.integer], present: NDArray[np.integer], both: NDArray[np.number]) -> Array:
