@@ -17,6 +17,7 @@ from torch.nn import functional
 from cawa_core.dissection.removal import Unit, by_site
 from cawa_core.generators.base import Generator
 from cawa_core.interventions import Constant, Intervention, run
+from cawa_core.numerics.batch_size import bytes_for_backward
 from cawa_core.segmenters.base import Segmenter, concept_masks
 
 LEARNING_RATE = 0.05
@@ -25,6 +26,8 @@ PENALTY = 0.05
 """Weight of the norm of all α against the effect, which is 1 where a concept comes and goes entirely."""
 REGION_PART = 4
 """An insertion changes a square with an edge of this part of the image's."""
+GRAPH_BYTES = {"cpu": 2**31, "cuda": 2**34}
+"""Maximum bytes that are kept for a backward pass, unless a single image takes more."""
 
 PerSite = list[Tensor]
 """One value per unit ``[C]``, by site."""
@@ -68,6 +71,7 @@ def optimised_weights(
     random: np.random.Generator,
     *,
     steps: int,
+    images_per_step: int,
     batch_size: int,
 ) -> PerSite:
     """Choose a weight α in [0, 1] for every unit, so that the units with high ones have a large effect on a concept.
@@ -84,7 +88,9 @@ def optimised_weights(
         start: initial weights, such as IoU divided by the highest.
         random: source of the batches and squares.
         steps: number of steps.
-        batch_size: images per step.
+        images_per_step: images that the effect of a step is measured on.
+        batch_size: images per forward and backward pass, fewer if these would keep more than ``GRAPH_BYTES``; changes
+            the weights by rounding only.
 
     Raises:
         InputError: the segmenter has no probabilities.
@@ -94,20 +100,28 @@ def optimised_weights(
         values = [value.clone() for value in values]
         weights = [value.clone().requires_grad_() for value in start]
         optimiser = torch.optim.Adam(weights, lr=LEARNING_RATE)
+        bytes_per_image = bytes_for_backward(
+            lambda: segmenter.probabilities(run(generator, z[:1], class_ids[:1], _removed(weights)))
+        )
+        fitting = GRAPH_BYTES[z.device.type] // max(1, bytes_per_image)
+        batch_size = max(1, min(images_per_step, batch_size, fitting))
         every_mask, before = _masks(generator, segmenter, z, class_ids, concept, batch_size)
         for _ in range(steps):
-            places = torch.from_numpy(np.sort(random.permutation(len(z))[:batch_size])).to(z.device)
-            rows, ids, masks = z[places], class_ids[places], every_mask[places]
-            squares = free_squares(masks.cpu().numpy(), generator, random)
-            effect = -_probability(generator, segmenter, rows, ids, concept, _removed(weights), masks) / before
-            if squares.any():
-                region = torch.from_numpy(squares).to(masks.device)
-                changes = _inserted(weights, values, region)
-                effect = effect + _probability(generator, segmenter, rows, ids, concept, changes, region) / before
-            norm = torch.cat(weights).norm()
-            gradients = torch.autograd.grad(PENALTY * norm - effect, weights)
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight.grad = gradient
+            places = torch.from_numpy(np.sort(random.permutation(len(z))[:images_per_step])).to(z.device)
+            masks = every_mask[places]
+            squares = torch.from_numpy(free_squares(masks.cpu().numpy(), generator, random)).to(masks.device)
+            optimiser.zero_grad()
+            (PENALTY * torch.cat(weights).norm()).backward(inputs=weights)
+            # Each part's graph is freed before the next is built.
+            for part in torch.arange(len(places), device=z.device).split(batch_size):
+                rows, ids, region = z[places[part]], class_ids[places[part]], squares[part]
+                if region.any():
+                    images = run(generator, rows, ids, _inserted(weights, values, region))
+                    inserted = _probability(segmenter, images, concept, region) / squares.sum()
+                    (-inserted / before).backward(inputs=weights)
+                images = run(generator, rows, ids, _removed(weights))
+                remaining = _probability(segmenter, images, concept, masks[part]) / masks.sum()
+                (remaining / before).backward(inputs=weights)
             optimiser.step()
             with torch.no_grad():
                 for weight in weights:
@@ -141,18 +155,9 @@ def _inserted(weights: PerSite, values: PerSite, region: Tensor) -> list[Interve
     ]
 
 
-def _probability(
-    generator: Generator,
-    segmenter: Segmenter,
-    z: Tensor,
-    class_ids: Tensor,
-    concept: int,
-    changes: Sequence[Intervention],
-    where: Tensor,
-) -> Tensor:
-    """Return the mean probability of a concept over some pixels, bool ``[n, S, S]``, under changes."""
-    probabilities = segmenter.probabilities(run(generator, z, class_ids, changes))[:, concept]
-    return (probabilities * where).sum() / where.sum()
+def _probability(segmenter: Segmenter, images: Tensor, concept: int, where: Tensor) -> Tensor:
+    """Return the sum of the probability of a concept over some pixels of images, bool ``[n, S, S]``."""
+    return (segmenter.probabilities(images)[:, concept] * where).sum()
 
 
 def free_squares(masks: NDArray[np.bool_], generator: Generator, random: np.random.Generator) -> NDArray[np.bool_]:
