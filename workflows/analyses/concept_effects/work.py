@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -196,16 +197,16 @@ class _Measured:
     def insertions(self) -> list[Row]:
         """Return how much of the concept appears in the squares with the first units of each ranking."""
         number = self.options.effect_inserted
-        pixels = self._inserted({ranking: order[:number] for ranking, order in self.rankings.items()})
         looked_at = int(self.squares.sum())
-        return [self._row(INSERTION, ranking, number, looked_at, 0, counts) for ranking, counts in pixels.items()]
+        return [
+            self._row(INSERTION, ranking, number, looked_at, 0, counts) for ranking, counts in self._inserted.items()
+        ]
 
     def contexts(self) -> list[Row]:
         """Return how much of the concept appears by what the square showed before."""
         if not self.squares.any():
             return []
-        best = self.sets.best
-        (after,) = self._inserted({best: self.rankings[best][: self.options.effect_inserted]}).values()
+        after = self._inserted[self.sets.best]
         has_square = self.squares.any(axis=(1, 2))
         shares = (self.masks & self.squares[:, None]).sum(axis=(2, 3))[has_square]
         sizes = self.squares.sum(axis=(1, 2))[has_square]
@@ -228,7 +229,10 @@ class _Measured:
                 rows.append({**self.key, **unit})
         return rows
 
-    def _inserted(self, chosen: dict[str, list[Channel]]) -> dict[str, NDArray[np.int64]]:
+    @cached_property
+    def _inserted(self) -> dict[str, NDArray[np.int64]]:
+        """Pixels of the concept in each image that has a square, with the first units of each ranking."""
+        number = self.options.effect_inserted
         has_square = self.squares.any(axis=(1, 2))
         if not has_square.any():
             return {}
@@ -238,7 +242,7 @@ class _Measured:
             self.lab.segmenter,
             self.z[places],
             self.ids[places],
-            chosen,
+            {ranking: order[:number] for ranking, order in self.rankings.items()},
             self.sets.values,
             self.squares[has_square],
             self.place,
@@ -293,7 +297,8 @@ def _chosen_sets(lab: Lab, options: EffectOptions, concept: str) -> ConceptSets 
             start,
             random,
             steps=options.effect_steps,
-            batch_size=IMAGES_PER_STEP,
+            images_per_step=IMAGES_PER_STEP,
+            batch_size=batch,
         )
     return ConceptSets(values, overlap, weights)
 
