@@ -12,13 +12,17 @@ from cawa_core.class_metrics.records import METRICS
 from cawa_core.rendering.claims import NOTE
 from cawa_core.tables import Manifest, Receipt, publish
 from cawa_core.tables.schema import ALL_SITES, TABLES
+from cawa_core.worlds.factors import known_factors
+from cawa_core.worlds.scenes.vocabulary import BUILDINGS
 from tests.reference.pandas_aggregation import best_estimates, pandas_tables
 from tests.workflows.written_audits import rewrite
 from workflows.analyses import ANALYSES
 from workflows.analyses.awareness.results import heavy_tails
 from workflows.analyses.class_overlap import derivation as class_overlap
+from workflows.analyses.class_overlap.claims import factor_claims
 from workflows.analyses.class_overlap.derivation import EverySite
-from workflows.analyses.class_overlap.summary import overlap_summary
+from workflows.analyses.class_overlap.results import factor_table
+from workflows.analyses.class_overlap.summary import factor_summary, overlap_summary
 from workflows.analyses.metric_correlation.derivation import metric_correlation_rows
 from workflows.options.audit import audit_spec
 from workflows.results import aggregate, is_current
@@ -231,6 +235,52 @@ def test_the_overlap_summary_is_of_the_pairs(tmp_path):
     assert np.isfinite(by_site["category_highest", 0, 3])
     without = overlap_summary(manifest, centroids.iloc[:0], 200, random)
     assert all(row["similarity_p"] is None for row in without)
+
+
+FACTORS = known_factors("scenes")
+
+
+def awareness_by_building():
+    """Random awareness of all 30 classes, in which classes with the same building have the same ten top channels."""
+    awareness = awareness_frame(range(30), WIDTHS, np.random.default_rng(0))
+    buildings = np.array([list(BUILDINGS).index(building) for building in FACTORS["building"]])
+    is_of_building = awareness.channel // 10 == buildings[awareness.class_id]
+    return awareness.assign(category_awareness=awareness.category_awareness + 20 * is_of_building)
+
+
+def test_classes_that_share_a_planted_factor_share_channels(tmp_path):
+    spec = dataclasses.replace(SPEC, overlap_k=(3, 10))
+    manifest = aggregated(tmp_path, awareness_by_building(), None, spec)
+    rows = factor_summary(manifest, FACTORS, 200, np.random.default_rng(0))
+    at_first_site = {
+        row["factor"]: row for row in rows if (row["criterion"], row["site"], row["k"]) == ("category_highest", 0, 10)
+    }
+    assert {name: row["n_pairs"] for name, row in at_first_site.items()} == {
+        "building": 75,
+        "place": 60,
+        "neither": 300,
+    }
+    assert {name: row["overlap"] for name, row in at_first_site.items()} == {"building": 1, "place": 0, "neither": 0}
+    assert at_first_site["building"]["spearman"] == pytest.approx(1)
+    assert at_first_site["building"]["p"] == pytest.approx(1 / 201)
+    assert at_first_site["place"]["spearman"] < 0
+    assert at_first_site["place"]["p"] > 0.5
+    assert at_first_site["neither"]["p"] is None
+    largest = max(row["k"] for row in rows if row["site"] == ALL_SITES)
+    verdicts = {claim.claim: claim.verdict for claim in factor_claims(rows)}
+    assert (largest, verdicts["Classes that share the building share channels."]) == (10, "holds")
+    assert verdicts["Classes that share the place share channels."] == "does not hold"
+    table = factor_table(rows)
+    assert table.caption == "Overlap of classes that share the building, the place, neither"
+    assert [row[1].text for row in table.rows if row[0].text == "highest category awareness"] == ["all", "0", "1", "2"]
+
+
+def test_factors_that_no_pair_shares_are_not_tested(tmp_path):
+    awareness = awareness_by_building()
+    manifest = aggregated(tmp_path, awareness[awareness.class_id.isin([0, 1, 2, 3])], None)
+    rows = [row for row in factor_summary(manifest, FACTORS, 200, np.random.default_rng(0)) if row["factor"] == "place"]
+    assert all((row["n_pairs"], row["overlap"]) == (0, None) for row in rows)
+    assert all(np.isnan(row["p"]) for row in rows)
 
 
 def awareness_by_hand(estimator="closed_form"):

@@ -149,6 +149,29 @@ def test_similarity_needs_a_large_enough_correlation_among_all_criteria():
     assert claims_of({"overlap": [{"site": 0, "k": 10, "criterion": "category_highest"}]}) == []
 
 
+def test_each_known_factor_is_tested_among_all_of_them():
+    def overlaps(building, place):
+        row = {"site": -1, "k": 10, "criterion": "category_highest", "null_std": 0.05}
+        tested = [
+            {**row, "factor": factor, "overlap": 0.4, "spearman": r, "p": p}
+            for factor, (r, p) in {"building": building, "place": place}.items()
+        ]
+        return {
+            "overlap_by_factor": [*tested, {**row, "factor": "neither", "overlap": 0.1, "spearman": None, "p": None}]
+        }
+
+    for building, place, verdicts in (
+        ((0.9, 0.001), (0.0, 0.5), ["holds", "does not hold"]),
+        ((0.9, 0.04), (0.3, 0.04), ["holds", "holds"]),
+        ((0.9, 0.04), (0.3, 0.5), ["open", "open"]),
+        ((0.9, 0.04), (None, None), ["holds"]),
+    ):
+        claims = claims_of(overlaps(building, place))
+        assert [claim.verdict for claim in claims] == verdicts
+        assert claims[0].claim == "Classes that share the building share channels."
+        assert "such classes share 40% of the channels, and classes without a common factor 10%" in claims[0].evidence
+
+
 def sharing(latent, category, by_chance=0.1):
     names = ("in_nine_tenths", "in_half", "shared")
     rows = []

@@ -30,6 +30,12 @@ LABEL_COLOURS = (
 )
 """Colour of each label in pictures of label maps."""
 
+CLASS_FACTORS = {
+    "building": tuple(building for building in BUILDINGS for _ in PLACES),
+    "place": PLACES * len(BUILDINGS),
+}
+"""Building and place of each class."""
+
 Relation = Literal["same", "building", "place", "neither"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,16 +12,31 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from cawa_core.rendering.figures import MOST_LABELS, MOST_NUMBERS, Array, Picture, draw
+from cawa_core.rendering.figures import (
+    MOST_LABELS,
+    MOST_NUMBERS,
+    SIZE,
+    Array,
+    Picture,
+    draw,
+    legend_above,
+    legible,
+)
 from cawa_core.rendering.glyphs import shortened
 from cawa_core.rendering.pair_map import Cluster, PairMap, PairValues, pair_map
 from cawa_core.rendering.palette import light
 from cawa_core.statistics.similarity import clusters, medoid, pairs_as_matrix, similar_together
+from cawa_core.tables.schema import ALL_SITES
+from cawa_core.worlds.factors import NEITHER
 from workflows.results.class_resamples import mean_of_known
 from workflows.results.rankings import CRITERION_WORDS
 
 MOST_NAMED = 40
 """Most classes with a cell each; more are summarised by clusters."""
+FACTOR_COLOURS = ("blue", "green", "amber", "violet")
+"""Colours of the pairs of classes that share each of the known factors."""
+BY_SITE = "category_highest"
+"""Criterion that ranks the channels whose overlap is drawn by site."""
 MOST_CLUSTERS = 24
 """Most clusters of classes."""
 
@@ -146,3 +162,39 @@ def _numbered_cells(axes: Axes, matrix: Array, shares: Array) -> None:
         alpha = 0.75 * float(shares[row, column])
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=light("blue"), alpha=alpha, edgecolor="none"))
         axes.text(column, row, f"{100 * matrix[row, column]:.0f}", ha="center", va="center", fontsize=7)
+
+
+def factor_lines(rows: Sequence[Mapping[str, Any]]) -> Picture:
+    """Draw the overlap beyond chance by site of the pairs of classes that share each known factor, and of the others.
+
+    Args:
+        rows: entry ``overlap_by_factor`` of the summary.
+    """
+    by_awareness = [row for row in rows if row["criterion"] == BY_SITE and row["site"] != ALL_SITES]
+    sites = sorted({row["site"] for row in by_awareness})
+    sites_by_k: dict[int, set[int]] = {}
+    for row in by_awareness:
+        sites_by_k.setdefault(row["k"], set()).add(row["site"])
+    k = max((k for k, covered in sites_by_k.items() if len(covered) == len(sites)), default=0)
+    by_factor: dict[str, list[Mapping[str, Any]]] = {}
+    for row in by_awareness:
+        if row["k"] == k and row["overlap"] is not None:
+            by_factor.setdefault(row["factor"], []).append(row)
+    colours = dict(zip((factor for factor in by_factor if factor != NEITHER), FACTOR_COLOURS, strict=False))
+
+    def paint(axes: Axes) -> None:
+        for factor, group in by_factor.items():
+            ordered = sorted(group, key=lambda row: row["site"])
+            beyond = [row["overlap"] - row["by_chance"] for row in ordered]
+            label = NEITHER if factor == NEITHER else f"same {factor}"
+            colour = light(colours.get(factor, "muted"))
+            x = [row["site"] for row in ordered]
+            axes.plot(x, beyond, "o-", color=colour, markersize=4, linewidth=1.4, label=label)
+        axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
+        ylabel = f"share of the top {k}, minus chance"
+        axes.set(title="Overlap beyond chance", xlabel="site", ylabel=ylabel, xticks=legible(sites))
+        legend_above(axes, 0.3, "upper right")
+
+    groups = ", ".join(f"the same {factor}" for factor in colours)
+    alt = f"Overlap of the top {k} channels beyond chance by site, for pairs of classes with {groups}, and neither"
+    return draw("overlap-factors", alt, SIZE, paint)

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
-from cawa_core.rendering.claims import Claim, signed
+from cawa_core.rendering.claims import Claim
 from cawa_core.rendering.class_facts import MOST_RELATED, ClassFacts, RelatedClass, Relation
-from cawa_core.rendering.html_tables import records, table_of
+from cawa_core.rendering.html_tables import HtmlTable, records, table_of
 from cawa_core.rendering.sections import Section, Tables, class_names, site_words
-from cawa_core.statistics.many_tests import adjusted
 from cawa_core.statistics.overlap import COMPARED_CRITERIA
 from cawa_core.statistics.similarity import centroid_distances, common_classes
-from cawa_core.statistics.verdicts import FAILS, HOLDS, IN_PART, OPEN, SMALLEST_CORRELATION, Estimate, decide
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import ALL_SITES
+from cawa_core.worlds.factors import NEITHER, known_factors
 from workflows.analyses.class_metrics import CLASS_CENTROIDS_TABLE
 from workflows.analyses.class_overlap import CLASS_OVERLAP, CLASS_OVERLAP_TABLE, ClassOverlapOptions
+from workflows.analyses.class_overlap.claims import factor_claims, similarity_claims
 from workflows.analyses.class_overlap.figures import (
     MOST_NAMED,
     OverlapClasses,
     clustered_overlap,
+    factor_lines,
     numbered_overlap,
 )
 from workflows.interface import Content, Findings, Results
@@ -41,17 +41,28 @@ class ClassOverlapResults(Results[ClassOverlapOptions]):
     """Overlap of the classes' top channels, and its relation to the similarity of their real images."""
 
     def summary(self, findings: Findings) -> Content:
-        """Summarise mean overlap, and test it against the similarity of classes."""
-        from workflows.analyses.class_overlap.summary import overlap_summary  # imports PyTorch; a report does without
+        """Summarise mean overlap, and test it against the similarity of classes and against their known factors."""
+        # Both import PyTorch, which a report does without.
+        from workflows.analyses.class_overlap.summary import factor_summary, overlap_summary
 
-        centroids = findings.manifest.table(CLASS_CENTROIDS_TABLE.name)
-        random = random_generator(findings.spec.seed, SHARED_CLASS, 0, "mantel")
-        return {"overlap": overlap_summary(findings.manifest, centroids, findings.spec.permutations, random)}
+        manifest = findings.manifest
+        centroids = manifest.table(CLASS_CENTROIDS_TABLE.name)
+        factors = known_factors(findings.spec.real_images)
+        seed = findings.spec.seed
+        permutations = findings.spec.permutations
+        similarity = random_generator(seed, SHARED_CLASS, 0, "mantel")
+        sharing = random_generator(seed, SHARED_CLASS, 0, "mantel of factors")
+        return {
+            "overlap": overlap_summary(manifest, centroids, permutations, similarity),
+            "overlap_by_factor": factors and factor_summary(manifest, factors, permutations, sharing),
+        }
 
     def claims(self, summary: Content) -> Sequence[Claim]:
-        """Decide whether similar classes share channels."""
-        rows = summary.get("overlap")
-        return similarity_claims(rows) if rows else []
+        """Decide whether similar classes share channels, and those that share a known factor."""
+        return [
+            *similarity_claims(summary.get("overlap") or ()),
+            *factor_claims(summary.get("overlap_by_factor") or ()),
+        ]
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read the overlaps over all sites, and the centroids of the classes."""
@@ -72,46 +83,6 @@ class ClassOverlapResults(Results[ClassOverlapOptions]):
         if pairs.empty or not summary["overlap"]:
             return []
         return [overlap_section(pairs, tables[REAL_CENTROIDS], summary)]
-
-
-def similarity_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
-    """Decide whether similar classes share channels, by Mantel tests of the largest top sets over all sites.
-
-    The claim holds if the correlation of category awareness reaches the smallest one that counts and its test passes
-    among all criteria (Benjamini-Hochberg at 0.05), and in part if only another one does. It does not hold if the
-    interval of every criterion, two standard deviations of the permuted correlation to either side, rules that
-    correlation out.
-    """
-    everywhere = [row for row in rows if row["site"] == ALL_SITES]
-    largest = max((row["k"] for row in everywhere), default=None)
-    tested = [row for row in everywhere if row["k"] == largest and row["similarity_p"] is not None]
-    if not tested:
-        return []
-    q_values = adjusted(np.array([row["similarity_p"] for row in tested], dtype=np.float64))
-    verdicts = {
-        row["criterion"]: decide(_similarity(row, q_value), 1, SMALLEST_CORRELATION)
-        for row, q_value in zip(tested, q_values, strict=True)
-    }
-    holding = [criterion for criterion, verdict in verdicts.items() if verdict == HOLDS]
-    verdict = HOLDS if "category_highest" in holding else IN_PART if holding else OPEN
-    if set(verdicts.values()) == {FAILS}:
-        verdict = FAILS
-    parts = ", ".join(
-        f"{CRITERION_WORDS[row['criterion']]} {signed(row['similarity_spearman'])} (adjusted p = {q_value:.3f})"
-        for row, q_value in sorted(zip(tested, q_values, strict=True), key=lambda pair: -pair[0]["similarity_spearman"])
-    )
-    evidence = (
-        f"Rank correlation, over pairs of classes, of the overlap of their top {largest} channels with the similarity "
-        f"of their real images (Mantel test), for channels ranked by {parts}."
-    )
-    return [Claim("Similar classes share channels.", verdict, evidence, "Sec. 4.1, Fig. 5a")]
-
-
-def _similarity(row: Mapping[str, Any], q_value: float) -> Estimate:
-    """Return a Mantel correlation with an interval as wide as that of the permuted ones, and its adjusted p-value."""
-    r = row["similarity_spearman"]
-    half_width = 2 * row["similarity_null_std"]
-    return Estimate(r, r - half_width, r + half_width, q_value)
 
 
 def overall_overlap(manifest: Manifest) -> pd.DataFrame:
@@ -181,6 +152,49 @@ def overlap_section(pairs: pd.DataFrame, centroids: pd.DataFrame, summary: Conte
         "coloured if the overlap is above the level expected by chance. The table tests whether overlap follows the "
         "similarity of the classes."
     )
-    table = table_of("Overlap compared with chance and with the similarity of the classes' real images", columns, rows)
+    tables = [
+        table_of("Overlap compared with chance and with the similarity of the classes' real images", columns, rows)
+    ]
+    figures = drawn.pictures
+    by_factor = summary.get("overlap_by_factor")
+    if by_factor:
+        lead += (
+            f" What makes the classes is known, so it also compares the pairs that share the "
+            f"{' or the '.join(factors_of(by_factor))} with those that share neither."
+        )
+        figures = (*figures, factor_lines(by_factor))
+        tables.append(factor_table(by_factor))
     title = "Which classes share channels"
-    return Section(CLASS_OVERLAP.name, title, lead, drawn.pictures, (table,), pair_map=drawn.pair_map)
+    return Section(CLASS_OVERLAP.name, title, lead, figures, tuple(tables), pair_map=drawn.pair_map)
+
+
+def factors_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the known factors in the entry ``overlap_by_factor`` of the summary, in their order."""
+    return [factor for factor in dict.fromkeys(row["factor"] for row in rows) if factor != NEITHER]
+
+
+def factor_table(rows: Sequence[Mapping[str, Any]]) -> HtmlTable:
+    """Compare the overlap of the pairs that share each factor and none, for the largest top sets.
+
+    There is a row per site for category awareness, and one for all sites together for every criterion.
+    """
+    factors = factors_of(rows)
+    largest: dict[tuple[str, int], int] = {}
+    for row in rows:
+        place = row["criterion"], row["site"]
+        largest[place] = max(row["k"], largest.get(place, 0))
+    compared: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in rows:
+        place = row["criterion"], row["site"]
+        if row["k"] == largest[place] and (row["site"] == ALL_SITES or row["criterion"] == NEAREST_BY):
+            words = {"words": CRITERION_WORDS[row["criterion"]], "where": site_words(row["site"])}
+            compared.setdefault(place, words | {"k": row["k"], "by_chance": row["by_chance"]})
+            tested = {f"{row['factor']} {name}": row[name] for name in ("overlap", "spearman", "p")}
+            compared[place] |= tested
+    columns = {"words": "ranked by", "where": "site", "k": "k"}
+    columns |= {f"{factor} overlap": f"same {factor}" for factor in factors}
+    columns |= {f"{NEITHER} overlap": NEITHER, "by_chance": "by chance"}
+    for factor in factors:
+        columns |= {f"{factor} spearman": f"rank r with same {factor}", f"{factor} p": "Mantel p"}
+    caption = f"Overlap of classes that share the {', the '.join(factors)}, {NEITHER}"
+    return table_of(caption, columns, list(compared.values()))

@@ -1,4 +1,4 @@
-"""Mean overlap of the classes' top channels, tested against the similarity of the classes' real images (Fig. 5a)."""
+"""Mean overlap of the classes' top channels, tested against what makes classes similar (Fig. 5a)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from cawa_core.statistics.mantel import mantel_tests
 from cawa_core.statistics.similarity import centroid_distances
 from cawa_core.tables import Manifest
+from cawa_core.worlds.factors import NEITHER, Factors
 from workflows.analyses.class_overlap import CLASS_OVERLAP_TABLE
 
 KEY = ("criterion", "site", "k")
+TEST = ("spearman", "p", "null_std")
+"""Results of a Mantel test."""
 FEWEST_CLASSES = 4
 """Smallest number of classes for a Mantel test; with fewer there is too little to permute."""
 
@@ -50,6 +53,51 @@ def overlap_summary(
         results = mantel_tests(nearness, np.stack([counts for _, counts in tests]), permutations, random)
         for (row, _), r, p, spread in zip(tests, *results, strict=True):
             row |= {"similarity_spearman": float(r), "similarity_p": float(p), "similarity_null_std": float(spread)}
+    return sorted(rows, key=lambda row: [row[name] for name in KEY]) or None
+
+
+def factor_summary(
+    manifest: Manifest, factors: Factors, permutations: int, random: np.random.Generator
+) -> list[dict[str, Any]] | None:
+    """Summarise the overlap of the pairs that share each known factor, and of those that share none.
+
+    There are Mantel tests of the overlap against whether a pair shares the factor; all other pairs are the contrast.
+
+    Args:
+        manifest: results of the folder.
+        factors: known factors of the classes.
+        permutations: permutations of the classes behind each test.
+        random: source of the permutations.
+
+    Returns:
+        A row per criterion, site, k and factor, and one per criterion, site and k for the pairs that share no factor.
+    """
+    values = {factor: np.array(of_classes) for factor, of_classes in factors.items()}
+    rows: list[dict[str, Any]] = []
+    tests_by_classes = defaultdict(list)
+    for group in manifest.row_groups(
+        CLASS_OVERLAP_TABLE.name, [*KEY, "class_a", "class_b", "overlap", "overlap_by_chance"]
+    ):
+        key = {name: group[name][0].as_py() for name in KEY}
+        a, b, overlaps = (group[name].to_numpy() for name in ("class_a", "class_b", "overlap"))
+        sharing = {factor: of_classes[a] == of_classes[b] for factor, of_classes in values.items()}
+        sharing[NEITHER] = ~np.any(list(sharing.values()), axis=0)
+        of_factors = {}
+        for factor, pairs in sharing.items():
+            mean = float(overlaps[pairs].mean(dtype=np.float64)) if pairs.any() else None
+            row = key | {"factor": factor, "n_pairs": int(pairs.sum()), "overlap": mean}
+            of_factors[factor] = row | {"by_chance": _overlap_by_chance(group), **dict.fromkeys(TEST)}
+        rows += of_factors.values()
+        classes = tuple(np.union1d(a, b).tolist())
+        if len(classes) >= FEWEST_CLASSES:
+            tests_by_classes[classes].append((of_factors, np.rint(overlaps * key["k"]).astype(np.uint16)))
+    for classes, tests in tests_by_classes.items():
+        counts = np.stack([counts for _, counts in tests])
+        for factor, of_classes in values.items():
+            shared = np.equal.outer(of_classes[list(classes)], of_classes[list(classes)]).astype(np.float64)
+            results = mantel_tests(shared, counts, permutations, random)
+            for (of_factors, _), *result in zip(tests, *results, strict=True):
+                of_factors[factor] |= dict(zip(TEST, map(float, result), strict=True))
     return sorted(rows, key=lambda row: [row[name] for name in KEY]) or None
 
 
