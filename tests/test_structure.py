@@ -176,7 +176,7 @@ def test_the_options_of_an_analysis_are_in_its_folder_by_its_name(name):
 @pytest.mark.parametrize("name", INCLUDED)
 def test_options_that_may_differ_are_options_of_the_analysis(name):
     analysis = ANALYSES[name]
-    assert set(analysis.may_differ) <= set(analysis.option_names)
+    assert set(analysis.may_differ) <= {*analysis.option_names, *analysis.uses}
     assert set(analysis.after) <= set(ANALYSES)
     assert {*analysis.needs, *analysis.uses, *analysis.shows} <= set(ROLES)
     assert set(analysis.axes) <= set(analysis.tables[0].columns) or analysis.is_derived

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,6 +204,18 @@ def intersection_over_union(first: NDArray[np.bool_], second: NDArray[np.bool_])
     shared = (first & second).sum(axis=(1, 2))
     joint = (first | second).sum(axis=(1, 2))
     return np.where(joint > 0, shared / np.maximum(joint, 1), 1.0)
+
+
+def label_agreement(clusters: Labels, labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Return the adjusted Rand index of pairs of label maps ``[n, H, W]``, whatever their labels are called: ``[n]``.
+
+    It is 1 if both divide the pixels in the same way, and 0 on average for random divisions with as many pixels of each
+    label (Hubert and Arabie 1985).
+    """
+    from sklearn.metrics import adjusted_rand_score  # slow to import, like KMeans
+
+    pairs = zip(clusters.reshape(len(clusters), -1), labels.reshape(len(labels), -1), strict=True)
+    return np.array([adjusted_rand_score(of_pixels, of_clusters) for of_clusters, of_pixels in pairs], dtype=np.float64)
 
 
 def bright_foreground(images: Tensor) -> NDArray[np.bool_]:

@@ -77,6 +77,28 @@ def concept_masks(segmenter: Segmenter, images: Tensor) -> Tensor:
         InputError: the segmenter returned neither label maps nor boolean stacks of the images' size, or a label that
             names no concept.
     """
+    labels = _checked_labels(segmenter, images)
+    if labels.dtype == torch.bool:
+        return labels
+    numbers = torch.arange(len(segmenter.concepts), device=labels.device)[:, None, None]
+    return labels[:, None] == numbers
+
+
+def label_maps(segmenter: Segmenter, images: Tensor) -> Tensor | None:
+    """Return the concept of each pixel of images ``[n, C, S, S]``, or None if concepts can overlap.
+
+    Returns:
+        Integers ``[n, S, S]`` that index the concepts, :data:`NO_CONCEPT` elsewhere.
+
+    Raises:
+        InputError: as :func:`concept_masks`.
+    """
+    labels = _checked_labels(segmenter, images)
+    return None if labels.dtype == torch.bool else labels
+
+
+def _checked_labels(segmenter: Segmenter, images: Tensor) -> Tensor:
+    """Label images, and check that there are label maps or boolean stacks; see :func:`concept_masks`."""
     n, _, *size = images.shape
     n_concepts = len(segmenter.concepts)
     labels = segmenter.segment(images)
@@ -94,5 +116,4 @@ def concept_masks(segmenter: Segmenter, images: Tensor) -> Tensor:
             f"labels of segmenter {segmenter.name} must be in {NO_CONCEPT}..{n_concepts - 1}, for its {n_concepts} "
             f"concepts; got {lowest if lowest < NO_CONCEPT else highest}"
         )
-    numbers = torch.arange(n_concepts, device=labels.device)[:, None, None]
-    return labels[:, None] == numbers
+    return labels

@@ -185,7 +185,10 @@ def _fixed_values(audit: Audit, analyses: Sequence[Analysis]) -> dict[str, Any]:
                 is_distinct = values.setdefault(name, value) != value
                 values |= {f"{name} of {analysis.name}": value} if is_distinct else {}
     for role in dict.fromkeys(
-        role for analysis in relevant for role in (*analysis.needs, *analysis.uses, *analysis.shows)
+        role
+        for analysis in relevant
+        for role in (*analysis.needs, *analysis.uses, *analysis.shows)
+        if role not in analysis.may_differ
     ):
         values[role] = audit.spec.get(role)
         values[f"digest of {role}"] = record.identity.digests.get(role)

@@ -45,7 +45,7 @@ class Analysis:
         results: a :class:`Results`: what it says in the summary and the report.
         comparison: a :class:`Comparison` of two audits.
         thresholds: frozen dataclass with the options of that comparison.
-        may_differ: options that may differ between audits that are compared.
+        may_differ: options, and roles in ``uses``, that may differ between audits that are compared.
         not_compared: why there is no comparison, if there is none.
         command: function of its own command on the command line, if there is one.
     """

@@ -61,8 +61,8 @@ class LabSpec(ChannelOrderOptions):
     )
     segmenter: str = option(
         "",
-        "What labels the pixels of generated images with concepts, for dissection: one listed by `cawa models`, or "
-        "your own as package.module:factory.",
+        "What labels the pixels of generated images with concepts, for dissection, segmentation and hybrids: one "
+        "listed by `cawa models`, or your own as package.module:factory.",
     )
     real_images: str = option(
         "fashion-mnist-test",

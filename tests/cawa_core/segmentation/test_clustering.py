@@ -14,6 +14,7 @@ from cawa_core.segmentation.clustering import (
     check_clusters,
     clustered,
     intersection_over_union,
+    label_agreement,
     matched_labels,
     segmentations,
 )
@@ -223,3 +224,19 @@ def test_the_bright_foreground_is_between_the_two_levels():
     image[0, 0, 2:5, 1:7] = 0.4
     image[0, 0, 2, 1] = 0.2
     assert np.array_equal(bright_foreground(image)[0], image[0, 0].numpy() > 0)
+
+
+def test_labels_agree_whatever_they_are_called():
+    maps = np.array([[[0, 0, 1, 1], [2, 2, 2, 2]], [[0, 0, 0, 0], [1, 1, 1, 1]]], dtype=np.uint8)
+    renamed = np.array([7, -1, 3])[maps]
+    np.testing.assert_array_equal(label_agreement(maps, renamed), [1, 1])
+    halves = np.array([[[0, 0, 1, 1], [0, 0, 1, 1]]], dtype=np.uint8)
+    # Of 28 pairs of pixels, 12 are together in either map and 4 in both; 12 * 12 / 28 are expected by chance.
+    expected = 12 * 12 / 28
+    np.testing.assert_allclose(label_agreement(halves, maps[1:]), [(4 - expected) / (12 - expected)])
+
+
+def test_unrelated_labels_agree_by_chance_alone():
+    random = np.random.default_rng(0)
+    first, second = random.integers(0, 4, size=(2, 50, 32, 32))
+    assert abs(label_agreement(first.astype(np.uint8), second).mean()) < 0.001

@@ -8,7 +8,7 @@ from torchvision import models
 from cawa_core.errors import InputError
 from cawa_core.rendering.pixels import as_floats
 from cawa_core.segmenters import SEGMENTERS
-from cawa_core.segmenters.base import SegmenterRequest, concept_masks
+from cawa_core.segmenters.base import SegmenterRequest, concept_masks, label_maps
 from cawa_core.weights import WeightStore
 from cawa_core.worlds.scenes.renderer import render
 from cawa_core.worlds.scenes.vocabulary import LABELS
@@ -25,6 +25,7 @@ def test_the_scenes_segmenter_labels_fresh_renderings():
     with torch.inference_mode():
         masks = concept_masks(segmenter, images).numpy()
         shares = segmenter.probabilities(images)
+        assert torch.equal(label_maps(segmenter, images), shares.argmax(dim=1))
     truth = scenes.labels[:, None] == np.arange(len(LABELS))[:, None, None]
     overlap = (masks & truth).sum(axis=(0, 2, 3)) / (masks | truth).sum(axis=(0, 2, 3))
     assert segmenter.concepts == LABELS
@@ -56,6 +57,7 @@ def test_parts_of_a_garment():
         torch.nonzero(masks[part])[:, dim].unique().tolist() for part, dim in (("lower half", 0), ("right half", 1))
     )
     assert (rows, columns) == ([6, 7, 8], [5, 6])
+    assert label_maps(segmenter, image) is None
     assert not segmenter.has_probabilities
     with pytest.raises(InputError, match="labels pixels without probabilities"):
         segmenter.probabilities(image)

@@ -22,6 +22,9 @@ class SegmentationOptions:
     segmentation_fitted_latents: Count = option(64, "Images per class that clusters are fitted to and scored on.")
 
 
+LABELLED = 32
+"""Latents per class whose clusters are compared with labels; a segmenter may take as long as the generator."""
+
 SEGMENTATION_TABLE = Table(
     "segmentation",
     ("class_id", "clusters", "weighted", "index"),
@@ -33,6 +36,12 @@ SEGMENTATION_TABLE = Table(
         "iou": (
             F32,
             "IoU of the foreground with the pixels above Otsu's threshold; null unless objects are on black",
+        ),
+        "label_agreement": (
+            F32,
+            "adjusted Rand index of the clusters and the segmenter's labels, where a pixel without a concept counts as "
+            f"a label of its own; null without a segmenter, if its concepts overlap, and beyond the first {LABELLED} "
+            "latents",
         ),
         "n_background": (I32, "number of labels, starting at 0, that belong to the background"),
         "sites": (pa.list_(I16), "sites whose channels were clustered"),
@@ -52,8 +61,10 @@ SEGMENTATION = Analysis(
     "Segmentation",
     options=SegmentationOptions,
     tables=(SEGMENTATION_TABLE,),
+    uses=("segmenter",),
     work="workflows.analyses.segmentation.work:SegmentationWork",
     results="workflows.analyses.segmentation.results:SegmentationResults",
     comparison="workflows.analyses.segmentation.comparison:SegmentationComparison",
+    may_differ=("segmenter",),
     command="workflows.analyses.segmentation.command:segment",
 )

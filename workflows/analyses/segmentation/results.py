@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from cawa_core.rendering.claims import Claim, signed
-from cawa_core.rendering.figures import compared_bars
-from cawa_core.rendering.html_tables import table_of
+from cawa_core.rendering.figures import Picture, compared_bars
+from cawa_core.rendering.html_tables import HtmlTable, table_of
 from cawa_core.rendering.sections import (
     Photo,
     PhotoRow,
@@ -26,30 +26,31 @@ from workflows.analyses.segmentation import SEGMENTATION, SEGMENTATION_TABLE, Se
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples, typical_value, typical_verdict, typical_words
 
+SOURCE = "Sec. 5.3, Fig. 8"
 TITLE = "Segmentation by channels"
-COMPARISON_COLUMNS = {
-    "clusters": "K",
-    "plain": "IoU, unweighted",
-    "plain_in": "95% interval",
-    "weighted": "IoU, weighted",
-    "weighted_in": "95% interval",
-    "gained": "difference",
-    "gained_in": "95% interval",
-    "n_classes": "classes",
-}
+METHODS = {"plain": "unweighted", "weighted": "weighted by awareness"}
 
 
 class SegmentationResults(Results[SegmentationOptions]):
     """Segmentation by clusters of channel activations."""
 
     def summary(self, findings: Findings) -> Content:
-        """Summarise the overlap of the foreground with the reference, if there is one."""
-        return {"segmentation": segmentation_summary(findings.manifest, findings.resamples)}
+        """Summarise how well clusters match the reference foreground and the segmenter's labels, if there are any."""
+        manifest = findings.manifest
+        return {
+            "segmentation": segmentation_summary(manifest, findings.resamples, "iou"),
+            "segmentation_labels": segmentation_summary(manifest, findings.resamples, "label_agreement"),
+        }
 
     def claims(self, summary: Content) -> Sequence[Claim]:
-        """Decide whether weights by awareness find objects better."""
-        rows = summary.get("segmentation")
-        return segmentation_claims(rows, class_names(summary)) if rows else []
+        """Decide whether weights by awareness find objects and labels better."""
+        names = class_names(summary)
+        claims = []
+        if rows := summary.get("segmentation"):
+            claims.append(foreground_claim(rows, names))
+        if rows := summary.get("segmentation_labels"):
+            claims.append(label_claim(rows, names))
+        return claims
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read the label maps of the classes that are shown."""
@@ -61,13 +62,19 @@ class SegmentationResults(Results[SegmentationOptions]):
         return [] if table.empty else [segmentation_section(table, summary)]
 
 
-def segmentation_summary(manifest: Manifest, resamples: ClassResamples) -> list[dict[str, Any]] | None:
-    """Summarise foreground IoU with and without awareness by clusters; None without a reference foreground."""
-    columns = ["class_id", "clusters", "weighted", "iou"]
+def segmentation_summary(manifest: Manifest, resamples: ClassResamples, measure: str) -> list[dict[str, Any]] | None:
+    """Summarise a measure of agreement with and without awareness, by number of clusters; None if it is unknown.
+
+    Args:
+        manifest: results of the folder.
+        resamples: bootstrap over classes.
+        measure: column of the table: ``iou``, or ``label_agreement``.
+    """
+    columns = ["class_id", "clusters", "weighted", measure]
     known = manifest.rows(SEGMENTATION_TABLE.name, columns).to_pandas().dropna()
     if known.empty:
         return None
-    means = known.groupby(["clusters", "class_id", "weighted"]).iou.mean().unstack("weighted")
+    means = known.groupby(["clusters", "class_id", "weighted"])[measure].mean().unstack("weighted")
     by_class = means.rename(columns={False: "plain", True: "weighted"})
     by_class["gained"] = by_class.weighted - by_class.plain
     return [
@@ -81,20 +88,36 @@ def segmentation_summary(manifest: Manifest, resamples: ClassResamples) -> list[
     ]
 
 
-def segmentation_claims(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> list[Claim]:
+def foreground_claim(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> Claim:
     """Decide whether weights by awareness raise the overlap with the reference, for every number of clusters."""
-    verdicts = [typical_verdict(row["typical_gain"], 1, SMALLEST_GAIN) for row in rows]
-    parts = "; ".join(
+    evidence = (
+        "Intersection over union (IoU) of the foreground clusters with the pixels above Otsu's threshold, averaged "
+        f"over classes, weighted by awareness against unweighted: {_compared(rows, names)}."
+    )
+    claim = "Clustering pixels finds objects better if channels are weighted by awareness."
+    return Claim(claim, _verdict(rows), evidence, SOURCE)
+
+
+def label_claim(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> Claim:
+    """Decide whether weights by awareness raise the agreement with the labels, for every number of clusters."""
+    evidence = (
+        "Adjusted Rand index of the clusters and the segmenter's labels (1 if both divide the pixels in the same way, "
+        f"0 by chance), averaged over classes, weighted by awareness against unweighted: {_compared(rows, names)}."
+    )
+    claim = "Clusters of pixels agree better with the labels if channels are weighted by awareness."
+    return Claim(claim, _verdict(rows), evidence, SOURCE)
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    return joint_verdict([typical_verdict(row["typical_gain"], 1, SMALLEST_GAIN) for row in rows])
+
+
+def _compared(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> str:
+    return "; ".join(
         f"{row['weighted']:.2f} against {row['plain']:.2f} with K = {row['clusters']} clusters, a difference of "
         f"{signed(row['gained'])} ({typical_words(row['typical_gain'], names)})"
         for row in rows
     )
-    evidence = (
-        "Intersection over union (IoU) of the foreground clusters with the pixels above Otsu's threshold, averaged "
-        f"over classes, weighted by awareness against unweighted: {parts}."
-    )
-    claim = "Clustering pixels finds objects better if channels are weighted by awareness."
-    return [Claim(claim, joint_verdict(verdicts), evidence, "Sec. 5.3, Fig. 8")]
 
 
 def segmentation_section(table: pd.DataFrame, summary: Content) -> Section:
@@ -114,21 +137,43 @@ def segmentation_section(table: pd.DataFrame, summary: Content) -> Section:
         "its images. In the weighted maps, the darkest part is the one that lies most at the image border; each "
         "unweighted part has the colour of the weighted part that it shares most pixels with."
     )
-    columns = ("plain", "weighted", "gained")
-    compared = [with_intervals_in_words(row, columns) for row in summary["segmentation"] or ()]
-    if not compared:
-        return Section(SEGMENTATION.name, TITLE, lead, (), (), headings, tuple(rows))
-    lead += (
-        " IoU, intersection over union, compares the foreground with the pixels brighter than Otsu's threshold. The "
-        "foreground consists of the clusters with a smaller share of their pixels at the border than pixels have on "
-        "average."
-    )
-    named = [{**row, "clusters": f"K = {row['clusters']}"} for row in compared]
-    methods = {"plain": "unweighted", "weighted": "weighted by awareness"}
-    bars = compared_bars("segmentation-iou", "Foreground found by clustering", named, "clusters", methods, "IoU")
-    caption = "Foreground found by clustering against Otsu's threshold, means over classes"
-    overlaps = table_of(caption, COMPARISON_COLUMNS, compared)
-    return Section(SEGMENTATION.name, TITLE, lead, (bars,), (overlaps,), headings, tuple(rows))
+    figures: list[Picture] = []
+    tables: list[HtmlTable] = []
+    if summary["segmentation"]:
+        lead += (
+            " IoU, intersection over union, compares the foreground with the pixels brighter than Otsu's threshold. "
+            "The foreground consists of the clusters with a smaller share of their pixels at the border than pixels "
+            "have on average."
+        )
+        title = "Foreground found by clustering"
+        figures.append(_bars("segmentation-iou", title, summary["segmentation"], "IoU"))
+        caption = f"{title} against Otsu's threshold, means over classes"
+        tables.append(_comparison(caption, summary["segmentation"], "IoU"))
+    if summary.get("segmentation_labels"):
+        lead += (
+            " The adjusted Rand index compares the clusters with the segmenter's labels: it is 1 if both divide the "
+            "pixels in the same way, and 0 by chance."
+        )
+        agreement = "Agreement of the clusters with the labels"
+        rand_index = "adjusted Rand index"
+        figures.append(_bars("segmentation-labels", agreement, summary["segmentation_labels"], rand_index))
+        tables.append(_comparison(f"{agreement}, means over classes", summary["segmentation_labels"], rand_index))
+    return Section(SEGMENTATION.name, TITLE, lead, tuple(figures), tuple(tables), headings, tuple(rows))
+
+
+def _bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], measure: str) -> Picture:
+    named = [{**row, "clusters": f"K = {row['clusters']}"} for row in rows]
+    return compared_bars(name, title, named, "clusters", METHODS, measure)
+
+
+def _comparison(caption: str, rows: Sequence[Mapping[str, Any]], measure: str) -> HtmlTable:
+    """Compare a measure of both methods, and their difference, with intervals over classes."""
+    columns = {"clusters": "K"}
+    headings = {"plain": f"{measure}, unweighted", "weighted": f"{measure}, weighted", "gained": "difference"}
+    for column, heading in headings.items():
+        columns |= {column: heading, f"{column}_in": "95% interval"}
+    columns["n_classes"] = "classes"
+    return table_of(caption, columns, [with_intervals_in_words(row, tuple(headings)) for row in rows])
 
 
 def _maps(rows: pd.DataFrame, clusters: int, class_name: str) -> tuple[Photo, ...]:

@@ -20,12 +20,14 @@ from cawa_core.segmentation.clustering import (
     bright_foreground,
     check_clusters,
     intersection_over_union,
+    label_agreement,
     matched_labels,
     segmentations,
 )
 from cawa_core.segmentation.pixel_features import pictures_held, pixel_features
+from cawa_core.segmenters.base import label_maps
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.segmentation import SEGMENTATION_TABLE, SegmentationOptions
+from workflows.analyses.segmentation import LABELLED, SEGMENTATION_TABLE, SegmentationOptions
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.planning.shards import Shard
@@ -53,6 +55,8 @@ class SegmentedClass:
         images: ``[n, C, H, W]`` in [-1, 1].
         segmentations: segmentations without and with weights, for each number of clusters.
         overlap: IoU of the foreground with Otsu's ``[n]``; empty if there is no such foreground.
+        agreement: adjusted Rand index with the segmenter's labels, of the first pictures ``[m]``; empty if there is no
+            segmenter, or one whose concepts overlap.
         colours: colour index of each label ``[256]``. The weighted map with most clusters is the reference; a label of
             another map takes the colour of the reference part that it shares most pixels with.
     """
@@ -61,6 +65,7 @@ class SegmentedClass:
     images: Tensor
     segmentations: Mapping[Key, Segmentation]
     overlap: Mapping[Key, NDArray[np.float64]]
+    agreement: Mapping[Key, NDArray[np.float64]]
     colours: Mapping[Key, NDArray[np.uint8]]
 
 
@@ -162,7 +167,7 @@ def segmented(
         batches = [generator(rows, class_ids_of(class_id, rows)).cpu() for rows in z.split(lab.batch_size)]
     images = torch.cat(batches)
     aware = {site: _finite(lab.class_awareness((class_id,), site).category_awareness[0]) for site in sites}
-    label_maps: dict[Key, Segmentation] = {}
+    by_key: dict[Key, Segmentation] = {}
     for weighted in (False, True):
         weights = aware if weighted else None
         by_number = segmentations(
@@ -176,14 +181,27 @@ def segmented(
             batch_size=lab.batch_size,
             progress=progress,
         )
-        label_maps |= {(weighted, number): segmentation for number, segmentation in by_number.items()}
+        by_key |= {(weighted, number): segmentation for number, segmentation in by_number.items()}
     overlap = {}
     if generator.name in ON_BLACK:
         mask = bright_foreground(images)
-        overlap = {key: intersection_over_union(part.foreground, mask) for key, part in label_maps.items()}
-    reference = label_maps[True, max(clusters)].labels
-    colours = {key: matched_labels(part.labels, reference) for key, part in label_maps.items()}
-    return SegmentedClass(class_id, images, label_maps, overlap, colours)
+        overlap = {key: intersection_over_union(part.foreground, mask) for key, part in by_key.items()}
+    reference = by_key[True, max(clusters)].labels
+    colours = {key: matched_labels(part.labels, reference) for key, part in by_key.items()}
+    return SegmentedClass(class_id, images, by_key, overlap, _agreement(lab, images[:LABELLED], by_key), colours)
+
+
+@torch.inference_mode()
+def _agreement(lab: Lab, images: Tensor, by_key: Mapping[Key, Segmentation]) -> dict[Key, NDArray[np.float64]]:
+    """Compare the clusters of the first pictures with the labels of their pixels, if the lab has a segmenter."""
+    if lab.labeller is None:
+        return {}
+    batches = [label_maps(lab.segmenter, rows.to(lab.generator.device)) for rows in images.split(lab.batch_size)]
+    labels = [batch.cpu() for batch in batches if batch is not None]
+    if len(labels) < len(batches):
+        return {}
+    of_pixels = torch.cat(labels).numpy()
+    return {key: label_agreement(part.labels[: len(images)], of_pixels) for key, part in by_key.items()}
 
 
 def _finite(awareness: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -200,6 +218,7 @@ def _rows(result: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
             "weighted": weighted,
             "index": index,
             "iou": result.overlap[weighted, clusters][index] if result.overlap else None,
+            "label_agreement": _known(result.agreement.get((weighted, clusters)), index),
             "n_background": segmentation.n_background,
             "sites": list(sites),
             "n_fitted": len(result.images),
@@ -209,3 +228,8 @@ def _rows(result: SegmentedClass, sites: Sequence[int]) -> list[dict[str, Any]]:
         for (weighted, clusters), segmentation in result.segmentations.items()
         for index, labels in enumerate(segmentation.labels)
     ]
+
+
+def _known(values: NDArray[np.float64] | None, index: int) -> float | None:
+    """Return the value of a picture; None if there is none."""
+    return None if values is None or index >= len(values) else float(values[index])
