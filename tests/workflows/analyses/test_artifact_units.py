@@ -125,7 +125,7 @@ def test_verdicts_follow_the_distances(artifact, random, verdicts):
     summary = removal_summary(removals(artifact, random), ClassResamples(0, 100))
     claims = artifact_claims(summary, {class_id: str(class_id) for class_id in range(12)})
     assert [claim.verdict for claim in claims] == verdicts
-    assert summary[0]["fid_ratio"]["artifact"] == pytest.approx(artifact, abs=0.02)
+    assert summary[0]["quality"]["fid"]["artifact"] == pytest.approx(artifact, abs=0.02)
     assert summary[0]["quality"]["precision"]["none"] == 0.5
 
 

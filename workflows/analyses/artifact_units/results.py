@@ -10,7 +10,7 @@ import pandas as pd
 from cawa_core.rendering.claims import Claim
 from cawa_core.rendering.figures import compared_bars
 from cawa_core.rendering.html_tables import records, table_of
-from cawa_core.rendering.sections import Section, Tables, class_names, with_intervals_in_words
+from cawa_core.rendering.sections import Section, Tables, class_names
 from cawa_core.statistics.verdicts import SMALLEST_GAIN, joint_verdict
 from cawa_core.tables.schema import SITES_TABLE
 from workflows.analyses.artifact_units import (
@@ -27,12 +27,7 @@ from workflows.results.class_resamples import ClassResamples, typical_value, typ
 
 MEASURES = {"fid": "FID", "precision": "precision", "recall": "recall", "changed": "pixels with other concepts"}
 WORDS = {NONE: "before", RANDOM: "without random units", ARTIFACT: "without artifact units"}
-QUALITY_COLUMNS = {
-    "n_units": "units",
-    "words": "measure",
-    **{part: heading for name, words in WORDS.items() for part, heading in ((name, words), (f"{name}_in", "95%"))},
-    "n_classes": "classes",
-}
+QUALITY_COLUMNS = {"n_units": "units", "words": "measure", **WORDS, "n_classes": "classes"}
 UNIT_COLUMNS = {
     "site": "site",
     "channel": "channel",
@@ -81,9 +76,9 @@ def removal_summary(removals: pd.DataFrame, resamples: ClassResamples) -> list[d
         resamples: bootstrap over classes.
 
     Returns:
-        By number of units: ``quality``, the means of each measure; ``fid_ratio``, those of FID over FID before; and,
-        typical over classes and over FID before, by how much FID without artifact units is lower than before
-        (``gain_over_before``) and lower than without random units (``gain_over_random``).
+        By number of units: ``quality``, the means of each measure; and, typical over classes and over FID before, by how
+        much FID without artifact units is lower than before (``gain_over_before``) and lower than without random units
+        (``gain_over_random``).
     """
     before = removals[removals.removed == NONE].set_index("class_id")
     summary = []
@@ -100,7 +95,6 @@ def removal_summary(removals: pd.DataFrame, resamples: ClassResamples) -> list[d
                 "n_units": int(part.n_units.iloc[0]),
                 "n_classes": len(ratios),
                 "quality": quality,
-                "fid_ratio": resamples.means(ratios),
                 "gain_over_before": typical_value(1 - ratios[ARTIFACT]),
                 "gain_over_random": typical_value(ratios[RANDOM] - ratios[ARTIFACT]),
             }
@@ -171,13 +165,21 @@ def artifact_section(entry: Mapping[str, Any]) -> Section:
     )
     rows = [
         {"n_units": row["n_units"], "n_classes": row["n_classes"], "words": words}
-        | with_intervals_in_words(row["quality"][measure], tuple(WORDS))
+        | {name: _with_interval(row["quality"][measure], name) for name in WORDS}
         for row in removals
         for measure, words in MEASURES.items()
     ]
-    ratios = [{**row["fid_ratio"], "n_units": f"{row['n_units']} units"} for row in removals]
+    precisions = [{**row["quality"]["precision"], "n_units": f"{row['n_units']} units"} for row in removals]
     methods = {name: WORDS[name] for name in (RANDOM, ARTIFACT)}
-    bars = compared_bars("artifact-units", "FID without units, over FID before", ratios, "n_units", methods, "ratio")
-    quality = table_of("Quality of images without units, means over classes", QUALITY_COLUMNS, rows)
+    before = removals[0]["quality"]["precision"][NONE]
+    title = f"Precision without units ({before:.2f} before)"
+    bars = compared_bars("artifact-units", title, precisions, "n_units", methods, "precision")
+    quality = table_of("Quality of images without units, means over classes [95% interval]", QUALITY_COLUMNS, rows)
     listed = table_of("Artifact units of most classes", UNIT_COLUMNS, entry["units"])
     return Section(ARTIFACT_UNITS.name, ARTIFACT_UNITS.title, lead, (bars,), (quality, listed))
+
+
+def _with_interval(means: Mapping[str, Any], name: str) -> str:
+    interval = means[f"{name}_ci"]
+    words = f"{means[name]:.3g}"
+    return words if interval is None else f"{words} [{interval[0]:.3g}, {interval[1]:.3g}]"
