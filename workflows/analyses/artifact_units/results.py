@@ -170,7 +170,7 @@ def artifact_section(entry: Mapping[str, Any]) -> Section:
         for measure, words in MEASURES.items()
     ]
     precisions = [{**row["quality"]["precision"], "n_units": f"{row['n_units']} units"} for row in removals]
-    methods = {name: WORDS[name] for name in (RANDOM, ARTIFACT)}
+    methods = {RANDOM: "random units", ARTIFACT: "artifact units"}
     before = removals[0]["quality"]["precision"][NONE]
     title = f"Precision without units ({before:.2f} before)"
     bars = compared_bars("artifact-units", title, precisions, "n_units", methods, "precision")
