@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -133,11 +133,24 @@ class MixtureScores:
     Attributes:
         input_probability, reference_probability: probabilities of the two classes.
         realism: see :class:`RealManifold`, for the real images of both classes together; None without real images.
+        predicted: class of the highest probability, int64.
     """
 
     input_probability: Array
     reference_probability: Array
     realism: Array | None
+    predicted: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[MixtureScores]) -> MixtureScores:
+        """Join the scores of batches."""
+        realism = [part.realism for part in parts if part.realism is not None]
+        return cls(
+            input_probability=np.concatenate([part.input_probability for part in parts]),
+            reference_probability=np.concatenate([part.reference_probability for part in parts]),
+            realism=np.concatenate(realism) if realism else None,
+            predicted=np.concatenate([part.predicted for part in parts]),
+        )
 
     @property
     def balance(self) -> Array:
@@ -206,13 +219,30 @@ class MixtureJudge:
     @torch.inference_mode()
     def scores(self, images: Tensor) -> MixtureScores:
         """Score images ``[n, C, H, W]``."""
-        return self._scores_of_batches(images.split(self.batch_size))
+        return MixtureScores.joined([self._scores_of_batch(batch) for batch in images.split(self.batch_size)])
 
     @torch.inference_mode()
-    def scores_of(self, mixture: Mixture, z: Tensor) -> MixtureScores:
-        """Score a mixture on latents ``[n, z_dim]``."""
-        batches = (mixture.images(self.generator, rows, self.pair) for rows in z.split(self.batch_size))
-        return self._scores_of_batches(batches)
+    def scores_of(
+        self,
+        mixtures: Mapping[str, Mixture],
+        z: Tensor,
+        observe: Callable[[Mapping[str, Tensor]], None] | None = None,
+    ) -> dict[str, MixtureScores]:
+        """Score mixtures on the same latents ``[n, z_dim]``.
+
+        Args:
+            mixtures: mixtures by name.
+            z: latents.
+            observe: function called with the images of each batch of latents, ``[n, C, H, W]`` by name.
+        """
+        parts: dict[str, list[MixtureScores]] = {name: [] for name in mixtures}
+        for rows in z.split(self.batch_size):
+            images = {name: mixture.images(self.generator, rows, self.pair) for name, mixture in mixtures.items()}
+            for name, pictures in images.items():
+                parts[name].append(self._scores_of_batch(pictures))
+            if observe is not None:
+                observe(images)
+        return {name: MixtureScores.joined(of_batches) for name, of_batches in parts.items()}
 
     def sweep(self, mixtures: Sequence[Mixture], z: Tensor) -> Sweep:
         """Score all mixtures on latents ``[n, z_dim]``, to choose the best.
@@ -229,19 +259,17 @@ class MixtureJudge:
                     totals.setdefault(name, np.zeros(len(mixtures)))[place] += values.sum()
         return Sweep(tuple(mixtures), totals, len(z))
 
-    def _scores_of_batches(self, batches: Iterable[Tensor]) -> MixtureScores:
-        probabilities = []
-        realism = []
-        for images in batches:
-            log_probabilities = self.evaluator.log_probabilities(images)[:, list(self.pair)]
-            probabilities.append(log_probabilities.double().exp().cpu().numpy())
-            if self.features is not None and self.real_manifold is not None:
-                realism.append(self.real_manifold.realism(self.features.features(images).float()).cpu().numpy())
-            if self.progress is not None:
-                self.progress(len(images))
-        both_probabilities = np.concatenate(probabilities)
+    def _scores_of_batch(self, images: Tensor) -> MixtureScores:
+        log_probabilities = self.evaluator.log_probabilities(images)
+        probabilities = log_probabilities[:, list(self.pair)].double().exp().cpu().numpy()
+        realism = None
+        if self.features is not None and self.real_manifold is not None:
+            realism = self.real_manifold.realism(self.features.features(images).float()).cpu().numpy()
+        if self.progress is not None:
+            self.progress(len(images))
         return MixtureScores(
-            input_probability=both_probabilities[:, 0],
-            reference_probability=both_probabilities[:, 1],
-            realism=np.concatenate(realism) if realism else None,
+            input_probability=probabilities[:, 0],
+            reference_probability=probabilities[:, 1],
+            realism=realism,
+            predicted=log_probabilities.argmax(dim=1).cpu().numpy(),
         )

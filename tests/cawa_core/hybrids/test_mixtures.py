@@ -58,14 +58,26 @@ def test_many_at_once_are_each_alone(generator):
 
 
 def test_probabilities_are_the_evaluator_s(tiny_generator, tiny_evaluator, z):
-    found = judge_of(tiny_generator, tiny_evaluator).scores_of(Mixture(3), z)
+    found = judge_of(tiny_generator, tiny_evaluator).scores_of({"x": Mixture(3)}, z)["x"]
     with torch.inference_mode():
         seen = tiny_evaluator.log_probabilities(mixed(tiny_generator, z, style_mixing(PAIR[1], 3))).exp().numpy()
     np.testing.assert_allclose(found.input_probability, seen[:, 1], rtol=1e-5)
     np.testing.assert_allclose(found.reference_probability, seen[:, 2], rtol=1e-5)
+    np.testing.assert_array_equal(found.predicted, seen.argmax(axis=1))
     assert found.realism is None
     np.testing.assert_array_equal(found.harmony, found.balance)
     assert set(found.measures()) == {"input_probability", "reference_probability", "balance", "harmony"}
+
+
+def test_the_images_that_are_scored_are_observed_in_batches(tiny_generator, tiny_evaluator, z):
+    mixtures = {"input": Mixture(len(tiny_generator.sites)), "mixed": Mixture(3)}
+    batches = []
+    judge_of(tiny_generator, tiny_evaluator).scores_of(mixtures, z, batches.append)
+    assert [len(batch["mixed"]) for batch in batches] == [2, 2, 1]
+    images = torch.cat([batch["mixed"] for batch in batches])
+    with torch.inference_mode():
+        expected = torch.cat([mixed(tiny_generator, rows, style_mixing(PAIR[1], 3)) for rows in z.split(2)])
+    assert torch.equal(images, expected)
 
 
 def test_realism_is_that_of_the_manifold(tiny_generator, tiny_evaluator, z):
@@ -73,21 +85,20 @@ def test_realism_is_that_of_the_manifold(tiny_generator, tiny_evaluator, z):
         seen = tiny_evaluator.features(tiny_generator(z, torch.ones(5, dtype=torch.int64)))
         near = tiny_evaluator.features(mixed(tiny_generator, z, style_mixing(PAIR[1], 2)))
     reals = RealManifold.of(seen, 2)
-    found = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, real_manifold=reals).scores_of(
-        Mixture(2), z
-    )
+    judge = judge_of(tiny_generator, tiny_evaluator, features=tiny_evaluator, real_manifold=reals)
+    found = judge.scores_of({"x": Mixture(2)}, z)["x"]
     np.testing.assert_allclose(found.realism, reals.realism(near).numpy(), rtol=1e-4)
     np.testing.assert_array_equal(found.harmony, found.balance * found.realism)
 
 
 def test_balance_is_one_where_both_are_a_half():
-    found = MixtureScores(np.array([0.5, 1.0, 0.25]), np.array([0.5, 0.0, 0.25]), None)
+    found = MixtureScores(np.array([0.5, 1.0, 0.25]), np.array([0.5, 0.0, 0.25]), None, np.array([1, 1, 3]))
     np.testing.assert_allclose(found.balance, [1, 0, 0.25])
 
 
 def test_the_best_has_the_largest_mean_harmony(tiny_generator, tiny_evaluator, z):
     judge, tried = judge_of(tiny_generator, tiny_evaluator), style_mixtures(tiny_generator)
-    means = [judge.scores_of(one, z).harmony.mean() for one in tried]
+    means = [judge.scores_of({"x": one}, z)["x"].harmony.mean() for one in tried]
     assert judge.sweep(tried, z).best is tried[int(np.argmax(means))]
     assert len(set(means)) > 1
 
@@ -104,7 +115,7 @@ def test_a_sweep_keeps_the_mean_scores_of_all(tiny_generator, tiny_evaluator, z)
     assert sum(counts) == len(tried) * len(z)
     assert sweep.mixtures == tuple(tried)
     for one, means in zip(tried, sweep.means(), strict=True):
-        expected = {name: values.mean() for name, values in judge.scores_of(one, z).measures().items()}
+        expected = {name: values.mean() for name, values in judge.scores_of({"x": one}, z)["x"].measures().items()}
         assert means == pytest.approx(expected, rel=1e-5)
         assert set(means) == {"input_probability", "reference_probability", "balance", "realism", "harmony"}
 

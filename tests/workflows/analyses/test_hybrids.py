@@ -7,16 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cawa_core.tables import Manifest
+from cawa_core.segmenters.base import concept_masks
+from cawa_core.tables import Manifest, Receipt, publish, rows_of
+from cawa_core.worlds.factors import known_factors
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
 from workflows.analyses.hybrids.command import HybridiseCommandOptions
+from workflows.analyses.hybrids.factors import factor_claim, factor_summary, factor_table
 from workflows.analyses.hybrids.partners import partners
+from workflows.analyses.hybrids.results import KIND_WORDS
 from workflows.analyses.hybrids.sheet import run_hybridise
 from workflows.commands.options import merged_command
 from workflows.folders.verify import verify
+from workflows.lab import Lab
 from workflows.lab.memo import Memo
 from workflows.options.run import RunOptions
+from workflows.results.class_resamples import ClassResamples
 from workflows.running.job import Job
 
 
@@ -76,6 +82,104 @@ def test_hybrids_are_those_of_the_command(table, samples, tmp_path):
             assert rows[f"{measure}_stderr"][kind] == pytest.approx(there[measure]["stderr"], rel=1e-5)
     assert rows.pngs["input"][0] == samples[8, 0]
     assert [len(pngs) for pngs in rows.pngs] == [4] * 4
+
+
+def test_images_are_counted_by_predicted_class(audited, table):
+    predictions = Manifest.read(audited).table("hybrid_predictions")
+    pair = ["class_id", "reference_id", "kind"]
+    totals = predictions.groupby(pair).n_images.sum()
+    assert len(totals) == len(table)
+    assert (totals == SMALL.hybrid_scored_latents).all()
+
+
+def test_images_are_counted_as_the_evaluator_and_the_segmenter_see_them(audited):
+    """Of either class; mixtures are those of the same pass."""
+    lab = Lab.open(classes=list(SMALL.classes), needs=("evaluator", "segmenter"), segmenter="garment-parts")
+    tried, scored = SMALL.hybrid_tried_latents, SMALL.hybrid_scored_latents
+    rows = {name: Manifest.read(audited).table(name) for name in ("hybrid_predictions", "hybrid_concepts")}
+    for (class_id, reference_id), concepts in rows["hybrid_concepts"].groupby(["class_id", "reference_id"]):
+        z = lab.latents(class_id, tried + scored)[tried:]
+        images = {"input": lab.images(class_id, z)[0], "reference": lab.images(reference_id, z)[0]}
+        for kind, pictures in images.items():
+            predicted = lab.evaluator.log_probabilities(pictures).argmax(dim=1).numpy()
+            of_pair = rows["hybrid_predictions"].query(f"class_id == {class_id} and reference_id == {reference_id}")
+            counts = of_pair[of_pair.kind == kind].set_index("predicted_class").n_images
+            assert counts.to_dict() == pd.Series(predicted).value_counts().to_dict()
+        masks = {kind: concept_masks(lab.segmenter, pictures[:tried]) for kind, pictures in images.items()}
+        shared = (masks["input"] & masks["reference"]).sum(dim=(0, 2, 3))
+        found = concepts.set_index(["kind", "concept"])
+        assert (found.n_samples == tried).all()
+        for place, concept in enumerate(lab.segmenter.concepts):
+            row = found.loc["input", concept]
+            assert row.pixels == row.input_pixels == row.input_shared == masks["input"][:, place].sum()
+            assert row.reference_pixels == masks["reference"][:, place].sum()
+            assert row.reference_shared == found.input_shared["reference", concept] == shared[place]
+        limits = np.minimum(found[["input_pixels", "reference_pixels"]].to_numpy(), found[["pixels"]].to_numpy())
+        assert (found[["input_shared", "reference_shared"]].to_numpy() <= limits).all()
+
+
+PAIRS = ((0, 7), (0, 1), (1, 14), (2, 9), (3, 10), (4, 11), (5, 6))
+"""Classes of the world ``scenes`` and their references; all pairs but the second differ in building and place."""
+CROSSED = {(0, 7): (1, 6), (1, 14): (2, 13), (2, 9): (3, 8), (3, 10): (4, 9), (4, 11): (5, 10), (5, 6): (0, 11)}
+"""Class with the input's building and the reference's place, and class with the reverse."""
+
+
+def planted_predictions(folder, crossed, reverse, other):
+    """Write predictions for ten images per pair and kind: these numbers of mixtures are of the other classes."""
+    manifest = Manifest.read(folder)
+    rows = []
+    for pair in PAIRS:
+        first, second = CROSSED.get(pair, (20, 20))
+        mixed = {first: crossed, second: reverse, 29: other, pair[0]: 10 - crossed - reverse - other}
+        counts = {"input": {pair[0]: 10}, "reference": {pair[1]: 10}, "style_mixing": {pair[1]: 10}}
+        for kind, classes in (counts | {"channel_mixing": mixed}).items():
+            key = {"class_id": pair[0], "reference_id": pair[1], "kind": kind}
+            rows += [{**key, "predicted_class": c, "n_images": n} for c, n in classes.items() if n]
+    files = publish(folder, "x", {"hybrid_predictions": rows_of("hybrid_predictions", rows)}, "audit")
+    manifest.add(Receipt("x", "hybrids", tuple(sorted({pair[0] for pair in PAIRS})), (), files, 0, "cpu"))
+    return manifest
+
+
+def test_factors_of_planted_hybrids_are_found(tmp_path):
+    manifest = planted_predictions(tmp_path, crossed=6, reverse=2, other=1)
+    entry = factor_summary(manifest, known_factors("scenes"), ClassResamples(0, 50))
+    assert (entry["n_pairs"], entry["n_classes"], entry["factors"]) == (6, 6, ["building", "place"])
+    shares = {row["combination"]: row["share"] for row in entry["shares"] if row["kind"] == "channel_mixing"}
+    assert shares == pytest.approx(
+        {
+            "building of the input, place of the input": 0.1,
+            "building of the input, place of the reference": 0.6,
+            "building of the reference, place of the input": 0.2,
+            "building of the reference, place of the reference": 0,
+            "other": 0.1,
+        }
+    )
+    style, channels = entry["crossed"]
+    assert (style["kind"], style["crossed"], channels["crossed"]) == ("style_mixing", 0, pytest.approx(0.8))
+    assert channels["unmixed"] == 0
+    claim = factor_claim(entry, {}, KIND_WORDS)
+    assert claim.verdict == "holds in part"
+    assert claim.claim == "The most harmonious hybrids combine the building of one class with the place of the other."
+    assert "0% by style mixing" in claim.evidence
+    assert "80% by channel mixing" in claim.evidence
+
+
+def test_hybrids_that_combine_no_factors_are_no_evidence(tmp_path):
+    manifest = planted_predictions(tmp_path, crossed=0, reverse=0, other=5)
+    entry = factor_summary(manifest, known_factors("scenes"), ClassResamples(0, 50))
+    assert factor_claim(entry, {}, KIND_WORDS).verdict == "does not hold"
+    table = factor_table(entry, KIND_WORDS)
+    assert [row[-1].text for row in table.rows] == ["0.000", "0.000", "0.000", "0.500"]
+
+
+def test_regions_of_concepts_are_summarised(audited, summary):
+    concepts = Manifest.read(audited).table("hybrid_concepts")
+    concepts["iou"] = concepts.input_shared / (concepts.pixels + concepts.input_pixels - concepts.input_shared)
+    by_class = concepts.groupby(["kind", "concept", "class_id"]).iou.mean()
+    for row in summary["hybrid_concepts"]:
+        assert row["input_iou"] == pytest.approx(by_class[row["kind"], row["concept"]].mean())
+    assert summary["hybrid_factors"] is None
+    assert "Regions of concepts in hybrids, means over classes" in (audited / "report.html").read_text()
 
 
 def test_what_channels_gain_is_the_difference_over_pairs(table, summary):

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from cawa_core.options import Count, option
-from cawa_core.tables.schema import CLASS, I16, I32, PROTOCOL, TEXT, Table, with_stderr
+from cawa_core.tables.schema import CLASS, I16, I32, I64, PROTOCOL, TEXT, Table, with_stderr
 from workflows.analyses.class_metrics import ManifoldOptions
 from workflows.interface import Analysis
 
@@ -54,17 +54,46 @@ HYBRIDS_TABLE = Table(
     },
 )
 
+KEY = {
+    **CLASS,
+    "reference_id": (I32, "index of the reference class, which the class is mixed with"),
+    "kind": (TEXT, "input or reference (unmixed images of either class), style_mixing or channel_mixing"),
+}
+HYBRID_PREDICTIONS_TABLE = Table(
+    "hybrid_predictions",
+    (*KEY, "predicted_class"),
+    {
+        **KEY,
+        "predicted_class": (I32, "class to which the evaluator assigns images of the held-out latents"),
+        "n_images": (I32, "number of these images"),
+    },
+)
+HYBRID_CONCEPTS_TABLE = Table(
+    "hybrid_concepts",
+    (*KEY, "concept"),
+    {
+        **KEY,
+        "concept": (TEXT, "concept of the segmenter"),
+        "pixels": (I64, "pixels that show the concept, summed over the images of some held-out latents"),
+        "input_pixels": (I64, "pixels that show it in the input class's images of the same latents"),
+        "reference_pixels": (I64, "pixels that show it in the reference class's images of the same latents"),
+        "input_shared": (I64, "pixels that show it in both this image and the input class's"),
+        "reference_shared": (I64, "pixels that show it in both this image and the reference class's"),
+        "n_samples": (I32, "number of latents: the first held-out ones, as many as chose the mixture if there are"),
+    },
+)
+
 HYBRIDS = Analysis(
     "hybrids",
     "Hybrids",
     options=HybridOptions,
-    tables=(HYBRIDS_TABLE,),
+    tables=(HYBRIDS_TABLE, HYBRID_PREDICTIONS_TABLE, HYBRID_CONCEPTS_TABLE),
     needs=("evaluator",),
-    uses=("real_images",),
+    uses=("real_images", "segmenter"),
     shows=("manifold_features",),
     work="workflows.analyses.hybrids.work:HybridsWork",
     results="workflows.analyses.hybrids.results:HybridsResults",
     comparison="workflows.analyses.hybrids.comparison:HybridsComparison",
-    may_differ=("hybrid_partners", "hybrid_scored_latents"),
+    may_differ=("hybrid_partners", "hybrid_scored_latents", "segmenter"),
     command="workflows.analyses.hybrids.command:hybridise",
 )

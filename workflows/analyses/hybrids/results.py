@@ -24,7 +24,10 @@ from cawa_core.rendering.sections import (
 )
 from cawa_core.statistics.verdicts import SMALLEST_GAIN
 from cawa_core.tables import Manifest
+from cawa_core.worlds.factors import known_factors
 from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE, HybridOptions
+from workflows.analyses.hybrids.concepts import CONCEPT_LEAD, concept_summary, concept_table
+from workflows.analyses.hybrids.factors import factor_claim, factor_lead, factor_summary, factor_table
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples, typical_value, typical_verdict, typical_words
 
@@ -63,13 +66,22 @@ class HybridsResults(Results[HybridOptions]):
     """Hybrids of two classes."""
 
     def summary(self, findings: Findings) -> Content:
-        """Summarise channel mixing against style mixing."""
-        return {"hybrids": hybrid_summary(findings.manifest, findings.resamples)}
+        """Summarise channel mixing against style mixing, and what hybrids have of either class."""
+        manifest = findings.manifest
+        factors = known_factors(findings.spec.real_images)
+        return {
+            "hybrids": hybrid_summary(manifest, findings.resamples),
+            "hybrid_factors": factors and factor_summary(manifest, factors, findings.resamples),
+            "hybrid_concepts": concept_summary(manifest, findings.resamples),
+        }
 
     def claims(self, summary: Content) -> Sequence[Claim]:
-        """Decide whether channel mixing makes better hybrids."""
+        """Decide whether channel mixing makes better hybrids, and whether hybrids combine factors of both classes."""
+        names = class_names(summary)
         rows = summary.get("hybrids")
-        return hybrid_claims(rows, class_names(summary)) if rows else []
+        claims = hybrid_claims(rows, names) if rows else []
+        entry = summary.get("hybrid_factors")
+        return [*claims, factor_claim(entry, names, KIND_WORDS)] if entry else claims
 
     def shown(self, manifest: Manifest) -> Tables:
         """Read the hybrids of the classes that are shown."""
@@ -167,12 +179,18 @@ def hybrid_section(table: pd.DataFrame, summary: Content) -> Section:
         "each strip are the mean probabilities p of the input class and q of the reference class. Harmony is 4 p q "
         "(balance), times the closeness to real images (realism) if there are any."
     )
-    comparisons = (
+    tables = [
         table_of("Channel mixing against style mixing, means over classes", COMPARISON_COLUMNS, compared),
         table_of("The best mixtures of each pair of classes", MIXTURE_COLUMNS, _mixtures(table, names)),
-    )
+    ]
+    if entry := summary.get("hybrid_factors"):
+        lead += factor_lead(entry)
+        tables.append(factor_table(entry, KIND_WORDS))
+    if concepts := summary.get("hybrid_concepts"):
+        lead += CONCEPT_LEAD
+        tables.append(concept_table(concepts, KIND_WORDS))
     headings = tuple(KIND_WORDS.values())
-    return Section(HYBRIDS.name, "Hybrids of two classes", lead, (bars,), comparisons, headings, tuple(rows))
+    return Section(HYBRIDS.name, "Hybrids of two classes", lead, (bars,), tuple(tables), headings, tuple(rows))
 
 
 def _mixtures(table: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cawa_core.class_metrics.realism import RealManifold, device_with_room
+from cawa_core.hybrids.concepts import ConceptCounter
 from cawa_core.hybrids.kinds import KINDS
 from cawa_core.hybrids.mixtures import (
     Mixture,
@@ -51,6 +52,7 @@ class Hybrid:
         images: pictures of the first latents ``[n, C, H, W]``.
         image_scores: scores of these images.
         scored: scores on the held-out latents.
+        concepts: pixels of each concept on the first held-out latents, as many as choose; None without a segmenter.
     """
 
     pair: Pair
@@ -59,6 +61,7 @@ class Hybrid:
     images: Mapping[str, Tensor]
     image_scores: Mapping[str, MixtureScores]
     scored: Mapping[str, MixtureScores]
+    concepts: ConceptCounter | None
 
 
 @torch.inference_mode()
@@ -92,8 +95,9 @@ def hybrid(
         for kind, mixture in mixtures.items()
     }
     image_scores = {kind: judge.scores(rows.to(generator.device)) for kind, rows in images.items()}
-    held_out_scores = {kind: judge.scores_of(mixture, scored) for kind, mixture in mixtures.items()}
-    return Hybrid(pair, mixtures, sweeps, images, image_scores, held_out_scores)
+    concepts = None if lab.labeller is None else ConceptCounter(lab.labeller, choice.tried)
+    held_out_scores = judge.scores_of(mixtures, scored, None if concepts is None else concepts.add)
+    return Hybrid(pair, mixtures, sweeps, images, image_scores, held_out_scores, concepts)
 
 
 def pictures_scored(lab: Lab, choice: Choice, pictures: int) -> int:

@@ -12,7 +12,13 @@ from cawa_core.hybrids.mixtures import MEASURES, MixtureScores
 from cawa_core.rendering.pixels import to_png
 from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.tables import Manifest, rows_of
-from workflows.analyses.hybrids import HYBRIDS_TABLE, HybridOptions
+from workflows.analyses.hybrids import (
+    HYBRID_CONCEPTS_TABLE,
+    HYBRID_PREDICTIONS_TABLE,
+    HYBRIDS,
+    HYBRIDS_TABLE,
+    HybridOptions,
+)
 from workflows.analyses.hybrids.cost import class_seconds, mixtures_tried
 from workflows.analyses.hybrids.partners import pairs_of_a_class, partners
 from workflows.analyses.hybrids.search import Choice, Hybrid, hybrid
@@ -26,7 +32,7 @@ PICTURES = 4
 
 
 class HybridsWork(Work[HybridOptions]):
-    """Computation of the table ``hybrids``."""
+    """Computation of the tables of the analysis ``hybrids``."""
 
     def check(self, lab: Lab, options: HybridOptions) -> None:
         """Check that there are enough real images, if there are any."""
@@ -40,11 +46,14 @@ class HybridsWork(Work[HybridOptions]):
     def run(self, lab: Lab, options: HybridOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Mix some classes; there are no rows if there is one class or the generator cannot mix classes."""
         choice = Choice(options.hybrid_tried_latents, options.hybrid_scored_latents, options.neighbours)
-        rows: list[dict[str, Any]] = []
+        rows: dict[str, list[dict[str, Any]]] = {table.name: [] for table in HYBRIDS.tables}
         for class_id in shard.class_ids:
             for partner in partners(lab, options, class_id):
-                rows += _rows(lab, hybrid(lab, (class_id, partner), choice, PICTURES), choice)
-        return Output({HYBRIDS_TABLE.name: rows_of(HYBRIDS_TABLE.name, rows)})
+                mixed = hybrid(lab, (class_id, partner), choice, PICTURES)
+                rows[HYBRIDS_TABLE.name] += _rows(lab, mixed, choice)
+                rows[HYBRID_PREDICTIONS_TABLE.name] += _prediction_rows(mixed)
+                rows[HYBRID_CONCEPTS_TABLE.name] += _concept_rows(mixed)
+        return Output({name: rows_of(name, records) for name, records in rows.items()})
 
     def cost(self, lab: Lab, options: HybridOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
         """Estimate the work: half a pass per picture tried, and up to two per picture scored.
@@ -85,6 +94,40 @@ def _rows(lab: Lab, hybrid: Hybrid, choice: Choice) -> list[dict[str, Any]]:
             "protocol": lab.score_protocol,
         }
         for kind, mixture in hybrid.mixtures.items()
+    ]
+
+
+def _prediction_rows(hybrid: Hybrid) -> list[dict[str, Any]]:
+    """Count the images of each kind by the class that the evaluator assigns them to."""
+    class_id, reference_id = hybrid.pair
+    key = {"class_id": class_id, "reference_id": reference_id}
+    return [
+        {**key, "kind": kind, "predicted_class": int(predicted), "n_images": int(count)}
+        for kind, scores in hybrid.scored.items()
+        for predicted, count in zip(*np.unique(scores.predicted, return_counts=True), strict=True)
+    ]
+
+
+def _concept_rows(hybrid: Hybrid) -> list[dict[str, Any]]:
+    """Return the pixels of each kind by concept; none without a segmenter."""
+    counter = hybrid.concepts
+    if counter is None:
+        return []
+    return [
+        {
+            "class_id": hybrid.pair[0],
+            "reference_id": hybrid.pair[1],
+            "kind": kind,
+            "concept": concept,
+            "pixels": counts.pixels[place],
+            "input_pixels": counter.totals["input"].pixels[place],
+            "reference_pixels": counter.totals["reference"].pixels[place],
+            "input_shared": counts.input_shared[place],
+            "reference_shared": counts.reference_shared[place],
+            "n_samples": counter.n_latents,
+        }
+        for kind, counts in counter.totals.items()
+        for place, concept in enumerate(counter.segmenter.concepts)
     ]
 
 
