@@ -38,6 +38,11 @@ class Mixture:
     first_site: int
     transplants: Mapping[int, Channels] = dataclasses.field(default_factory=dict)
 
+    @property
+    def most_channels(self) -> int:
+        """Channels transplanted at the site with most of them; 0 without transplants."""
+        return max(map(len, self.transplants.values()), default=0)
+
     def images(self, generator: Generator, z: Tensor, pair: Pair) -> Tensor:
         """Generate images ``[n, C, H, W]`` in [-1, 1] from latents ``[n, z_dim]``."""
         return run(generator, z, class_ids_of(pair[0], z), self.interventions(pair[1]))
@@ -174,12 +179,17 @@ class Sweep:
     Attributes:
         mixtures: mixtures in the order given.
         totals: sums over the latents of each measure of :class:`MixtureScores`, one per mixture ``[m]``.
-        n_latents: number of latents.
+        predicted: class of the highest probability on each latent, int64 ``[m, n_latents]``.
     """
 
     mixtures: tuple[Mixture, ...]
     totals: Mapping[str, Array]
-    n_latents: int
+    predicted: NDArray[np.int64]
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+        return len(self.predicted[0])
 
     @property
     def best(self) -> Mixture:
@@ -253,11 +263,14 @@ class MixtureJudge:
         if not mixtures:
             raise InputError("mixtures must have at least one entry; a generator with one site has no style mixtures")
         totals: dict[str, Array] = {}
+        predicted: list[list[NDArray[np.int64]]] = [[] for _ in mixtures]
         for rows in z.split(self.batch_size):
             for place, images in pictures_of_each(self.generator, rows, self.pair, mixtures):
-                for name, values in self.scores(images).measures().items():
+                scores = self.scores(images)
+                predicted[place].append(scores.predicted)
+                for name, values in scores.measures().items():
                     totals.setdefault(name, np.zeros(len(mixtures)))[place] += values.sum()
-        return Sweep(tuple(mixtures), totals, len(z))
+        return Sweep(tuple(mixtures), totals, np.stack([np.concatenate(of_mixture) for of_mixture in predicted]))
 
     def _scores_of_batch(self, images: Tensor) -> MixtureScores:
         log_probabilities = self.evaluator.log_probabilities(images)

@@ -114,7 +114,8 @@ def test_a_sweep_keeps_the_mean_scores_of_all(tiny_generator, tiny_evaluator, z)
     sweep = judge.sweep(tried, z)
     assert sum(counts) == len(tried) * len(z)
     assert sweep.mixtures == tuple(tried)
-    for one, means in zip(tried, sweep.means(), strict=True):
+    for one, means, predicted in zip(tried, sweep.means(), sweep.predicted, strict=True):
+        np.testing.assert_array_equal(predicted, judge.scores_of({"x": one}, z)["x"].predicted)
         expected = {name: values.mean() for name, values in judge.scores_of({"x": one}, z)["x"].measures().items()}
         assert means == pytest.approx(expected, rel=1e-5)
         assert set(means) == {"input_probability", "reference_probability", "balance", "realism", "harmony"}

@@ -13,7 +13,13 @@ from cawa_core.worlds.factors import known_factors
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
 from workflows.analyses.hybrids.command import HybridiseCommandOptions
-from workflows.analyses.hybrids.factors import factor_claim, factor_summary, factor_table
+from workflows.analyses.hybrids.factors import (
+    chosen_on_others,
+    factor_claim,
+    factor_summary,
+    factor_table,
+    mixture_table,
+)
 from workflows.analyses.hybrids.partners import partners
 from workflows.analyses.hybrids.results import KIND_WORDS
 from workflows.analyses.hybrids.sheet import run_hybridise
@@ -125,19 +131,35 @@ CROSSED = {(0, 7): (1, 6), (1, 14): (2, 13), (2, 9): (3, 8), (3, 10): (4, 9), (4
 
 
 def planted_predictions(folder, crossed, reverse, other):
-    """Write predictions for ten images per pair and kind: these numbers of mixtures are of the other classes."""
+    """Write predictions for ten images per pair and kind; of channel mixing, these numbers are of the other classes.
+
+    They are those of the most harmonious mixture, and at site 1 of the mixtures tried; at site 2, there are only images
+    of the input class.
+    """
     manifest = Manifest.read(folder)
-    rows = []
+    predictions, mixtures = [], []
     for pair in PAIRS:
         first, second = CROSSED.get(pair, (20, 20))
         mixed = {first: crossed, second: reverse, 29: other, pair[0]: 10 - crossed - reverse - other}
-        counts = {"input": {pair[0]: 10}, "reference": {pair[1]: 10}, "style_mixing": {pair[1]: 10}}
-        for kind, classes in (counts | {"channel_mixing": mixed}).items():
-            key = {"class_id": pair[0], "reference_id": pair[1], "kind": kind}
-            rows += [{**key, "predicted_class": c, "n_images": n} for c, n in classes.items() if n]
-    files = publish(folder, "x", {"hybrid_predictions": rows_of("hybrid_predictions", rows)}, "audit")
+        unmixed = {"input": {pair[0]: 10}, "reference": {pair[1]: 10}}
+        mixed_by_kind = {"style_mixing": {pair[1]: 10}, "channel_mixing": mixed}
+        key = {"class_id": pair[0], "reference_id": pair[1]}
+        predictions += rows_of_counts(key, unmixed | mixed_by_kind)
+        for site, counts in ((1, mixed_by_kind), (2, {kind: {pair[0]: 10} for kind in mixed_by_kind})):
+            mixtures += [{**row, "first_site": site, "k": 4} for row in rows_of_counts(key, counts)]
+    tables = {"hybrid_predictions": predictions, "hybrid_mixtures": mixtures}
+    files = publish(folder, "x", {name: rows_of(name, rows) for name, rows in tables.items()}, "audit")
     manifest.add(Receipt("x", "hybrids", tuple(sorted({pair[0] for pair in PAIRS})), (), files, 0, "cpu"))
     return manifest
+
+
+def rows_of_counts(key, counts_by_kind):
+    return [
+        {**key, "kind": kind, "predicted_class": predicted, "n_images": n}
+        for kind, counts in counts_by_kind.items()
+        for predicted, n in counts.items()
+        if n
+    ]
 
 
 def test_factors_of_planted_hybrids_are_found(tmp_path):
@@ -154,14 +176,19 @@ def test_factors_of_planted_hybrids_are_found(tmp_path):
             "other": 0.1,
         }
     )
+    by_mixture = {(row["kind"], row["first_site"]): row["crossed"] for row in entry["mixtures"]}
+    assert by_mixture == pytest.approx(
+        {("channel_mixing", 1): 0.8, ("channel_mixing", 2): 0, ("style_mixing", 1): 0, ("style_mixing", 2): 0}
+    )
     style, channels = entry["crossed"]
-    assert (style["kind"], style["crossed"], channels["crossed"]) == ("style_mixing", 0, pytest.approx(0.8))
-    assert channels["unmixed"] == 0
+    assert (style["kind"], style["crossed"], style["unmixed"]) == ("style_mixing", 0, 0)
+    assert (channels["crossed"], channels["harmonious"]) == pytest.approx((0.8, 0.8))
     claim = factor_claim(entry, {}, KIND_WORDS)
     assert claim.verdict == "holds in part"
-    assert claim.claim == "The most harmonious hybrids combine the building of one class with the place of the other."
+    assert claim.claim == "Hybrids combine the building of one class with the place of the other."
     assert "0% by style mixing" in claim.evidence
     assert "80% by channel mixing" in claim.evidence
+    assert len(mixture_table(entry, KIND_WORDS).rows) == 4
 
 
 def test_hybrids_that_combine_no_factors_are_no_evidence(tmp_path):
@@ -170,6 +197,26 @@ def test_hybrids_that_combine_no_factors_are_no_evidence(tmp_path):
     assert factor_claim(entry, {}, KIND_WORDS).verdict == "does not hold"
     table = factor_table(entry, KIND_WORDS)
     assert [row[-1].text for row in table.rows] == ["0.000", "0.000", "0.000", "0.500"]
+
+
+def test_a_class_has_no_part_in_the_choice_of_its_mixture():
+    shares = pd.DataFrame({0: [0.9, 0.5, 0.0], 1: [0.1, 0.6, 0.0], 2: [0.2, 0.4, 0.0]})
+    assert chosen_on_others(shares).to_dict() == {0: 0.5, 1: 0.1, 2: 0.4}
+    assert chosen_on_others(shares[[0]]).isna().all()
+
+
+def test_without_hybrids_nothing_is_said_about_factors(tmp_path):
+    assert factor_summary(Manifest.read(tmp_path), known_factors("scenes"), ClassResamples(0, 50)) is None
+
+
+def test_every_mixture_is_counted_on_the_latents_that_choose(audited, table):
+    mixtures = Manifest.read(audited).table("hybrid_mixtures")
+    totals = mixtures.groupby(["class_id", "reference_id", "kind", "first_site", "k"]).n_images.sum()
+    assert (totals == SMALL.hybrid_tried_latents).all()
+    best = table[table.kind.isin(["style_mixing", "channel_mixing"])]
+    assert set(zip(best.class_id, best.reference_id, best.kind, best.first_site, best.k, strict=True)) <= set(
+        totals.index
+    )
 
 
 def test_regions_of_concepts_are_summarised(audited, summary):

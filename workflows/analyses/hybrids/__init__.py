@@ -68,6 +68,17 @@ HYBRID_PREDICTIONS_TABLE = Table(
         "n_images": (I32, "number of these images"),
     },
 )
+HYBRID_MIXTURES_TABLE = Table(
+    "hybrid_mixtures",
+    (*KEY, "first_site", "k", "predicted_class"),
+    {
+        **KEY,
+        "first_site": (I16, "first site with transplants, or the first conditioned on the reference class"),
+        "k": (I32, "channels transplanted per site; 0 in style mixing"),
+        "predicted_class": (I32, "class to which the evaluator assigns images of the latents that choose"),
+        "n_images": (I32, "number of these images"),
+    },
+)
 HYBRID_CONCEPTS_TABLE = Table(
     "hybrid_concepts",
     (*KEY, "concept"),
@@ -87,7 +98,7 @@ HYBRIDS = Analysis(
     "hybrids",
     "Hybrids",
     options=HybridOptions,
-    tables=(HYBRIDS_TABLE, HYBRID_PREDICTIONS_TABLE, HYBRID_CONCEPTS_TABLE),
+    tables=(HYBRIDS_TABLE, HYBRID_PREDICTIONS_TABLE, HYBRID_MIXTURES_TABLE, HYBRID_CONCEPTS_TABLE),
     needs=("evaluator",),
     uses=("real_images", "segmenter"),
     shows=("manifold_features",),

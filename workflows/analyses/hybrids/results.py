@@ -27,7 +27,7 @@ from cawa_core.tables import Manifest
 from cawa_core.worlds.factors import known_factors
 from workflows.analyses.hybrids import HYBRIDS, HYBRIDS_TABLE, HybridOptions
 from workflows.analyses.hybrids.concepts import CONCEPT_LEAD, concept_summary, concept_table
-from workflows.analyses.hybrids.factors import factor_claim, factor_lead, factor_summary, factor_table
+from workflows.analyses.hybrids.factors import factor_claim, factor_lead, factor_summary, factor_table, mixture_table
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples, typical_value, typical_verdict, typical_words
 
@@ -185,7 +185,7 @@ def hybrid_section(table: pd.DataFrame, summary: Content) -> Section:
     ]
     if entry := summary.get("hybrid_factors"):
         lead += factor_lead(entry)
-        tables.append(factor_table(entry, KIND_WORDS))
+        tables += [factor_table(entry, KIND_WORDS), mixture_table(entry, KIND_WORDS)]
     if concepts := summary.get("hybrid_concepts"):
         lead += CONCEPT_LEAD
         tables.append(concept_table(concepts, KIND_WORDS))

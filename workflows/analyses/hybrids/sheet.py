@@ -188,13 +188,9 @@ def _description(lab: Lab, hybrids: Sequence[Hybrid]) -> dict[str, Any]:
 def _tried(sweep: Sweep) -> list[dict[str, Any]]:
     """Return the mean scores of all mixtures on the latents used to choose; k channels have the highest awareness."""
     return [
-        {"first_site": mixture.first_site, "sites": sorted(mixture.transplants), "k": _k(mixture)} | means
+        {"first_site": mixture.first_site, "sites": sorted(mixture.transplants), "k": mixture.most_channels} | means
         for mixture, means in zip(sweep.mixtures, sweep.means(), strict=True)
     ]
-
-
-def _k(mixture: Mixture) -> int:
-    return max(map(len, mixture.transplants.values()), default=0)
 
 
 def _sweep_lines(lab: Lab, hybrids: Sequence[Hybrid]) -> list[str]:

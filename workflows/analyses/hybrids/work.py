@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cawa_core.hybrids.kinds import KINDS
 from cawa_core.hybrids.mixtures import MEASURES, MixtureScores
@@ -14,6 +15,7 @@ from cawa_core.statistics.standard_errors import standard_error
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.hybrids import (
     HYBRID_CONCEPTS_TABLE,
+    HYBRID_MIXTURES_TABLE,
     HYBRID_PREDICTIONS_TABLE,
     HYBRIDS,
     HYBRIDS_TABLE,
@@ -52,6 +54,7 @@ class HybridsWork(Work[HybridOptions]):
                 mixed = hybrid(lab, (class_id, partner), choice, PICTURES)
                 rows[HYBRIDS_TABLE.name] += _rows(lab, mixed, choice)
                 rows[HYBRID_PREDICTIONS_TABLE.name] += _prediction_rows(mixed)
+                rows[HYBRID_MIXTURES_TABLE.name] += _mixture_rows(mixed)
                 rows[HYBRID_CONCEPTS_TABLE.name] += _concept_rows(mixed)
         return Output({name: rows_of(name, records) for name, records in rows.items()})
 
@@ -86,7 +89,7 @@ def _rows(lab: Lab, hybrid: Hybrid, choice: Choice) -> list[dict[str, Any]]:
             "kind": kind,
             "first_site": mixture.first_site,
             "sites": sorted(mixture.transplants),
-            "k": max(map(len, mixture.transplants.values()), default=0),
+            "k": mixture.most_channels,
             **_means(hybrid.scored[kind]),
             "n_tried": choice.tried,
             "n_samples": choice.scored,
@@ -98,13 +101,31 @@ def _rows(lab: Lab, hybrid: Hybrid, choice: Choice) -> list[dict[str, Any]]:
 
 
 def _prediction_rows(hybrid: Hybrid) -> list[dict[str, Any]]:
-    """Count the images of each kind by the class that the evaluator assigns them to."""
-    class_id, reference_id = hybrid.pair
-    key = {"class_id": class_id, "reference_id": reference_id}
+    """Count the held-out images of each kind by the class that the evaluator assigns them to."""
+    key = {"class_id": hybrid.pair[0], "reference_id": hybrid.pair[1]}
     return [
-        {**key, "kind": kind, "predicted_class": int(predicted), "n_images": int(count)}
+        {**key, "kind": kind, **counts}
         for kind, scores in hybrid.scored.items()
-        for predicted, count in zip(*np.unique(scores.predicted, return_counts=True), strict=True)
+        for counts in _counts(scores.predicted)
+    ]
+
+
+def _mixture_rows(hybrid: Hybrid) -> list[dict[str, Any]]:
+    """Count the images of every mixture that was tried by the class that the evaluator assigns them to."""
+    key = {"class_id": hybrid.pair[0], "reference_id": hybrid.pair[1]}
+    return [
+        {**key, "kind": kind, "first_site": mixture.first_site, "k": mixture.most_channels, **counts}
+        for kind, sweep in hybrid.sweeps.items()
+        for mixture, predicted in zip(sweep.mixtures, sweep.predicted, strict=True)
+        for counts in _counts(predicted)
+    ]
+
+
+def _counts(predicted: NDArray[np.int64]) -> list[dict[str, int]]:
+    classes, counts = np.unique(predicted, return_counts=True)
+    return [
+        {"predicted_class": int(class_id), "n_images": int(count)}
+        for class_id, count in zip(classes, counts, strict=True)
     ]
 
 
