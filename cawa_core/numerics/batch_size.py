@@ -30,15 +30,12 @@ class BatchSize:
 
 def bytes_for_backward(compute: Callable[[], object]) -> int:
     """Return the bytes that autograd keeps for a backward pass through a computation, weights of networks included."""
-    sizes: dict[int, int] = {}
-    alive: list[Tensor] = []  # a storage that is freed would pass its address on
+    storages: dict[int, torch.UntypedStorage] = {}
 
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        sizes[storage.data_ptr()] = storage.nbytes()
-        alive.append(tensor)
-        return tensor
+    def note(tensor: Tensor) -> None:
+        # Storages, since a graph that holds its own outputs is never freed; held, so that no address comes twice.
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda _: _):
         compute()
-    return sum(sizes.values())
+    return sum(storage.nbytes() for storage in storages.values())
