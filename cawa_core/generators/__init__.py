@@ -33,10 +33,14 @@ GENERATORS.register(
     segmenter="scenes-segmenter",
     real_images="scenes",
     # 30 classes and 752 channels: on a laptop with two cores, everything takes a quarter of an hour at most.
-    masking_latents=256,
+    masking_latents=160,
     exact_latents=8,
     masking_group_size=2,
     control_repeats=4,
+    hybrid_tried_latents=16,
+    artifact_latents=300,
+    artifact_scored_latents=64,
+    artifact_random_sets=1,
 )
 GENERATORS.register("biggan", "cawa_core.generators.biggan.generator:load_biggan", **IMAGENET_AUDIT)
 for _size in (128, 256, 512):
