@@ -76,8 +76,8 @@ def removal_summary(removals: pd.DataFrame, resamples: ClassResamples) -> list[d
         resamples: bootstrap over classes.
 
     Returns:
-        By number of units: ``quality``, the means of each measure; and, typical over classes and over FID before, by how
-        much FID without artifact units is lower than before (``gain_over_before``) and lower than without random units
+        By number of units: ``quality``, the means of each measure; and, typical over classes and over FID before, how
+        much lower FID without artifact units is than before (``gain_over_before``) and than without random units
         (``gain_over_random``).
     """
     before = removals[removals.removed == NONE].set_index("class_id")
