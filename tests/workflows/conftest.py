@@ -31,10 +31,11 @@ SMALL = audit_spec(
     permutations=50,
     bootstraps=50,
 )
+LABELLED = dataclasses.replace(SMALL, segmenter="garment-parts")
+"""The same with labels, which some analyses use if there is a segmenter."""
 WITH_CONCEPTS = dataclasses.replace(
-    SMALL,
+    LABELLED,
     stages=(*SMALL.stages, *ANALYSES.of_concepts),
-    segmenter="garment-parts",
     dissection_latents=4,
     dissection_threshold_latents=20,
     effect_latents=2,
@@ -46,7 +47,7 @@ WITH_CONCEPTS = dataclasses.replace(
     artifact_shares=(0.01,),
     artifact_random_sets=1,
 )
-"""The same with the analyses that need a segmenter, which most audits here do without."""
+"""The same with the analyses that need labels, which most audits here do without."""
 
 
 def small_audit(folder, spec: AuditSpec = SMALL, **options) -> AuditResult:

@@ -67,7 +67,7 @@ def test_values_are_in_their_ranges(audited):
 
 def test_a_second_run_has_nothing_to_do(audited):
     before = {path: path.stat().st_mtime_ns for path in audited.rglob("*") if path.is_file()}
-    result = small_audit(audited)
+    result = small_audit(audited, WITH_CONCEPTS)
     assert (result.computed, result.refreshed) == (0, False)
     assert {path: path.stat().st_mtime_ns for path in audited.rglob("*") if path.is_file()} == before
 
@@ -307,11 +307,11 @@ def test_lost_files_are_computed_again(tmp_path, tiny_spec, audited):
         "sites/part-all",
     ):
         only(folder.glob(f"tables/{name}-*.parquet")).unlink()
-    assert small_audit(folder, classes_per_shard=5).computed == 1
+    assert small_audit(folder, WITH_CONCEPTS, classes_per_shard=5).computed == 1
     compare(audited, folder, tolerance=0)
     (folder / "report.html").write_text("stale")
-    assert small_audit(folder).refreshed
-    assert not small_audit(folder).refreshed
+    assert small_audit(folder, WITH_CONCEPTS).refreshed
+    assert not small_audit(folder, WITH_CONCEPTS).refreshed
     read = list(folder.glob("tables/*/*.parquet"))
     owned = [file for receipt in Manifest.read(folder).receipts.values() for file in receipt.files]
     assert len(read) == len(owned)

@@ -8,7 +8,7 @@ import pytest
 
 from cawa_core.storage import LocalStorage
 from cawa_core.tables.manifest import MANIFEST
-from tests.workflows.conftest import SMALL, small_audit
+from tests.workflows.conftest import WITH_CONCEPTS, small_audit
 from workflows.folders.status import status_lines
 from workflows.folders.verify import verify
 from workflows.options.run import RunOptions
@@ -17,8 +17,10 @@ from workflows.planning.estimate import plan_lines
 COMMANDS = {
     "status": status_lines,
     "verify": verify,
-    "plan": lambda folder: plan_lines(SMALL, RunOptions(output=str(folder), executor="inline"), None, calibrate=False),
-    "nothing to compute": small_audit,
+    "plan": lambda folder: plan_lines(
+        WITH_CONCEPTS, RunOptions(output=str(folder), executor="inline"), None, calibrate=False
+    ),
+    "nothing to compute": lambda folder: small_audit(folder, WITH_CONCEPTS),
 }
 
 

@@ -8,7 +8,7 @@ import torch
 
 from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
-from tests.workflows.conftest import SMALL
+from tests.workflows.conftest import LABELLED, SMALL
 from workflows.analyses import ANALYSES
 from workflows.analyses.hybrids import cost as hybrids_cost
 from workflows.analyses.segmentation import work as segmentation_work
@@ -38,7 +38,7 @@ PACES = Paces(1.0, BY_ANALYSIS)
 
 @pytest.fixture(scope="module")
 def job():
-    return Job.open(SMALL, RunOptions())
+    return Job.open(LABELLED, RunOptions())
 
 
 def test_rows_and_shards_are_those_of_the_audit(job, audited, tmp_path):
@@ -211,7 +211,7 @@ def test_the_lines_name_the_choice_and_the_cost(tmp_path):
 
 
 def test_without_timing_there_are_no_hours(tmp_path, audited):
-    lines = plan_lines(SMALL, RunOptions(output=str(audited)), price=3.0, calibrate=False)
+    lines = plan_lines(LABELLED, RunOptions(output=str(audited)), price=3.0, calibrate=False)
     assert not any("device" in line for line in lines)
     (everything,) = [line for line in lines if line.startswith("all ")]
     assert re.fullmatch(r"all +0 +0 +0 +0 *", everything)

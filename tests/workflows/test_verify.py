@@ -10,7 +10,7 @@ import pytest
 
 from cawa_core.tables import Manifest, publish, publish_files
 from cawa_core.tables.schema import TABLES
-from tests.workflows.conftest import small_audit
+from tests.workflows.conftest import WITH_CONCEPTS, small_audit
 from tests.workflows.test_cli import run
 from workflows.analyses import ANALYSES
 from workflows.folders.verify import verify
@@ -111,7 +111,7 @@ def test_left_overs_outside_the_tables(folder):
     for name in names:
         (folder / name).write_bytes(b"half")
     assert kinds(folder) == [("orphan", name) for name in names]
-    assert not small_audit(folder).computed
+    assert not small_audit(folder, WITH_CONCEPTS).computed
     assert kinds(folder) == []
 
 
