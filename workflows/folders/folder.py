@@ -319,7 +319,9 @@ def _require_same_options(
             for name, value in now.items()
             if analysis.options.get(name) != value
         ]
-        what = listed(differences, separator="; ") or "networks or real images that it did without"
+        what = (
+            listed(differences, separator="; ") or "with, or without, a network, a segmenter or real images, unlike now"
+        )
         raise InputError(
             f"{storage.url} has {stage} with other options: {what}. --replace {stage} computes it again "
             f"({cost(stage, analysis.class_ids)}); or choose another --output"
