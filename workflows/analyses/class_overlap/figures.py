@@ -193,7 +193,7 @@ def factor_lines(rows: Sequence[Mapping[str, Any]]) -> Picture:
         axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)
         ylabel = f"share of the top {k}, minus chance"
         axes.set(title="Overlap beyond chance", xlabel="site", ylabel=ylabel, xticks=legible(sites))
-        legend_above(axes, 0.3, "upper right")
+        legend_above(axes, 0.5, "upper right")
 
     groups = ", ".join(f"the same {factor}" for factor in colours)
     alt = f"Overlap of the top {k} channels beyond chance by site, for pairs of classes with {groups}, and neither"

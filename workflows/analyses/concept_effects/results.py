@@ -54,7 +54,7 @@ class ConceptEffectsResults(Results[ConceptEffectOptions]):
             "concept_effects": {
                 "shares": mean_shares(shares, findings.resamples),
                 "gains": removal_gains(shares),
-                "contexts": context_shares(contexts),
+                "contexts": context_shares(contexts, findings.resamples),
             }
         }
 
@@ -117,17 +117,21 @@ def removal_gains(shares: pd.DataFrame) -> dict[str, Any]:
     return gains
 
 
-def context_shares(contexts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Sum over classes what appears where a concept is inserted, by what the square showed before."""
-    sums = contexts.groupby(["concept", "context"], as_index=False)[["n_images", "pixels", "after"]].sum()
+def context_shares(contexts: pd.DataFrame, resamples: ClassResamples) -> list[dict[str, Any]]:
+    """Return what appears where a concept is inserted, by what the square showed before: means over classes.
+
+    Args:
+        contexts: ``insertion_contexts``.
+        resamples: bootstrap over classes.
+    """
+    shares = contexts.assign(share=contexts.after / contexts.pixels)
     return [
         {
-            "concept": row["concept"],
-            "context": row["context"],
-            "n_images": row["n_images"],
-            "share": row["after"] / row["pixels"],
+            **records(part[["concept", "context"]].head(1))[0],
+            "n_images": int(part.n_images.sum()),
+            **resamples.means(part[["share"]]),
         }
-        for row in records(sums)
+        for _, part in shares.groupby(["concept", "context"])
     ]
 
 
@@ -209,7 +213,7 @@ def _by_context(contexts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], 
     rows: dict[str, dict[str, Any]] = {}
     for row in contexts:
         place = rows.setdefault(row["concept"], {"concept": row["concept"]})
-        place[row["context"]] = f"{100 * row['share']:.1f} ({row['n_images']})"
+        place[row["context"]] = f"{_with_interval(row)} ({row['n_images']})"
     columns = {"concept": "inserted"} | {name: f"into {name} (images)" for name in names}
     return columns, [{**dict.fromkeys(names, ""), **rows[concept]} for concept in sorted(rows)]
 
