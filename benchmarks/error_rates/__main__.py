@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import sys
 
+from benchmarks.error_rates.concepts import concept_table
 from benchmarks.error_rates.correlations import correlation_table
 from benchmarks.error_rates.medians import median_table
 from benchmarks.error_rates.seeds import seed_table
 
-TABLES = {"correlations": correlation_table, "medians": median_table, "seeds": seed_table}
+TABLES = {
+    "correlations": correlation_table,
+    "medians": median_table,
+    "seeds": seed_table,
+    "concepts": concept_table,
+}
 
 
 def main() -> None:

@@ -64,24 +64,25 @@ class JointCounts:
 
 @dataclasses.dataclass
 class ChanceOverlap:
-    """Overlap of units with the label maps of other images: its mean and variance over all permutations of these.
+    """Overlap of units with the label maps of other images: its moments over all permutations of these.
 
     With images i and j, ``A[i, j]`` pixels on in i and of the concept in j, and a random permutation P of n images,
-    the overlap ``Σ A[i, P(i)]`` has the mean ``Σ A / n`` and the variance ``Σ D² / (n - 1)``, where D is A less its
-    means of rows and columns and plus its mean (Hoeffding 1951). Both add up over blocks of images that are permuted
-    within themselves.
+    the overlap ``Σ A[i, P(i)]`` has the mean ``Σ A / n``, the variance ``Σ D² / (n - 1)`` and the third central moment
+    ``n Σ D³ / ((n - 1) (n - 2))``, where D is A less its means of rows and columns and plus its mean (Hoeffding 1951).
+    All three add up over blocks of images that are permuted within themselves.
 
     Attributes:
-        mean, variance: of the number of pixels, float64 ``[units, concepts]``.
+        mean, variance, third_moment: of the number of pixels, float64 ``[units, concepts]``.
     """
 
     mean: Array
     variance: Array
+    third_moment: Array
 
     @classmethod
     def none(cls, n_units: int, n_concepts: int) -> ChanceOverlap:
         """Return the overlap of no images."""
-        return cls(np.zeros((n_units, n_concepts)), np.zeros((n_units, n_concepts)))
+        return cls(*(np.zeros((n_units, n_concepts)) for _ in dataclasses.fields(cls)))
 
     def add(
         self, levels: Tensor, masks: Tensor, chosen: NDArray[np.integer], units: slice = slice(None)
@@ -104,7 +105,7 @@ class ChanceOverlap:
         counts_on = np.take_along_axis(above, chosen, axis=1)
         thresholds = torch.from_numpy(np.asarray(chosen, np.uint8)).to(levels.device)
         both = np.zeros(chosen.shape, np.int64)
-        mean, variance = self.mean[units], self.variance[units]
+        mean, variance, third_moment = self.mean[units], self.variance[units], self.third_moment[units]
         for concept in range(masks.shape[1]):
             labels = masks[:, concept].flatten(1).float()
             if not labels.any():
@@ -116,7 +117,11 @@ class ChanceOverlap:
             mean[:, concept] += (n * average).flatten().cpu().numpy()
             if n > 1:
                 deviation = pairs - pairs.mean(dim=1, keepdim=True) - pairs.mean(dim=2, keepdim=True) + average
-                variance[:, concept] += (deviation.square().sum(dim=(1, 2)) / (n - 1)).cpu().numpy()
+                squares = deviation.square()
+                variance[:, concept] += (squares.sum(dim=(1, 2)) / (n - 1)).cpu().numpy()
+                if n > 2:
+                    cubes = (squares * deviation).sum(dim=(1, 2))
+                    third_moment[:, concept] += (cubes * n / ((n - 1) * (n - 2))).cpu().numpy()
         return counts_on, both
 
 
@@ -125,7 +130,7 @@ def _level_counts(levels: NDArray[np.uint8], n_levels: int) -> Counts:
     return np.stack([np.bincount(row, minlength=n_levels) for row in levels])
 
 
-def intersection_over_union(on: NDArray[np.integer], present: NDArray[np.integer], both: NDArray[np.number]) -> Array:
+def intersection_over_union(on: NDArray[np.number], present: NDArray[np.number], both: NDArray[np.number]) -> Array:
     """Return ``both / (on + present - both)``, NaN where both events never happen."""
     union = np.asarray(on + present - both, np.float64)
     return np.where(union > 0, both / np.where(union > 0, union, 1), np.nan)

@@ -36,7 +36,12 @@ class HtmlTable:
 
 
 def cell(value: Any, digits: int = 3) -> Cell:  # noqa: ANN401
-    """Format a value: text and whole numbers unchanged, fractions rounded to ``digits``, unknown values as a dash."""
+    """Format a value: text and whole numbers unchanged, fractions rounded to ``digits``, unknown values as a dash.
+
+    A cell stays as it is.
+    """
+    if isinstance(value, Cell):
+        return value
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return Cell("–", "", numeric=True)
     if isinstance(value, str):
@@ -44,6 +49,12 @@ def cell(value: Any, digits: int = 3) -> Cell:  # noqa: ANN401
     if float(value).is_integer() and abs(float(value)) < 1e9 and not isinstance(value, float):
         return Cell(str(int(value)), str(int(value)), numeric=True)
     return Cell(_rounded(float(value), digits), repr(float(value)), numeric=True)
+
+
+def count_with_interval(number: int, interval: Sequence[float] | None) -> Cell:
+    """Make the cell of a count with its interval, such as ``12 (9–14)``, that sorts by the count."""
+    text = str(number) if interval is None else f"{number} ({interval[0]:.0f}–{interval[1]:.0f})"
+    return Cell(text, str(number), numeric=True)
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -114,6 +114,8 @@ def test_chance_equals_all_permutations(sample):
         ]
         assert chance.mean[unit, concept] == pytest.approx(np.mean(overlaps))
         assert chance.variance[unit, concept] == pytest.approx(np.var(overlaps), abs=1e-9)
+        third_moment = np.mean((overlaps - np.mean(overlaps)) ** 3)
+        assert chance.third_moment[unit, concept] == pytest.approx(third_moment, abs=1e-6)
 
 
 def test_intersection_over_union_of_nothing_is_unknown():

@@ -8,16 +8,20 @@ import pytest
 import torch
 from scipy import stats
 
+from benchmarks.error_rates.concepts import audited as random_units
+from benchmarks.error_rates.concepts import varying
 from cawa_core.annotations import Annotations, read_annotations, write_annotations
+from cawa_core.dissection.counts import ChanceOverlap
 from cawa_core.dissection.dissect import SHARES, choose_thresholds, quantile_thresholds, unit_overlaps
 from cawa_core.errors import InputError
+from cawa_core.statistics.intervals import bootstrap_counts
 from cawa_core.tables import Manifest
-from tests.conftest import random_fashion_generator
 from tests.planted_units import CONSTANT, DEAD, EDGE, NOISE, NOISY, SHIFT, SHIFTED, SIDE, SQUARE, SquareSegmenter
 from tests.workflows.conftest import SMALL, small_audit
 from workflows.analyses.unit_awareness.derivation import rank_test
 from workflows.analyses.unit_concepts import FEWEST_OVERLAP, LEVEL
 from workflows.analyses.unit_concepts import derivation as unit_concepts
+from workflows.analyses.unit_concepts.sites import site_counts
 from workflows.lab import Lab
 
 PLANTED = dataclasses.replace(
@@ -176,65 +180,96 @@ def test_units_of_other_images_exceed_chance_as_rarely_as_stated():
     assert scores.std() < 1.5
 
 
-class Blobs(SquareSegmenter):
-    """Labels blobs at random places, whatever the images show."""
-
-    concepts = ("small", "middle", "large")
-
-    def __init__(self, seed):
-        super().__init__()
-        self.random = torch.Generator().manual_seed(seed)
-
-    def segment(self, images):
-        coarse = torch.randn(len(images), 3, 5, 5, generator=self.random)
-        fine = torch.nn.functional.interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=False)
-        return fine > torch.tensor([1.0, 0.5, 0.0]).view(3, 1, 1)
-
-
 def test_what_nothing_draws_is_found_as_rarely_as_stated():
-    """Forty generators with random weights and blobs that have nothing to do with their images.
+    """Generators with random weights, and labels of pictures that they have not seen.
 
     One in twenty pairs of a unit and a concept has p at most 0.05, and hardly any a small q; by the published rule
     alone most units are interpretable.
     """
-    small_p = []
-    discovered = []
-    by_published_rule = []
-    for seed in range(40):
-        generator, blobs = random_fashion_generator(seed), Blobs(seed)
-        z, ids = generator.sample_latents(seed, 0, range(96)), torch.arange(96) % 10
-        thresholds = choose_thresholds(generator, blobs, z[64:], ids[64:], range(4))
-        parts = []
-        for class_id in (0, 1):
-            of_class = torch.full((32,), class_id)
-            for overlaps in unit_overlaps(generator, blobs, z[32 * class_id :][:32], of_class, thresholds):
-                parts.append(counts_of(overlaps, class_id))
-        units = unit_concepts.tested(unit_concepts.summed_over_classes(pd.concat(parts)))
-        small_p.append((units.p_value <= LEVEL).mean())
-        discovered.append((units.q_value <= LEVEL).mean())
-        by_published_rule.append((units[units.is_best].iou > FEWEST_OVERLAP).mean())
-    assert 0.03 < np.mean(small_p) < 0.07
-    assert np.mean(discovered) < 0.01
-    assert np.mean(by_published_rule) > 0.5
+    audits = [random_units(seed, 2, 32) for seed in range(40)]
+    pairs = pd.concat([varying(units) for units in audits])
+    assert 0.03 < (pairs.p_value <= 0.05).mean() < 0.07
+    assert (pairs.q_value <= LEVEL).mean() < 0.002
+    assert sum((units.q_value <= LEVEL).any() for units in audits) <= 5
+    best = pairs[pairs.is_best]
+    assert best.is_interpretable.mean() < 0.002
+    assert (best.iou > FEWEST_OVERLAP).mean() > 0.5
 
 
-def counts_of(overlaps, class_id):
-    """Counts of a site and class, as in the table ``dissection``."""
-    units, concepts = np.indices(overlaps.on.shape)
-    return pd.DataFrame(
-        {
-            "class_id": class_id,
-            "site": overlaps.site,
-            "channel": units.ravel(),
-            "concept": concepts.ravel(),
-            "threshold": 0.0,
-            "on": overlaps.on.ravel(),
-            "present": np.broadcast_to(overlaps.present, overlaps.on.shape).ravel(),
-            "both": overlaps.both.ravel(),
-            "both_by_chance": overlaps.chance.mean.ravel(),
-            "both_by_chance_variance": overlaps.chance.variance.ravel(),
+def test_rare_overlaps_are_tested_by_their_skewed_tail():
+    """Few images show the concept: a normal tail would find far too many of the permutations unusual."""
+    random = np.random.default_rng(0)
+    few, more = ((torch.arange(32) < number)[:, None, None, None] for number in (4, 5))
+    masks = torch.from_numpy(random.random((32, 1, 8, 8)) < 0.3) & few
+    on = (torch.from_numpy(random.random((32, 1, 8, 8)) < 0.3) & more).byte()
+    chosen = np.zeros((1, 1), np.int64)
+    skewed, normal = [], []
+    for _ in range(2000):
+        chance = ChanceOverlap.none(1, 1)
+        counted_on, both = chance.add(on[random.permutation(32)], masks, chosen)
+        counts = pd.DataFrame({"site": [0], "channel": 0, "concept": "rare", "threshold": 0.0, "n_classes": 1})
+        counts = counts.assign(on=counted_on[0], present=int(masks.sum()), both=both[0])
+        moments = {
+            "both_by_chance": chance.mean[0],
+            "both_by_chance_variance": chance.variance[0],
+            "both_by_chance_third_moment": chance.third_moment[0],
         }
+        skewed.append(unit_concepts.tested(counts.assign(**moments)).p_value[0])
+        without = moments | {"both_by_chance_third_moment": 0.0}
+        normal.append(unit_concepts.tested(counts.assign(**without)).p_value[0])
+    for level in (0.05, 0.01):
+        assert np.mean(np.array(skewed) <= level) < 1.6 * level
+    assert np.mean(np.array(skewed) <= 0.001) < 0.002
+    assert np.mean(np.array(normal) <= 0.001) > 0.003
+
+
+def test_interpretable_units_are_counted_with_intervals_over_classes():
+    """Counts and their resamples equal a plain loop over units."""
+    random = np.random.default_rng(1)
+    concepts, n_classes, n_units = ("a", "b", "c"), 6, 9
+    index = pd.MultiIndex.from_product(
+        [range(n_classes), range(n_units), concepts], names=["class_id", "channel", "concept"]
     )
+    rows = pd.DataFrame(
+        {"present": random.integers(0, 60, len(index)), "on": random.integers(0, 60, len(index))}, index
+    )
+    rows["both"] = (rows.min(axis=1) * random.random(len(index)) * 0.4).astype(int)
+    rows = rows.reset_index()
+    units = pd.DataFrame(
+        [(unit, concept, random.random() * 0.1) for unit in range(n_units) for concept in concepts],
+        columns=["channel", "concept", "q_value"],
+    )
+    draws = bootstrap_counts(n_classes, 50, random)
+    of_site, of_concepts = site_counts(rows.sample(frac=1, random_state=2), units.sample(frac=1, random_state=3), draws)
+
+    def counted(weights, level):
+        numbers = dict.fromkeys(concepts, 0)
+        for unit in range(n_units):
+            sums = rows[rows.channel == unit].assign(weight=lambda part: weights[part.class_id])
+            by_concept = {
+                name: [float((part[column] * part.weight).sum()) for column in ("on", "present", "both")]
+                for name, part in sums.groupby("concept")
+            }
+            iou = {name: both / (on + here - both) for name, (on, here, both) in by_concept.items()}
+            best = max(iou, key=iou.get)
+            q_value = units[(units.channel == unit) & (units.concept == best)].q_value.item()
+            numbers[best] += iou[best] > FEWEST_OVERLAP and q_value <= level
+        return numbers
+
+    observed = counted(np.ones(n_classes), LEVEL)
+    resampled = [counted(weights, LEVEL) for weights in draws]
+    assert of_site["units"] == n_units
+    assert 0 < of_site["interpretable"] == sum(observed.values()) < n_units
+    assert of_site["by_published_rule"] == sum(counted(np.ones(n_classes), 1).values())
+    assert of_site["detected"] == sum(number > 0 for number in observed.values())
+    ends = np.quantile([sum(numbers.values()) for numbers in resampled], [0.025, 0.975])
+    assert [of_site["interpretable_low"], of_site["interpretable_high"]] == pytest.approx(ends)
+    assert ends[0] < ends[1]
+    for row in of_concepts:
+        ends = np.quantile([numbers[row["concept"]] for numbers in resampled], [0.025, 0.975])
+        assert (row["units"], row["units_low"], row["units_high"]) == (observed[row["concept"]], *ends)
+    alone, _ = site_counts(rows[rows.class_id == 0], units, draws[:, :1])
+    assert np.isnan(alone["interpretable_low"])
 
 
 def test_awareness_stands_beside_the_concept_of_each_channel(tmp_path):

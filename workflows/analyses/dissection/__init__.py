@@ -37,6 +37,7 @@ COUNTS: Columns = {
     "both": (I64, "pixels where the unit is on and the concept is"),
     "both_by_chance": (F64, "mean of both over all permutations of the label maps among images of the class"),
     "both_by_chance_variance": (F64, "variance of both over these permutations"),
+    "both_by_chance_third_moment": (F64, "third central moment of both over these permutations"),
 }
 
 DISSECTION_TABLE = Table(

@@ -58,7 +58,7 @@ class DissectionWork(Work[DissectionOptions]):
             batch = min(lab.batch_size, IMAGES_PERMUTED)
             by_site = unit_overlaps(lab.generator, lab.segmenter, z, ids, thresholds, batch_size=batch)
             parts += [
-                _columns(class_id, site, overlaps, lab.segmenter.concepts)
+                overlap_rows(class_id, site, overlaps, lab.segmenter.concepts)
                 for site, overlaps in zip(thresholds, by_site, strict=True)
             ]
         names = DISSECTION_TABLE.columns
@@ -109,8 +109,8 @@ def spread_over_classes(lab: Lab, count: int) -> torch.Tensor:
     return torch.arange(count, device=device) * lab.generator.n_classes // count
 
 
-def _columns(class_id: int, site: SiteThresholds, overlaps: UnitOverlaps, concepts: tuple[str, ...]) -> Columns:
-    """Return the rows of a class and site as columns: every unit with every concept."""
+def overlap_rows(class_id: int, site: SiteThresholds, overlaps: UnitOverlaps, concepts: tuple[str, ...]) -> Columns:
+    """Return the rows of ``dissection`` of a class and site as columns: every unit with every concept."""
     n_units, n_concepts = overlaps.on.shape
     present = np.broadcast_to(overlaps.present, (n_units, n_concepts))
     chance = overlaps.chance.mean
@@ -123,6 +123,7 @@ def _columns(class_id: int, site: SiteThresholds, overlaps: UnitOverlaps, concep
         "both": overlaps.both,
         "both_by_chance": chance,
         "both_by_chance_variance": overlaps.chance.variance,
+        "both_by_chance_third_moment": overlaps.chance.third_moment,
         "iou": intersection_over_union(overlaps.on, present, overlaps.both),
         "iou_by_chance": by_chance,
     }
