@@ -1,6 +1,6 @@
 """Print the error rates of the verdicts of claims and of comparisons, as the Markdown tables of the documentation.
 
-``python -m benchmarks.error_rates`` takes about a quarter of an hour on one core; names of tables print only those.
+``python -m benchmarks.error_rates`` takes about half an hour on one core; names of tables print only those.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ ARCHITECTURE = Architecture(
     upsample=(True, True, True, False),
     image_channels=3,
 )
-SETTINGS = ((1, 16), (1, 64), (3, 64), (10, 32))
+SETTINGS = ((1, 64), (3, 64), (10, 32))
 """Classes, and images of each."""
 GENERATORS = 200
 THRESHOLD_IMAGES = 96
