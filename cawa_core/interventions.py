@@ -178,6 +178,34 @@ def run(generator: Generator, z: Tensor, class_ids: Tensor, changes: Sequence[Ch
     return _Pass(generator, z, class_ids, z).images(_in_site_order(generator, changes))
 
 
+def run_with_features(
+    generator: Generator, z: Tensor, class_ids: Tensor, sites: Sequence[int], changes: Sequence[Change] = ()
+) -> tuple[list[Tensor], Tensor]:
+    """Generate images as :func:`run`, and keep the features of some sites.
+
+    Args:
+        generator: generator of the images.
+        z, class_ids: latents ``[n, z_dim]`` and classes ``[n]``.
+        sites: sites whose features are kept, ascending.
+        changes: interventions, as for :func:`run`.
+
+    Returns:
+        Features after the ReLU and after the changes of their site, ``[n, C, H, W]`` for each of ``sites``; and images
+        ``[n, C, S, S]`` in [-1, 1].
+
+    Raises:
+        InputError: see :func:`run`.
+    """
+    remaining = _in_site_order(generator, changes)
+    current = _Pass(generator, z, class_ids, z)
+    features = []
+    for site in sites:
+        while remaining and remaining[0].site <= site:
+            current = current.under(remaining.pop(0))
+        features.append(current.advance(site).features)
+    return features, current.images(remaining)
+
+
 def sweep(
     generator: Generator, z: Tensor, class_ids: Tensor, variants: Sequence[Sequence[Change]], batch_size: int = 1
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
@@ -252,9 +280,13 @@ class _Pass:
         """Return the images under changes in site order; this pass stays at the site of the first."""
         current = self
         for change in changes:
-            current = current.conditioned(change) if isinstance(change, Conditioning) else current.changed(change)
+            current = current.under(change)
         state = current.state or current.advance(0)
         return self.generator.run_from(state.site, state)
+
+    def under(self, change: Change) -> _Pass:
+        """Return the pass under a change at its site or a later one."""
+        return self.conditioned(change) if isinstance(change, Conditioning) else self.changed(change)
 
     def changed(self, change: Intervention) -> _Pass:
         """Return the pass with other features at some channels; donors stay with this one, for its other variants."""

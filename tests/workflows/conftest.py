@@ -46,6 +46,12 @@ WITH_CONCEPTS = dataclasses.replace(
     artifact_scored_latents=8,
     artifact_shares=(0.01,),
     artifact_random_sets=1,
+    semantics_latents=2,
+    semantics_training_latents=20,
+    semantics_steps=2,
+    semantics_annotated=(1,),
+    semantics_repeats=1,
+    semantics_transfer_latents=1,
 )
 """The same with the analyses that need labels, which most audits here do without."""
 

@@ -19,6 +19,7 @@ from workflows.analyses.masking import MASKING
 from workflows.analyses.masking_correlation import MASKING_CORRELATION
 from workflows.analyses.metric_correlation import METRIC_CORRELATION
 from workflows.analyses.segmentation import SEGMENTATION
+from workflows.analyses.semantics import SEMANTICS
 from workflows.analyses.shared_channels import SHARED_CHANNELS
 from workflows.analyses.unit_awareness import UNIT_AWARENESS
 from workflows.analyses.unit_concepts import UNIT_CONCEPTS
@@ -42,6 +43,7 @@ ANALYSES = Catalogue(
         CONCEPT_EFFECTS,
         UNIT_AWARENESS,
         ARTIFACT_UNITS,
+        SEMANTICS,
     ),
     group="cawa.analyses",
 )

@@ -34,11 +34,12 @@ class ClassResamples:
         means: dict[str, Any] = {}
         for name in columns:
             values = columns[name].dropna().to_numpy(dtype=np.float64)
-            interval = bootstrap_mean(values, self._weights_of(len(values))) if len(values) > 1 else None
+            interval = bootstrap_mean(values, self.weights(len(values))) if len(values) > 1 else None
             means |= {str(name): mean_of_known(values), f"{name}_ci": interval and [interval.low, interval.high]}
         return means
 
-    def _weights_of(self, n: int) -> Array:
+    def weights(self, n: int) -> Array:
+        """Return how often each resample draws each of n classes, divided by n: ``[resamples, n]``."""
         if n not in self._weights:
             random = random_generator(self.seed, SHARED_CLASS, 0, f"resample {n}")
             self._weights[n] = bootstrap_weights(n, self.resamples, random)
