@@ -20,8 +20,15 @@ INCLUDED = [name for name in ANALYSES if name not in ANALYSES.installed]
 
 PARTS = {"work": Work, "derivation": Derivation, "results": Results, "comparison": Comparison}
 """Parts of an analysis, which are modules of its folder => the class that each is a subclass of."""
-VERBS = {"masking": "mask", "edits": "edit", "hybrids": "hybridise", "segmentation": "segment", "dissection": "dissect"}
-"""Analyses with a command => the verb that the command, its function and its options are named by."""
+VERBS = {
+    "masking": "mask",
+    "edits": "edit",
+    "hybrids": "hybridise",
+    "segmentation": "segment",
+    "dissection": "dissect",
+    "semantics": "semantics",
+}
+"""Analyses with a command => the word that the command, its function and its options are named by."""
 NOUNS_OF_CORE = {"edits": "editing", "hybrids": "hybridisation", "class_overlap": "overlap"}
 """Analyses whose mathematics has a name of its own: the method of what the analysis counts."""
 WITHOUT_CORE = {"gallery", "shared_channels", "unit_concepts", "unit_awareness"}

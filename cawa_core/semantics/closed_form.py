@@ -21,6 +21,8 @@ from cawa_core.semantics.sums import FeatureSums
 
 PENALTY = 1e-4
 """Default weight of squared weights, over the mean squared channel, in units of the channels' own sizes."""
+FEW_PENALTY = 3e-2
+"""The same for at most a few dozen images, which tell less about more channels."""
 RARE = -1e4
 """Score of a category that no pixel of the sums shows."""
 

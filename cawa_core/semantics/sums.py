@@ -12,6 +12,7 @@ Enlarging features ``x [h, h]`` to the image is ``R x Rᵀ``, so the product of 
 from __future__ import annotations
 
 import dataclasses
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -109,35 +110,44 @@ class FeatureSums:
         return gram, self.products.double().mul_(QUANTUM)
 
     def _parts(self, features: PerSite) -> list[_Part]:
-        """Return the scaled features of images with their enlargement, and the constant."""
-        device = self.gram.device
-        n = len(features[0])
-        parts = [
-            _Part((each / scale[:, None, None]).movedim(0, 1), enlargement(each.shape[-1], self.side, device))
-            for each, scale in zip(features, self.scales, strict=True)
+        """Return the scaled features of images with their enlargement, and the constant.
+
+        Sites of one resolution that follow each other are one part.
+        """
+        scaled = [
+            (each / scale[:, None, None]).movedim(0, 1) for each, scale in zip(features, self.scales, strict=True)
         ]
-        constant = torch.ones(1, n, 1, 1, dtype=torch.float64, device=device)
-        return [*parts, _Part(constant, torch.ones(self.side, 1, dtype=torch.float64, device=device))]
+        scaled.append(torch.ones_like(scaled[0][:1, :, :1, :1]))  # the constant has one pixel
+        groups = [list(group) for _, group in groupby(scaled, key=lambda values: values.shape[-1])]
+        return [
+            _Part(torch.cat(group), enlargement(group[0].shape[-1], self.side, self.gram.device)) for group in groups
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """Scaled features of a site ``[C, n, h, h]``, float64, and the matrix that enlarges them ``[side, h]``."""
+    """Scaled features of one resolution ``[C, n, h, h]``, float64, and the matrix that enlarges them ``[side, h]``."""
 
     values: Tensor
     matrix: Tensor
 
     def gathered(self, maps: Tensor) -> Tensor:
-        """Return maps ``[k, n, side, side]`` on the site's grid, where products with it equal those on the image's."""
-        return self.matrix.T @ maps @ self.matrix
+        """Return maps ``[k, n, side, side]`` on the part's grid, where products with it equal those on the image's."""
+        return _resampled(maps, self.matrix.T)
 
     def times(self, other: _Part) -> Tensor:
         """Return the products of all pairs of enlarged maps, summed over images and pixels: ``[C, C']``."""
         if self.values.shape[-1] > other.values.shape[-1]:
             return other.times(self).T
-        crossing = self.matrix.T @ other.matrix
-        moved = crossing @ other.values @ crossing.T
+        moved = _resampled(other.values, self.matrix.T @ other.matrix)
         return self.values.flatten(1) @ moved.flatten(1).T
+
+
+def _resampled(maps: Tensor, matrix: Tensor) -> Tensor:
+    """Return ``matrix @ map @ matrix.T`` of every map, as two large products instead of many small ones."""
+    half = (maps.flatten(0, -2) @ matrix.T).view(*maps.shape[:-1], -1)
+    turned = half.transpose(-1, -2).contiguous()
+    return (turned.flatten(0, -2) @ matrix.T).view(*turned.shape[:-1], -1).transpose(-1, -2)
 
 
 def _steps(values: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ TEST, LEFT_OUT = "test", "left_out"
 
 
 @dataclasses.dataclass(frozen=True)
-class SemanticsOptions:
+class SemanticOptions:
     """Options of the analysis ``semantics``."""
 
     semantics_sites: tuple[int, ...] = option(
@@ -69,7 +69,7 @@ SEMANTICS_TABLE = Table(
     },
 )
 
-TRANSFER_TABLE = Table(
+SEMANTICS_TRANSFER_TABLE = Table(
     "semantics_transfer",
     ("class_id", "trained_on", "label"),
     {
@@ -83,8 +83,8 @@ TRANSFER_TABLE = Table(
 SEMANTICS = Analysis(
     "semantics",
     "Semantics",
-    options=SemanticsOptions,
-    tables=(SEMANTICS_TABLE, TRANSFER_TABLE),
+    options=SemanticOptions,
+    tables=(SEMANTICS_TABLE, SEMANTICS_TRANSFER_TABLE),
     needs=("segmenter",),
     axes=("class_id", "method"),
     unit="maps of features",

@@ -24,9 +24,9 @@ from workflows.analyses.semantics import (
     METHODS,
     SEMANTICS,
     SEMANTICS_TABLE,
+    SEMANTICS_TRANSFER_TABLE,
     TEST,
-    TRANSFER_TABLE,
-    SemanticsOptions,
+    SemanticOptions,
 )
 from workflows.analyses.semantics.scores import MeanScores, interval_of, of_whole_sample, scores_of
 from workflows.interface import Content, Findings, Results
@@ -44,7 +44,7 @@ SCORES = "mean IoU of classes by the linear discriminant"
 """Name of what is computed from the table for single classes."""
 
 
-class SemanticsResults(Results[SemanticsOptions]):
+class SemanticsResults(Results[SemanticOptions]):
     """Agreement of maps of the features with the labels of a segmenter."""
 
     def summary(self, findings: Findings) -> Content:
@@ -52,7 +52,7 @@ class SemanticsResults(Results[SemanticsOptions]):
         rows = findings.manifest.table(SEMANTICS_TABLE.name)
         if rows.empty:
             return {"semantics": None}
-        transfer = findings.manifest.table(TRANSFER_TABLE.name)
+        transfer = findings.manifest.table(SEMANTICS_TRANSFER_TABLE.name)
         factors = known_factors(findings.spec.real_images)
         entry = semantics_summary(rows, findings.resamples)
         return {"semantics": entry | {"transfer": transfer_summary(transfer, findings.resamples, factors)}}
@@ -129,14 +129,14 @@ def semantics_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str
     }
 
 
-def _ratio(scores: Mapping[str, MeanScores], one: str, other: str) -> dict[str, Any] | None:
+def _ratio(scores: Mapping[str, MeanScores], method: str, base: str) -> dict[str, Any] | None:
     """Return the ratio of the mean IoU of two methods, with an interval over the same resampled classes."""
-    if one not in scores or other not in scores:
+    if method not in scores or base not in scores:
         return None
     entry: dict[str, Any] = {}
     for name, values in (
-        ("miou", scores[one].of_set / scores[other].of_set),
-        ("miou_by_image", scores[one].by_image / scores[other].by_image),
+        ("miou", scores[method].of_set / scores[base].of_set),
+        ("miou_by_image", scores[method].by_image / scores[base].by_image),
     ):
         entry |= {name: float(values[0]), f"{name}_ci": interval_of(values[1:])}
     return entry
@@ -204,9 +204,9 @@ def transfer_summary(
 def _relations(rows: pd.DataFrame, factors: Mapping[str, Sequence[str]] | None) -> list[str]:
     """Return how the two classes of each row are related."""
     relations = []
-    for one, other in zip(rows.class_id.tolist(), rows.trained_on.tolist(), strict=True):
-        shared = [name for name, values in (factors or {}).items() if values[one] == values[other]]
-        if one == other:
+    for class_id, trained_on in zip(rows.class_id.tolist(), rows.trained_on.tolist(), strict=True):
+        shared = [name for name, values in (factors or {}).items() if values[class_id] == values[trained_on]]
+        if class_id == trained_on:
             relations.append(SAME_CLASS)
         elif factors is None:
             relations.append(OTHER_CLASS)

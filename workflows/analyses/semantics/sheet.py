@@ -24,14 +24,14 @@ from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.semantics.agreement import LabelCounts, iou_by_image, iou_of_set, mean_iou
 from cawa_core.semantics.categories import categories_of, category_maps_of
-from cawa_core.semantics.closed_form import CLOSED_FORMS, NormalEquations, linear_extractor
+from cawa_core.semantics.closed_form import CLOSED_FORMS, FEW_PENALTY, PENALTY, NormalEquations, linear_extractor
 from cawa_core.semantics.extractors import LinearExtractor
 from cawa_core.semantics.features import default_sites
 from cawa_core.semantics.files import ExtractorFile, read_extractor
 from cawa_core.semantics.sums import BLOCK, FeatureSums, channel_scales
 from cawa_core.storage import Storage
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.semantics import METHODS, SemanticsOptions
+from workflows.analyses.semantics import METHODS, SemanticOptions
 from workflows.analyses.semantics.command import SemanticsCommandOptions
 from workflows.analyses.semantics.training import Trainer, spread_classes
 from workflows.commands.sheets import Advance, as_json, computed, opened_output, provenance, require_rows
@@ -41,6 +41,8 @@ from workflows.options.run import RunOptions
 
 FIRST_TESTED = 4 * 10**6
 """Index of the first latent of the images that the map is scored on."""
+FEW_IMAGES = 64
+"""Number of annotated images up to which weights are penalised more."""
 FEWEST_ANNOTATED = 2
 """Annotated images that are scored, each by the map of all others."""
 
@@ -88,8 +90,8 @@ def run_semantics(command: SemanticsCommandOptions, spec: AuditSpec, options: Ru
         raise InputError("segmenter must be given, or label maps of your own by --masks; see `cawa models`")
     options = options.with_absolute_paths()
     lab = Lab.from_spec(spec, options, ("segmenter",) if spec.segmenter else ())
-    shown = lab.generator.classes.resolve_all(command.classes) if command.classes else (0,)
-    require_rows(2 if command.masks or not spec.segmenter else 3, len(shown), "classes")
+    class_ids = lab.generator.classes.resolve_all(command.classes) if command.classes else (0,)
+    require_rows(2 if command.masks or not spec.segmenter else 3, len(class_ids), "classes")
     if command.sites:
         lab.generator.require_sites(command.sites)
     annotations = read_annotations(command.masks, lab.generator) if command.masks else None
@@ -105,7 +107,7 @@ def run_semantics(command: SemanticsCommandOptions, spec: AuditSpec, options: Ru
 
     size = command.tested_images + command.training_images * (not given and not annotations)
     ((file, score),) = computed(lab, "reading", [None], train, size, unit="images")
-    sheet, lines = _sheet(lab, command, file, score, shown), _lines(file, score)
+    sheet, lines = _sheet(lab, command, file, score, class_ids), _lines(file, score)
     storage.write("semantics.png", draw_sheet(sheet))
     storage.write("extractor.safetensors", file.content())
     storage.write("semantics.json", as_json(provenance(lab, spec, command) | _description(file, score)))
@@ -122,7 +124,7 @@ def _given(command: SemanticsCommandOptions, lab: Lab) -> ExtractorFile:
 
 def _from_segmenter(lab: Lab, command: SemanticsCommandOptions, advance: Advance) -> tuple[ExtractorFile, Score | None]:
     """Train a map on the labels of the lab's segmenter, and score it on other images."""
-    values = SemanticsOptions(
+    values = SemanticOptions(
         semantics_sites=command.sites, semantics_training_latents=command.training_images, semantics_transfer_latents=0
     )
     trainer = Trainer(lab, values)
@@ -139,6 +141,7 @@ def _from_segmenter(lab: Lab, command: SemanticsCommandOptions, advance: Advance
     return file, _score(lab, command, file, advance)
 
 
+@torch.no_grad()
 def _from_annotations(
     generator: Generator, command: SemanticsCommandOptions, annotations: Annotations
 ) -> tuple[ExtractorFile, Score | None]:
@@ -146,8 +149,7 @@ def _from_annotations(
     sites = tuple(sorted(command.sites)) or default_sites(generator)
     categories = categories_of(annotations.concepts)
     maps = annotations.labels.long() + 1
-    with torch.inference_mode():
-        features = run_with_features(generator, annotations.z, annotations.class_ids, sites)[0]
+    features = run_with_features(generator, annotations.z, annotations.class_ids, sites)[0]
     scales = channel_scales(features)
 
     def sums_of(rows: slice) -> FeatureSums:
@@ -159,7 +161,7 @@ def _from_annotations(
     sums = sums_of(blocks[0])
     for block in blocks[1:]:
         sums.add_sums(sums_of(block))
-    equations = NormalEquations.of(sums)
+    equations = NormalEquations.of(sums, FEW_PENALTY if len(maps) <= FEW_IMAGES else PENALTY)
 
     def solved(of: NormalEquations) -> LinearExtractor:
         with torch.inference_mode(False):
@@ -171,10 +173,11 @@ def _from_annotations(
         return file, None
     counts = []
     for place in range(len(maps)):
-        one = slice(place, place + 1)
-        predicted = solved(equations.without(sums_of(one)))([each[one] for each in features]).argmax(dim=1)
-        counts.append(LabelCounts.of(predicted, maps[one], len(categories)))
-    return file, Score(reduce(add, counts), len(maps), "your images, each by the map of all others")
+        image = slice(place, place + 1)
+        extractor = solved(equations.without(sums_of(image)))
+        predicted = extractor([each[image] for each in features]).argmax(dim=1)
+        counts.append(LabelCounts.of(predicted, maps[image], len(categories)))
+    return file, Score(reduce(add, counts), len(maps), "annotated images, each by the map of all others")
 
 
 @torch.inference_mode()
@@ -198,11 +201,11 @@ def _score(lab: Lab, command: SemanticsCommandOptions, file: ExtractorFile, adva
 
 @torch.inference_mode()
 def _sheet(
-    lab: Lab, command: SemanticsCommandOptions, file: ExtractorFile, score: Score | None, shown: Sequence[int]
+    lab: Lab, command: SemanticsCommandOptions, file: ExtractorFile, score: Score | None, class_ids: Sequence[int]
 ) -> Sheet:
     rows = []
     compares = lab.labeller is not None and categories_of(lab.labeller.concepts) == file.categories
-    for class_id in shown:
+    for class_id in class_ids:
         z = lab.latents(class_id, command.latents)
         features, images = run_with_features(lab.generator, z, class_ids_of(class_id, z), file.extractor.sites)
         rows.append(_row(lab.generator.class_names[class_id], [as_pixels(image) for image in images], begins=True))

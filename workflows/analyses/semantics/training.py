@@ -17,7 +17,7 @@ from cawa_core.interventions import run_with_features
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.semantics.agreement import LabelCounts
 from cawa_core.semantics.categories import categories_of, category_maps_of
-from cawa_core.semantics.closed_form import CLOSED_FORMS, NormalEquations, linear_extractor
+from cawa_core.semantics.closed_form import CLOSED_FORMS, FEW_PENALTY, NormalEquations, linear_extractor
 from cawa_core.semantics.extractors import (
     ConvolutionalExtractor,
     Extractor,
@@ -29,10 +29,12 @@ from cawa_core.semantics.features import PerSite, default_sites
 from cawa_core.semantics.sums import BLOCK, FeatureSums, channel_scales
 from cawa_core.semantics.training import trained
 from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.semantics import SemanticsOptions
+from workflows.analyses.semantics import SemanticOptions
 from workflows.lab import Lab
 
 IMAGES_PER_STEP = 8
+LEARNING_RATES = {"lse": 0.03, "nse1": 0.01, "nse2": 0.003}
+"""Steps of Adam, for features in units of their own size; the paper takes 0.001, and more steps."""
 FEW_SHOT_STEPS = 200
 """Steps by which LSE is trained on all annotated images at once."""
 SCALED_IMAGES = 64
@@ -65,7 +67,7 @@ class Trainer:
         options: options of the analysis.
     """
 
-    def __init__(self, lab: Lab, options: SemanticsOptions) -> None:
+    def __init__(self, lab: Lab, options: SemanticOptions) -> None:
         self.lab = lab
         self.options = options
         self.sites = tuple(sorted(options.semantics_sites)) or default_sites(lab.generator)
@@ -137,7 +139,7 @@ class Trainer:
         def train() -> Extractor:
             steps = self.options.semantics_steps
             extractor = self._initial(method)
-            final = trained(extractor, self._batches(steps), steps)
+            final = trained(extractor, self._batches(steps), steps, LEARNING_RATES[method])
             return final.folded() if isinstance(final, WeightedLinearExtractor) else final
 
         return self.lab.memo.once(("trained by gradient", method, self.key), train)
@@ -150,10 +152,10 @@ class Trainer:
             if method in CLOSED_FORMS:
                 sums = self._none()
                 sums.add(labelled.features, labelled.maps)
-                return self._extractor(method, NormalEquations.of(sums), range(len(self.sites)))
+                return self._extractor(method, NormalEquations.of(sums, FEW_PENALTY), range(len(self.sites)))
             extractor = self._initial(method, weighted=False)
             batches = ((labelled.features, labelled.maps) for _ in range(FEW_SHOT_STEPS))
-            final = trained(extractor, batches, FEW_SHOT_STEPS)
+            final = trained(extractor, batches, FEW_SHOT_STEPS, LEARNING_RATES[method])
             assert isinstance(final, WeightedLinearExtractor)
             return final.folded()
 
@@ -167,7 +169,7 @@ class Trainer:
             first = FIRST_OF_A_CLASS
             z = self.lab.generator.sample_latents(self.lab.spec.seed, class_id, range(first, first + count))
             sums = self._sums_of(z, torch.full((count,), class_id, device=z.device))
-            return self._extractor("lda", NormalEquations.of(sums), range(len(self.sites)))
+            return self._extractor("lda", NormalEquations.of(sums, FEW_PENALTY), range(len(self.sites)))
 
         return self.lab.memo.once(("discriminant of a class", class_id, self.key), solve)
 

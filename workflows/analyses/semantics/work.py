@@ -19,9 +19,9 @@ from workflows.analyses.semantics import (
     LEFT_OUT,
     METHODS,
     SEMANTICS_TABLE,
+    SEMANTICS_TRANSFER_TABLE,
     TEST,
-    TRANSFER_TABLE,
-    SemanticsOptions,
+    SemanticOptions,
 )
 from workflows.analyses.semantics.training import (
     FEW_SHOT_STEPS,
@@ -49,19 +49,25 @@ Variant = tuple[int, int, int]
 WHOLE: Variant = (ALL_SITES, 0, 0)
 
 
-class SemanticsWork(Work[SemanticsOptions]):
+class SemanticsWork(Work[SemanticOptions]):
     """Computation of the tables ``semantics`` and ``semantics_transfer``."""
 
-    def check(self, lab: Lab, options: SemanticsOptions) -> None:
-        """Check that the generator has the sites, and that gradients are not needed where there are none."""
+    def check(self, lab: Lab, options: SemanticOptions) -> None:
+        """Check that the generator has the sites."""
         if options.semantics_sites:
             lab.generator.require_sites(options.semantics_sites)
 
-    def units(self, lab: Lab, options: SemanticsOptions, class_id: int) -> Sequence[Unit]:  # noqa: ARG002
+    def units(self, lab: Lab, options: SemanticOptions, class_id: int) -> Sequence[Unit]:  # noqa: ARG002
         """Return the methods."""
         return [(method,) for method in (METHODS if options.semantics_steps else CLOSED_FORMS)]
 
-    def run(self, lab: Lab, options: SemanticsOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
+    def blocks(self, lab: Lab, options: SemanticOptions, units: Sequence[Unit]) -> list[tuple[Unit, ...]]:  # noqa: ARG002
+        """Keep the closed forms together, which share their sums."""
+        closed_forms = tuple(unit for unit in units if unit[0] in CLOSED_FORMS)
+        blocks: list[tuple[Unit, ...]] = [closed_forms] if closed_forms else []
+        return [*blocks, *((unit,) for unit in units if unit not in closed_forms)]
+
+    def run(self, lab: Lab, options: SemanticOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Train the maps of some methods, and score them on the images of some classes."""
         trainer = Trainer(lab, options)
         rows: list[Row] = []
@@ -77,10 +83,10 @@ class SemanticsWork(Work[SemanticsOptions]):
                 rows += _scores(trainer, method, class_id, maps)
                 if method == TRANSFERRED:
                     transfer += _transferred(trainer, class_id)
-        tables = (SEMANTICS_TABLE, rows), (TRANSFER_TABLE, transfer)
+        tables = (SEMANTICS_TABLE, rows), (SEMANTICS_TRANSFER_TABLE, transfer)
         return Output({table.name: rows_of(table.name, part) for table, part in tables}, files)
 
-    def cost(self, lab: Lab, options: SemanticsOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
+    def cost(self, lab: Lab, options: SemanticOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
         """Estimate the images that are labelled, and the share of a class in training the maps."""
         method = str(unit[0])
         n_categories = len(lab.segmenter.concepts) + 1
@@ -97,14 +103,14 @@ class SemanticsWork(Work[SemanticsOptions]):
             once += 2 * len(Trainer(lab, options).transferred) * options.semantics_transfer_latents
         return Cost(once / len(lab.class_ids) + 2 * options.semantics_latents, maps * n_categories)
 
-    def pace(self, lab: Lab, options: SemanticsOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002
+    def pace(self, lab: Lab, options: SemanticOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002
         """Time images whose pixels are labelled and whose features are added to the sums."""
         trainer = Trainer(lab, options)
         z = lab.latents(lab.class_ids[0], TIMED_IMAGES)
         ids = class_ids_of(lab.class_ids[0], z)
         return {"labelled image": seconds(lambda: trainer.labelled(z, ids), True) / TIMED_IMAGES}
 
-    def seconds(self, lab: Lab, options: SemanticsOptions, shard: Shard, pace: Pace) -> float:
+    def seconds(self, lab: Lab, options: SemanticOptions, shard: Shard, pace: Pace) -> float:
         """Predict the seconds of a shard."""
         passes = (
             self.cost(lab, options, class_id, unit).passes for class_id in shard.class_ids for unit in shard.units
