@@ -28,6 +28,7 @@ STEPS = (
     "sampling",
     "class_metrics",
     "dissection",
+    "semantics",
     "aggregation",
     "workers",
     "scheduling",

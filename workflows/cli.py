@@ -21,6 +21,7 @@ from cawa_core.paths import user_path
 from cawa_core.storage import FolderInUseError, StorageError, StorageRefusedError
 from workflows.analyses import ANALYSES
 from workflows.commands.flags import with_options_of
+from workflows.commands.options import UNSCORED_OPTIONS, SpecFile, merged_command
 from workflows.commands.quick_imports import quick_imports
 from workflows.commands.terminal import (
     EXIT_FAILED,
@@ -31,6 +32,7 @@ from workflows.commands.terminal import (
 from workflows.commands.words import OnceCommand
 from workflows.compare.options import comparison_spec_type, merged_comparison
 from workflows.interface import imported
+from workflows.options.annotate import AnnotateOptions
 from workflows.options.audit import AuditSpec
 from workflows.options.convert import ConvertOptions
 from workflows.options.run import RunOptions, merged_options
@@ -228,6 +230,19 @@ def compare(
 for analysis in ANALYSES.values():
     if analysis.command:
         command()(imported(analysis.command))
+
+
+@command()
+@with_options_of(AnnotateOptions, AuditSpec, RunOptions, only=UNSCORED_OPTIONS)
+def annotate(
+    flags: dict[str, Any],
+    spec: SpecFile = None,
+) -> None:
+    """Write a folder of generated images to paint label maps for, or check a painted one (--check)."""
+    with quick_imports():
+        from workflows.commands.annotate import annotate as write_or_check
+
+    print("\n".join(write_or_check(*merged_command(AnnotateOptions, spec, flags))))
 
 
 @command()

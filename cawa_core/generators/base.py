@@ -113,6 +113,21 @@ def class_ids_of(class_id: int, z: Tensor) -> Tensor:
     return torch.full((len(z),), class_id, dtype=torch.int64, device=z.device)
 
 
+def spread_classes(count: int, n_classes: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return classes of a sample, in turn; of more classes than the sample has images, evenly spaced ones.
+
+    Args:
+        count: number of images.
+        n_classes: number of classes.
+        device: where the result goes.
+
+    Returns:
+        int64 ``[count]`` in 0..n_classes - 1.
+    """
+    places = torch.arange(count, device=device)
+    return places % n_classes if count >= n_classes else places * n_classes // count
+
+
 class Generator(nn.Module, ABC):
     """A class-conditional generator seen as a straight line of sites.
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from cawa_core.semantics.features import PerSite, enlarged_sum
 
-HIDDEN = 64
+HIDDEN = 48
 """Channels of the hidden maps of :class:`ConvolutionalExtractor`, or those of a site if these are fewer."""
 
 

@@ -13,6 +13,11 @@ from cawa_core.generators.base import Generator
 MOST_CHANNELS = 6000
 """Channels of all sites above which only the last site of each resolution is read by default."""
 
+MOST_VALUES = 2**26
+"""Values of the features of a block of images, 256 MB."""
+LARGEST_BLOCK = 16
+"""Images of a block at the most."""
+
 PerSite = list[Tensor]
 """One tensor per site that is read."""
 
@@ -23,6 +28,12 @@ def default_sites(generator: Generator) -> tuple[int, ...]:
         return tuple(site.index for site in generator.sites)
     last = {site.resolution: site.index for site in generator.sites}
     return tuple(sorted(last.values()))
+
+
+def images_per_block(generator: Generator, sites: Sequence[int]) -> int:
+    """Return how many images are read together: as many as fit into memory, whatever the batch size elsewhere."""
+    values = sum(generator.sites[site].channels * generator.sites[site].resolution ** 2 for site in sites)
+    return max(1, min(LARGEST_BLOCK, MOST_VALUES // values))
 
 
 def enlargement(resolution: int, side: int, device: torch.device) -> Tensor:

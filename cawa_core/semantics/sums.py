@@ -12,6 +12,7 @@ Enlarging features ``x [h, h]`` to the image is ``R x Rᵀ``, so the product of 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from itertools import groupby
 
 import torch
@@ -21,24 +22,27 @@ from torch.nn import functional
 from cawa_core.errors import InputError
 from cawa_core.semantics.features import PerSite, enlargement
 
-BLOCK = 16
-"""Images whose share of the sums is rounded together; blocks must not depend on the batch size."""
+MOST_VALUES = 2**23
+"""Values of the largest site that are multiplied at once, 64 MB."""
 QUANTUM = 2.0**-16
 """Step of the sums, for features in units of their own typical size."""
 
 
 @torch.inference_mode()
-def channel_scales(features: PerSite) -> PerSite:
+def channel_scales(blocks: Iterable[PerSite]) -> PerSite:
     """Return a power of two near the size of each channel, float64 ``[C]`` by site; 1 for a channel that is off.
 
     Args:
-        features: features of some images, ``[n, C, H, W]`` by site.
+        blocks: features of some images, block by block, ``[n, C, H, W]`` by site; at least one block.
     """
-    scales = []
-    for each in features:
-        size = each.double().square().mean(dim=(0, 2, 3)).sqrt()
-        scales.append(torch.where(size > 0, torch.exp2(torch.log2(size.clamp(min=1e-30)).round()), 1.0))
-    return scales
+    squares: PerSite = []
+    n_images = 0
+    for features in blocks:
+        sums = [each.double().square().mean(dim=(2, 3)).sum(dim=0) for each in features]
+        squares = [total + each for total, each in zip(squares, sums, strict=True)] if squares else sums
+        n_images += len(features[0])
+    sizes = [(each / n_images).sqrt() for each in squares]
+    return [torch.where(size > 0, torch.exp2(torch.log2(size.clamp(min=1e-30)).round()), 1.0) for size in sizes]
 
 
 @dataclasses.dataclass
@@ -70,12 +74,18 @@ class FeatureSums:
 
     @torch.inference_mode()
     def add(self, features: PerSite, maps: Tensor) -> None:
-        """Add a block of images.
+        """Add a block of images, in parts if their features are large.
 
         Args:
             features: their features, ``[n, C, H, W]`` by site.
             maps: their categories, int64 ``[n, S, S]``.
         """
+        at_once = max(1, MOST_VALUES // max(each[0].numel() for each in features))
+        for first in range(0, len(maps), at_once):
+            images = slice(first, first + at_once)
+            self._add_at_once([each[images] for each in features], maps[images])
+
+    def _add_at_once(self, features: PerSite, maps: Tensor) -> None:
         parts = self._parts(features)
         one_hot = functional.one_hot(maps, self.products.shape[1]).movedim(-1, 0).double()
         first = 0

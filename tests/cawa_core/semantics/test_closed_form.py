@@ -16,12 +16,13 @@ from cawa_core.semantics.closed_form import (
     ridge_weights,
 )
 from cawa_core.semantics.features import enlarged_sum
-from cawa_core.semantics.sums import BLOCK, FeatureSums, channel_scales
+from cawa_core.semantics.sums import FeatureSums, channel_scales
 
 SIDE = 16
 SITES = ((7, 4), (5, 8), (6, 16))
 """Channels and resolution of three sites."""
 CATEGORIES = 4
+BLOCK = 16
 
 
 def random_features(n, seed=0):
@@ -45,7 +46,7 @@ def random_maps(n, seed=1):
 
 
 def sums_of(features, maps, scales=None):
-    sums = FeatureSums.none(scales or channel_scales(features), SIDE, CATEGORIES)
+    sums = FeatureSums.none(scales or channel_scales([features]), SIDE, CATEGORIES)
     for first in range(0, len(maps), BLOCK):
         sums.add([each[first : first + BLOCK] for each in features], maps[first : first + BLOCK])
     return sums
@@ -102,7 +103,7 @@ def test_indicators_that_are_linear_in_the_features_are_recovered_exactly():
     maps = random_maps(20)
     one_hot = functional.one_hot(maps, CATEGORIES).movedim(-1, 1).float()
     features = [torch.randn(20, 3, 4, 4).relu(), 5 * one_hot]
-    sums = FeatureSums.none(channel_scales(features), SIDE, CATEGORIES)
+    sums = FeatureSums.none(channel_scales([features]), SIDE, CATEGORIES)
     sums.add(features, maps)
     for weights_of in CLOSED_FORMS.values():
         extractor = linear_extractor(weights_of(NormalEquations.of(sums)), sums.scales, (0, 1), SIDE)
@@ -114,7 +115,7 @@ def test_indicators_that_are_linear_in_the_features_are_recovered_exactly():
 
 def test_sums_are_the_same_in_any_order_of_shards():
     features, maps = random_features(6 * BLOCK), random_maps(6 * BLOCK)
-    scales = channel_scales(features)
+    scales = channel_scales([features])
     parts = []
     for first in range(0, len(maps), BLOCK):
         rows = slice(first, first + BLOCK)
@@ -132,7 +133,7 @@ def test_sums_are_the_same_in_any_order_of_shards():
 
 def test_leaving_an_image_out_equals_training_without_it():
     features, maps = random_features(12), random_maps(12)
-    scales = channel_scales(features)
+    scales = channel_scales([features])
     everything = NormalEquations.of(sums_of(features, maps, scales))
     kept = [place for place in range(12) if place != 4]
     rest = sums_of([each[kept] for each in features], maps[kept], scales)
@@ -147,7 +148,7 @@ def test_a_category_that_is_never_seen_is_never_predicted():
     features, maps = random_features(8), random_maps(8) % 2
     for weights_of in CLOSED_FORMS.values():
         extractor = linear_extractor(
-            weights_of(NormalEquations.of(sums_of(features, maps))), channel_scales(features), (0, 1, 2), SIDE
+            weights_of(NormalEquations.of(sums_of(features, maps))), channel_scales([features]), (0, 1, 2), SIDE
         )
         with torch.no_grad():
             assert set(extractor(features).argmax(dim=1).unique().tolist()) <= {0, 1}

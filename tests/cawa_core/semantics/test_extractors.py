@@ -32,7 +32,7 @@ def test_training_learns_labels_that_the_features_tell(kind):
     features = random_features(8)
     maps = (features[2][:, 0] > 0.3).long() + 2 * (features[2][:, 1] > 0.3).long()
     torch.manual_seed(0)
-    extractor = kind((0, 1, 2), SIDE, channel_scales(features), CATEGORIES)
+    extractor = kind((0, 1, 2), SIDE, channel_scales([features]), CATEGORIES)
     with torch.no_grad():
         before = (extractor(features).argmax(dim=1) == maps).float().mean()
     trained(extractor, batches_of(features, maps), 150, 0.03)
@@ -44,7 +44,7 @@ def test_training_learns_labels_that_the_features_tell(kind):
 def test_a_planted_linear_map_is_recovered_by_gradient():
     """Labels are the largest of linear functions, of two channels each, of the features of two sites."""
     features = random_features(32, seed=3)
-    scales = channel_scales(features)
+    scales = channel_scales([features])
     truth = [torch.zeros(CATEGORIES, len(scale)) for scale in scales]
     for category, channel in enumerate((0, 1, 4, 5)):
         truth[1][category, category if category < 2 else category + 1] = 1.0
@@ -61,11 +61,11 @@ def test_a_planted_linear_map_is_recovered_by_gradient():
 
 def test_folding_the_weights_of_sites_changes_nothing():
     features = random_features(4)
-    extractor = WeightedLinearExtractor((0, 1, 2), SIDE, channel_scales(features), CATEGORIES)
+    extractor = WeightedLinearExtractor((0, 1, 2), SIDE, channel_scales([features]), CATEGORIES)
     trained(extractor, batches_of(features, random_maps(4)), 20)
     assert float(extractor.site_weights.sum()) == pytest.approx(1)
     torch.testing.assert_close(extractor.folded()(features), extractor(features), rtol=1e-4, atol=1e-4)
-    plain = WeightedLinearExtractor((0, 1, 2), SIDE, channel_scales(features), CATEGORIES, weighted=False)
+    plain = WeightedLinearExtractor((0, 1, 2), SIDE, channel_scales([features]), CATEGORIES, weighted=False)
     assert plain.site_weights.tolist() == [1, 1, 1]
 
 

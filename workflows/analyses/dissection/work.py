@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cawa_core.dissection.counts import IMAGES_PERMUTED, intersection_over_union
 from cawa_core.dissection.dissect import SiteThresholds, UnitOverlaps, choose_thresholds, unit_overlaps
 from cawa_core.errors import InputError
-from cawa_core.generators.base import class_ids_of
+from cawa_core.generators.base import class_ids_of, spread_classes
 from cawa_core.numerics.seeds import SHARED_CLASS
 from cawa_core.segmenters.base import concept_masks
 from cawa_core.tables import Manifest
@@ -103,10 +103,7 @@ def thresholds_of(lab: Lab, options: DissectionOptions) -> list[SiteThresholds]:
 
 def spread_over_classes(lab: Lab, count: int) -> torch.Tensor:
     """Return classes of the generator, evenly spread over all of them: int64 ``[count]``."""
-    device = lab.generator.device
-    if count >= lab.generator.n_classes:
-        return torch.arange(count, device=device) % lab.generator.n_classes
-    return torch.arange(count, device=device) * lab.generator.n_classes // count
+    return spread_classes(count, lab.generator.n_classes, lab.generator.device)
 
 
 def overlap_rows(class_id: int, site: SiteThresholds, overlaps: UnitOverlaps, concepts: tuple[str, ...]) -> Columns:

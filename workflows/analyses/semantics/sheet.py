@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cawa_core.annotations import Annotations, read_annotations
 from cawa_core.errors import InputError
-from cawa_core.generators.base import Generator, class_ids_of
+from cawa_core.generators.base import Generator, class_ids_of, spread_classes
 from cawa_core.interventions import run_with_features
 from cawa_core.numerics.seeds import SHARED_CLASS
 from cawa_core.paths import user_path
@@ -26,14 +26,14 @@ from cawa_core.semantics.agreement import LabelCounts, iou_by_image, iou_of_set,
 from cawa_core.semantics.categories import categories_of, category_maps_of
 from cawa_core.semantics.closed_form import CLOSED_FORMS, FEW_PENALTY, PENALTY, NormalEquations, linear_extractor
 from cawa_core.semantics.extractors import LinearExtractor
-from cawa_core.semantics.features import default_sites
+from cawa_core.semantics.features import default_sites, images_per_block
 from cawa_core.semantics.files import ExtractorFile, read_extractor
-from cawa_core.semantics.sums import BLOCK, FeatureSums, channel_scales
+from cawa_core.semantics.sums import FeatureSums, channel_scales
 from cawa_core.storage import Storage
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.semantics import METHODS, SemanticOptions
 from workflows.analyses.semantics.command import SemanticsCommandOptions
-from workflows.analyses.semantics.training import Trainer, spread_classes
+from workflows.analyses.semantics.training import Trainer
 from workflows.commands.sheets import Advance, as_json, computed, opened_output, provenance, require_rows
 from workflows.lab import Lab
 from workflows.options.audit import AuditSpec
@@ -149,18 +149,17 @@ def _from_annotations(
     sites = tuple(sorted(command.sites)) or default_sites(generator)
     categories = categories_of(annotations.concepts)
     maps = annotations.labels.long() + 1
-    features = run_with_features(generator, annotations.z, annotations.class_ids, sites)[0]
-    scales = channel_scales(features)
 
-    def sums_of(rows: slice) -> FeatureSums:
-        sums = FeatureSums.none(scales, generator.image_size, len(categories))
-        sums.add([each[rows] for each in features], maps[rows])
-        return sums
+    def features_of(images: slice) -> list[Tensor]:
+        return run_with_features(generator, annotations.z[images], annotations.class_ids[images], sites)[0]
 
-    blocks = [slice(first, first + BLOCK) for first in range(0, len(maps), BLOCK)]
-    sums = sums_of(blocks[0])
-    for block in blocks[1:]:
-        sums.add_sums(sums_of(block))
+    block = images_per_block(generator, sites)
+    blocks = [slice(first, first + block) for first in range(0, len(maps), block)]
+    scales = channel_scales(map(features_of, blocks))
+
+    sums = FeatureSums.none(scales, generator.image_size, len(categories))
+    for images in blocks:
+        sums.add(features_of(images), maps[images])
     equations = NormalEquations.of(sums, FEW_PENALTY if len(maps) <= FEW_IMAGES else PENALTY)
 
     def solved(of: NormalEquations) -> LinearExtractor:
@@ -174,8 +173,10 @@ def _from_annotations(
     counts = []
     for place in range(len(maps)):
         image = slice(place, place + 1)
-        extractor = solved(equations.without(sums_of(image)))
-        predicted = extractor([each[image] for each in features]).argmax(dim=1)
+        features = features_of(image)
+        left_out = FeatureSums.none(scales, generator.image_size, len(categories))
+        left_out.add(features, maps[image])
+        predicted = solved(equations.without(left_out))(features).argmax(dim=1)
         counts.append(LabelCounts.of(predicted, maps[image], len(categories)))
     return file, Score(reduce(add, counts), len(maps), "annotated images, each by the map of all others")
 
@@ -187,9 +188,8 @@ def _score(lab: Lab, command: SemanticsCommandOptions, file: ExtractorFile, adva
         return None
     count = command.tested_images
     z = lab.generator.sample_latents(lab.spec.seed, SHARED_CLASS, range(FIRST_TESTED, FIRST_TESTED + count))
-    spread = spread_classes(np.arange(count), count, lab.generator.n_classes)
-    class_ids = torch.from_numpy(spread).to(z.device)
-    batch = min(lab.batch_size, BLOCK)
+    class_ids = spread_classes(count, lab.generator.n_classes, z.device)
+    batch = images_per_block(lab.generator, file.extractor.sites)
     counts = []
     for rows, ids in zip(z.split(batch), class_ids.split(batch), strict=True):
         features, images = run_with_features(lab.generator, rows, ids, file.extractor.sites)

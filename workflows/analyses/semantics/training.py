@@ -8,11 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from cawa_core.generators.base import spread_classes
 from cawa_core.interventions import run_with_features
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.semantics.agreement import LabelCounts
@@ -25,8 +24,8 @@ from cawa_core.semantics.extractors import (
     PerceptronExtractor,
     WeightedLinearExtractor,
 )
-from cawa_core.semantics.features import PerSite, default_sites
-from cawa_core.semantics.sums import BLOCK, FeatureSums, channel_scales
+from cawa_core.semantics.features import PerSite, default_sites, images_per_block
+from cawa_core.semantics.sums import FeatureSums, channel_scales
 from cawa_core.semantics.training import trained
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.semantics import SemanticOptions
@@ -35,7 +34,7 @@ from workflows.lab import Lab
 IMAGES_PER_STEP = 8
 LEARNING_RATES = {"lse": 0.03, "nse1": 0.01, "nse2": 0.003}
 """Steps of Adam, for features in units of their own size; the paper takes 0.001, and more steps."""
-FEW_SHOT_STEPS = 200
+FEW_SHOT_STEPS = 150
 """Steps by which LSE is trained on all annotated images at once."""
 SCALED_IMAGES = 64
 """Images of the sample from which the sizes of channels are measured."""
@@ -71,6 +70,7 @@ class Trainer:
         self.lab = lab
         self.options = options
         self.sites = tuple(sorted(options.semantics_sites)) or default_sites(lab.generator)
+        self.block = images_per_block(lab.generator, self.sites)
         self.categories = categories_of(lab.segmenter.concepts)
         self.key = (lab.segmenter.digest, lab.spec.seed, options)
 
@@ -78,6 +78,7 @@ class Trainer:
         """Generate images, keep their features, and label their pixels."""
         with torch.inference_mode(False), torch.no_grad():  # extractors are trained on these features
             features, images = run_with_features(self.lab.generator, z, class_ids, self.sites)
+            features = [each.float() for each in features]
             return LabelledFeatures(features, category_maps_of(self.lab.segmenter, images))
 
     @property
@@ -85,8 +86,8 @@ class Trainer:
         """Size of each channel, by site."""
 
         def measure() -> PerSite:
-            z, class_ids = self._sample(range(min(SCALED_IMAGES, self.options.semantics_training_latents)))
-            return channel_scales(self.labelled(z, class_ids).features)
+            sample = self._sample(range(min(SCALED_IMAGES, self.options.semantics_training_latents)))
+            return channel_scales(block.features for block in self._blocks(*sample))
 
         return self.lab.memo.once(("sizes of channels", self.key), measure)
 
@@ -180,12 +181,12 @@ class Trainer:
         number = min(n_classes, MOST_TRANSFERRED) if self.options.semantics_transfer_latents else 0
         return [place * n_classes // number for place in range(number)]
 
-    def _sample(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return latents that all classes share, and classes in turn."""
+    def _sample(self, indices: range) -> tuple[Tensor, Tensor]:
+        """Return the first latents that all classes share, and their classes."""
         generator = self.lab.generator
         z = generator.sample_latents(self.lab.spec.seed, SHARED_CLASS, indices)
-        spread = spread_classes(np.asarray(indices), self.options.semantics_training_latents, generator.n_classes)
-        return z, torch.from_numpy(spread).to(z.device)
+        spread = spread_classes(self.options.semantics_training_latents, generator.n_classes, z.device)
+        return z, spread[: len(indices)]
 
     def _batches(self, steps: int) -> Iterator[tuple[PerSite, Tensor]]:
         """Yield features and categories of new images of random classes."""
@@ -212,10 +213,13 @@ class Trainer:
 
     def _sums_of(self, z: Tensor, class_ids: Tensor) -> FeatureSums:
         sums = self._none()
-        for rows, ids in zip(z.split(BLOCK), class_ids.split(BLOCK), strict=True):
-            block = self.labelled(rows, ids)
+        for block in self._blocks(z, class_ids):
             sums.add(block.features, block.maps)
         return sums
+
+    def _blocks(self, z: Tensor, class_ids: Tensor) -> Iterator[LabelledFeatures]:
+        for rows, ids in zip(z.split(self.block), class_ids.split(self.block), strict=True):
+            yield self.labelled(rows, ids)
 
     def _extractor(self, method: str, equations: NormalEquations, places: Sequence[int]) -> LinearExtractor:
         with torch.inference_mode(False):
@@ -238,8 +242,3 @@ class Trainer:
             else:
                 extractor = (PerceptronExtractor if method == "nse1" else ConvolutionalExtractor)(*arguments)
         return extractor.to(device)
-
-
-def spread_classes(indices: NDArray[np.int64], count: int, n_classes: int) -> NDArray[np.int64]:
-    """Return the classes of images of a sample of ``count``: in turn, or evenly spread if there are more classes."""
-    return indices % n_classes if count >= n_classes else indices * n_classes // count

@@ -12,7 +12,6 @@ from cawa_core.semantics.agreement import LabelCounts
 from cawa_core.semantics.closed_form import CLOSED_FORMS
 from cawa_core.semantics.extractors import Extractor, LinearExtractor
 from cawa_core.semantics.files import ExtractorFile
-from cawa_core.semantics.sums import BLOCK
 from cawa_core.tables import Manifest, rows_of
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.semantics import (
@@ -37,7 +36,7 @@ LINEAR = (*CLOSED_FORMS, "lse")
 """Linear maps, which are also trained on few images."""
 TRANSFERRED = "lda"
 """Method whose units also have the maps of single classes."""
-MOST_LEFT_OUT = 8
+MOST_LEFT_OUT = 4
 """Images of a class that are left out of the sample one by one."""
 TIMED_IMAGES = 16
 STEP_PASSES = {"lse": 2, "nse1": 3, "nse2": 6}
@@ -165,7 +164,7 @@ def _transferred(trainer: Trainer, class_id: int) -> Iterator[Row]:
 
 def _test_images(trainer: Trainer, class_id: int) -> Iterator[LabelledFeatures]:
     z = trainer.lab.latents(class_id, trainer.options.semantics_latents)
-    for rows in z.split(BLOCK):
+    for rows in z.split(trainer.block):
         yield trainer.labelled(rows, class_ids_of(class_id, rows))
 
 
