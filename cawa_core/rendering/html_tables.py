@@ -51,15 +51,15 @@ def cell(value: Any, digits: int = 3) -> Cell:  # noqa: ANN401
     return Cell(_rounded(float(value), digits), repr(float(value)), numeric=True)
 
 
-def count_with_interval(number: int, interval: Sequence[float] | None) -> Cell:
-    """Make the cell of a count with its interval, such as ``12 (9–14)``, that sorts by the count."""
-    text = str(number) if interval is None else f"{number} ({interval[0]:.0f}–{interval[1]:.0f})"
-    return Cell(text, str(number), numeric=True)
+def number_with_interval(number: float, interval: Sequence[float] | None, digits: int) -> Cell:
+    """Make the cell of a number with its interval, such as ``12 (9–14)``, that sorts by the number."""
+    span = "" if interval is None else f" ({_rounded(interval[0], digits)}–{_rounded(interval[1], digits)})"
+    return Cell(_rounded(number, digits) + span, repr(number), numeric=True)
 
 
 def _rounded(value: float, digits: int) -> str:
     text = f"{value:.{digits}f}"
-    if value != 0 and float(text) == 0:
+    if digits and value != 0 and float(text) == 0:
         text = f"{value:.1e}"
     return text.replace("-", "−")
 

@@ -70,7 +70,7 @@ class ScaledExtractor(Extractor):
 
 
 class LinearExtractor(Extractor):
-    """A linear map per pixel: ``S = b + Σ_i up(T_i x_i)``, one matrix ``T_i [categories, C_i]`` per site (eq. 1).
+    """A linear map per pixel: ``S = b + Σ_i up(T_i x_i)``, one matrix ``T_i [categories, C_i]``.
 
     Args:
         sites: sites that it reads, ascending.

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from cawa_core.rendering.claims import Claim, interval_words
 from cawa_core.rendering.class_facts import ClassFacts, ClassValue
 from cawa_core.rendering.figures import SIZE, Picture, draw, legend_above
-from cawa_core.rendering.html_tables import table_of
+from cawa_core.rendering.html_tables import number_with_interval, table_of
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section, Tables, site_words
 from cawa_core.statistics.verdicts import FAILS, HOLDS, OPEN
@@ -233,7 +233,7 @@ def semantics_claims(entry: Mapping[str, Any]) -> list[Claim]:
                 "A linear map of the features reads at least 92% of what a nonlinear one does.",
                 _at_least(ratio["miou_ci"], PUBLISHED_RATIO),
                 evidence,
-                "Xu and Zheng 2021, Table 1",
+                "Xu and Zheng 2021",
             )
         )
     return claims
@@ -257,11 +257,11 @@ def semantics_section(entry: Mapping[str, Any]) -> Section:
         entry: ``semantics`` of the summary.
     """
     lead = (
-        "A map of the features reads what each pixel shows, without looking at the image. Linear ones: the linear "
-        "discriminant and ridge regression, both in closed form, and LSE, by gradient; nonlinear ones: NSE-1, a "
-        "perceptron at each pixel, and NSE-2, convolutions. mIoU is the mean IoU over labels with the segmenter's "
-        "labels in new images; IoU is taken over all images, or averaged over single images as in the paper. In "
-        "brackets: 95% intervals over classes."
+        "A map of the features reads what each pixel shows, without looking at the image. The linear discriminant and "
+        "ridge regression are linear maps in closed form, LSE is one by gradient; NSE-1 is a perceptron at each pixel, "
+        "and NSE-2 has convolutions. mIoU is the mean IoU over labels with the segmenter's labels in new images; IoU "
+        "is taken over all images, or averaged over single images as in the paper. In brackets: 95% intervals over "
+        "classes."
     )
     methods = [_named(row) for row in entry["methods"]]
     left_out = [_named(row) for row in entry["left_out"]]
@@ -309,14 +309,10 @@ def _named(row: Mapping[str, Any]) -> dict[str, Any]:
     """Add the name of a method and both means in words."""
     words = {
         "words": METHODS.get(row.get("method", ""), ""),
-        "of_set": _with_interval(row["miou"], row["miou_ci"]),
-        "by_image": _with_interval(row["miou_by_image"], row["miou_by_image_ci"]),
+        "of_set": number_with_interval(row["miou"], row["miou_ci"], 3),
+        "by_image": number_with_interval(row["miou_by_image"], row["miou_by_image_ci"], 3),
     }
     return {**row, **words}
-
-
-def _with_interval(value: float, interval: Sequence[float] | None) -> str:
-    return f"{value:.3f}" if interval is None else f"{value:.3f} ({interval[0]:.3f}–{interval[1]:.3f})"
 
 
 def few_curves(rows: Sequence[Mapping[str, Any]]) -> Picture:
@@ -338,6 +334,7 @@ def few_curves(rows: Sequence[Mapping[str, Any]]) -> Picture:
         axes.set_xticks(numbers, [str(number) for number in numbers])
         axes.minorticks_off()
         axes.set(title="Few annotated images", xlabel="annotated images", ylabel="mIoU", ylim=(0, 1))
-        legend_above(axes, 0.3, "upper center", columns=3)
+        axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+        legend_above(axes, 0.3, "upper center", columns=2)
 
     return draw("semantics", "Mean IoU of linear maps by the number of annotated images", SIZE, paint)

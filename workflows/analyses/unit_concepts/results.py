@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from cawa_core.rendering.figures import SIZE, Picture, draw, legend_above
-from cawa_core.rendering.html_tables import Cell, count_with_interval, records, table_of
+from cawa_core.rendering.html_tables import Cell, number_with_interval, records, table_of
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section, Tables
 from cawa_core.tables import Manifest
@@ -96,7 +96,9 @@ def concept_section(best: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> Se
         rows: :func:`concepts_by_site`.
     """
     site_columns = {"site": "site", "units": "units"} | COUNTED
-    by_site = [{**row, **{name: count_with_interval(row[name], row[f"{name}_ci"]) for name in COUNTED}} for row in rows]
+    by_site = [
+        {**row, **{name: number_with_interval(row[name], row[f"{name}_ci"], 0) for name in COUNTED}} for row in rows
+    ]
     concepts = sorted({name for row in rows for name in row["by_concept"]})
     concept_columns = {"concept": "concept"} | {str(row["site"]): f"site {row['site']}" for row in rows}
     by_concept = [
@@ -133,7 +135,9 @@ def concept_section(best: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> Se
 
 def _drawn(counted: Mapping[str, Any] | None) -> Cell:
     """Make the cell of the units of a concept; 0 if there are none."""
-    return count_with_interval(counted["units"], counted["units_ci"]) if counted else count_with_interval(0, None)
+    return (
+        number_with_interval(counted["units"], counted["units_ci"], 0) if counted else number_with_interval(0, None, 0)
+    )
 
 
 def interpretable_lines(rows: Sequence[Mapping[str, Any]]) -> Picture:
