@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One thread each, since more fight for the cores; four on two cores, because the tests of faults and of Ray mostly wait.
-TEST_PROCESSES ?= 4
+# One thread each, since more fight for the cores; three on two cores, because the tests of faults and of Ray mostly wait.
+TEST_PROCESSES ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: audit check test bench reference docs clean

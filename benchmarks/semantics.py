@@ -67,7 +67,7 @@ def _score(trainer: Trainer, method: str) -> float:
 def _memory() -> Result:
     """Compare the memory of a map from streamed sums with that of all enlarged features."""
     channels = 5 * CHANNELS
-    kept = STREAMED * channels * SIDE**2 * 4 / 2**30
+    features_gib = STREAMED * channels * SIDE**2 * 4 / 2**30
     code = "from benchmarks.semantics import stream; stream()"
     before, after = (
         int(number)
@@ -79,10 +79,10 @@ def _memory() -> Result:
     return Result(
         f"ridge map of {channels:,} channels at {SIDE} px from streamed sums of {STREAMED} images",
         "all features, enlarged to the image, in float32",
-        (kept * 960 / STREAMED / peak,),
+        (features_gib * 960 / STREAMED / peak,),
         at_least=20,
         unit="memory, of 960 images",
-        facts={"features of 960 images, GiB": round(kept * 960 / STREAMED, 1)},
+        facts={"features of 960 images, GiB": round(features_gib * 960 / STREAMED, 1)},
         bounds={"peak beyond that of the libraries, GiB": (round(peak, 2), MOST_GIB)},
     )
 

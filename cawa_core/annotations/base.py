@@ -13,14 +13,13 @@ from torch import Tensor
 from cawa_core.digests import digest_of_data, digest_of_tensors
 from cawa_core.errors import InputError, bounded
 from cawa_core.generators.base import Generator
+from cawa_core.labels import NOTHING
 from cawa_core.segmenters.base import NO_CONCEPT
 
 Colour = tuple[int, int, int]
 """Red, green and blue in 0..255."""
 
 BLACK: Colour = (0, 0, 0)
-NOTHING = "nothing"
-"""Name of the colour of pixels that show no concept; no concept has it."""
 MOST_CONCEPTS = 255
 """Concepts that fit into the palette of a PNG, beside :data:`NOTHING`."""
 LONGEST_NAME = 80

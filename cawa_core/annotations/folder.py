@@ -26,9 +26,10 @@ from pydantic import Field
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cawa_core.annotations.base import BLACK, NOTHING, Annotations, Colour, require_colours, require_latents
+from cawa_core.annotations.base import BLACK, Annotations, Colour, require_colours, require_latents
 from cawa_core.errors import InputError, bounded, counted, first_line
 from cawa_core.generators.base import Generator
+from cawa_core.labels import NOTHING
 from cawa_core.real_images.preprocessing import DECODING_ERRORS
 from cawa_core.rendering.grids import png_of
 from cawa_core.segmenters.base import NO_CONCEPT

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.annotations.base import NOTHING, Annotations
+from cawa_core.annotations import Annotations
+from cawa_core.labels import NOTHING
 from cawa_core.segmenters.base import Segmenter, concept_masks
 
 Labels = Segmenter | Annotations

@@ -36,7 +36,7 @@ def test_a_finished_audit_has_no_fault(folder, monkeypatch, capsys):
     files = [file for receipt in Manifest.read(folder).receipts.values() for file in receipt.files]
     pictures = list((folder / "figures").iterdir())
     assert (found.files, found.rows) == (len(files) + len(pictures) + 2, sum(file.rows for file in files))
-    assert len(list(folder.glob("tables/*/*"))) == len(files)
+    assert len([*folder.glob("tables/*/*"), *folder.glob("files/**/*.safetensors")]) == len(files)
     code, printed = run(monkeypatch, capsys, "verify", folder)
     assert code == 0
     assert printed.out.endswith(f"{found.rows:,} rows read, 0 faults\n")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from cawa_core.annotations import NOTHING, Annotations, read_annotations, require_colours, write_annotations
+from cawa_core.annotations import Annotations, read_annotations, require_colours, write_annotations
 from cawa_core.errors import InputError, bounded, counted, listed
 from cawa_core.generators.base import spread_classes
+from cawa_core.labels import NOTHING
 from cawa_core.numerics.seeds import SHARED_CLASS
 from cawa_core.rendering.label_colours import label_colours
 from cawa_core.rendering.pixels import to_png

@@ -186,11 +186,11 @@ def test_what_nothing_draws_is_found_as_rarely_as_stated():
     One in twenty pairs of a unit and a concept has p at most 0.05, and hardly any a small q; by the published rule
     alone most units are interpretable.
     """
-    audits = [random_units(seed, 2, 32) for seed in range(40)]
+    audits = [random_units(seed, 2, 32) for seed in range(24)]
     pairs = pd.concat([varying(units) for units in audits])
     assert 0.03 < (pairs.p_value <= 0.05).mean() < 0.07
     assert (pairs.q_value <= LEVEL).mean() < 0.002
-    assert sum((units.q_value <= LEVEL).any() for units in audits) <= 5
+    assert sum((units.q_value <= LEVEL).any() for units in audits) <= 4
     best = pairs[pairs.is_best]
     assert best.is_interpretable.mean() < 0.002
     assert (best.iou > FEWEST_OVERLAP).mean() > 0.5

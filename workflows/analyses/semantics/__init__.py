@@ -19,6 +19,8 @@ METHODS = {
     "nse2": "NSE-2",
 }
 """Names of the maps in words: two linear ones in closed form, a linear one by gradient, and two nonlinear ones."""
+IN_CLOSED_FORM = ("lda", "ridge")
+"""Methods whose maps cost no training steps."""
 TEST, LEFT_OUT = "test", "left_out"
 """Images that a map is scored on: new ones, or each training image by the map of all others."""
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from cawa_core.rendering.sections import Section
-from cawa_core.semantics.closed_form import CLOSED_FORMS
-from workflows.analyses.semantics import METHODS, SEMANTICS, SEMANTICS_TABLE
+from workflows.analyses.semantics import IN_CLOSED_FORM, METHODS, SEMANTICS, SEMANTICS_TABLE
 from workflows.analyses.semantics.results import class_scores
 from workflows.compare.class_values import (
     ClassValues,
@@ -58,5 +57,5 @@ class SemanticsComparison(Comparison[NoOptions]):
 
 def mean_ious(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean IoU of each class by each map in closed form."""
-    parts = [class_scores(rows, method).assign(method=METHODS[method]) for method in CLOSED_FORMS]
+    parts = [class_scores(rows, method).assign(method=METHODS[method]) for method in IN_CLOSED_FORM]
     return pd.concat(parts).assign(measure="mean IoU", stderr=float("nan"), draws=float("nan"))

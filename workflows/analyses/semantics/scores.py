@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cawa_core.annotations.base import NOTHING
+from cawa_core.labels import NOTHING
 from cawa_core.statistics.intervals import percentile_interval
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.semantics import TEST

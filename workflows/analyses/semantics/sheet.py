@@ -212,14 +212,26 @@ def _sheet(
         if compares:
             rows.append(_row("by the segmenter", coloured(category_maps_of(lab.segmenter, images).cpu().numpy())))
         rows.append(_row("read off features", coloured(_predicted(file, features))))
-    names = ", ".join(file.categories[1:])
-    read = f" mIoU {_mean(score):.3f} over {score.n_images} {score.words}." if score else ""
+    rows += _key_of_colours(file.categories[1:], command.latents, lab.generator.image_size)
+    read = f"mIoU {_mean(score):.3f} over {score.n_images} {score.words}. " if score else ""
     return Sheet(
         f"{lab.generator.name}: semantics by {METHODS[file.method]}",
-        f"Labels: {names}.{read} Seed {lab.spec.seed}.",
+        f"{read}Seed {lab.spec.seed}.",
         tuple("" for _ in range(command.latents)),
         tuple(rows),
     )
+
+
+def _key_of_colours(labels: Sequence[str], columns: int, side: int) -> list[SheetRow]:
+    """Return rows of the colours of the labels, under their names."""
+    numbers = np.arange(1, len(labels) + 1)[:, None, None]
+    swatches = coloured(np.broadcast_to(numbers, (len(labels), side, side)))
+    cells = [Cell(swatch, label) for swatch, label in zip(swatches, labels, strict=True)]
+    cells += [Cell(None)] * (-len(cells) % columns)
+    return [
+        SheetRow("" if first else "labels", tuple(cells[first : first + columns]), begins_group=not first)
+        for first in range(0, len(cells), columns)
+    ]
 
 
 def _predicted(file: ExtractorFile, features: list[Tensor]) -> NDArray[np.int64]:
