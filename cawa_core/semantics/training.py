@@ -32,7 +32,8 @@ def trained(extractor: Extractor, batches: Batches, steps: int, learning_rate: f
     with torch.inference_mode(False), torch.enable_grad():
         optimiser = torch.optim.Adam([each for each in extractor.parameters() if each.requires_grad], learning_rate)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [steps - max(1, steps // 5)], LATE_FACTOR)
-        for _, (features, maps) in zip(range(steps), batches, strict=False):
+        for _ in range(steps):
+            features, maps = next(batches)
             loss = functional.cross_entropy(extractor(features), maps)
             optimiser.zero_grad()
             loss.backward()
