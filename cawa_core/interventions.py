@@ -49,7 +49,7 @@ class Scale:
 
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """Add an amount to features: one for all channels, or ``[c]``, one per channel."""
+    """Add an amount to features: one for all channels, ``[c]``, one per channel, or ``[n, c, H, W]``, one per value."""
 
     amount: float | Tensor
 
@@ -100,7 +100,7 @@ class Intervention:
         per_channel = (len(self.channels),)
         side = generator.image_size
         for value in vars(self.target).values():
-            if isinstance(value, Tensor) and value.shape != per_channel:
+            if isinstance(value, Tensor) and value.shape != per_channel and not self._is_per_value(value):
                 raise InputError(f"target must be a number or [{len(self.channels)}]; got {list(value.shape)}")
         if self.weight is not None and self.weight.shape != per_channel:
             raise InputError(
@@ -112,6 +112,10 @@ class Intervention:
                 f"region must be as large as the images, [{side}, {side}] or [n, {side}, {side}]; got "
                 f"{list(self.region.shape)}"
             )
+
+    def _is_per_value(self, value: Tensor) -> bool:
+        """Return whether a target has one number for each value of the features ``[n, c, H, W]``."""
+        return isinstance(self.target, Shift) and value.ndim == 4 and value.shape[1] == len(self.channels)
 
     def weight_at(self, features: Tensor) -> Tensor | None:
         """Return the weight of each value of features ``[n, c, H, W]``; None for 1 everywhere."""
@@ -372,5 +376,7 @@ def _masks_by_factor(variants: Mapping[int, Sequence[Change]]) -> dict[float, di
 
 
 def _per_channel(value: float | Tensor, features: Tensor) -> float | Tensor:
-    """Reshape a value per channel ``[c]`` so that it broadcasts over features ``[n, c, H, W]``."""
-    return value.to(features)[:, None, None] if isinstance(value, Tensor) else value
+    """Reshape a value per channel ``[c]`` so that it broadcasts over features ``[n, c, H, W]``; others stay."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(features) if value.ndim == 4 else value.to(features)[:, None, None]

@@ -27,6 +27,7 @@ VERBS = {
     "segmentation": "segment",
     "dissection": "dissect",
     "semantics": "semantics",
+    "layouts": "sample",
 }
 """Analyses with a command => the word that the command, its function and its options are named by."""
 NOUNS_OF_CORE = {"edits": "editing", "hybrids": "hybridisation", "class_overlap": "overlap"}

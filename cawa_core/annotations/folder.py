@@ -11,10 +11,8 @@ an image is decoded only if its size is right.
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -27,10 +25,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cawa_core.annotations.base import BLACK, Annotations, Colour, require_colours, require_latents
-from cawa_core.errors import InputError, bounded, counted, first_line
+from cawa_core.annotations.painted import Painted, code_of
+from cawa_core.errors import InputError, bounded, first_line
 from cawa_core.generators.base import Generator
 from cawa_core.labels import NOTHING
-from cawa_core.real_images.preprocessing import DECODING_ERRORS
 from cawa_core.rendering.grids import png_of
 from cawa_core.segmenters.base import NO_CONCEPT
 from cawa_core.storage import Folder, OutsideFolderError, Storage, StorageError, open_storage
@@ -41,7 +39,6 @@ LABELS = "labels.json"
 LABEL_MAP = re.compile(r"\d+\.png", re.ASCII | re.IGNORECASE)
 """Names that are those of label maps; all other files in the folder are ignored."""
 PAGE = "docs/concepts.md describes the folder"
-OPAQUE = 255
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 
@@ -64,18 +61,21 @@ def write_annotations(folder: Folder, annotations: Annotations, generator: Gener
     written = sorted(name for name in storage.names() if name in (LATENTS, LABELS) or LABEL_MAP.fullmatch(name))
     if written:
         raise InputError(f"{storage.path(written[0])} exists; give a folder without annotations, or remove them")
-    colours = {name: list(colour) for name, colour in annotations.colours.items()}
-    storage.write(LABELS, json.dumps(colours, indent=1, ensure_ascii=False).encode())
+    storage.write(LABELS, colours_content(annotations.colours))
     for place, label_map in enumerate(annotations.labels.cpu().numpy()):
         storage.write(label_map_name(place), _to_png(label_map, annotations.colours))
+    storage.write(LATENTS, latents_content(annotations.z, annotations.class_ids, generator))
+
+
+def latents_content(z: Tensor, class_ids: Tensor, generator: Generator) -> bytes:
+    """Return the file of latents ``[n, z_dim]`` and classes ``[n]`` of images of a generator."""
     metadata = {
         "generator": generator.name,
         "digest": generator.digest,
         "truncation": repr(float(generator.truncation)),
     }
-    tensors = {"z": annotations.z, "class_ids": annotations.class_ids}
-    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    storage.write(LATENTS, save(copies, metadata))
+    tensors = {"z": z, "class_ids": class_ids}
+    return save({name: each.detach().to("cpu", copy=True).contiguous() for name, each in tensors.items()}, metadata)
 
 
 def read_annotations(folder: Folder, generator: Generator) -> Annotations:
@@ -85,10 +85,10 @@ def read_annotations(folder: Folder, generator: Generator) -> Annotations:
         InputError: a file is missing, unreadable or does not fit the generator or the other files; one line.
     """
     storage = open_storage(folder)
-    z, class_ids = _read_latents(storage, generator)
-    colours = _read_colours(storage)
+    z, class_ids = read_latents(storage, generator)
+    colours = parsed_colours(storage.path(LABELS), _read(storage, LABELS, "the colour of each concept"))
     _require_label_maps(storage, len(z))
-    label_of = {_code(colour): label for label, colour in enumerate(_colours_by_label(colours), NO_CONCEPT)}
+    label_of = {code_of(colour): label for label, colour in enumerate(_colours_by_label(colours), NO_CONCEPT)}
     maps = [_read_label_map(storage, label_map_name(place), generator, label_of) for place in range(len(z))]
     device = generator.device
     annotations = Annotations(z.to(device), class_ids.to(device), torch.from_numpy(np.stack(maps)).to(device), colours)
@@ -109,8 +109,13 @@ def _read(storage: Storage, name: str, content: str) -> bytes:
         raise InputError(f"{error}; {path} must hold {content}") from None
 
 
-def _read_latents(storage: Storage, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Read latents and classes, and check that they belong to the generator."""
+def read_latents(folder: Folder, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Read latents ``[n, z_dim]`` and classes ``[n]`` of annotated images, and check that they are the generator's.
+
+    Raises:
+        InputError: the file is missing, damaged, or that of another generator; one line.
+    """
+    storage = open_storage(folder)
     path = storage.path(LATENTS)
     content = _read(storage, LATENTS, "the latents of the annotated images")
     try:
@@ -151,10 +156,18 @@ def _require_generator(path: str, metadata: Mapping[str, str], generator: Genera
         )
 
 
-def _read_colours(storage: Storage) -> dict[str, Colour]:
-    """Read the names of the colours."""
-    path = storage.path(LABELS)
-    content = _read(storage, LABELS, "the colour of each concept")
+def colours_content(colours: Mapping[str, Colour]) -> bytes:
+    """Return the file of the names of colours."""
+    listed = {name: list(colour) for name, colour in colours.items()}
+    return json.dumps(listed, indent=1, ensure_ascii=False).encode()
+
+
+def parsed_colours(path: str, content: bytes) -> dict[str, Colour]:
+    """Parse the names of the colours, the content of ``labels.json``.
+
+    Raises:
+        InputError: they are not names and colours, or not different ones; one line.
+    """
     try:
         colours = parsed(dict[str, tuple[Byte, Byte, Byte]], content)
         json.loads(content, object_pairs_hook=_require_different_names)
@@ -195,53 +208,15 @@ def _read_label_map(
 ) -> NDArray[np.int16]:
     """Read the label of each pixel ``[S, S]``."""
     path = storage.path(name)
-    pixels = _decoded(path, _read(storage, name, "a label map"), generator)
-    codes = (pixels.astype(np.int32) * (2**16, 2**8, 1)).sum(axis=2)
-    colours, places = np.unique(codes, return_inverse=True)
-    for code in colours.tolist():
-        if code not in label_of:
-            rows, columns = np.nonzero(codes == code)
-            colour = pixels[rows[0], columns[0]].tolist()
-            raise InputError(
-                f"{path} has {counted(len(rows), 'pixel')} of colour {colour}, the first at x = {columns[0]}, y = "
-                f"{rows[0]}; {LABELS} does not name this colour: name it there, or paint without soft edges"
-            )
-    return np.array([label_of[code] for code in colours.tolist()], np.int16)[places].reshape(codes.shape)
-
-
-def _decoded(path: str, content: bytes, generator: Generator) -> NDArray[np.uint8]:
-    """Decode a PNG of the generator's size: uint8 ``[S, S, 3]``."""
-    side = generator.image_size
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked before decoding
-            image = Image.open(io.BytesIO(content), formats=["PNG"])
-        if image.size != (side, side):
-            width, height = image.size
-            raise InputError(
-                f"{path} must have {side} x {side} pixels, as the images of {generator.name}; got {width} x {height}: "
-                "paint at that size, label maps are not resized"
-            )
-        image.load()
-    except InputError:
-        raise
-    except DECODING_ERRORS as error:
-        raise InputError(f"{path} must be a PNG image; it does not decode ({first_line(error)})") from None
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise InputError(f"{path} must have 8 bits per colour; it has more, save it as an RGB or palette image")
-    if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < OPAQUE:
+    painted = Painted.of(path, _read(storage, name, "a label map"), generator)
+    if not painted.opaque.all():
         raise InputError(f"{path} has transparent pixels, whose label is unknown; save it without transparency")
-    return np.array(image.convert("RGB"))
+    return painted.labels(label_of, f"{LABELS} does not name this colour: name it there, or paint without soft edges")
 
 
 def _colours_by_label(colours: Mapping[str, Colour]) -> list[Colour]:
     """Return the colour of nothing, then those of the concepts in the order of the labels."""
     return [colours.get(NOTHING, BLACK), *(colour for name, colour in colours.items() if name != NOTHING)]
-
-
-def _code(colour: Colour) -> int:
-    red, green, blue = colour
-    return (red << 16) + (green << 8) + blue
 
 
 def _to_png(label_map: NDArray[np.integer], colours: Mapping[str, Colour]) -> bytes:

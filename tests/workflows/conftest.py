@@ -52,6 +52,9 @@ WITH_CONCEPTS = dataclasses.replace(
     semantics_annotated=(1,),
     semantics_repeats=1,
     semantics_transfer_latents=1,
+    layout_draws=2,
+    layout_steps=2,
+    strokes_per_class=1,
 )
 """The same with the analyses that need labels, which most audits here do without."""
 

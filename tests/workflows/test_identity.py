@@ -70,9 +70,10 @@ def test_the_hash_of_an_analysis_follows_its_options_and_the_networks_it_uses():
         "dissection",
         "concept_effects",
         "semantics",
+        "layouts",
     }
-    assert changed(digests={"generator": "g", "evaluator": "e"}) == {"class_metrics", "hybrids", "artifact_units"}
-    of_pixels = {"segmentation", "hybrids", "dissection", "concept_effects", "artifact_units", "semantics"}
+    assert changed(digests={"generator": "g", "evaluator": "e"}) == {"class_metrics", "hybrids", "artifact_units", "layouts"}
+    of_pixels = {"segmentation", "hybrids", "dissection", "concept_effects", "artifact_units", "semantics", "layouts"}
     assert changed(digests=ROLES_FILLED | {"segmenter": "s"}) == of_pixels
     assert changed(class_digests={0: "z"}) == set()
     sampled = dataclasses.replace(spec, awareness_samples=99)

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 def ray_cluster():
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
     yield ray
     ray.shutdown()
 

@@ -15,6 +15,7 @@ from workflows.analyses.dissection import DISSECTION
 from workflows.analyses.edits import EDITS
 from workflows.analyses.gallery import GALLERY
 from workflows.analyses.hybrids import HYBRIDS
+from workflows.analyses.layouts import LAYOUTS
 from workflows.analyses.masking import MASKING
 from workflows.analyses.masking_correlation import MASKING_CORRELATION
 from workflows.analyses.metric_correlation import METRIC_CORRELATION
@@ -44,6 +45,7 @@ ANALYSES = Catalogue(
         UNIT_AWARENESS,
         ARTIFACT_UNITS,
         SEMANTICS,
+        LAYOUTS,
     ),
     group="cawa.analyses",
 )

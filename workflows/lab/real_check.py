@@ -43,7 +43,7 @@ def require_real_images(lab: Lab, neighbours: int) -> None:
 
 
 def check_real_images(lab: Lab) -> None:
-    """Check that few real images are unreadable, and that the evaluator agrees with the classes of some of them.
+    """Check that few real images are unreadable, and that the evaluator, if any, agrees with the classes of some.
 
     Raises:
         InputError: more than ``maximum_unreadable`` of a class are unreadable, or the evaluator agrees with fewer than
@@ -61,7 +61,7 @@ def check_real_images(lab: Lab) -> None:
             f"real_images: {counted(ignored.total(), 'file')} without the ending of a picture ignored ({endings})",
             file=sys.stderr,
         )
-    if lab.options.minimum_real_accuracy:
+    if lab.options.minimum_real_accuracy and "evaluator" in lab.networks:
         require_real_accuracy(lab, lab.options.minimum_real_accuracy)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CLASS, F32, I32, I64, SITE, TEXT, Columns, Table
-from workflows.analyses.dissection import DISSECTION
+from workflows.analyses.dissection import ThresholdOptions
 from workflows.interface import Analysis
 
 OPTIMISED, OVERLAP, AWARE, RANDOM = RANKINGS = ("optimised", "overlap", "category_awareness", "random")
@@ -18,7 +18,7 @@ REMOVAL, INSERTION = "removal", "insertion"
 
 
 @dataclasses.dataclass(frozen=True)
-class ConceptEffectOptions:
+class ConceptEffectOptions(ThresholdOptions):
     """Options of the analysis ``concept_effects``."""
 
     effect_latents: Count = option(6, "Images per class in which units are removed and inserted.")
@@ -87,7 +87,6 @@ CONCEPT_EFFECTS = Analysis(
     needs=("segmenter",),
     axes=("class_id", "concept"),
     unit="concepts of classes",
-    after=(DISSECTION.name,),
     classes_per_shard=50,
     work="workflows.analyses.concept_effects.work:ConceptEffectsWork",
     results="workflows.analyses.concept_effects.results:ConceptEffectsResults",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +32,6 @@ from workflows.analyses.concept_effects import (
     REMOVAL,
     ConceptEffectOptions,
 )
-from workflows.analyses.dissection import DissectionOptions
 from workflows.analyses.dissection.work import spread_over_classes, thresholds_of
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
@@ -50,11 +49,6 @@ NONE = "none"
 """Name of the empty set of units."""
 
 Row = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class EffectOptions(ConceptEffectOptions, DissectionOptions):
-    """Options of the analysis, and of the one whose sample and thresholds it uses."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,18 +70,19 @@ class ConceptSets:
         """The best ranking there is."""
         return OVERLAP if self.weights is None else OPTIMISED
 
-    def rankings(self, awareness: PerSite) -> dict[str, list[Channel]]:
-        """Return all units in the order of each ranking; equal weights by overlap, equal overlaps by site."""
-        rankings = {OVERLAP: ranked(self.overlap), AWARE: ranked(awareness)}
+    @property
+    def rankings(self) -> dict[str, list[Channel]]:
+        """All units in the order of each ranking by the concept; equal weights by overlap, equal overlaps by site."""
+        rankings = {OVERLAP: ranked(self.overlap)}
         if self.weights is not None:
             return {OPTIMISED: ranked(self.weights, self.overlap), **rankings}
         return rankings
 
 
-class ConceptEffectsWork(Work[EffectOptions]):
+class ConceptEffectsWork(Work[ConceptEffectOptions]):
     """Computation of the table ``concept_effects``."""
 
-    def check(self, lab: Lab, options: EffectOptions) -> None:
+    def check(self, lab: Lab, options: ConceptEffectOptions) -> None:
         """Check that the generator has as many units."""
         n_units = sum(site.channels for site in lab.generator.sites)
         most = max(*options.effect_sizes, options.effect_inserted)
@@ -97,11 +92,11 @@ class ConceptEffectsWork(Work[EffectOptions]):
                 f"{most}"
             )
 
-    def units(self, lab: Lab, options: EffectOptions, class_id: int) -> Sequence[Unit]:  # noqa: ARG002
+    def units(self, lab: Lab, options: ConceptEffectOptions, class_id: int) -> Sequence[Unit]:  # noqa: ARG002
         """Return the concepts of the segmenter."""
         return [(concept,) for concept in lab.segmenter.concepts]
 
-    def run(self, lab: Lab, options: EffectOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
+    def run(self, lab: Lab, options: ConceptEffectOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Compute the rows of some concepts and classes."""
         effects: list[Row] = []
         contexts: list[Row] = []
@@ -118,14 +113,15 @@ class ConceptEffectsWork(Work[EffectOptions]):
         tables = (CONCEPT_EFFECTS_TABLE, effects), (INSERTION_CONTEXTS_TABLE, contexts), (CONCEPT_UNITS_TABLE, units)
         return Output({table.name: rows_of(table.name, rows) for table, rows in tables})
 
-    def cost(self, lab: Lab, options: EffectOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
+    def cost(self, lab: Lab, options: ConceptEffectOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
         """Estimate passes of images with changed units, and a share of the steps by which units are chosen."""
         rankings = 3 + options.effect_random_sets
-        changed = options.effect_latents * (2 + rankings * (len(options.effect_sizes) + 1))
+        removed = 2 + (rankings - 2) / len(lab.segmenter.concepts)  # concepts share those that do not depend on them
+        changed = options.effect_latents * (2 + removed * len(options.effect_sizes) + rankings)
         chosen = options.effect_steps * IMAGES_PER_STEP * PASSES_PER_STEP / len(lab.class_ids)
         return Cost(changed + chosen, rankings * (len(options.effect_sizes) + 1))
 
-    def pace(self, lab: Lab, options: EffectOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002
+    def pace(self, lab: Lab, options: ConceptEffectOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002
         """Time images under changes and their labels."""
         z = lab.latents(lab.class_ids[0], TIMED_LATENTS)
         ids = class_ids_of(lab.class_ids[0], z)
@@ -133,7 +129,7 @@ class ConceptEffectsWork(Work[EffectOptions]):
         measure = seconds(lambda: areas_without(lab.generator, lab.segmenter, z, ids, sets, lab.batch_size), True)
         return {"labelled image": measure / TIMED_LATENTS}
 
-    def seconds(self, lab: Lab, options: EffectOptions, shard: Shard, pace: Pace) -> float:
+    def seconds(self, lab: Lab, options: ConceptEffectOptions, shard: Shard, pace: Pace) -> float:
         """Predict the seconds of a shard."""
         passes = (
             self.cost(lab, options, class_id, unit).passes for class_id in shard.class_ids for unit in shard.units
@@ -144,29 +140,24 @@ class ConceptEffectsWork(Work[EffectOptions]):
 class _Measured:
     """Effects of the units of a concept in the images of a class."""
 
-    def __init__(self, lab: Lab, options: EffectOptions, concept: str, class_id: int, sets: ConceptSets) -> None:
+    def __init__(self, lab: Lab, options: ConceptEffectOptions, concept: str, class_id: int, sets: ConceptSets) -> None:
         self.lab = lab
         self.options = options
         self.place = lab.segmenter.concepts.index(concept)
         self.key = {"class_id": class_id, "concept": concept}
         self.sets = sets
-        z = lab.latents(class_id, options.effect_latents)
-        ids = class_ids_of(class_id, z)
+        self.z = lab.latents(class_id, options.effect_latents)
+        self.ids = class_ids_of(class_id, self.z)
         with torch.inference_mode():
             masks = [
                 concept_masks(lab.segmenter, lab.generator(rows, part)).cpu()
-                for rows, part in zip(z.split(lab.batch_size), ids.split(lab.batch_size), strict=True)
+                for rows, part in zip(self.z.split(lab.batch_size), self.ids.split(lab.batch_size), strict=True)
             ]
-        self.z = z
-        self.ids = ids
         self.masks: NDArray[np.bool_] = torch.cat(masks).numpy()
         random = random_generator(lab.spec.seed, class_id, 0, f"squares without {concept}")
         self.squares = free_squares(self.masks[:, self.place], lab.generator, random)
-        self.rankings = sets.rankings(awareness_of(lab, class_id))
-        order = self.rankings[OVERLAP]
-        for draw in range(options.effect_random_sets):
-            random = random_generator(lab.spec.seed, SHARED_CLASS, draw, f"random units for {concept}")
-            self.rankings[f"{RANDOM}{draw}"] = [order[place] for place in random.permutation(len(order))]
+        self.shared_rankings = _shared_rankings(lab, options, class_id)
+        self.rankings = {**sets.rankings, **self.shared_rankings}
 
     def removals(self) -> list[Row]:
         """Return what is left of the concept without the first units of each ranking."""
@@ -174,25 +165,23 @@ class _Measured:
         if not has_concept.any():
             return []
         places = torch.from_numpy(np.flatnonzero(has_concept)).to(self.z.device)
-        chosen = {
-            (ranking, size): order[:size]
-            for ranking, order in self.rankings.items()
-            for size in sorted(self.options.effect_sizes)
-        }
-        names = {f"{ranking} {size}": key for key in chosen for ranking, size in (key,)}
-        areas, _ = areas_without(
-            self.lab.generator,
-            self.lab.segmenter,
-            self.z[places],
-            self.ids[places],
-            {name: chosen[key] for name, key in names.items()},
-            self.lab.batch_size,
-        )
+        z, ids = self.z[places], self.ids[places]
+        areas = _areas_left(self.lab, self.options, z, ids, self.sets.rankings)
+        areas |= {key: area[has_concept] for key, area in self._left_by_shared_rankings().items()}
         looked_at = self.masks[has_concept, self.place]
         return [
-            self._row(REMOVAL, *names[name], looked_at.size, int(looked_at.sum()), area[:, self.place])
-            for name, area in areas.items()
+            self._row(REMOVAL, ranking, size, looked_at.size, int(looked_at.sum()), area[:, self.place])
+            for (ranking, size), area in areas.items()
         ]
+
+    def _left_by_shared_rankings(self) -> dict[tuple[str, int], NDArray[np.int64]]:
+        """Return what the rankings leave that all concepts share; a process computes it once for each class."""
+
+        def remove() -> dict[tuple[str, int], NDArray[np.int64]]:
+            return _areas_left(self.lab, self.options, self.z, self.ids, self.shared_rankings)
+
+        key = (self.lab.segmenter.digest, self.key["class_id"], self.options)
+        return self.lab.memo.once(("removal that concepts share", key), remove)
 
     def insertions(self) -> list[Row]:
         """Return how much of the concept appears in the squares with the first units of each ranking."""
@@ -264,7 +253,28 @@ class _Measured:
         }
 
 
-def sets_of(lab: Lab, options: EffectOptions, concept: str) -> ConceptSets | None:
+def _shared_rankings(lab: Lab, options: ConceptEffectOptions, class_id: int) -> dict[str, list[Channel]]:
+    """Return the rankings that are the same for all concepts: by awareness of the class, and random ones."""
+    by_awareness = ranked(awareness_of(lab, class_id))
+    rankings = {AWARE: by_awareness}
+    in_order = sorted(by_awareness)
+    for draw in range(options.effect_random_sets):
+        random = random_generator(lab.spec.seed, SHARED_CLASS, draw, "random units")
+        rankings[f"{RANDOM}{draw}"] = [in_order[place] for place in random.permutation(len(in_order))]
+    return rankings
+
+
+def _areas_left(
+    lab: Lab, options: ConceptEffectOptions, z: Tensor, ids: Tensor, rankings: Mapping[str, Sequence[Channel]]
+) -> dict[tuple[str, int], NDArray[np.int64]]:
+    """Return the pixels of each concept in each image without the first units of each ranking ``[n, concepts]``."""
+    keys = {f"{ranking} {size}": (ranking, size) for ranking in rankings for size in sorted(options.effect_sizes)}
+    sets = {name: rankings[ranking][:size] for name, (ranking, size) in keys.items()}
+    areas, _ = areas_without(lab.generator, lab.segmenter, z, ids, sets, lab.batch_size)
+    return {keys[name]: area for name, area in areas.items()}
+
+
+def sets_of(lab: Lab, options: ConceptEffectOptions, concept: str) -> ConceptSets | None:
     """Choose the units of a concept on the images that thresholds are chosen on; None if too few of them show it.
 
     They do not depend on the classes of the audit.
@@ -273,7 +283,7 @@ def sets_of(lab: Lab, options: EffectOptions, concept: str) -> ConceptSets | Non
     return lab.memo.once(key, lambda: _chosen_sets(lab, options, concept))
 
 
-def _chosen_sets(lab: Lab, options: EffectOptions, concept: str) -> ConceptSets | None:
+def _chosen_sets(lab: Lab, options: ConceptEffectOptions, concept: str) -> ConceptSets | None:
     place = lab.segmenter.concepts.index(concept)
     z, ids, has_concepts = _sample(lab, options.dissection_threshold_latents)
     has = torch.from_numpy(np.flatnonzero(has_concepts[:, place])[:MOST_SHOWN]).to(z.device)

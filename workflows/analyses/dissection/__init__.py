@@ -11,10 +11,9 @@ from workflows.interface import Analysis
 
 
 @dataclasses.dataclass(frozen=True)
-class DissectionOptions:
-    """Options of the analysis ``dissection``."""
+class ThresholdOptions:
+    """Options of every analysis that asks where units are on."""
 
-    dissection_latents: Count = option(64, "Images per class in which units are compared with concepts.")
     dissection_threshold_latents: Count = option(
         960, "Images on which the thresholds of units are chosen, spread over all classes of the generator."
     )
@@ -23,6 +22,13 @@ class DissectionOptions:
         "Threshold of a unit: information, the one that tells most about each concept; or quantile, which 0.5% of the "
         "pixels exceed, as published.",
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class DissectionOptions(ThresholdOptions):
+    """Options of the analysis ``dissection``."""
+
+    dissection_latents: Count = option(64, "Images per class in which units are compared with concepts.")
 
 
 UNIT_AND_CONCEPT: Columns = {

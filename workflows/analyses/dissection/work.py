@@ -15,7 +15,7 @@ from cawa_core.generators.base import class_ids_of, spread_classes
 from cawa_core.numerics.seeds import SHARED_CLASS
 from cawa_core.segmenters.base import concept_masks
 from cawa_core.tables import Manifest
-from workflows.analyses.dissection import DISSECTION_TABLE, DissectionOptions
+from workflows.analyses.dissection import DISSECTION_TABLE, DissectionOptions, ThresholdOptions
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.planning.shards import Shard
@@ -85,7 +85,7 @@ class DissectionWork(Work[DissectionOptions]):
         return len(shard.class_ids) * (once + options.dissection_latents * pace["counted image"])
 
 
-def thresholds_of(lab: Lab, options: DissectionOptions) -> list[SiteThresholds]:
+def thresholds_of(lab: Lab, options: ThresholdOptions) -> list[SiteThresholds]:
     """Return the thresholds of all units; they do not depend on the classes of the audit, and are computed once."""
     count = options.dissection_threshold_latents
     rule = options.dissection_thresholds

@@ -26,16 +26,22 @@ TEST, LEFT_OUT = "test", "left_out"
 
 
 @dataclasses.dataclass(frozen=True)
-class SemanticOptions:
-    """Options of the analysis ``semantics``."""
+class FeatureMapOptions:
+    """Options of every analysis that reads labels off the features by maps in closed form."""
 
     semantics_sites: tuple[int, ...] = option(
         (), "Sites whose features are read; by default all, of more than 6,000 channels the last of each resolution."
     )
-    semantics_latents: Count = option(16, "Images per class that maps of the features are scored on.")
     semantics_training_latents: Count = option(
         960, "Images behind the maps in closed form, spread over all classes of the generator."
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticOptions(FeatureMapOptions):
+    """Options of the analysis ``semantics``."""
+
+    semantics_latents: Count = option(16, "Images per class that maps of the features are scored on.")
     semantics_steps: Annotated[int, Field(ge=0)] = option(
         300, "Steps of 8 new images by which LSE, NSE-1 and NSE-2 are trained; 0 leaves these out."
     )

@@ -18,7 +18,6 @@ from cawa_core.errors import InputError
 from cawa_core.generators.base import Generator, class_ids_of, spread_classes
 from cawa_core.interventions import run_with_features
 from cawa_core.numerics.seeds import SHARED_CLASS
-from cawa_core.paths import user_path
 from cawa_core.rendering.label_colours import coloured
 from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
@@ -27,13 +26,12 @@ from cawa_core.semantics.categories import categories_of, category_maps_of
 from cawa_core.semantics.closed_form import CLOSED_FORMS, FEW_PENALTY, PENALTY, NormalEquations, linear_extractor
 from cawa_core.semantics.extractors import LinearExtractor
 from cawa_core.semantics.features import default_sites, images_per_block
-from cawa_core.semantics.files import ExtractorFile, read_extractor
+from cawa_core.semantics.files import ExtractorFile
 from cawa_core.semantics.sums import FeatureSums, channel_scales
 from cawa_core.storage import Storage
-from cawa_core.tables.schema import ALL_SITES
-from workflows.analyses.semantics import METHODS, SemanticOptions
+from workflows.analyses.semantics import METHODS
 from workflows.analyses.semantics.command import SemanticsCommandOptions
-from workflows.analyses.semantics.training import Trainer
+from workflows.analyses.semantics.maps import read_map, trained_map
 from workflows.commands.sheets import Advance, as_json, computed, opened_output, provenance, require_rows
 from workflows.lab import Lab
 from workflows.options.audit import AuditSpec
@@ -95,7 +93,7 @@ def run_semantics(command: SemanticsCommandOptions, spec: AuditSpec, options: Ru
     if command.sites:
         lab.generator.require_sites(command.sites)
     annotations = read_annotations(command.masks, lab.generator) if command.masks else None
-    given = _given(command, lab) if command.extractor else None
+    given = read_map(command.extractor, lab.generator) if command.extractor else None
     storage = opened_output(command.output, lab, "semantics")
 
     def train(_: object, advance: Advance) -> tuple[ExtractorFile, Score | None]:
@@ -114,30 +112,10 @@ def run_semantics(command: SemanticsCommandOptions, spec: AuditSpec, options: Ru
     return SemanticsResult(storage, tuple(lines))
 
 
-def _given(command: SemanticsCommandOptions, lab: Lab) -> ExtractorFile:
-    try:
-        content = user_path(command.extractor).read_bytes()
-    except OSError as error:
-        raise InputError(f"extractor {command.extractor} cannot be read: {error.strerror}") from None
-    return read_extractor(command.extractor, content, lab.generator)
-
-
 def _from_segmenter(lab: Lab, command: SemanticsCommandOptions, advance: Advance) -> tuple[ExtractorFile, Score | None]:
     """Train a map on the labels of the lab's segmenter, and score it on other images."""
-    values = SemanticOptions(
-        semantics_sites=command.sites, semantics_training_latents=command.training_images, semantics_transfer_latents=0
-    )
-    trainer = Trainer(lab, values)
-    if command.method in CLOSED_FORMS:
-        extractor = trainer.closed_form(command.method)[ALL_SITES]
-    else:
-        by_gradient = trainer.by_gradient(command.method)
-        assert isinstance(by_gradient, LinearExtractor)
-        extractor = by_gradient
+    file = trained_map(lab, command.training_images, command.method, command.sites)
     advance(command.training_images)
-    segmenter = lab.segmenter
-    names = (lab.generator.name, lab.generator.digest, segmenter.name, segmenter.digest)
-    file = ExtractorFile(extractor, trainer.categories, command.method, *names)
     return file, _score(lab, command, file, advance)
 
 

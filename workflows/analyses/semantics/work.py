@@ -11,7 +11,6 @@ from cawa_core.generators.base import class_ids_of
 from cawa_core.semantics.agreement import LabelCounts
 from cawa_core.semantics.closed_form import CLOSED_FORMS
 from cawa_core.semantics.extractors import Extractor, LinearExtractor
-from cawa_core.semantics.files import ExtractorFile
 from cawa_core.tables import Manifest, rows_of
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.semantics import (
@@ -22,10 +21,11 @@ from workflows.analyses.semantics import (
     TEST,
     SemanticOptions,
 )
+from workflows.analyses.semantics.closed_forms import LabelledFeatures
+from workflows.analyses.semantics.maps import extractor_file
 from workflows.analyses.semantics.training import (
     FEW_SHOT_STEPS,
     IMAGES_PER_STEP,
-    LabelledFeatures,
     Trainer,
 )
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
@@ -129,13 +129,6 @@ def variants(trainer: Trainer, method: str) -> dict[Variant, Extractor]:
             for repeat in range(trainer.options.semantics_repeats):
                 maps[ALL_SITES, count, repeat] = trainer.few_shot(method, count, repeat)
     return maps
-
-
-def extractor_file(trainer: Trainer, method: str, extractor: LinearExtractor) -> ExtractorFile:
-    """Return the file of a map of all sites."""
-    generator, segmenter = trainer.lab.generator, trainer.lab.segmenter
-    names = (generator.name, generator.digest, segmenter.name, segmenter.digest)
-    return ExtractorFile(extractor, trainer.categories, method, *names)
 
 
 def _scores(trainer: Trainer, method: str, class_id: int, maps: Mapping[Variant, Extractor]) -> Iterator[Row]:
