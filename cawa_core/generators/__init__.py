@@ -35,8 +35,9 @@ GENERATORS.register(
     # 30 classes and 752 channels: on a laptop with two cores, everything takes a quarter of an hour at most.
     masking_latents=40,
     exact_latents=8,
-    masking_group_size=2,
+    masking_group_size=3,
     control_repeats=4,
+    effect_latents=5,
     metric_samples=600,
     edit_candidates=128,
     hybrid_tried_latents=16,

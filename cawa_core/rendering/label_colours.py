@@ -25,3 +25,9 @@ def coloured(categories: NDArray[np.int64]) -> NDArray[np.uint8]:
     highest = int(categories.max(initial=0))
     palette = np.concatenate([np.zeros((1, 3), np.uint8), label_colours(highest)])
     return palette[categories]
+
+
+def painted_on(pixels: NDArray[np.uint8], categories: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Paint categories ``[S, S]`` on an image, pixels ``[S, S]`` or ``[S, S, 3]``, except where they are negative."""
+    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    return np.where((categories < 0)[..., None], rgb, coloured(np.maximum(categories, 0)))

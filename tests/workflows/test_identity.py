@@ -53,6 +53,7 @@ def test_the_hash_of_an_analysis_follows_its_options_and_the_networks_it_uses():
                 "masking_estimator": "exact",
                 "awareness_estimators": ("closed_form",),
                 "dissection_thresholds": "quantile",
+                "stroke_way": "site_latents",
             }
             other = others.get(name) or (
                 value * 3 + (1,)

@@ -52,20 +52,39 @@ class EditCommandOptions:
     candidates: Count = option(256, "Number of channels that --suggest tries: those of highest awareness at each site.")
     tried_latents: Count = option(4, "Latents on which --suggest chooses edits.")
     scored_latents: Annotated[int, Field(ge=2)] = option(16, "Held-out latents on which the suggestions are scored.")
+    labels: str = option(
+        "",
+        "PNG with painted strokes: instead of chosen channels, one image is edited until these pixels show the labels "
+        "that the colours stand for.",
+    )
+    image: Annotated[int, Field(ge=0)] = option(0, "Number of the image that is painted on, as `cawa sample` shows it.")
+    pictures: str = option("", "Folder by `cawa sample` or `cawa annotate` with this image; by default, of the class.")
+    extractor: str = option(
+        "",
+        "Map that reads labels off the features, for --labels: a file of `cawa semantics` or of an audit; else one is "
+        "trained.",
+    )
+    training_images: Count = option(240, "Images that this map is trained on.")
+    way: Literal["features", "site_latents"] = option(
+        "features",
+        "What --labels changes: features, the latent code and the features of one site; or site_latents, the latents "
+        "of every site.",
+    )
+    steps: Count = option(50, "Steps by which --labels edits the image.")
     output: str = option(
         "", "Folder for the sheet, or its s3://, gs:// or az:// URL; by default results/GENERATOR-edit."
     )
 
 
-@with_options_of(EditCommandOptions, AuditSpec, RunOptions, only=MODEL_OPTIONS)
+@with_options_of(EditCommandOptions, AuditSpec, RunOptions, only=(*MODEL_OPTIONS, "segmenter"))
 @written_at_the_end()
 def edit(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Edit channels at one site over a range of strengths and show the images, or suggest the best edits."""
+    """Edit channels at one site over a range of strengths, suggest the best edits, or edit by painted labels."""
     with quick_imports():
-        from workflows.analyses.edits.sheet import run_edit, suggestion_lines
+        from workflows.analyses.edits.sheet import run_edit
 
     result = run_edit(*merged_command(EditCommandOptions, spec, flags))
-    print("\n".join([*suggestion_lines(result.suggestions), f"sheet: {result.storage.path('edit.png')}"]))
+    print("\n".join([*result.lines, f"sheet: {result.storage.path('edit.png')}"]))

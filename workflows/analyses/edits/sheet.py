@@ -23,6 +23,7 @@ from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.edits.command import EditCommandOptions
+from workflows.analyses.edits.painted import run_painted_edit
 from workflows.analyses.edits.regions import region_pixels
 from workflows.analyses.edits.work import Choice, candidates, suggestions
 from workflows.commands.sheets import (
@@ -56,11 +57,13 @@ class EditResult:
 
     Attributes:
         storage: folder of ``edit.png`` and ``edit.json``.
+        lines: what the command prints.
         suggestions: the best first; empty without ``--suggest``.
     """
 
     storage: Storage
-    suggestions: tuple[Suggestion, ...]
+    lines: tuple[str, ...]
+    suggestions: tuple[Suggestion, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +114,11 @@ def run_edit(edit: EditCommandOptions, spec: AuditSpec, options: RunOptions) -> 
     Raises:
         InputError: bad input, or the sheet cannot be written; nothing was written.
     """
+    if edit.labels:
+        storage, lines = run_painted_edit(edit, spec, options)
+        return EditResult(storage, tuple(lines))
     _check(edit)
+    spec = dataclasses.replace(spec, segmenter="")
     edit = dataclasses.replace(edit, strengths=edit.strengths or STRENGTHS[edit.operation])
     spec = dataclasses.replace(spec, classes=edit.classes)
     lab = Lab.from_spec(spec, options.with_absolute_paths(), ("evaluator",))
@@ -135,7 +142,7 @@ def run_edit(edit: EditCommandOptions, spec: AuditSpec, options: RunOptions) -> 
     description = _description(lab, edit, series, indices, suggested, region)
     storage.write("edit.png", draw_sheet(_sheet(lab, edit, series)))
     storage.write("edit.json", as_json(provenance(lab, spec, edit) | description))
-    return EditResult(storage, suggested)
+    return EditResult(storage, tuple(suggestion_lines(suggested)), suggested)
 
 
 def _check(edit: EditCommandOptions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -35,6 +35,11 @@ class LayoutOptions(ManifoldOptions, FeatureMapOptions):
     layout_steps: Count = option(50, "Steps by which latents are optimised for a layout, or for a stroke.")
     strokes_per_class: Annotated[int, Field(ge=0)] = option(
         2, "Strokes per class: discs in an image, painted with a label that other images of the class have there."
+    )
+    stroke_way: Literal["features", "site_latents"] = option(
+        "features",
+        "What is optimised for a stroke: features, the latent code and the features of one site; or site_latents, the "
+        "latents of every site, as published.",
     )
 
 

@@ -8,9 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from cawa_core.rendering.grids import png_of
-from cawa_core.rendering.label_colours import coloured
+from cawa_core.rendering.label_colours import coloured, painted_on
 from cawa_core.rendering.pixels import as_pixels, to_png
-from cawa_core.semantics.layouts import ANYTHING
 
 
 def layout_png(layout: Tensor) -> bytes:
@@ -20,16 +19,7 @@ def layout_png(layout: Tensor) -> bytes:
 
 def painted_pngs(image: Tensor, strokes: Tensor, edited: Tensor) -> list[bytes]:
     """Return an image ``[C, S, S]``, the same with strokes ``[S, S]`` painted on it, and what it became, as PNG."""
-    return [to_png(image), _png(painted_on(image, strokes)), to_png(edited)]
-
-
-def painted_on(image: Tensor, strokes: Tensor) -> NDArray[np.uint8]:
-    """Paint strokes on an image, in the colours of the labels: uint8 ``[S, S, 3]``."""
-    pixels = as_pixels(image)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    categories = strokes.cpu().numpy()
-    return np.where((categories == ANYTHING)[..., None], pixels, coloured(np.maximum(categories, 0)))
+    return [to_png(image), _png(painted_on(as_pixels(image), strokes.cpu().numpy())), to_png(edited)]
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -24,14 +24,14 @@ from workflows.analyses.layouts import (
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples
 
-STROKE_COLUMNS = {
-    "before": "stroke with the label, before",
-    "after": "after",
-    "outside_kept": "outside: label kept",
+STROKE_MEASURES = {
+    "before": "share of the stroke with the painted label, before",
+    "after": "the same, after",
+    "outside_kept": "share of the other pixels that keep their label",
     "change": "change of a pixel in the stroke",
-    "outside_change": "outside",
+    "outside_change": "change of a pixel outside",
     "realism_before": "realism before",
-    "realism_after": "after",
+    "realism_after": "realism after",
 }
 
 
@@ -88,7 +88,7 @@ def strokes_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, 
         after=rows.after / rows.pixels,
         outside_kept=rows.outside_kept / rows.outside_pixels,
     )
-    by_class = shares.groupby("class_id")[list(STROKE_COLUMNS)].mean()
+    by_class = shares.groupby("class_id")[list(STROKE_MEASURES)].mean()
     return {"n_strokes": len(rows), **resamples.means(by_class)}
 
 
@@ -139,8 +139,10 @@ def layouts_section(tables: Tables, summary: Content) -> Section:
         ]
         shown.append(table_of(f"{entry['n_layouts']} layouts", columns, rows))
     if entry := summary.get("strokes"):
-        values = _in_words(entry, STROKE_COLUMNS)
-        shown.append(table_of(f"{entry['n_strokes']} strokes", STROKE_COLUMNS, [values]))
+        values = _in_words(entry, STROKE_MEASURES)
+        measures = [{"words": words, "value": values[name]} for name, words in STROKE_MEASURES.items()]
+        columns = {"words": "measure", "value": "mean over classes"}
+        shown.append(table_of(f"{entry['n_strokes']} strokes", columns, measures))
     headings = ("layout, the closest of a few draws, optimised, best of many draws", "image, stroke, edited image")
     photos = _photos(tables, class_names(summary))
     return Section(LAYOUTS.name, LAYOUTS.title, lead, (), tuple(shown), headings, photos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from cawa_core.semantics.layouts import (
     layout_agreement,
     optimised_latents,
 )
-from cawa_core.semantics.strokes import repainted
+from cawa_core.semantics.strokes import repainted, require_way, stroke_changes
 from cawa_core.tables import Manifest, rows_of
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.layouts import (
@@ -60,6 +61,7 @@ class LayoutsWork(Work[LayoutOptions]):
         """Check the sites, that there are enough real images, if there are any, and that there are gradients."""
         if options.semantics_sites:
             lab.generator.require_sites(options.semantics_sites)
+        require_way(lab.generator, options.stroke_way)
         if lab.reals is not None:
             require_real_images(lab, options.neighbours)
         if not lab.generator.has_gradients:
@@ -168,33 +170,34 @@ class _Measured:
         before, maps, z = before[numbers], maps[numbers], z[numbers]
         painted = torch.stack([stroke.map for stroke in strokes])
         ids = class_ids_of(self.class_id, z)
-        edited = repainted(self.lab.generator, self.extractor, painted, ids, z, steps=self.options.layout_steps)
+        edited = repainted(
+            self.lab.generator,
+            self.extractor,
+            painted,
+            ids,
+            z,
+            way=self.options.stroke_way,
+            steps=self.options.layout_steps,
+        )
         with torch.inference_mode():
             after = run(self.lab.generator, edited.z, ids, edited.changes)
-            changed = (after - before).abs().mean(dim=1) / 2
-        kept = self._maps(after)
+            changes = stroke_changes(painted, (before, after), (maps, self._maps(after)))
+        names = categories_of(self.lab.segmenter.concepts)
         realism = zip(self._realism(before), self._realism(after), strict=True)
-        rows = []
-        for place, (stroke, (realism_before, realism_after)) in enumerate(zip(strokes, realism, strict=True)):
-            inside = stroke.map == stroke.category
-            rows.append(
-                {
-                    "class_id": self.class_id,
-                    "stroke": numbers[place],
-                    "label": categories_of(self.lab.segmenter.concepts)[stroke.category],
-                    "pixels": int(inside.sum()),
-                    "before": int((maps[place][inside] == stroke.category).sum()),
-                    "after": int((kept[place][inside] == stroke.category).sum()),
-                    "outside_pixels": int((~inside).sum()),
-                    "outside_kept": int((kept[place] == maps[place])[~inside].sum()),
-                    "change": float(changed[place][inside].mean()),
-                    "outside_change": float(changed[place][~inside].mean()),
-                    "realism_before": realism_before,
-                    "realism_after": realism_after,
-                    "pngs": None if numbers[place] else painted_pngs(before[place], stroke.map, after[place]),
-                }
+        return [
+            {
+                "class_id": self.class_id,
+                "stroke": number,
+                "label": names[stroke.category],
+                **dataclasses.asdict(change),
+                "realism_before": realism_before,
+                "realism_after": realism_after,
+                "pngs": None if number else painted_pngs(before[place], stroke.map, after[place]),
+            }
+            for place, (number, stroke, change, (realism_before, realism_after)) in enumerate(
+                zip(numbers, strokes, changes, realism, strict=True)
             )
-        return rows
+        ]
 
     def _latents(self, first: int, count: int) -> Tensor:
         indices = range(first, first + count)
