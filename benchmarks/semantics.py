@@ -14,8 +14,10 @@ import torch
 from benchmarks.results import Result, compared, seconds_of
 from cawa_core.generators.base import class_ids_of
 from cawa_core.semantics.agreement import iou_of_set, mean_iou
+from cawa_core.semantics.categories import category_maps_of
 from cawa_core.semantics.closed_form import NormalEquations, ridge_weights
-from cawa_core.semantics.extractors import Extractor
+from cawa_core.semantics.extractors import Extractor, LinearExtractor
+from cawa_core.semantics.layouts import PASSES_PER_STEP, closest_latents, optimised_latents
 from cawa_core.semantics.sums import FeatureSums, channel_scales
 from cawa_core.tables.schema import ALL_SITES
 from workflows.analyses.semantics import SemanticOptions
@@ -30,6 +32,8 @@ TESTED_IMAGES = 4
 CHANNELS, SIDE, CATEGORIES = 1000, 64, 21
 """Channels of each of five sites, from 4 to 64 pixels, whose sums are streamed."""
 STREAMED = 32
+ANNOTATED = 8
+DRAWS, LAYOUT_STEPS, BATCH = 10, 50, 64
 MOST_GIB = 2.0
 
 
@@ -51,12 +55,43 @@ def run() -> Iterator[Result]:
         warm_up=False,
         facts={f"mIoU of {method}": value for method, value in scored.items()},
     )
+    yield compared(
+        f"linear discriminant of all sites from {ANNOTATED} annotated images",
+        "LSE by gradient, 150 steps of the same images",
+        lambda: trainer().few_shot("lda", ANNOTATED, 0),
+        lambda: trainer().few_shot("lse", ANNOTATED, 0),
+        repeats=3,
+    )
+    yield _layout(lab, trainer().closed_form("lda")[ALL_SITES])
     yield _memory()
+
+
+def _layout(lab: Lab, extractor: LinearExtractor) -> Result:
+    """Compare the time of optimising latents for a layout with that of as many draws as it is said to cost."""
+    generator, passes = lab.generator, DRAWS + PASSES_PER_STEP * LAYOUT_STEPS
+    z = lab.latents(7, passes)
+    ids = class_ids_of(7, z[:1])
+    with torch.no_grad():
+        layout = category_maps_of(lab.segmenter, generator(generator.sample_latents(1, 7, [0]), ids))
+
+    def optimise() -> None:
+        start = closest_latents(generator, extractor, layout[0], 7, z[:DRAWS], 1, BATCH)
+        optimised_latents(generator, extractor, layout, ids, start, steps=LAYOUT_STEPS)
+
+    return compared(
+        f"an image of a layout: the closest of {DRAWS} draws, optimised by {LAYOUT_STEPS} steps",
+        f"the closest of {passes} draws, which count as much",
+        optimise,
+        lambda: closest_latents(generator, extractor, layout[0], 7, z, 1, BATCH),
+        repeats=5,
+    )
 
 
 def _score(trainer: Trainer, method: str) -> float:
     """Return the mean IoU of a map in new images of all classes."""
-    extractor: Extractor = trainer.by_gradient(method) if method == "lse" else trainer.closed_form(method)[ALL_SITES]
+    extractor: Extractor = (
+        trainer.by_gradient(method)[method] if method == "lse" else trainer.closed_form(method)[ALL_SITES]
+    )
     counts = []
     for class_id in range(trainer.lab.generator.n_classes):
         z = trainer.lab.latents(class_id, TESTED_IMAGES)

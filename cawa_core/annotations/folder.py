@@ -25,6 +25,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cawa_core.annotations.base import BLACK, Annotations, Colour, require_colours, require_latents
+from cawa_core.annotations.bigdatasetgan import is_bigdatasetgan, read_bigdatasetgan
 from cawa_core.annotations.painted import Painted, code_of
 from cawa_core.errors import InputError, bounded, first_line
 from cawa_core.generators.base import Generator
@@ -79,12 +80,14 @@ def latents_content(z: Tensor, class_ids: Tensor, generator: Generator) -> bytes
 
 
 def read_annotations(folder: Folder, generator: Generator) -> Annotations:
-    """Read the annotations of images of a generator, on its device.
+    """Read the annotations of images of a generator, on its device; the folders of BigDatasetGAN are read, too.
 
     Raises:
         InputError: a file is missing, unreadable or does not fit the generator or the other files; one line.
     """
     storage = open_storage(folder)
+    if is_bigdatasetgan(storage):
+        return read_bigdatasetgan(storage, generator)
     z, class_ids = read_latents(storage, generator)
     colours = parsed_colours(storage.path(LABELS), _read(storage, LABELS, "the colour of each concept"))
     _require_label_maps(storage, len(z))

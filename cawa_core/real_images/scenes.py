@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -52,11 +53,22 @@ class ScenesImages(RealImages):
 
     def images_of(self, class_id: int) -> Tensor:
         """Return the pictures of a class, float32 ``[per_class, 3, side, side]`` in [-1, 1]."""
-        return as_floats(torch.from_numpy(self.scenes_of(class_id).images).permute(0, 3, 1, 2).contiguous())
+        return _as_tensor(self.scenes_of(class_id))
+
+    def batches_of(self, class_id: int, size: int) -> Iterator[Tensor]:
+        """Yield the pictures of a class, at most ``size`` at a time, each rendered when it is asked for."""
+        for first in range(0, self.per_class, size):
+            indices = range(first, min(first + size, self.per_class))
+            scenes = render([class_id] * len(indices), indices, seed=self.seed, side=self.side)
+            yield _as_tensor(scenes)
 
     def count_of(self, class_id: int) -> int:
         """Return the number of pictures of a class."""
         return self.per_class if 0 <= class_id < len(CLASS_NAMES) else 0
+
+
+def _as_tensor(scenes: Scenes) -> Tensor:
+    return as_floats(torch.from_numpy(scenes.images).permute(0, 3, 1, 2).contiguous())
 
 
 @lru_cache(maxsize=2)

@@ -160,6 +160,17 @@ def test_targets_and_regions_are_differentiable(tiny_generator):
     assert region.grad.abs().max() > 0
 
 
+def test_a_shift_of_every_value_is_the_sum(tiny_generator):
+    z = tiny_generator.sample_latents(0, 3, range(2))
+    ids = class_ids_of(3, z)
+    state = tiny_generator.run_to(2, z, ids)
+    shift = torch.randn_like(state.features[:, :3])
+    features = state.features.clone()
+    features[:, 4:7] += shift
+    by_hand = tiny_generator.run_from(2, state.with_features(features))
+    torch.testing.assert_close(run(tiny_generator, z, ids, [Intervention(2, (4, 5, 6), Shift(shift))]), by_hand)
+
+
 def test_a_region_keeps_the_rest(tiny_generator):
     """At the last site, beyond the few pixels that the last convolution reaches, nothing changes."""
     z, class_ids = tiny_generator.sample_latents(0, 0, range(2)), torch.zeros(2, dtype=torch.int64)
@@ -255,6 +266,8 @@ def test_a_sweep_computes_what_is_shared_once(tiny_generator, monkeypatch):
         (Intervention(0, (1,), OtherClass(10)), "class_id must be in 0..9 for .* got 10"),
         (Intervention(0, (1,), Shift(1), region=torch.ones(4, 5)), r"region must be .* \[28, 28\] .* got \[4, 5\]"),
         (Intervention(0, (1,), Shift(1), torch.ones(2)), r"weight must be \[1\], .* got \[2\]: give where"),
+        (Intervention(0, (1,), Shift(torch.ones(1, 2, 7, 7))), r"target must be a number or \[1\]; got \[1, 2, 7, 7\]"),
+        (Intervention(0, (1,), Scale(torch.ones(1, 1, 7, 7))), r"target must be a number or \[1\]; got \[1, 1, 7, 7\]"),
         (Intervention(0, (1,), Scale(torch.ones(2))), r"target must be a number or \[1\]; got \[2\]"),
         (Conditioning(6, 0), "site must be in 0..5"),
         (Conditioning(START, -1), "class_id must be in 0..9"),

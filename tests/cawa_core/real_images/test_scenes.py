@@ -6,7 +6,7 @@ import torch
 
 from cawa_core.errors import InputError
 from cawa_core.generators.class_tables import ClassTable
-from cawa_core.real_images import open_real_images
+from cawa_core.real_images import open_real_images, scenes
 from cawa_core.real_images.base import RealImagesRequest
 from cawa_core.real_images.scenes import ScenesImages
 from cawa_core.rendering.pixels import as_bytes
@@ -28,6 +28,20 @@ def test_it_is_opened_by_name_and_rendered_when_asked_for():
     assert images.dtype == torch.float32
     expected = render([3, 3], [5, 999]).images
     assert np.array_equal(as_bytes(images[[5, 999]]).permute(0, 2, 3, 1).numpy(), expected)
+
+
+def test_batches_are_the_images_and_no_more_are_rendered_than_asked_for(monkeypatch):
+    reals = ScenesImages(per_class=21)
+    assert torch.cat(list(reals.batches_of(4, 8))).equal(reals.images_of(4))
+    rendered = []
+
+    def counting(class_ids, indices, **how):
+        rendered.extend(class_ids)
+        return render(class_ids, indices, **how)
+
+    monkeypatch.setattr(scenes, "render", counting)
+    assert len(next(reals.batches_of(4, 8))) == 8
+    assert rendered == [4] * 8
 
 
 def test_it_follows_the_side_of_the_generator():

@@ -35,7 +35,7 @@ def test_training_learns_labels_that_the_features_tell(kind):
     extractor = kind((0, 1, 2), SIDE, channel_scales([features]), CATEGORIES)
     with torch.no_grad():
         before = (extractor(features).argmax(dim=1) == maps).float().mean()
-    trained(extractor, batches_of(features, maps), 150, 0.03)
+    trained([extractor], batches_of(features, maps), 150, [0.03])
     after = (extractor(features).argmax(dim=1) == maps).float().mean()
     assert after > max(0.85, before + 0.3)
     assert not any(each.requires_grad for each in extractor.parameters())
@@ -53,7 +53,7 @@ def test_a_planted_linear_map_is_recovered_by_gradient():
         maps = LinearExtractor((0, 1, 2), SIDE, truth, torch.zeros(CATEGORIES))(features).argmax(dim=1)
     torch.manual_seed(0)
     extractor = WeightedLinearExtractor((0, 1, 2), SIDE, scales, CATEGORIES)
-    trained(extractor, batches_of(features, maps), 600, 0.3)
+    trained([extractor], batches_of(features, maps), 600, [0.3])
     counts = LabelCounts.of(extractor(features).argmax(dim=1), maps, CATEGORIES)
     assert iou_of_set(counts).min() > 0.97
     assert float(extractor.site_weights[0]) < 0.1
@@ -62,7 +62,7 @@ def test_a_planted_linear_map_is_recovered_by_gradient():
 def test_folding_the_weights_of_sites_changes_nothing():
     features = random_features(4)
     extractor = WeightedLinearExtractor((0, 1, 2), SIDE, channel_scales([features]), CATEGORIES)
-    trained(extractor, batches_of(features, random_maps(4)), 20)
+    trained([extractor], batches_of(features, random_maps(4)), 20, [0.01])
     assert float(extractor.site_weights.sum()) == pytest.approx(1)
     torch.testing.assert_close(extractor.folded()(features), extractor(features), rtol=1e-4, atol=1e-4)
     plain = WeightedLinearExtractor((0, 1, 2), SIDE, channel_scales([features]), CATEGORIES, weighted=False)

@@ -13,6 +13,7 @@ from cawa_core import interventions
 from cawa_core.edits.suggestions import edit_scores, edit_suggestions
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import Intervention, Scale, Shift
+from cawa_core.semantics.layout_files import palette_of
 from tests.workflows.test_cli import run
 from workflows.analyses.edits.command import EditCommandOptions
 from workflows.analyses.edits.sheet import run_edit
@@ -195,3 +196,83 @@ def test_a_region_of_another_size(monkeypatch, capsys, tmp_path):
     assert code == 2
     assert "28 x 28 pixels" in printed.err
     assert "has 20 x 10" in printed.err
+
+
+SCENES = ("--generator", "scenes-biggan", "--training-images", "60")
+
+
+def stroke(path, label, categories, rows, columns, side=32):
+    """Paint a rectangle on a transparent picture."""
+    pixels = np.zeros((side, side, 4), np.uint8)
+    pixels[rows, columns] = (*palette_of(categories)[label], 255)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def categories():
+    return ("nothing", *Lab.open("scenes-biggan", needs=("segmenter",)).segmenter.concepts)
+
+
+@pytest.mark.parametrize("way", ["features", "site_latents"])
+def test_an_image_is_edited_by_painted_labels(tmp_path, monkeypatch, capsys, categories, way):
+    """A tree on the shore of a class whose images have trees there."""
+    path = stroke(tmp_path / "strokes.png", "tree", categories, slice(14, 21), slice(24, 31))
+    options = ("--classes", "tower by the sea", "--labels", path, "--way", way, "--steps", "30")
+    code, printed = run(monkeypatch, capsys, "edit", *SCENES, *options, "--output", tmp_path / "out")
+    assert code == 0, printed.err
+    content = json.loads((tmp_path / "out/edit.json").read_text())
+    assert content["class"] == "tower by the sea"
+    assert (content["pixels"], content["outside_pixels"]) == (49, 32**2 - 49)
+    assert content["after"] > content["before"] + 10
+    assert content["outside_kept"] > 0.8 * content["outside_pixels"]
+    assert content["change"] > 2 * content["outside_change"]
+    assert f"{content['after'] / 49:.0%} after" in printed.out
+    with Image.open(tmp_path / "out/edited.png") as image, Image.open(tmp_path / "out/edit.png") as sheet:
+        assert image.size == (32, 32)
+        assert sheet.width > 5 * 160
+    lab = Lab.open("scenes-biggan", classes=("tower by the sea",))
+    before = lab.images(lab.class_ids[0], lab.latents(lab.class_ids[0], 1))[1]
+    assert content["p"][0] == pytest.approx(float(before[0]), rel=1e-4)
+
+
+def test_an_image_of_a_folder_is_painted_on(tmp_path, monkeypatch, capsys, categories):
+    """The second image of `cawa sample`, by its latents."""
+    random = tmp_path / "random"
+    code, printed = run(monkeypatch, capsys, "sample", *SCENES, "--classes", "7", "--images", "2", "--output", random)
+    assert code == 0, printed.err
+    path = stroke(tmp_path / "strokes.png", "sky", categories, slice(0, 4), slice(0, 32))
+    options = ("--pictures", random, "--image", "1", "--labels", path, "--steps", "1")
+    code, printed = run(monkeypatch, capsys, "edit", *SCENES, *options, "--output", tmp_path / "out")
+    assert code == 0, printed.err
+    assert json.loads((tmp_path / "out/edit.json").read_text())["class"] == "church in the snow"
+    sampled = np.array(Image.open(random / "image-001.png"), float)
+    edited_image = np.array(Image.open(tmp_path / "out/edited.png"), float)
+    assert np.abs(edited_image - sampled).mean() < 12  # one step moves it little
+    code, printed = run(monkeypatch, capsys, "edit", *SCENES, *options[:2], "--image", "2", *options[4:])
+    assert code == 2
+    assert "image must be in 0..1" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--classes", "3", "--channels", "4"), "channels does not go with labels"),
+        (("--classes", "3", "--suggest"), "suggest does not go with labels"),
+        ((), "labels needs either classes, one of them, or pictures; got neither"),
+        (("--classes", "3", "--pictures", "folder"), "got both"),
+        (("--classes", "3,4"), "classes must be one for --labels, which edits one image; got 2"),
+        (("--pictures", "folder"), "folder/latents.safetensors does not exist"),
+        (("--classes", "3", "--extractor", "none"), "extractor none cannot be read"),
+        (("--classes", "3", "--way", "pixels"), "way"),
+        (("--classes", "3", "--segmenter", ""), "segmenter must be given, or a trained map"),
+    ],
+)
+def test_painted_input_that_does_not_fit(tmp_path, monkeypatch, capsys, categories, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    path = stroke("strokes.png", "tree", categories, slice(0, 4), slice(0, 4))
+    code, printed = run(monkeypatch, capsys, "edit", *SCENES, "--labels", path, *arguments, "--output", "out")
+    assert code == 2
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not Path("out").exists()

@@ -122,7 +122,7 @@ def test_a_stroke_is_what_other_images_have_there():
     for number in range(10):
         stroke = drawn_stroke(image, others, 0, 3, number)
         assert stroke.category == 2
-        rows, columns = (stroke.map == 2).nonzero(as_tuple=True)
+        rows, _ = (stroke.map == 2).nonzero(as_tuple=True)
         assert rows.float().mean() < 18
         assert int(rows.max() - rows.min()) <= 2 * 32 * RADIUS
         assert (stroke.map[stroke.map != 2] == ANYTHING).all()
@@ -130,7 +130,8 @@ def test_a_stroke_is_what_other_images_have_there():
 
 
 @pytest.mark.parametrize(
-    ("interval", "verdict"), [([0.01, 0.02], "holds"), ([-0.02, -0.01], "does not hold"), ([-0.01, 0.01], "open"), (None, "open")]
+    ("interval", "verdict"),
+    [([0.01, 0.02], "holds"), ([-0.02, -0.01], "does not hold"), ([-0.01, 0.01], "open"), (None, "open")],
 )
 def test_the_claim_is_decided_by_its_interval(interval, verdict):
     ways = [{"way": way, "agreement": 0.9, "passes": 160} for way in (CLOSEST, OPTIMISED, BEST_OF_MANY)]

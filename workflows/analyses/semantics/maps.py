@@ -42,7 +42,7 @@ def trained_map(lab: Lab, training_images: int, method: str = "lda", sites: tupl
     trainer = Trainer(lab, options)
     if method in CLOSED_FORMS:
         return extractor_file(trainer, method, trainer.closed_form(method)[ALL_SITES])
-    by_gradient = trainer.by_gradient(method)
+    by_gradient = trainer.by_gradient(method)[method]
     assert isinstance(by_gradient, LinearExtractor)
     return extractor_file(trainer, method, by_gradient)
 

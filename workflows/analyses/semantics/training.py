@@ -62,16 +62,17 @@ class Trainer(ClosedForms):
         for place in (class_ids == class_id).nonzero().flatten().tolist()[:most]:
             yield self.labelled(z[place : place + 1], class_ids[place : place + 1])
 
-    def by_gradient(self, method: str) -> Extractor:
-        """Train a map on new images at each step."""
+    def by_gradient(self, *methods: str) -> dict[str, Extractor]:
+        """Train maps on new images at each step, which they share; a map is the same whichever others are trained."""
 
-        def train() -> Extractor:
+        def train() -> dict[str, Extractor]:
             steps = self.options.semantics_steps
-            extractor = self._initial(method)
-            final = trained(extractor, self._batches(steps), steps, LEARNING_RATES[method])
-            return final.folded() if isinstance(final, WeightedLinearExtractor) else final
+            rates = [LEARNING_RATES[method] for method in methods]
+            final = trained([self._initial(method) for method in methods], self._batches(steps), steps, rates)
+            folded = (each.folded() if isinstance(each, WeightedLinearExtractor) else each for each in final)
+            return dict(zip(methods, folded, strict=True))
 
-        return self.lab.memo.once(("trained by gradient", method, self.key), train)
+        return self.lab.memo.once(("trained by gradient", methods, self.key), train)
 
     def few_shot(self, method: str, n_annotated: int, repeat: int) -> LinearExtractor:
         """Train a linear map on a few annotated images."""
@@ -84,7 +85,7 @@ class Trainer(ClosedForms):
                 return self._extractor(method, NormalEquations.of(sums, FEW_PENALTY), range(len(self.sites)))
             extractor = self._initial(method, weighted=False)
             batches = ((labelled.features, labelled.maps) for _ in range(FEW_SHOT_STEPS))
-            final = trained(extractor, batches, FEW_SHOT_STEPS, LEARNING_RATES[method])
+            (final,) = trained([extractor], batches, FEW_SHOT_STEPS, [LEARNING_RATES[method]])
             assert isinstance(final, WeightedLinearExtractor)
             return final.folded()
 

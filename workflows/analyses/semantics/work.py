@@ -61,10 +61,10 @@ class SemanticsWork(Work[SemanticOptions]):
         return [(method,) for method in (METHODS if options.semantics_steps else CLOSED_FORMS)]
 
     def blocks(self, lab: Lab, options: SemanticOptions, units: Sequence[Unit]) -> list[tuple[Unit, ...]]:  # noqa: ARG002
-        """Keep the closed forms together, which share their sums."""
+        """Keep the closed forms together, which share their sums, and the others, which share their images."""
         closed_forms = tuple(unit for unit in units if unit[0] in CLOSED_FORMS)
-        blocks: list[tuple[Unit, ...]] = [closed_forms] if closed_forms else []
-        return [*blocks, *((unit,) for unit in units if unit not in closed_forms)]
+        by_gradient = tuple(unit for unit in units if unit[0] not in CLOSED_FORMS)
+        return [block for block in (closed_forms, by_gradient) if block]
 
     def run(self, lab: Lab, options: SemanticOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Train the maps of some methods, and score them on the images of some classes."""
@@ -72,9 +72,9 @@ class SemanticsWork(Work[SemanticOptions]):
         rows: list[Row] = []
         transfer: list[Row] = []
         files: dict[str, bytes] = {}
-        for (unit,) in shard.units:
-            method = str(unit)
-            maps = variants(trainer, method)
+        methods = [str(unit) for (unit,) in shard.units]
+        for method in methods:
+            maps = variants(trainer, method, methods)
             whole = maps[WHOLE]
             if isinstance(whole, LinearExtractor):
                 files[f"{method}.safetensors"] = extractor_file(trainer, method, whole).content()
@@ -117,13 +117,19 @@ class SemanticsWork(Work[SemanticOptions]):
         return sum(passes) * pace["labelled image"]
 
 
-def variants(trainer: Trainer, method: str) -> dict[Variant, Extractor]:
-    """Train the maps of a method: on the whole sample, of single sites, and on few annotated images."""
+def variants(trainer: Trainer, method: str, methods: Sequence[str]) -> dict[Variant, Extractor]:
+    """Train the maps of a method: on the whole sample, of single sites, and on few annotated images.
+
+    Args:
+        trainer: what trains them.
+        method: one of the methods.
+        methods: all methods of the shard, of which those by gradient are trained on the same images.
+    """
     maps: dict[Variant, Extractor] = {}
     if method in CLOSED_FORMS:
         maps |= {(site, 0, 0): extractor for site, extractor in trainer.closed_form(method).items()}
     else:
-        maps[WHOLE] = trainer.by_gradient(method)
+        maps[WHOLE] = trainer.by_gradient(*(each for each in methods if each not in CLOSED_FORMS))[method]
     if method in LINEAR:
         for count in trainer.options.semantics_annotated:
             for repeat in range(trainer.options.semantics_repeats):
