@@ -79,7 +79,5 @@ def test_files_that_are_no_layout(tmp_path, tiny_generator):
     with pytest.raises(InputError, match="must be a PNG image"):
         read_layout(str(tmp_path / "text.png"), tiny_generator, CATEGORIES)
     (tmp_path / "labels.json").write_text(json.dumps({"tree": [9, 9, 9]}))
-    with pytest.raises(
-        InputError, match="names 'tree', which is not read off the features; the labels are sky, door"
-    ):
+    with pytest.raises(InputError, match="names 'tree', which is not read off the features; the labels are sky, door"):
         read_layout(save(tmp_path / "a.png", blank(28) + 9), tiny_generator, CATEGORIES)

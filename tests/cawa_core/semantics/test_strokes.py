@@ -1,4 +1,7 @@
-"""Strokes painted into images: what a pass can draw is drawn, nothing else moves, and each image is on its own."""
+"""Strokes painted into images: labels appear where they are painted, and each image is on its own.
+
+That little else changes is tested on ``scenes``, with the stage ``layouts``.
+"""
 
 import pytest
 import torch
@@ -7,7 +10,7 @@ from cawa_core.errors import InputError
 from cawa_core.interventions import run, run_with_features
 from cawa_core.semantics.extractors import LinearExtractor
 from cawa_core.semantics.layouts import ANYTHING
-from cawa_core.semantics.strokes import FEATURES, SITE_LATENTS, WAYS, repainted, stroke_changes
+from cawa_core.semantics.strokes import SITE_LATENTS, WAYS, repainted, stroke_changes
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def painted(generator, extractor, z, ids):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_painted_labels_are_read_and_little_else_changes(tiny_generator, extractor, way):
+def test_painted_labels_are_read_where_they_were_not(tiny_generator, extractor, way):
     z, ids = tiny_generator.sample_latents(1, 3, range(6)), torch.full((6,), 3)
     strokes, images, maps = painted(tiny_generator, extractor, z, ids)
     edited = repainted(tiny_generator, extractor, strokes, ids, z, way=way, steps=60)
@@ -44,9 +47,6 @@ def test_painted_labels_are_read_and_little_else_changes(tiny_generator, extract
     changes = stroke_changes(strokes, (images, after), (maps, extractor(features).argmax(dim=1)))
     assert [change.pixels for change in changes] == [64] * 6
     assert sum(change.after for change in changes) > sum(change.before for change in changes) + 60
-    if way == FEATURES:
-        assert all(change.outside_kept > 0.9 * change.outside_pixels for change in changes)
-        assert all(change.change > 2 * change.outside_change for change in changes)
 
 
 @pytest.mark.parametrize("way", WAYS)
