@@ -41,7 +41,7 @@ GENERATORS.register(
     metric_samples=600,
     edit_candidates=128,
     hybrid_tried_latents=16,
-    hybrid_scored_latents=100,
+    hybrid_scored_latents=64,
     artifact_latents=300,
     artifact_scored_latents=64,
     artifact_random_sets=1,
