@@ -51,8 +51,10 @@ def cell(value: Any, digits: int = 3) -> Cell:  # noqa: ANN401
     return Cell(_rounded(float(value), digits), repr(float(value)), numeric=True)
 
 
-def number_with_interval(number: float, interval: Sequence[float] | None, digits: int) -> Cell:
-    """Make the cell of a number with its interval, such as ``12 (9–14)``, that sorts by the number."""
+def number_with_interval(number: float | None, interval: Sequence[float] | None, digits: int) -> Cell:
+    """Make the cell of a number with its interval, such as ``12 (9–14)``, that sorts by the number; a dash for None."""
+    if number is None:
+        return Cell("–", "", numeric=True)
     span = "" if interval is None else f" ({_rounded(interval[0], digits)}–{_rounded(interval[1], digits)})"
     return Cell(_rounded(number, digits) + span, repr(number), numeric=True)
 

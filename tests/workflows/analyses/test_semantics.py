@@ -12,10 +12,17 @@ from cawa_core.errors import InputError
 from cawa_core.interventions import run_with_features
 from cawa_core.semantics.closed_form import CLOSED_FORMS
 from cawa_core.semantics.files import read_extractor
+from cawa_core.storage.plain_data import plain
 from cawa_core.tables import Manifest
 from tests.workflows.conftest import SMALL, small_audit
 from workflows.analyses.semantics import IN_CLOSED_FORM, SEMANTICS_TABLE
-from workflows.analyses.semantics.results import semantics_claims, transfer_summary
+from workflows.analyses.semantics.results import (
+    class_scores,
+    semantics_claims,
+    semantics_section,
+    semantics_summary,
+    transfer_summary,
+)
 from workflows.analyses.semantics.scores import of_whole_sample
 from workflows.compare.comparison import compare
 from workflows.compare.options import comparison_spec
@@ -148,6 +155,26 @@ def test_the_claim_follows_the_interval_of_the_ratio():
 
     assert (verdict(0.93, 0.97), verdict(0.8, 0.9), verdict(0.9, 0.95)) == ("holds", "does not hold", "open")
     assert semantics_claims({"ratio": None}) == []
+
+
+def rows_of_one_class(label, both):
+    """Rows of ridge, LSE and NSE-1 on the whole sample and of ridge on one image, of one label."""
+    variants = [("ridge", 0), ("lse", 0), ("nse1", 0), ("ridge", 1)]
+    counts = {"predicted": 5, "true": 7, "both": both, "iou_sum": both / 12, "n_images": 1}
+    key = {"class_id": 3, "site": -1, "repeat": 0, "sample": "test", "label": label}
+    return pd.DataFrame([{**key, "method": method, "n_annotated": number, **counts} for method, number in variants])
+
+
+@pytest.mark.parametrize(("label", "both"), [("sky", 0), ("nothing", 5)])
+def test_a_generator_of_which_nothing_is_read_has_a_report(label, both):
+    """Random weights: no pixel of any label is read, or no image shows any."""
+    summary = plain(semantics_summary(rows_of_one_class(label, both), ClassResamples(0, 10)) | {"transfer": None})
+    assert summary["ratio"] is None
+    assert [row["share"] for row in summary["few_annotated"]] == [None]
+    assert semantics_claims(summary) == []
+    section = semantics_section(summary)
+    assert section.tables
+    assert len(class_scores(rows_of_one_class(label, both), "ridge")) == (label == "sky")
 
 
 def test_checkpoints_are_compared_class_by_class(tmp_path, scenes):

@@ -150,10 +150,7 @@ def layouts_section(tables: Tables, summary: Content) -> Section:
 
 def _in_words(entry: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return means with their intervals in words."""
-    return {
-        name: "–" if entry[name] is None else number_with_interval(entry[name], entry[f"{name}_ci"], 3)
-        for name in names
-    }
+    return {name: number_with_interval(entry[name], entry[f"{name}_ci"], 3) for name in names}
 
 
 def _photos(tables: Tables, names: Mapping[int, str]) -> tuple[PhotoRow, ...]:

@@ -28,7 +28,7 @@ from workflows.analyses.semantics import (
     TEST,
     SemanticOptions,
 )
-from workflows.analyses.semantics.scores import MeanScores, interval_of, of_whole_sample, scores_of
+from workflows.analyses.semantics.scores import MeanScores, interval_of, known, of_whole_sample, scores_of
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples
 
@@ -83,14 +83,14 @@ class SemanticsResults(Results[SemanticOptions]):
 
 
 def class_scores(rows: pd.DataFrame, method: str = "lda") -> pd.DataFrame:
-    """Return the mean IoU over labels of a method in each class: columns ``class_id`` and ``value``."""
+    """Return the mean IoU over labels of a method in each class with any: columns ``class_id`` and ``value``."""
     whole = of_whole_sample(rows)
     whole = whole[whole.method == method]
     alone = ClassResamples(0, 0)
     class_ids = [int(class_id) for class_id in sorted(whole.class_id.unique())]
     scores = [scores_of(whole[whole.class_id == class_id], alone, [class_id]) for class_id in class_ids]
     values = [float(score.of_set[0]) for score in scores]
-    return pd.DataFrame({"class_id": class_ids, "value": values})
+    return pd.DataFrame({"class_id": class_ids, "value": values}).dropna(ignore_index=True)
 
 
 def semantics_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, Any]:
@@ -133,11 +133,15 @@ def _ratio(scores: Mapping[str, MeanScores], method: str, base: str) -> dict[str
     """Return the ratio of the mean IoU of two methods, with an interval over the same resampled classes."""
     if method not in scores or base not in scores:
         return None
+    if not scores[base].of_set[0] > 0:
+        return None
     entry: dict[str, Any] = {}
-    for name, values in (
-        ("miou", scores[method].of_set / scores[base].of_set),
-        ("miou_by_image", scores[method].by_image / scores[base].by_image),
-    ):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample of classes may have nothing that is read
+        ratios = {
+            "miou": scores[method].of_set / scores[base].of_set,
+            "miou_by_image": scores[method].by_image / scores[base].by_image,
+        }
+    for name, values in ratios.items():
         entry |= {name: float(values[0]), f"{name}_ci": interval_of(values[1:])}
     return entry
 
@@ -151,11 +155,12 @@ def _few_annotated(
     for method, number in zip(chosen.method.tolist(), chosen.n_annotated.tolist(), strict=True):
         part = few[(few.method == method) & (few.n_annotated == number)]
         repeats = [scores_of(of_repeat, resamples, class_ids).of_set[0] for _, of_repeat in part.groupby("repeat")]
-        whole = float(scores[method].of_set[0])
+        whole = scores[method].of_set[0]
         spread = float(np.std(repeats, ddof=1)) if len(repeats) > 1 else None
-        mean = float(np.mean(repeats))
-        entry = {"method": method, "n_annotated": int(number), "miou": mean, "deviation": spread}
-        summary.append(entry | {"share": mean / whole, "repeats": len(repeats)})
+        mean = np.mean(repeats)
+        entry = {"method": method, "n_annotated": int(number), "miou": known(mean), "deviation": spread}
+        share = known(mean / whole) if whole > 0 else None
+        summary.append(entry | {"share": share, "repeats": len(repeats)})
     return summary
 
 
@@ -320,12 +325,12 @@ def few_curves(rows: Sequence[Mapping[str, Any]]) -> Picture:
 
     def paint(axes: Axes) -> None:
         for method in COLOURS:
-            known = [row for row in rows if row["method"] == method]
-            if not known:
+            measured = [row for row in rows if row["method"] == method and row["miou"] is not None]
+            if not measured:
                 continue
-            x = [row["n_annotated"] for row in known]
-            y = np.array([row["miou"] for row in known])
-            spread = np.array([row["deviation"] or 0.0 for row in known])
+            x = [row["n_annotated"] for row in measured]
+            y = np.array([row["miou"] for row in measured])
+            spread = np.array([row["deviation"] or 0.0 for row in measured])
             colour = light(COLOURS[method])
             axes.plot(x, y, "o-", color=colour, markersize=4, label=METHODS[method])
             axes.fill_between(x, y - spread, y + spread, color=colour, alpha=0.15, linewidth=0)

@@ -42,8 +42,13 @@ class MeanScores:
         """Return both means with their 95% intervals as entries of the summary; no interval for one class."""
         entries: dict[str, Any] = {}
         for name, values in (("miou", self.of_set), ("miou_by_image", self.by_image)):
-            entries |= {name: float(values[0]), f"{name}_ci": interval_of(values[1:])}
+            entries |= {name: known(values[0]), f"{name}_ci": interval_of(values[1:])}
         return entries
+
+
+def known(value: float | np.floating[Any]) -> float | None:
+    """Return a value as an entry of the summary; None if there is none, as where no image shows a label."""
+    return float(value) if np.isfinite(value) else None
 
 
 def interval_of(resampled: Array) -> list[float] | None:
