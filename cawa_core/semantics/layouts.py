@@ -85,7 +85,7 @@ def optimised_latents(
         extractor: what reads the categories.
         layouts: wanted categories, int64 ``[n, S, S]``; ``ANYTHING`` (-1) where they do not matter.
         class_ids: classes ``[n]``.
-        start: latents to begin with ``[n, z_dim]``.
+        start: initial latents ``[n, z_dim]``.
         steps: number of steps.
         learning_rate: step of Adam.
 
@@ -114,7 +114,7 @@ def minimised(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int, learn
 
     Args:
         loss: differentiable function of values ``[n, ...]``: the loss of each row ``[n]``.
-        start: values to begin with.
+        start: initial values.
         steps: number of steps.
         learning_rate: step of Adam.
     """

@@ -21,7 +21,7 @@ from cawa_core.semantics.extractors import Extractor
 from cawa_core.semantics.layouts import ANYTHING, NEAR_START, for_gradients, layout_loss, minimised
 
 FEATURES, SITE_LATENTS = WAYS = ("features", "site_latents")
-"""What is optimised: the latent code and the features of a site, or the latents of every site."""
+"""Ways to change a pass: by the latent code and the features of a site, or by the latents of every site."""
 STEPS = 50
 LEARNING_RATE = 0.03
 """Step of Adam, in units of latents, or of the size of a channel's features."""
@@ -50,7 +50,7 @@ class Repainted:
 
 @dataclasses.dataclass(frozen=True)
 class StrokeChanges:
-    """What an edit by strokes did to an image.
+    """Counts and changes of pixels by which an edit is judged.
 
     Attributes:
         pixels: pixels of the strokes.
@@ -98,7 +98,7 @@ def stroke_changes(strokes: Tensor, images: tuple[Tensor, Tensor], maps: tuple[T
 
 @dataclasses.dataclass(frozen=True)
 class _Handle:
-    """What is optimised: values ``[n, ...]``, the weight of their squared changes, and how a pass takes them."""
+    """Values ``[n, ...]`` that are optimised, the weight of their squared changes, and how a pass takes them."""
 
     start: Tensor
     near: float
@@ -132,7 +132,7 @@ def repainted(
         Changes for all images together; those of an image depend on its own row only.
 
     Raises:
-        InputError: the generator takes no latents at single sites, and they are to be optimised.
+        InputError: the generator takes no latents at single sites, and the way needs them.
     """
     require_way(generator, way)
     strokes, class_ids, z = for_gradients(strokes, class_ids, z)
@@ -156,7 +156,7 @@ def repainted(
 
 
 def require_way(generator: Generator, way: str) -> None:
-    """Check that a generator has what is to be optimised.
+    """Check that a generator has what a way changes.
 
     Raises:
         InputError: it takes no latents at single sites.

@@ -131,21 +131,21 @@ def layouts_section(tables: Tables, summary: Content) -> Section:
         "gives the wanted label. Realism is closeness to real images of the class. In brackets: 95% intervals over "
         "classes."
     )
-    shown = []
+    html_tables = []
     if entry := summary.get("layouts"):
         columns = {"words": "image", "passes": "passes", "agreement": "agreement", "realism": "realism"}
         rows = [
             {**row, "words": WAY_WORDS[row["way"]], **_in_words(row, ("agreement", "realism"))} for row in entry["ways"]
         ]
-        shown.append(table_of(f"{entry['n_layouts']} layouts", columns, rows))
+        html_tables.append(table_of(f"{entry['n_layouts']} layouts", columns, rows))
     if entry := summary.get("strokes"):
         values = _in_words(entry, STROKE_MEASURES)
         measures = [{"words": words, "value": values[name]} for name, words in STROKE_MEASURES.items()]
         columns = {"words": "measure", "value": "mean over classes"}
-        shown.append(table_of(f"{entry['n_strokes']} strokes", columns, measures))
+        html_tables.append(table_of(f"{entry['n_strokes']} strokes", columns, measures))
     headings = ("layout, the closest of a few draws, optimised, best of many draws", "image, stroke, edited image")
     photos = _photos(tables, class_names(summary))
-    return Section(LAYOUTS.name, LAYOUTS.title, lead, (), tuple(shown), headings, photos)
+    return Section(LAYOUTS.name, LAYOUTS.title, lead, (), tuple(html_tables), headings, photos)
 
 
 def _in_words(entry: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

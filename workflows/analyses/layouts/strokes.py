@@ -31,12 +31,12 @@ class Stroke:
     map: Tensor
 
 
-def drawn_stroke(image: Tensor, others: Tensor, seed: int, class_id: int, number: int) -> Stroke | None:
+def drawn_stroke(image: Tensor, same_class: Tensor, seed: int, class_id: int, number: int) -> Stroke | None:
     """Draw a stroke that is plausible for a class: most of another image's disc has the label, and not the image's.
 
     Args:
         image: categories of the image that is painted on, int64 ``[S, S]``.
-        others: categories of other images of the class ``[n, S, S]``.
+        same_class: categories of other images of the class ``[n, S, S]``.
         seed, class_id, number: what the draw depends on.
 
     Returns:
@@ -44,7 +44,7 @@ def drawn_stroke(image: Tensor, others: Tensor, seed: int, class_id: int, number
     """
     random = random_generator(seed, class_id, number, "stroke")
     side = image.shape[-1]
-    categories = others.cpu().numpy()
+    categories = same_class.cpu().numpy()
     for _ in range(MOST_PLACES):
         row, column = random.integers(side, size=2)
         disc = _disc(side, int(row), int(column))

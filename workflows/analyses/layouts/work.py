@@ -161,8 +161,8 @@ class _Measured:
         z = self.lab.latents(self.class_id, count)
         before = self._images(z)
         maps = self._maps(before)
-        others = self._maps(self._images(self._latents(FIRST_OTHER, OTHERS)))
-        drawn = [drawn_stroke(maps[i], others, self.lab.spec.seed, self.class_id, i) for i in range(count)]
+        same_class = self._maps(self._images(self._latents(FIRST_OTHER, OTHERS)))
+        drawn = [drawn_stroke(maps[i], same_class, self.lab.spec.seed, self.class_id, i) for i in range(count)]
         numbers = [number for number, stroke in enumerate(drawn) if stroke is not None]
         strokes = [stroke for stroke in drawn if stroke is not None]
         if not strokes:
