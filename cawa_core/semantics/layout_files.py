@@ -34,13 +34,14 @@ def palette_of(categories: Sequence[str]) -> dict[str, Colour]:
     }
 
 
-def read_layout(path: str, generator: Generator, categories: Sequence[str]) -> Tensor:
+def read_layout(path: str, generator: Generator, categories: Sequence[str], argument: str = "layout") -> Tensor:
     """Read a painted layout.
 
     Args:
         path: path of the PNG.
         generator: generator of the images that the layout is for.
         categories: names of the categories that can be asked for, ``nothing`` first.
+        argument: name of the argument that the path came from, for an error.
 
     Returns:
         Wanted categories, int64 ``[S, S]`` on the device of the generator; ``ANYTHING`` where they do not matter.
@@ -52,7 +53,7 @@ def read_layout(path: str, generator: Generator, categories: Sequence[str]) -> T
     try:
         content = user_path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"layout {path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{argument} {path} cannot be read: {error.strerror}") from None
     colours, source = _colours_beside(path, categories)
     label_of = {code_of(BLACK): ANYTHING} | {
         code_of(colour): categories.index(name) for name, colour in colours.items()

@@ -276,3 +276,11 @@ def test_painted_input_that_does_not_fit(tmp_path, monkeypatch, capsys, categori
     assert message in printed.err
     assert printed.err.count("\n") == 1
     assert not Path("out").exists()
+
+
+def test_strokes_that_are_not_there(tmp_path, monkeypatch, capsys):
+    options = ("--classes", "3", "--labels", tmp_path / "none.png", "--output", tmp_path / "out")
+    code, printed = run(monkeypatch, capsys, "edit", *SCENES, *options)
+    assert code == 2
+    assert f"labels {tmp_path / 'none.png'} cannot be read: No such file or directory" in printed.err
+    assert not (tmp_path / "out").exists()

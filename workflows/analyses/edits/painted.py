@@ -68,7 +68,7 @@ def run_painted_edit(edit: EditCommandOptions, spec: AuditSpec, options: RunOpti
             f"extractor {edit.extractor} reads other labels than segmenter {lab.labeller.name} gives; leave out one "
             "of them"
         )
-    strokes = read_layout(edit.labels, generator, categories)
+    strokes = read_layout(edit.labels, generator, categories, "labels")
     storage = opened_output(edit.output, lab, "edit")
     file = given or trained_map(lab, edit.training_images)
 
