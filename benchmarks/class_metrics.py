@@ -97,7 +97,7 @@ def fid() -> Iterator[Result]:
     def our_compute() -> float:
         return frechet_distance(real=real, fake=moments)
 
-    work = f"FID of {REALS:,} reals and the moments of {FAKES:,} fakes, {FID_DIM:,}-d"
+    work = f"FID of {REALS:,} real images and the moments of {FAKES:,} fakes, {FID_DIM:,}-d"
     gap = abs(our_compute() / float(torchmetrics_compute()) - 1)
     wide = torch.randn(REALS, FID_DIM, dtype=torch.float64)
     square = torch.randn(FID_DIM, FID_DIM, dtype=torch.float64)

@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pandas as pd
 
-from cawa_core.rendering.sections import Section
+from cawa_core.tables import Manifest
 from workflows.analyses.layouts import LAYOUTS, LAYOUTS_TABLE, OPTIMISED, STROKES_TABLE
-from workflows.compare.class_values import (
-    ClassValues,
-    has_moved,
-    noise_words,
-    value_changes,
-    value_markdown,
-    value_tables,
-)
-from workflows.compare.pairing import Pair
-from workflows.interface import Comparison, Content, NoOptions
+from workflows.compare.class_comparison import ClassComparison
+from workflows.compare.class_values import noise_words
+from workflows.interface import Content
 
 
-class LayoutsComparison(Comparison[NoOptions]):
+class LayoutsComparison(ClassComparison):
     """Comparison of agreement with layouts and strokes, class by class.
 
     A class has a few of them, so its mean has no standard error, and changes are tested over classes.
     """
 
     ENTRIES = ("layouts",)
+    ANALYSIS = LAYOUTS
 
-    def contrast(self, pair: Pair, thresholds: NoOptions, level: float) -> Content:  # noqa: ARG002
-        """Compare the agreement (:func:`~workflows.compare.class_values.value_changes`)."""
-        base, new = (
-            agreements(audit.manifest.table(LAYOUTS_TABLE.name), audit.manifest.table(STROKES_TABLE.name))
-            for audit in (pair.base, pair.new)
-        )
-        return {"layouts": value_changes(ClassValues(base, new), pair.class_names, level)}
+    def values(self, manifest: Manifest) -> pd.DataFrame:
+        """Return the agreement of each class with layouts and with strokes."""
+        return agreements(manifest.table(LAYOUTS_TABLE.name), manifest.table(STROKES_TABLE.name))
 
-    def has_moved(self, content: Content) -> bool:
-        """Return whether any agreement differs."""
-        return has_moved(content["layouts"])
-
-    def sections(self, content: Content) -> list[Section]:
-        """Show the agreement over classes and of each class."""
-        changes = content["layouts"]
-        lead = (
+    def lead(self, changes: Content) -> str:
+        """Say what the values are."""
+        return (
             "Share of pixels that show the wanted label by the segmenter: of whole layouts that latents were optimised "
             f"for, and of strokes painted on an image. {noise_words(changes)}"
         )
-        return [Section(LAYOUTS.name, LAYOUTS.title, lead, tables=value_tables(changes))]
-
-    def markdown(self, content: Content) -> Iterator[tuple[str, str]]:
-        """List the agreement over classes."""
-        for text in value_markdown(content["layouts"]):
-            yield LAYOUTS.title, text
 
 
 def agreements(layouts: pd.DataFrame, strokes: pd.DataFrame) -> pd.DataFrame:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import ClassVar
 
 import pandas as pd
 
-from cawa_core.rendering.sections import Section
+from cawa_core.tables import Manifest
 from workflows.analyses.segmentation import SEGMENTATION, SEGMENTATION_TABLE
-from workflows.compare.class_values import (
-    NEUTRAL,
-    ClassValues,
-    has_moved,
-    noise_words,
-    value_changes,
-    value_markdown,
-    value_tables,
-)
-from workflows.compare.pairing import Pair
-from workflows.interface import Comparison, Content, NoOptions
-
-LABELS = {"clusters": "clusters K"}
+from workflows.compare.class_comparison import ClassComparison
+from workflows.compare.class_values import NEUTRAL, noise_words
+from workflows.interface import Content
 
 
-class SegmentationComparison(Comparison[NoOptions]):
+class SegmentationComparison(ClassComparison):
     """Comparison of the mean IoU of each class by number of clusters.
 
     The images of a class share the clusters that were fitted to them, so their IoU does not tell the noise of the mean:
@@ -31,36 +22,22 @@ class SegmentationComparison(Comparison[NoOptions]):
     """
 
     ENTRIES = ("segmentation",)
+    ANALYSIS = SEGMENTATION
+    LABELS: ClassVar[Mapping[str, str]] = {"clusters": "clusters K"}
 
-    def contrast(self, pair: Pair, thresholds: NoOptions, level: float) -> Content:  # noqa: ARG002
-        """Compare the IoU (:func:`~workflows.compare.class_values.value_changes`)."""
+    def values(self, manifest: Manifest) -> pd.DataFrame:
+        """Return the mean IoU of each class by number of clusters."""
         columns = ["class_id", "clusters", "weighted", "iou"]
-        base, new = (
-            mean_overlaps(audit.manifest.rows(SEGMENTATION_TABLE.name, columns).to_pandas())
-            for audit in (pair.base, pair.new)
-        )
-        return {"segmentation": value_changes(ClassValues(base, new, tuple(LABELS)), pair.class_names, level)}
+        return mean_overlaps(manifest.rows(SEGMENTATION_TABLE.name, columns).to_pandas())
 
-    def has_moved(self, content: Content) -> bool:
-        """Return whether any mean IoU differs."""
-        return has_moved(content["segmentation"])
-
-    def sections(self, content: Content) -> list[Section]:
-        """Show the mean IoU over classes and of each class."""
-        changes = content["segmentation"]
-        lead = (
+    def lead(self, changes: Content) -> str:
+        """Say what the values are."""
+        if not changes["classes"]:
+            return "Neither audit has an IoU, because its generator has no reference foreground."
+        return (
             "Mean IoU of the foreground with the reference: of all channels alike (plain), of channels weighted by "
             f"category awareness (weighted), and their difference (gained). {noise_words(changes)} {NEUTRAL}"
         )
-        if not changes["classes"]:
-            lead = "Neither audit has an IoU, because its generator has no reference foreground."
-        title = SEGMENTATION.title
-        return [Section(SEGMENTATION.name, title, lead, tables=value_tables(changes, LABELS))]
-
-    def markdown(self, content: Content) -> Iterator[tuple[str, str]]:
-        """List the mean IoU over classes."""
-        for text in value_markdown(content["segmentation"], LABELS):
-            yield SEGMENTATION.title, text
 
 
 def mean_overlaps(rows: pd.DataFrame) -> pd.DataFrame:
