@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from cawa_core.annotations.base import Colour
 from cawa_core.errors import InputError, counted, first_line
@@ -54,6 +54,8 @@ class Painted:
             image.load()
         except InputError:
             raise
+        except UnidentifiedImageError:
+            raise InputError(f"{path} must be a PNG image; it does not decode: it is something else") from None
         except DECODING_ERRORS as error:
             raise InputError(f"{path} must be a PNG image; it does not decode ({first_line(error)})") from None
         if image.mode == "F" or image.mode.startswith("I"):
