@@ -120,19 +120,7 @@ class Registry(Generic[Product]):
 
     def _user_factory(self, target: str) -> Callable[..., Product]:
         """Import the user's factory, which may take no argument instead of a request."""
-        if "" not in sys.path and str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
-        try:
-            factory = _import(target)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise InputError(
-                f"{self.kind} {target!r} must be an importable package.module:factory; {error}; modules of the "
-                "current folder can be imported"
-            ) from None
-        except Exception as error:  # of the user's module, which may raise any
-            raise InputError(f"{self.kind} {target!r} cannot be imported: {in_one_line(error)}") from error
-        if not callable(factory):
-            raise InputError(f"{self.kind} {target!r} must be a callable; got {type(factory).__name__}")
+        factory = user_function(self.kind, target, "factory")
         takes_request = _takes_request(factory)
 
         def make(request: Any) -> Product:  # noqa: ANN401
@@ -146,6 +134,33 @@ class Registry(Generic[Product]):
                 raise InputError(f"{self.kind} {target!r} failed: {in_one_line(error)}; fix the factory") from error
 
         return make
+
+
+def user_function(argument: str, target: str, what: str = "function") -> Callable[..., Any]:
+    """Import a user's function, also from a module of the current folder.
+
+    Args:
+        argument: name of the option, for errors.
+        target: ``package.module:function``.
+        what: word for the function, for errors.
+
+    Raises:
+        InputError: it cannot be imported, or is no function.
+    """
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = _import(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{argument} {target!r} must be an importable package.module:{what}; {error}; modules of the current "
+            "folder can be imported"
+        ) from None
+    except Exception as error:  # of the user's module, which may raise any
+        raise InputError(f"{argument} {target!r} cannot be imported: {in_one_line(error)}") from error
+    if not callable(function):
+        raise InputError(f"{argument} {target!r} must be a callable; got {type(function).__name__}")
+    return cast(Callable[..., Any], function)
 
 
 def _takes_request(factory: Callable[..., object]) -> bool:

@@ -141,12 +141,12 @@ def _measure(
         log_ratios = evaluator.log_probabilities(after)[:, class_id].unflatten(0, (-1, len(z))) - log_probabilities
         pixels = (after.unflatten(0, (-1, len(z))) - before).abs().mean(dim=2).flatten(2) / 2  # [channels, n, P]
         pixels *= pixels.amax(dim=2, keepdim=True) >= LEAST_CHANGE
-        measures = pixels.mean(dim=2), _locality(pixels), log_ratios.clamp(max=0).exp()
+        measures = pixels.mean(dim=2), locality(pixels), log_ratios.clamp(max=0).exp()
         parts.append(torch.stack([values.double() for values in measures], dim=2).cpu())
     return torch.cat(parts)
 
 
-def _locality(pixels: Tensor) -> Tensor:
+def locality(pixels: Tensor) -> Tensor:
     """Return the locality ``[...]`` of changes ``[..., P]``; 0 if nothing changes."""
     squares = pixels.square().sum(dim=-1) * pixels.shape[-1]
     covered = pixels.sum(dim=-1).square() / squares.clamp(min=torch.finfo(pixels.dtype).tiny)

@@ -11,10 +11,12 @@ from workflows.analyses.awareness import AWARENESS
 from workflows.analyses.class_metrics import CLASS_METRICS
 from workflows.analyses.class_overlap import CLASS_OVERLAP
 from workflows.analyses.concept_effects import CONCEPT_EFFECTS
+from workflows.analyses.directions import DIRECTIONS
 from workflows.analyses.dissection import DISSECTION
 from workflows.analyses.edits import EDITS
 from workflows.analyses.gallery import GALLERY
 from workflows.analyses.hybrids import HYBRIDS
+from workflows.analyses.latents import LATENTS
 from workflows.analyses.layouts import LAYOUTS
 from workflows.analyses.masking import MASKING
 from workflows.analyses.masking_correlation import MASKING_CORRELATION
@@ -46,6 +48,8 @@ ANALYSES = Catalogue(
         ARTIFACT_UNITS,
         SEMANTICS,
         LAYOUTS,
+        LATENTS,
+        DIRECTIONS,
     ),
     group="cawa.analyses",
 )

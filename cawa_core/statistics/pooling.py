@@ -1,0 +1,32 @@
+"""Means of classes pooled as one sample of latents, and their t-test."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+Array = NDArray[np.float64]
+
+
+def pooled(effect: Array, stderr: Array, n_latents: Array) -> tuple[Array, Array, Array]:
+    """Pool the effects of classes as one sample of latents: mean, standard error and p-value ``[...]``.
+
+    Args:
+        effect, stderr: mean effects and standard errors of classes ``[classes, ...]``; an error may be NaN for a class
+            with a single latent.
+        n_latents: number of latents behind the effects of each class ``[classes]``.
+    """
+    count = n_latents.sum()
+    number = n_latents.reshape(-1, *(1,) * (effect.ndim - 1)).astype(np.float64)
+    mean = (number * effect).sum(axis=0) / count
+    squares = (number * (number - 1) * np.square(np.nan_to_num(stderr)) + number * np.square(effect - mean)).sum(axis=0)
+    error = np.sqrt(squares / (count - 1) / count) if count > 1 else np.full(mean.shape, np.nan)
+    return mean, error, t_test(mean, error, float(count - 1))
+
+
+def t_test(mean: Array, stderr: Array, freedom: Array | float) -> Array:
+    """Return the two-sided p-value of a mean; 1 where it is exactly zero, NaN where its error is unknown."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_value = 2 * stdtr(freedom, -np.abs(mean / stderr))
+    return np.where((mean == 0) & ~np.isnan(stderr), 1.0, p_value)
