@@ -28,6 +28,7 @@ VERBS = {
     "dissection": "dissect",
     "semantics": "semantics",
     "layouts": "sample",
+    "directions": "latents",
 }
 """Analyses with a command => the word that the command, its function and its options are named by."""
 NOUNS_OF_CORE = {"edits": "editing", "hybrids": "hybridisation", "class_overlap": "overlap"}

@@ -1,1 +1,1 @@
-"""Directions in latent code and class embedding that steer a concept, how they are found, and what they do."""
+"""Directions in the latent code and the class embedding that steer a concept."""

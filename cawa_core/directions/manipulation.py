@@ -1,4 +1,4 @@
-"""What a step along a direction does: to all concepts, where in the image, to realism and to the class."""
+"""Steps along directions, and their effects on concepts and pixels."""
 
 from __future__ import annotations
 

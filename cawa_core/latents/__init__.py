@@ -1,1 +1,1 @@
-"""What each dimension of the latent code and of the class embedding does to images, channels and concepts."""
+"""Effects of single dimensions of the latent code and of the class embedding on channels and concepts."""

@@ -30,3 +30,13 @@ def t_test(mean: Array, stderr: Array, freedom: Array | float) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         p_value = 2 * stdtr(freedom, -np.abs(mean / stderr))
     return np.where((mean == 0) & ~np.isnan(stderr), 1.0, p_value)
+
+
+def rise_p_value(values: Array) -> float:
+    """Return the one-sided p-value that the mean of independent values ``[n]`` is above zero; 1 if all are zero."""
+    if not values.any():
+        return 1.0
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    if not spread > 0:
+        return 0.0 if values.mean() > 0 else 1.0
+    return float(stdtr(len(values) - 1, -values.mean() / spread))

@@ -124,7 +124,8 @@ CONTROLLING_SETS_TABLE = Table(
         **WAY,
         "dimensions": (pa.list_(pa.int32()), "dimensions of the set, the same for all classes; empty if none controls"),
         "weights": (pa.list_(pa.float32()), "their signed weights, of norm 1, in standard deviations"),
-        "confirmation_p_value": (F32, "one-sided, of the mean change on images that did not choose the set"),
+        "confirmed_change": (F32, "mean change of the concept's score on images that did not choose the set"),
+        "confirmation_p_value": (F32, "one-sided, that this change is above zero, times the number of concepts"),
     },
 )
 TRANSLATIONS_TABLE = Table(
@@ -162,6 +163,7 @@ DIRECTIONS = Analysis(
     work="workflows.analyses.directions.work:DirectionsWork",
     results="workflows.analyses.directions.results:DirectionsResults",
     comparison="workflows.analyses.directions.comparison:DirectionsComparison",
+    command="workflows.analyses.directions.command:latents",
 )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cawa_core.rendering.claims import Claim
 from cawa_core.rendering.figures import SIZE, Picture, draw, legend_above
-from cawa_core.rendering.html_tables import HtmlTable, number_with_interval, table_of
+from cawa_core.rendering.html_tables import HtmlTable, number_with_interval, records, table_of
 from cawa_core.rendering.palette import light
 from cawa_core.rendering.sections import Section, Tables
 from cawa_core.statistics.intervals import percentile_interval
@@ -94,8 +94,7 @@ def set_sizes_of(manifest: Manifest) -> dict[tuple[str, str, str], int]:
     """Return the number of dimensions of the controlling set of each concept, space and way."""
     sets = manifest.table(CONTROLLING_SETS_TABLE.name)
     firsts = sets.groupby(["concept", "space", "way"]).dimensions.first()
-    keys = zip(*(firsts.index.get_level_values(name) for name in firsts.index.names), strict=True)
-    return {(concept, space, way): len(firsts[concept, space, way]) for concept, space, way in keys}
+    return {(row["concept"], row["space"], row["way"]): len(row["dimensions"]) for row in records(firsts.reset_index())}
 
 
 def concept_rows(

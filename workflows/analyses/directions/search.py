@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import stdtr
 from torch import Tensor
 
 from cawa_core.directions.baselines import ganspace_directions, sefa_directions
@@ -21,7 +20,7 @@ from cawa_core.latents.concepts import ConceptScores
 from cawa_core.latents.dimensions import LATENT, DimensionUnits
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from cawa_core.statistics.many_tests import adjusted
-from cawa_core.statistics.pooling import pooled
+from cawa_core.statistics.pooling import pooled, rise_p_value
 from cawa_core.statistics.verdicts import SIGNIFICANT
 from cawa_core.tables import Manifest
 from workflows.analyses.directions import (
@@ -53,18 +52,36 @@ SMALL_STEP = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
+class Confirmation:
+    """Mean change of a concept by its controlling set, on images that did not choose the set.
+
+    Attributes:
+        change: the change after a step of the middle strength.
+        p_value: one-sided, times the number of concepts.
+    """
+
+    change: float
+    p_value: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the set controls the concept."""
+        return self.p_value <= SIGNIFICANT
+
+
+@dataclasses.dataclass(frozen=True)
 class ConceptDirections:
     """Directions of one concept in one space.
 
     Attributes:
         by_way: weights ``[D]`` of each way; zero for a controlling set that is empty.
         random: random sets as large as the controlling set.
-        p_values: of each controlling set, one-sided, of its mean change on images that did not choose it.
+        confirmations: what confirmed each controlling set, or did not.
     """
 
     by_way: Mapping[str, Tensor]
     random: Sequence[Tensor]
-    p_values: Mapping[str, float]
+    confirmations: Mapping[str, Confirmation]
 
     @property
     def all_ways(self) -> list[tuple[str, int, Tensor]]:
@@ -120,12 +137,17 @@ class _Search:
         sets = {SEQUENTIAL: torch.stack(sequential)}
         if self.options.direction_steps:
             sets[OPTIMISED] = self._optimised(effect)
-        p_values = {way: self._confirmed(weights) for way, weights in sets.items()}
+        confirmations = {way: self._confirmed(weights) for way, weights in sets.items()}
         for way, weights in sets.items():
-            weights[torch.from_numpy(~(p_values[way] <= SIGNIFICANT))] = 0
+            weights[[not each.is_significant for each in confirmations[way]]] = 0
         leading = self._leading()
         return [
-            self._of_concept(place, {way: weights[place] for way, weights in sets.items()}, p_values, leading)
+            self._of_concept(
+                place,
+                {way: weights[place] for way, weights in sets.items()},
+                {way: of_way[place] for way, of_way in confirmations.items()},
+                leading,
+            )
             for place in range(len(self.concepts.concepts))
         ]
 
@@ -133,7 +155,7 @@ class _Search:
         self,
         place: int,
         sets: Mapping[str, Tensor],
-        p_values: Mapping[str, Array],
+        confirmations: Mapping[str, Confirmation],
         leading: Mapping[str, tuple[Tensor, Array]],
     ) -> ConceptDirections:
         sizes = [int((weights != 0).sum()) for weights in sets.values()]
@@ -146,7 +168,7 @@ class _Search:
             )
             for draw in range(self.options.direction_random_sets)
         ]
-        return ConceptDirections(by_way, random, {way: float(values[place]) for way, values in p_values.items()})
+        return ConceptDirections(by_way, random, confirmations)
 
     @cached_property
     def effects(self) -> tuple[Array, Array]:
@@ -228,19 +250,17 @@ class _Search:
         has_gradients = torch.tensor(self.concepts.with_gradients)[:, None]
         return torch.where(has_gradients, optimised, by_effects)
 
-    def _confirmed(self, sets: Tensor) -> Array:
-        """Return the p-value of each concept's set on other images, times the number of concepts: ``[concepts]``."""
+    def _confirmed(self, sets: Tensor) -> list[Confirmation]:
+        """Test each concept's set on other images; an empty set changes nothing."""
+        confirmations = [Confirmation(0.0, 1.0)] * len(sets)
         used = [place for place, weights in enumerate(sets) if bool(weights.any())]
-        p_values = np.ones(len(sets))
-        if not used:
-            return p_values
-        changes = self._changes(sets[used], self.confirming)
-        for row, place in enumerate(used):
-            values = changes[row, :, place].numpy()
-            spread = values.std(ddof=1)
-            t = values.mean() / (spread / np.sqrt(len(values))) if spread > 0 else np.sign(values.mean()) * np.inf
-            p_values[place] = 1.0 if np.isnan(t) or not values.any() else float(stdtr(len(values) - 1, -t))
-        return np.minimum(1, p_values * len(sets))
+        if used:
+            changes = self._changes(sets[used], self.confirming)
+            for row, place in enumerate(used):
+                values = changes[row, :, place].numpy()
+                p_value = min(1.0, rise_p_value(values) * len(sets))
+                confirmations[place] = Confirmation(float(values.mean()), p_value)
+        return confirmations
 
     def _leading(self) -> dict[str, tuple[Tensor, Array]]:
         """Return the leading directions of the baselines, and the change of every concept along and against each."""

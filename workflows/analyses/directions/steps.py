@@ -125,7 +125,8 @@ class ClassSteps:
                         "way": way,
                         "dimensions": dimensions.tolist(),
                         "weights": weights[dimensions].tolist(),
-                        "confirmation_p_value": directions.p_values[way],
+                        "confirmed_change": directions.confirmations[way].change,
+                        "confirmation_p_value": directions.confirmations[way].p_value,
                     }
 
     @torch.inference_mode()

@@ -57,6 +57,11 @@ class EditCommandOptions:
         "PNG with painted strokes: instead of chosen channels, one image is edited until these pixels show the labels "
         "that the colours stand for.",
     )
+    direction: str = option(
+        "",
+        "Direction of the latent code and class embedding that images are moved along, instead of chosen channels: a "
+        "file by `cawa latents`. Strengths are in standard deviations (default -4,-2,0,2,4).",
+    )
     image: Annotated[int, Field(ge=0)] = option(0, "Number of the image that is painted on, as `cawa sample` shows it.")
     pictures: str = option("", "Folder by `cawa sample` or `cawa annotate` with this image; by default, of the class.")
     extractor: str = option(
@@ -82,7 +87,9 @@ def edit(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Edit channels at one site over a range of strengths, suggest the best edits, or edit by painted labels."""
+    """Edit channels at one site over a range of strengths, suggest edits, edit by painted labels, or move along a
+    direction.
+    """
     with quick_imports():
         from workflows.analyses.edits.sheet import run_edit
 

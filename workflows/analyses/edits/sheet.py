@@ -22,6 +22,7 @@ from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
 from cawa_core.tables.schema import ALL_SITES
+from workflows.analyses.edits.along import run_edit_along
 from workflows.analyses.edits.command import EditCommandOptions
 from workflows.analyses.edits.painted import run_painted_edit
 from workflows.analyses.edits.regions import region_pixels
@@ -114,6 +115,9 @@ def run_edit(edit: EditCommandOptions, spec: AuditSpec, options: RunOptions) -> 
     Raises:
         InputError: bad input, or the sheet cannot be written; nothing was written.
     """
+    if edit.direction:
+        storage, lines = run_edit_along(edit, spec, options)
+        return EditResult(storage, tuple(lines))
     if edit.labels:
         storage, lines = run_painted_edit(edit, spec, options)
         return EditResult(storage, tuple(lines))

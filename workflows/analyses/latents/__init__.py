@@ -1,4 +1,4 @@
-"""What each dimension of the latent code and of the class embedding does to concepts (Li et al. 2020)."""
+"""Effects of each dimension of the latent code and of the class embedding on concepts (Li et al. 2020)."""
 
 from __future__ import annotations
 

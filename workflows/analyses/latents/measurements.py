@@ -1,4 +1,4 @@
-"""What a class answers to interventions on dimensions, as every analysis of latent dimensions needs it."""
+"""Answers of a class to interventions on dimensions, as every analysis of latent dimensions needs them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIRST_OBSERVED = 9 * 10**6
 SOURCES = (CLASS_SOURCE, AREA_SOURCE, ATTRIBUTE_SOURCE)
 
 
-def concept_scores(lab: Lab, options: LatentOptions) -> ConceptScores:
+def concept_scores(lab: Lab, options: LatentOptions) -> JoinedScores:
     """Return the scores by the concepts of the options; areas of labels if there is a segmenter.
 
     Raises:
