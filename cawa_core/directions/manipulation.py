@@ -36,7 +36,12 @@ def moved_images(
     Yields:
         Cases, int64 ``[m]``, of which case ``step · n + i`` is latent i after a step; and their images
         ``[m, C, S, S]``.
+
+    Raises:
+        InputError: a direction has other sizes than the generator's spaces.
     """
+    for direction, _ in steps:
+        direction.require_fits(generator)
     embedding = generator.class_embedding(class_ids)
     codes = torch.cat([direction.moved_latents(strength, z, units) for direction, strength in steps])
     embeddings = torch.cat([direction.moved_embedding(strength, embedding, units) for direction, strength in steps])

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 SHARE = 0.9
 """Share of the effect of all dimensions at which a sequential set is complete."""
-PENALTY = 0.3
+PENALTY = 0.5
 """Weight of the sum of absolute weights in optimised sets, as a share of the largest derivative."""
 SIGNIFICANT = 0.05
 """Largest adjusted p-value of a dimension that may enter a sequential set."""

@@ -38,6 +38,8 @@ GENERATORS.register(
     masking_group_size=3,
     control_repeats=4,
     effect_latents=5,
+    latent_samples=1,
+    direction_latents=1,
     metric_samples=600,
     edit_candidates=128,
     hybrid_tried_latents=16,

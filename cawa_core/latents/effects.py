@@ -15,7 +15,7 @@ from cawa_core.statistics.pooling import t_test
 Array = NDArray[np.float64]
 
 NEGLIGIBLE = 1e-6
-"""Slope, as a share of the standard deviation of a concept's scores, that is rounding."""
+"""Slope that is rounding: a share of the largest score, or of the standard deviation where that is larger."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,8 @@ def effects_of(scores: Array, grid: Sequence[float], deviation: Array) -> Effect
         deviation: standard deviation of each concept's scores over images of the class, the unit of what is rounding.
     """
     slopes = np.einsum("g,ndgk->ndk", grid_slopes(grid), scores)
-    slopes[np.abs(slopes) <= NEGLIGIBLE * deviation] = 0
+    largest = np.maximum(deviation, np.abs(scores).max(axis=(0, 1, 2)))
+    slopes[np.abs(slopes) <= NEGLIGIBLE * largest] = 0
     moved = np.moveaxis(scores, 2, -1)  # [n, D, concepts, G]
     correlations = np.nan_to_num(spearman(np.asarray(grid, dtype=np.float64), moved))
     correlations[slopes == 0] = 0

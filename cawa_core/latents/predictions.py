@@ -13,6 +13,10 @@ from cawa_core.statistics.correlation import FEWEST_GROUPS, normalised
 Array = NDArray[np.float64]
 
 
+NEGLIGIBLE = 1e-6
+"""Share of the largest value that is rounding."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Prediction:
     """Rank correlation of predicted with measured values, and that of other dimensions' predictions.
@@ -42,7 +46,7 @@ def prediction(predicted: Array, measured: Array, orders: NDArray[np.int64]) -> 
     if predicted.shape[1] < FEWEST_GROUPS:
         return UNKNOWN_PREDICTION
     shape = predicted.shape
-    ranks = [normalised(rankdata(values)).reshape(shape) for values in (predicted, measured)]
+    ranks = [normalised(rankdata(_without_rounding(values))).reshape(shape) for values in (predicted, measured)]
     if not all(rank.any() for rank in ranks):
         return UNKNOWN_PREDICTION
     products = ranks[0].T @ ranks[1]  # [D, D], of every predicted with every measured dimension
@@ -50,3 +54,8 @@ def prediction(predicted: Array, measured: Array, orders: NDArray[np.int64]) -> 
     null = products[orders, np.arange(shape[1])[:, None]].sum(axis=0)
     reached = int((np.abs(null) >= abs(observed) - 1e-12).sum())
     return Prediction(observed, float(null.mean()), float(null.std(ddof=1)), (1 + reached) / (1 + orders.shape[1]))
+
+
+def _without_rounding(values: Array) -> Array:
+    """Return values with those that are rounding set to zero, since their ranks would be noise."""
+    return np.where(np.abs(values) <= NEGLIGIBLE * np.abs(values).max(), 0.0, values)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from cawa_core.errors import InputError
 from cawa_core.options import Count, option
 from workflows.commands.endings import written_at_the_end
 from workflows.commands.flags import with_options_of
@@ -68,6 +69,8 @@ def latents(
     spec: SpecFile = None,
 ) -> None:
     """Find directions that steer a concept, or that ticked images have in common, and save them for `cawa edit`."""
+    if flags["positives"] == []:
+        raise InputError("positives must be at least 2 images; got none: leave out --positives, or name images")
     with quick_imports():
         from workflows.analyses.directions.sheet import run_latents
 

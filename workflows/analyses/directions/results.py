@@ -33,6 +33,7 @@ from workflows.analyses.directions import (
     DirectionOptions,
     chosen_strength,
 )
+from workflows.analyses.latents.results import shortened
 from workflows.interface import Content, Findings, Results
 from workflows.results.class_resamples import ClassResamples
 
@@ -437,10 +438,12 @@ def rescoring_picture(matrix: Mapping[str, Any]) -> Picture:
         colours[..., :3] = np.where((values >= 0)[..., None], to_rgb(light("blue")), to_rgb(light("red")))
         colours[..., 3] = np.clip(np.abs(np.nan_to_num(values)) / FULL_COLOUR, 0, 1)
         axes.imshow(colours, aspect="auto", interpolation="nearest")
-        axes.set_yticks(range(len(matrix["moved"])), matrix["moved"], fontsize=6)
-        axes.set_xticks(range(len(matrix["scored"])), matrix["scored"], fontsize=6, rotation=90)
+        axes.set_yticks(range(len(matrix["moved"])), [shortened(name) for name in matrix["moved"]], fontsize=6)
+        axes.set_xticks(
+            range(len(matrix["scored"])), [shortened(name) for name in matrix["scored"]], fontsize=6, rotation=90
+        )
         axes.set_title(title)
 
     alt = f"{title}: mean change of each concept (columns) by the set of each concept (rows)"
-    height = 1.6 + 0.13 * len(matrix["moved"])
+    height = 2.2 + 0.13 * len(matrix["moved"])
     return draw(f"directions-{matrix['space']}-{matrix['way']}", alt, (SIZE[0] * 1.2, height), paint)

@@ -75,7 +75,7 @@ class ConceptDirections:
 
     Attributes:
         by_way: weights ``[D]`` of each way; zero for a controlling set that is empty.
-        random: random sets as large as the controlling set.
+        random: random sets as large as the controlling set, or of all dimensions if there is none.
         confirmations: what confirmed each controlling set, or did not.
     """
 
@@ -160,7 +160,9 @@ class _Search:
     ) -> ConceptDirections:
         sizes = [int((weights != 0).sum()) for weights in sets.values()]
         size = next((size for size in sizes if size), self.size)
-        by_way = {**sets, BOTTOM: bottom_set(self.effects[0][:, place], size)}
+        by_way = dict(sets)
+        if any(sizes):
+            by_way[BOTTOM] = bottom_set(self.effects[0][:, place], size)
         by_way |= {way: best_of(list(weights), changes[..., place]) for way, (weights, changes) in leading.items()}
         random = [
             random_set(

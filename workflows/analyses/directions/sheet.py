@@ -23,7 +23,7 @@ from workflows.analyses.directions.drive_lists import drive_lines, require_drive
 from workflows.analyses.directions.positives import Ticked, ticked
 from workflows.analyses.directions.search import ConceptDirections, directions_of
 from workflows.analyses.edits.along import heading, moved_along, rows_of_images, sheet_note
-from workflows.analyses.latents.measurements import SOURCES, concept_deviation, concept_scores
+from workflows.analyses.latents.measurements import SOURCES, concept_deviation, concept_scores, require_concepts
 from workflows.commands.sheets import Advance, as_json, computed, opened_output, provenance, require_rows
 from workflows.lab import Lab
 from workflows.options.audit import AuditSpec, options_as
@@ -79,6 +79,7 @@ def run_latents(command: LatentsCommandOptions, spec: AuditSpec, options: RunOpt
     if command.positives and len(lab.class_ids) > 1:
         raise InputError(f"classes must be one for --positives, whose images are of one; got {len(lab.class_ids)}")
     chosen = chosen_concepts(command, concept_scores(lab, searched))
+    require_concepts(lab, searched)
     for class_id in lab.class_ids if command.concepts else ():
         _require_moving(lab, searched, class_id, chosen)
     require_drive(command, lab)
@@ -158,14 +159,14 @@ def _require_moving(lab: Lab, options: DirectionOptions, class_id: int, chosen: 
     """Check that no named concept is constant.
 
     Raises:
-        InputError: all images of a class have the same score.
+        InputError: nearly all images of a class have the same score.
     """
     deviation = dict(zip(concept_scores(lab, options).concepts, concept_deviation(lab, options, class_id), strict=True))
     for concept in chosen:
         if not deviation[concept] > 0:
             raise InputError(
-                f"concept {concept} is constant: all images of {lab.generator.class_names[class_id]} have the same "
-                "score; choose another concept or class"
+                f"concept {concept} is constant: more than nine of ten images of "
+                f"{lab.generator.class_names[class_id]} have the same score; choose another concept or class"
             )
 
 

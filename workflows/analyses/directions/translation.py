@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -86,7 +87,14 @@ def _latents(lab: Lab, options: DirectionOptions, class_id: int, *, tested: bool
     return lab.generator.sample_latents(lab.spec.seed, class_id, range(first, first + count))
 
 
-Step = tuple[str, Direction, float]
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A step that should translate images: its way, direction and length, and how many dimensions it changes."""
+
+    way: str
+    direction: Direction
+    strength: float
+    n_dimensions: int
 
 
 def _latent_steps(lab: Lab, options: DirectionOptions, class_id: int, target_class: int) -> Iterator[Step]:
@@ -110,7 +118,7 @@ def _latent_steps(lab: Lab, options: DirectionOptions, class_id: int, target_cla
     for way, each in ((LATENT_SET, weights), (LATENT_CHANCE, chance)):
         if bool(each.any()):
             direction = Direction.in_space(LATENT, each.to(z), generator)
-            yield from ((way, direction, strength) for strength in EXTREME)
+            yield from (Step(way, direction, strength, size) for strength in EXTREME)
 
 
 def _embedding_steps(lab: Lab, options: DirectionOptions, class_id: int, target_class: int) -> Iterator[Step]:  # noqa: ARG001
@@ -126,7 +134,7 @@ def _embedding_steps(lab: Lab, options: DirectionOptions, class_id: int, target_
             weights = torch.zeros_like(standardised)
             chosen = torch.from_numpy(np.array(places[:size])).to(weights.device)
             weights[chosen] = standardised[chosen]
-            yield way, Direction(weights.new_zeros(generator.z_dim), weights), 1.0
+            yield Step(way, Direction(weights.new_zeros(generator.z_dim), weights), 1.0, size)
 
 
 def _sizes(n_dimensions: int) -> list[int]:
@@ -146,18 +154,18 @@ def _tested(
     generator = lab.generator
     z = _latents(lab, options, class_id, tested=True)
     stay = Direction(z.new_zeros(generator.z_dim), z.new_zeros(generator.embed_dim)), 0.0
-    every = [stay, *((direction, strength) for _, direction, strength in steps)]
+    every = [stay, *((step.direction, step.strength) for step in steps)]
     images = moved_images(generator, z, class_ids_of(class_id, z), every, DimensionUnits.of(generator), lab.batch_size)
     logs = torch.cat([lab.evaluator.log_probabilities(batch).cpu() for _, batch in images])
     before, *after = logs.split(len(z))
     is_target_before = float((before.argmax(dim=1) == target_class).double().mean())
-    for (way, direction, strength), rows in zip(steps, after, strict=True):
+    for step, rows in zip(steps, after, strict=True):
         yield {
             "class_id": class_id,
             "target_class": target_class,
-            "way": way,
-            "n_dimensions": max(1, len(direction.dimensions)),
-            "strength": strength,
+            "way": step.way,
+            "n_dimensions": step.n_dimensions,
+            "strength": step.strength,
             "flip_rate": float((rows.argmax(dim=1) == target_class).double().mean()),
             "target_probability": float(rows[:, target_class].exp().mean()),
             "flip_rate_before": is_target_before,

@@ -18,7 +18,12 @@ from workflows.analyses.directions import (
 from workflows.analyses.directions.search import directions_of
 from workflows.analyses.directions.steps import ClassSteps
 from workflows.analyses.directions.translation import translations
-from workflows.analyses.latents.measurements import concept_scores, dimensions_of, require_dimensions
+from workflows.analyses.latents.measurements import (
+    concept_scores,
+    dimensions_of,
+    require_concepts,
+    require_dimensions,
+)
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.lab.real_check import require_real_images
@@ -39,7 +44,7 @@ class DirectionsWork(Work[DirectionOptions]):
     def check(self, lab: Lab, options: DirectionOptions) -> None:
         """Check dimensions and concepts, that strengths ascend, and that there are enough real images, if any."""
         require_dimensions(lab.generator, options)
-        concept_scores(lab, options)
+        require_concepts(lab, options)
         strengths = list(options.direction_strengths)
         if strengths != sorted(strengths):
             raise InputError(f"direction_strengths must ascend; got {strengths}")

@@ -64,7 +64,11 @@ LATENTS_TABLE = Table(
         **DIMENSION,
         **CONCEPT,
         **with_stderr("effect", "mean slope of the score over the grid, per standard deviation of the dimension"),
-        "effect_size": (F32, "effect in standard deviations of the score over unchanged images of the class"),
+        "effect_size": (
+            F32,
+            "effect in standard deviations of the score over unchanged images of the class; null where fewer than a "
+            "tenth of these differ from the commonest score",
+        ),
         **with_stderr("rank_correlation", "mean rank correlation of the score with the value of the dimension"),
         "p_value": (F32, "two-sided, of the test that the mean slope is zero; null for a single latent"),
         "q_value": (F32, "p_value, adjusted by Benjamini and Hochberg over dimensions and concepts of the class"),

@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 
 FIRST_OBSERVED = 9 * 10**6
 """Index of the first latent of the unchanged images."""
+LEAST_VARYING = 0.1
+"""Share of the unchanged images of a class whose score must differ from the commonest one, for a concept to vary."""
 SOURCES = (CLASS_SOURCE, AREA_SOURCE, ATTRIBUTE_SOURCE)
 
 
@@ -57,6 +59,22 @@ def concept_scores(lab: Lab, options: LatentOptions) -> JoinedScores:
     if not sources:
         raise InputError("latent_concepts must name something to score images by; got areas without a segmenter")
     return JoinedScores(sources)
+
+
+@torch.inference_mode()
+def require_concepts(lab: Lab, options: LatentOptions) -> None:
+    """Check the concepts; functions of the user are tried on two images.
+
+    Raises:
+        InputError: as :func:`concept_scores`, or a function fails or returns something else than scores.
+    """
+    sources = [source for source in concept_scores(lab, options).sources if isinstance(source, FunctionScores)]
+    if sources:
+        z = lab.latents(lab.class_ids[0], 2)
+        ids = class_ids_of(lab.class_ids[0], z)
+        images = lab.generator(z, ids)
+        for source in sources:
+            source.scores(images, ids)
 
 
 def dimensions_of(generator: Generator, options: LatentOptions) -> list[tuple[str, int]]:
@@ -95,7 +113,7 @@ class ClassAnswers:
 
     Attributes:
         effects: effects on all concepts ``[D, concepts]``.
-        deviation: standard deviation of each concept over unchanged images ``[concepts]``.
+        deviation: standard deviation of each concept over unchanged images ``[concepts]``; 0 if it hardly varies.
         observed: rank correlation of each latent dimension with each concept over these ``[z_dim, concepts]``.
         responses: pixel changes and activations.
     """
@@ -136,7 +154,7 @@ def sites_of(generator: Generator) -> list[int]:
 def _measured(lab: Lab, options: LatentOptions, class_id: int) -> ClassAnswers:
     concepts = concept_scores(lab, options)
     codes, scores = observed_scores(lab, options, class_id)
-    deviation = scores.std(axis=0, ddof=1)
+    deviation = deviation_of(scores)
     answered = responses(
         lab.generator,
         concepts,
@@ -153,7 +171,21 @@ def _measured(lab: Lab, options: LatentOptions, class_id: int) -> ClassAnswers:
 
 def concept_deviation(lab: Lab, options: LatentOptions, class_id: int) -> Array:
     """Return the standard deviation of each concept over unchanged images of a class: ``[concepts]``."""
-    return np.asarray(observed_scores(lab, options, class_id)[1].std(axis=0, ddof=1))
+    return deviation_of(observed_scores(lab, options, class_id)[1])
+
+
+def deviation_of(scores: Array) -> Array:
+    """Return the standard deviation of each concept over images ``[n, concepts]``; 0 for one that hardly varies.
+
+    A label that few images of a class show has a tiny deviation, and any change would be huge beside it.
+    """
+    varying = np.array([(column != _commonest(column)).mean() >= LEAST_VARYING for column in scores.T])
+    return np.where(varying, scores.std(axis=0, ddof=1), 0.0)
+
+
+def _commonest(values: Array) -> float:
+    distinct, counts = np.unique(values, return_counts=True)
+    return float(distinct[counts.argmax()])
 
 
 def observed_scores(lab: Lab, options: LatentOptions, class_id: int) -> tuple[Array, Array]:

@@ -42,6 +42,8 @@ Array = NDArray[np.float64]
 LISTED = 3
 """Dimensions of the largest effects on a concept that the summary lists, per space."""
 SITE_COLOURS = {"latent": "blue", "embedding": "amber"}
+LONGEST_LABEL = 22
+"""Letters of the longest name on the axis of a figure."""
 FULL_COLOUR = 0.5
 """Effect size that the figure draws in full colour."""
 
@@ -255,11 +257,16 @@ def effect_map(space: str, sizes: Mapping[str, Sequence[float]]) -> Picture:
         colours[..., :3] = np.where((values >= 0)[..., None], to_rgb(light("blue")), to_rgb(light("red")))
         colours[..., 3] = strength
         axes.imshow(colours, aspect="auto", interpolation="nearest")
-        axes.set_yticks(range(len(sizes)), list(sizes), fontsize=6)
+        axes.set_yticks(range(len(sizes)), [shortened(concept) for concept in sizes], fontsize=6)
         axes.set(title=title, xlabel=f"dimension; full colour: {FULL_COLOUR:g} standard deviations")
 
     alt = f"{title}: mean effect size of each dimension on each concept; blue raises the concept, red lowers it"
-    return draw(f"latents-{space}", alt, (SIZE[0] * 1.4, 1.0 + 0.13 * len(sizes)), paint)
+    return draw(f"latents-{space}", alt, (SIZE[0] * 1.4, 1.4 + 0.13 * len(sizes)), paint)
+
+
+def shortened(concept: str) -> str:
+    """Return the name of a concept for the axis of a figure; of a long one, the end."""
+    return concept if len(concept) <= LONGEST_LABEL else f"…{concept[1 - LONGEST_LABEL :]}"
 
 
 def prediction_lines(target: str, words: str, rows: Sequence[Mapping[str, Any]]) -> Picture:

@@ -28,6 +28,7 @@ from workflows.analyses.latents.measurements import (
     answers_of,
     concept_scores,
     dimensions_of,
+    require_concepts,
     require_dimensions,
     sites_of,
 )
@@ -48,7 +49,7 @@ class LatentsWork(Work[LatentOptions]):
     def check(self, lab: Lab, options: LatentOptions) -> None:
         """Check dimensions, grid and concepts."""
         require_dimensions(lab.generator, options)
-        concept_scores(lab, options)
+        require_concepts(lab, options)
 
     def run(self, lab: Lab, options: LatentOptions, shard: Shard, earlier: Manifest | None) -> Output:  # noqa: ARG002
         """Set every dimension to every value in images of some classes."""
