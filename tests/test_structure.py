@@ -41,9 +41,12 @@ WORDS = {
     ("cawa_core/segmentation/clustering.py", "segmentation"),
     ("workflows/analyses/masking_correlation/comparison.py", "masking"),
     ("workflows/analyses/masking_correlation/figures.py", "awareness"),
+    ("cawa_core/annotations/bigdatasetgan.py", "latents"),
+    ("workflows/analyses/edits/painted.py", "latents"),
+    ("workflows/analyses/edits/sheet.py", "latents"),
 }
 """Words that stand for no analysis: a random stream, whose name decides the numbers drawn; a key of ``compare.json``,
-beside ``metrics``; and an axis of a figure."""
+beside ``metrics``; an axis of a figure; a folder of data; the option ``--latents``; a key of ``edit.json``."""
 
 
 def imported_modules(file: Path) -> set[str]:

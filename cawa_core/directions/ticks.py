@@ -23,7 +23,7 @@ FEWEST_POSITIVES = 2
 
 @dataclasses.dataclass(frozen=True)
 class Shared:
-    """What positive images have in common at each channel or dimension, ``[C]`` each.
+    """Values that positive images have in common at each channel or dimension, ``[C]`` each.
 
     Attributes:
         mean, deviation: mean and standard deviation over the positives, of standardised values.

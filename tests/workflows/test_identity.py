@@ -73,9 +73,10 @@ def test_the_hash_of_an_analysis_follows_its_options_and_the_networks_it_uses():
         "semantics",
         "layouts",
     }
-    of_real_images = {"class_metrics", "hybrids", "artifact_units", "layouts"}
+    of_real_images = {"class_metrics", "hybrids", "artifact_units", "layouts", "directions"}
     assert changed(digests={"generator": "g", "evaluator": "e"}) == of_real_images
     of_pixels = {"segmentation", "hybrids", "dissection", "concept_effects", "artifact_units", "semantics", "layouts"}
+    of_pixels |= {"latents", "directions"}
     assert changed(digests=ROLES_FILLED | {"segmenter": "s"}) == of_pixels
     assert changed(class_digests={0: "z"}) == set()
     sampled = dataclasses.replace(spec, awareness_samples=99)

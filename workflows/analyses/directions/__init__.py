@@ -11,7 +11,7 @@ from pydantic import Field
 from cawa_core.options import Count, option
 from cawa_core.tables.schema import CLASS, F32, I32, TEXT, Columns, Table, with_stderr
 from workflows.analyses.class_metrics import ManifoldOptions
-from workflows.analyses.latents import CONCEPT, DIMENSION, LatentOptions
+from workflows.analyses.latents import CONCEPT, DIMENSION, LATENTS, LatentOptions
 from workflows.interface import Analysis
 
 SEQUENTIAL, OPTIMISED, BOTTOM, RANDOM, SEFA, GANSPACE = WAYS = (
@@ -158,7 +158,7 @@ DIRECTIONS = Analysis(
     shows=("manifold_features",),
     axes=("class_id", "space"),
     unit="spaces of classes",
-    after=("latents",),
+    after=(LATENTS.name,),
     classes_per_shard=50,
     work="workflows.analyses.directions.work:DirectionsWork",
     results="workflows.analyses.directions.results:DirectionsResults",

@@ -37,8 +37,8 @@ class LatentsCommandOptions:
     )
     positives: tuple[Annotated[int, Field(ge=0)], ...] = option(
         (),
-        "Numbers of images of one class that show what you are after, as the sheet of this command numbers them: "
-        "lists the channels and latent dimensions that they have in common, instead of searching by concepts.",
+        "Images of one class that show what you are after, by their numbers on the sheet: lists the channels and "
+        "latent dimensions that they have in common, instead of searching by concepts.",
     )
     offered: Annotated[int, Field(ge=2, le=200)] = option(
         20, "Images of the first class that the sheet shows with their numbers, to choose positives from."

@@ -58,7 +58,7 @@ FULL_COLOUR = 1.0
 
 
 class DirectionsResults(Results[DirectionOptions]):
-    """What directions do to the concepts that they are for, and to everything else."""
+    """Effects of directions on the concepts that they are for, and on everything else."""
 
     def summary(self, findings: Findings) -> Content:
         """Return means over classes with intervals."""

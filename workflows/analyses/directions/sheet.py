@@ -23,6 +23,7 @@ from workflows.analyses.directions.drive_lists import drive_lines, require_drive
 from workflows.analyses.directions.positives import Ticked, ticked
 from workflows.analyses.directions.search import ConceptDirections, directions_of
 from workflows.analyses.edits.along import heading, moved_along, rows_of_images, sheet_note
+from workflows.analyses.latents import LATENTS
 from workflows.analyses.latents.measurements import SOURCES, concept_deviation, concept_scores, require_concepts
 from workflows.commands.sheets import Advance, as_json, computed, opened_output, provenance, require_rows
 from workflows.lab import Lab
@@ -84,7 +85,7 @@ def run_latents(command: LatentsCommandOptions, spec: AuditSpec, options: RunOpt
         _require_moving(lab, searched, class_id, chosen)
     require_drive(command, lab)
     require_rows(command.images * max(1, len(chosen)), len(lab.class_ids), "classes")
-    storage = opened_output(command.output, lab, "latents")
+    storage = opened_output(command.output, lab, LATENTS.name)
 
     def find(_: object, advance: Advance) -> Product:  # noqa: ARG001
         if command.dimension >= 0 or command.site >= 0:

@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What a step does to the images of a class, one value per latent.
+    """Effects of a step on the images of a class, one value per latent.
 
     Attributes:
         changes: of every concept ``[n, concepts]``.

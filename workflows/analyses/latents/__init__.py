@@ -29,9 +29,8 @@ class LatentOptions:
 
     latent_concepts: tuple[str, ...] = option(
         (CLASS_SOURCE, AREA_SOURCE, ATTRIBUTE_SOURCE),
-        "Concepts that images are scored by: class, the classifier's log-odds of the class; areas of the segmenter's "
-        "labels, if there is one; attributes that are measured on the pixels; or your own function of images as "
-        "package.module:function.",
+        "Concepts that images are scored by: class (its log-odds), areas (of the segmenter's labels), attributes "
+        "(measured on the pixels), or your own function of images as package.module:function.",
     )
     latent_spaces: tuple[Space, ...] = option(
         ("latent", "embedding"), "Spaces whose dimensions are changed: latent, the latent code; embedding, the class's."
