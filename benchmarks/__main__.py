@@ -29,6 +29,7 @@ STEPS = (
     "class_metrics",
     "dissection",
     "semantics",
+    "latents",
     "aggregation",
     "workers",
     "scheduling",

@@ -1,4 +1,4 @@
-"""Print the error rates of the verdicts of claims and of comparisons, as the Markdown tables of the documentation.
+"""Print the error rates of verdicts, of comparisons and of ticked images, as the Markdown tables of the documentation.
 
 ``python -m benchmarks.error_rates`` takes about half an hour on one core; names of tables print only those.
 """
@@ -10,6 +10,7 @@ import sys
 from benchmarks.error_rates.concepts import concept_table
 from benchmarks.error_rates.correlations import correlation_table
 from benchmarks.error_rates.medians import median_table
+from benchmarks.error_rates.positives import positive_table
 from benchmarks.error_rates.seeds import seed_table
 
 TABLES = {
@@ -17,6 +18,7 @@ TABLES = {
     "medians": median_table,
     "seeds": seed_table,
     "concepts": concept_table,
+    "positives": positive_table,
 }
 
 

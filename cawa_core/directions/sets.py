@@ -7,6 +7,7 @@ is empty where no dimension has a significant effect, or where the set has none 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -37,6 +38,8 @@ def set_sizes(n_dimensions: int) -> list[int]:
 def sequential_set(effect: Array, q_value: Array, measure: Callable[[Tensor], Array], share: float = SHARE) -> Tensor:
     """Add dimensions by the size of their effect, until the set has most of the effect of all together.
 
+    The size is found by bisection, as larger sets move the concept further.
+
     Args:
         effect: effect of each dimension on the concept ``[D]``.
         q_value: adjusted p-value of each effect ``[D]``; others than significant ones are left out.
@@ -51,13 +54,18 @@ def sequential_set(effect: Array, q_value: Array, measure: Callable[[Tensor], Ar
         return torch.zeros(len(effect))
     order = candidates[np.argsort(-np.abs(effect[candidates]), kind="stable")]
     sizes = set_sizes(len(order))
-    sets = torch.zeros(len(sizes), len(effect))
-    for place, size in enumerate(sizes):
-        sets[place, order[:size]] = torch.from_numpy(effect[order[:size]]).float()
-    sets = unit(sets)
-    changes = measure(sets)
-    enough = changes >= share * changes[-1] if changes[-1] > 0 else np.arange(len(sizes)) == len(sizes) - 1
-    return sets[int(np.argmax(enough))]
+
+    def of_size(size: int) -> Tensor:
+        weights = torch.zeros(len(effect))
+        weights[order[:size]] = torch.from_numpy(effect[order[:size]]).float()
+        return unit(weights)
+
+    whole = float(measure(of_size(len(order))[None])[0])
+
+    def has_most(size: int) -> bool:
+        return size == len(order) or bool(measure(of_size(size)[None])[0] >= share * whole > 0)
+
+    return of_size(sizes[bisect_left(sizes, True, key=has_most)])
 
 
 def optimised_sets(

@@ -1,6 +1,9 @@
 """``cawa latents``: directions of concepts and of ticked images as files that ``cawa edit`` applies; bad input."""
 
+import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 
 from cawa_core.generators.base import class_ids_of
 from tests.planted_dimensions import PlantedGenerator
+from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
 from workflows.lab import Lab
 
@@ -19,6 +23,7 @@ PLANTED = (
     "tests.planted_dimensions:BlindEvaluator",
 )
 BACKGROUND = "tests.planted_dimensions:background"
+PAGE = Path(__file__).parent.parent.parent.parent / "docs/latents.md"
 QUICK = ("--latent-samples", "2", "--direction-search-latents", "12", "--direction-steps", "3")
 
 
@@ -58,6 +63,37 @@ def test_a_planted_direction_is_found_saved_and_applied(tmp_path, command):
         expected = lab.evaluator.log_probabilities(images)[:, 2].exp()
         np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4)
     assert edited["edits"][0]["scores"][1] == edited["edits"][0]["unedited_scores"]
+
+
+def test_the_examples_of_the_page_run(tmp_path, command, monkeypatch, capsys):
+    """Both Python examples, on a direction that the command saved and on a set of an audit."""
+    code, printed = command("latents", "--concepts", "brightness", *QUICK, "--output", tmp_path / "latents")
+    assert code == 0, printed.err
+    spec = dataclasses.replace(
+        SMALL,
+        classes=(7,),
+        stages=("latents", "directions"),
+        real_images="",
+        latent_concepts=("attributes",),
+        latent_spaces=("latent",),
+        latent_dimensions=(),
+        latent_samples=2,
+        direction_classes=5,
+        direction_search_latents=16,
+        translation_partners=0,
+    )
+    small_audit(tmp_path / "audit", spec)
+    from_command, from_audit = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    exec(from_command.replace("results/fashion-biggan-latents", str(tmp_path / "latents")), {})
+    values = [float(value) for value in re.findall(r"-?0\.\d+", capsys.readouterr().out)]
+    assert values == sorted(values)
+    assert values[2] - values[0] > 0.1
+    names: dict[str, object] = {}
+    exec(from_audit.replace("results/fashion-biggan", str(tmp_path / "audit")), names)
+    path = tmp_path / "from-audit.json"
+    path.write_bytes(names["content"])
+    code, printed = command("edit", "--classes", "7", "--direction", path, "--output", tmp_path / "edit")
+    assert code == 0, printed.err
 
 
 def test_without_concepts_every_one_is_searched(tmp_path, command):

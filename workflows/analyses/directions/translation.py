@@ -33,7 +33,7 @@ FIRST_TRANSLATED = 11 * 10**6
 """Index of the first latent on which translations are optimised and tested."""
 EXTREME = (2.0, 4.0, 8.0)
 """Lengths of latent steps, in standard deviations."""
-TESTED_SIZES = 8
+TESTED_SIZES = 6
 """Most sizes of sets of embedding dimensions."""
 
 Row = dict[str, Any]

@@ -31,8 +31,8 @@ from workflows.planning.shards import Shard
 
 PASSES_PER_STEP = 3
 """Passes of an image that take as long as a step of optimisation: forward and back."""
-SEARCHED_SETS = 12
-"""About as many sets are tried for a concept as the sizes of a sequential one."""
+SEARCHED_SETS = 8
+"""About as many sets are tried for a concept: sizes of the sequential one, both ones on other images, and baselines."""
 TIMED_IMAGES = 16
 
 Row = dict[str, Any]
