@@ -55,7 +55,10 @@ def number_with_interval(number: float | None, interval: Sequence[float] | None,
     """Make the cell of a number with its interval, such as ``12 (9–14)``, that sorts by the number; a dash for None."""
     if number is None:
         return Cell("–", "", numeric=True)
-    span = "" if interval is None else f" ({_rounded(interval[0], digits)}–{_rounded(interval[1], digits)})"
+    span = ""
+    if interval is not None:
+        between = " to " if interval[0] < 0 else "–"
+        span = f" ({_rounded(interval[0], digits)}{between}{_rounded(interval[1], digits)})"
     return Cell(_rounded(number, digits) + span, repr(number), numeric=True)
 
 

@@ -20,11 +20,16 @@ from cawa_core.statistics.intervals import percentile_interval
 from cawa_core.statistics.verdicts import FAILS, HOLDS, OPEN
 from cawa_core.tables import Manifest
 from workflows.analyses.directions import (
+    BOTTOM,
     CONTROLLING_SETS_TABLE,
     DIRECTION_RESCORING_TABLE,
     DIRECTIONS,
     DIRECTIONS_TABLE,
+    GANSPACE,
+    OPTIMISED,
     RANDOM,
+    SEFA,
+    SEQUENTIAL,
     SETS,
     TRANSLATION_WAYS,
     TRANSLATIONS_TABLE,
@@ -52,6 +57,15 @@ REALISM_LOSS = 0.05
 """Share of the realism of unchanged images that is lost where ways are compared."""
 TIMES_CHANCE = 3.0
 """How many times as far as random sets controlling sets are claimed to move their concept."""
+SHORT_WORDS = {
+    SEQUENTIAL: "sequential",
+    OPTIMISED: "optimised",
+    BOTTOM: "smallest effects",
+    RANDOM: "random",
+    SEFA: "SeFa",
+    GANSPACE: "GANSpace",
+}
+"""Names of the ways in the legend of a figure."""
 WAY_COLOURS = dict(zip(WAYS, ("blue", "green", "pink", "muted", "amber", "violet"), strict=True))
 FULL_COLOUR = 1.0
 """Change, in standard deviations, that the matrix draws in full colour."""
@@ -125,7 +139,7 @@ def concept_rows(
             entry |= {way: value, f"{way}_ci": _interval(draws)}
         entry |= _times_chance({way: means[way] for way in SETS if way in means}, means.get(RANDOM))
         entries.append(entry)
-    return entries
+    return latent_first(entries)
 
 
 def _signed(values: Array, weights: Array | None) -> tuple[float, Array | None]:
@@ -171,8 +185,7 @@ def way_rows(rows: pd.DataFrame, resamples: ClassResamples) -> list[dict[str, An
     for (space, way, strength), part in controlled.groupby(["space", "way", "strength"], sort=False):
         by_class = _sized(part).groupby("class_id")[list(MEASURES)].mean()
         entries.append({"space": space, "way": way, "strength": strength, **resamples.means(by_class)})
-    order = {way: place for place, way in enumerate(WAYS)}
-    return sorted(entries, key=lambda row: (row["space"] != "latent", order[row["way"]], row["strength"]))
+    return latent_first(entries)
 
 
 def with_sets(rows: pd.DataFrame) -> pd.DataFrame:
@@ -227,7 +240,16 @@ def changes_at_equal_realism(rows: pd.DataFrame, resamples: ClassResamples) -> l
                 "reached": whole[2],
             }
         )
-    return entries
+    return latent_first(entries)
+
+
+def latent_first(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort entries by space, those of the latent code first, then by way and strength where they have these."""
+    ways = {way: place for place, way in enumerate(WAYS)}
+    return sorted(
+        entries,
+        key=lambda entry: (entry["space"] != "latent", ways.get(entry.get("way", ""), 0), entry.get("strength", 0)),
+    )
 
 
 def _crossing(strengths: Array, realism: Array, change: Array) -> tuple[float, float, bool]:
@@ -253,7 +275,7 @@ def rescoring_matrices(rows: pd.DataFrame) -> list[dict[str, Any]]:
         scored = [concept for concept in concepts if concept in wide.columns]
         values = wide.loc[moved, scored].to_numpy().tolist()
         matrices.append({"space": space, "way": way, "moved": moved, "scored": scored, "values": values})
-    return matrices
+    return latent_first(matrices)
 
 
 def translation_rows(rows: pd.DataFrame, resamples: ClassResamples) -> list[dict[str, Any]]:
@@ -417,7 +439,7 @@ def way_curves(space: str, rows: Sequence[Mapping[str, Any]]) -> Picture:
             x = [0.0, *(row["strength"] for row in known)]
             y = [0.0, *(row["change_size"] for row in known)]
             colour = light(WAY_COLOURS[way])
-            axes.plot(x, y, "o-", color=colour, markersize=4, label=WAY_WORDS[way])
+            axes.plot(x, y, "o-", color=colour, markersize=4, label=SHORT_WORDS[way])
             ends = [[0.0, 0.0], *(row["change_size_ci"] or [row["change_size"]] * 2 for row in known)]
             axes.fill_between(x, *np.transpose(ends), color=colour, alpha=0.15, linewidth=0)
         axes.axhline(0, color=light("rule"), linewidth=0.8, zorder=0)

@@ -44,8 +44,8 @@ LISTED = 3
 SITE_COLOURS = {"latent": "blue", "embedding": "amber"}
 LONGEST_LABEL = 22
 """Letters of the longest name on the axis of a figure."""
-FULL_COLOUR = 0.5
-"""Effect size that the figure draws in full colour."""
+FULL_SHARE = 0.99
+"""Share of the effects of a space that the figure does not draw in full colour."""
 
 
 class LatentsResults(Results[LatentOptions]):
@@ -116,6 +116,7 @@ def effects_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, 
             listed.append({**{name: row[name] for name in names}, "effect_size_ci": interval})
         n_significant = int((part.q_value <= SIGNIFICANT).sum())
         concepts.append({"concept": concept, "space": space, "n_significant": n_significant, "largest": listed})
+    concepts.sort(key=lambda entry: entry["space"] != "latent")
     by_latent = flat[flat.space == "latent"].dropna(subset=["effect_size", "observed_correlation"])
     return {
         "n_classes": len(n_samples),
@@ -124,7 +125,7 @@ def effects_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, 
         "concepts": concepts,
         "effect_sizes": {
             space: {concept: group.effect_size.tolist() for concept, group in part.groupby("concept", sort=False)}
-            for space, part in flat.groupby("space", sort=False)
+            for space, part in sorted(flat.groupby("space", sort=False), key=lambda each: each[0] != "latent")
         },
         "observed_agreement": mean_of_known(
             [spearman(by_latent.effect_size.to_numpy(), by_latent.observed_correlation.to_numpy())]
@@ -136,7 +137,7 @@ def effects_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, 
 
 def predictions_summary(rows: pd.DataFrame, resamples: ClassResamples) -> list[dict[str, Any]]:
     """Return mean rank correlations over classes with intervals, by site, space and target, with the mean null."""
-    return [
+    entries = [
         {
             **records(part[["site", "space", "target"]].head(1))[0],
             **resamples.means(part.set_index("class_id")[["rank_correlation"]]),
@@ -146,6 +147,8 @@ def predictions_summary(rows: pd.DataFrame, resamples: ClassResamples) -> list[d
         }
         for _, part in rows.groupby(["site", "space", "target"], sort=False)
     ]
+    targets = list(TARGETS)
+    return sorted(entries, key=lambda row: (row["space"] != "latent", targets.index(row["target"]), row["site"]))
 
 
 def prediction_claim(space: str, value: Mapping[str, Any], names: Mapping[int, str]) -> Claim:
@@ -250,15 +253,16 @@ def effect_map(space: str, sizes: Mapping[str, Sequence[float]]) -> Picture:
     """Draw the mean effect size of every dimension of a space on every concept; blue raises it, red lowers it."""
     values = np.array([sizes[concept] for concept in sizes], dtype=np.float64)
     title = f"Effects of {space} dimensions"
+    full = float(np.nanquantile(np.abs(values), FULL_SHARE)) if np.isfinite(values).any() else 1.0
 
     def paint(axes: Axes) -> None:
-        strength = np.clip(np.abs(np.nan_to_num(values)) / FULL_COLOUR, 0, 1)
+        strength = np.clip(np.abs(np.nan_to_num(values)) / (full or 1.0), 0, 1)
         colours = np.empty((*values.shape, 4))
         colours[..., :3] = np.where((values >= 0)[..., None], to_rgb(light("blue")), to_rgb(light("red")))
         colours[..., 3] = strength
         axes.imshow(colours, aspect="auto", interpolation="nearest")
         axes.set_yticks(range(len(sizes)), [shortened(concept) for concept in sizes], fontsize=6)
-        axes.set(title=title, xlabel=f"dimension; full colour: {FULL_COLOUR:g} standard deviations")
+        axes.set(title=title, xlabel=f"dimension; full colour: {full:.2g} standard deviations")
 
     alt = f"{title}: mean effect size of each dimension on each concept; blue raises the concept, red lowers it"
     return draw(f"latents-{space}", alt, (SIZE[0] * 1.4, 1.4 + 0.13 * len(sizes)), paint)
