@@ -22,7 +22,7 @@ class Poisoned(FashionBigGAN):
 
     def sample_latents(self, run_seed: int, class_id: int, indices: Sequence[int]) -> Tensor:
         """As the bundled generator, or nothing."""
-        if class_id == POISONED_CLASS and max(indices) >= MANY - 1:
+        if class_id == POISONED_CLASS and MANY - 1 <= max(indices) < 10**6:  # not latents that other analyses hold out
             raise RuntimeError("poison")
         return super().sample_latents(run_seed, class_id, indices)
 

@@ -42,6 +42,7 @@ def test_every_table_is_there_with_its_rows(audited):
     manifest = Manifest.read(audited)
     tables = {name: manifest.table(name) for name in TABLES}
     assert tables.pop("concept_units").empty  # garment-parts has no probabilities that a set could be optimised by
+    del tables["direction_rescoring"]  # empty if no set is confirmed by so few latents
     assert all(len(table) for table in tables.values()), {name: len(table) for name, table in tables.items()}
     assert len(tables["awareness"]) == 2 * 4 * CHANNELS
     assert int(tables["masking"].channels.map(len).sum()) == 4 * CHANNELS
