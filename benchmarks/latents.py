@@ -12,7 +12,7 @@ from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import START, Conditioning, run_with_features
 from cawa_core.latents.dimensions import DimensionUnits, responses
 from workflows.analyses.latents import LatentOptions
-from workflows.analyses.latents.measurements import answers_of, concept_scores, dimensions_of, sites_of
+from workflows.analyses.latents.measurements import concept_scores, dimensions_of, responses_of, sites_of
 from workflows.lab import Lab
 from workflows.lab.memo import Memo
 
@@ -73,4 +73,4 @@ def _whole(lab: Lab) -> float:
     """Return the seconds that all dimensions, concepts and classes take."""
     fresh = dataclasses.replace(lab, memo=Memo())
     classes = range(lab.generator.n_classes)
-    return round(seconds_of(lambda: [answers_of(fresh, LatentOptions(), class_id) for class_id in classes]), 1)
+    return round(seconds_of(lambda: [responses_of(fresh, LatentOptions(), class_id) for class_id in classes]), 1)

@@ -26,9 +26,9 @@ from workflows.analyses.directions.positives import ChannelRank, shared_channels
 from workflows.analyses.latents import LatentOptions
 from workflows.analyses.latents.measurements import (
     FIRST_OBSERVED,
-    answers_of,
     concept_deviation,
     observed_scores,
+    responses_of,
 )
 from workflows.lab import Lab
 from workflows.results.class_resamples import ClassResamples
@@ -121,7 +121,7 @@ def _rise_p_values(lab: Lab, class_id: int, units: Sequence[Unit]) -> dict[Unit,
 
 def dimension_rows(lab: Lab, class_ids: Sequence[int]) -> list[dict[str, float | str | int]]:
     """Return the share of right dimensions among those listed and among all, for each label of each class."""
-    answers = [answers_of(lab, OPTIONS, class_id) for class_id in class_ids]
+    answers = [responses_of(lab, OPTIONS, class_id) for class_id in class_ids]
     effect, stderr = (
         np.stack([getattr(each.effects, name) for each in answers]) for name in ("effect", "effect_stderr")
     )

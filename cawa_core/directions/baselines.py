@@ -1,4 +1,4 @@
-"""Directions that know no concept: SeFa (Shen and Zhou 2021) and GANSpace (Härkönen et al. 2020)."""
+"""Unsupervised directions: SeFa (Shen and Zhou 2021) and GANSpace (Härkönen et al. 2020)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from cawa_core.directions.direction import unit
 from cawa_core.generators.base import Generator
 from cawa_core.latents.dimensions import LATENT, DimensionUnits
 
@@ -59,7 +60,7 @@ def ganspace_directions(features: Iterable[Tensor], z: Tensor, count: int) -> Te
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     coordinates = vectors.flip(1)[:, :count] * values.flip(0)[:count].clamp(min=0).sqrt()
     directions = torch.linalg.lstsq(coordinates, z.double().cpu()).solution
-    return _oriented(directions / directions.norm(dim=1, keepdim=True))
+    return _oriented(unit(directions))
 
 
 def _oriented(directions: Tensor) -> Tensor:

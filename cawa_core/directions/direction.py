@@ -32,6 +32,11 @@ class Direction:
             return cls(weights, weights.new_zeros(generator.embed_dim))
         return cls(weights.new_zeros(generator.z_dim), weights)
 
+    @classmethod
+    def none(cls, generator: Generator) -> Direction:
+        """Return the direction that moves nothing."""
+        return cls(*(torch.zeros(size, device=generator.device) for size in (generator.z_dim, generator.embed_dim)))
+
     @property
     def dimensions(self) -> list[tuple[str, int]]:
         """Space and index of the dimensions that it moves."""

@@ -11,7 +11,7 @@ import torch
 from cawa_core.directions.direction import Direction
 from cawa_core.errors import InputError, bounded, first_line
 from cawa_core.generators.base import Generator
-from cawa_core.latents.dimensions import SPACES
+from cawa_core.latents.dimensions import EMBEDDING, SPACES
 
 FORMAT = "cawa direction 1"
 """Value of the entry ``format``."""
@@ -78,9 +78,7 @@ def read_direction(path: str, content: bytes, generator: Generator) -> Direction
             f"direction {path} is not JSON ({first_line(error)}); `cawa latents` writes directions"
         ) from None
     if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise InputError(
-            f"direction {path} is not a direction; `cawa latents` and audits with the stage directions write them"
-        )
+        raise InputError(f"direction {path} is not a direction file; `cawa latents` writes them")
     name, digest = described.get("generator"), described.get("generator_digest")
     if digest != generator.digest:
         other = f"{bounded(str(name), quoted=False)} with weights {bounded(str(digest)[:12], quoted=False)}…"
@@ -92,6 +90,8 @@ def read_direction(path: str, content: bytes, generator: Generator) -> Direction
     parts = {space: _weights(path, space, described.get(space), size) for space, size in sizes.items()}
     if not any(bool(part.any()) for part in parts.values()):
         raise InputError(f"direction {path} is empty: no dimension has a weight; give another")
+    if bool(parts[EMBEDDING].any()) and not generator.takes_embeddings:
+        raise InputError(f"direction {path} moves the class embedding; {generator.name} takes class indices")
     direction = Direction(*(part.to(generator.device) for part in parts.values()))
     return DirectionFile(direction, str(described.get("name", "")), str(described.get("method", "")), str(name), digest)
 
@@ -99,14 +99,16 @@ def read_direction(path: str, content: bytes, generator: Generator) -> Direction
 def _weights(path: str, space: str, entries: Any, size: int) -> torch.Tensor:  # noqa: ANN401
     """Return the weights of a space from a file ``[size]``."""
     if not isinstance(entries, dict):
-        raise InputError(f"direction {path} is damaged: {space} must list weights by dimension; find it again")
+        raise InputError(
+            f"direction {path} is damaged: {space} must list weights by dimension; run `cawa latents` again"
+        )
     weights = torch.zeros(size)
     for index, value in entries.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
         if not (index.isdecimal() and len(index) < 9 and is_number):
             raise InputError(
-                f"direction {path} is damaged: {space} must have numbers by dimension; got {bounded(index)}: find it "
-                "again"
+                f"direction {path} is damaged: {space} must have numbers by dimension; got {bounded(index)}: run "
+                "`cawa latents` again"
             )
         if int(index) >= size:
             raise InputError(

@@ -13,6 +13,7 @@ from cawa_core.generators.base import Generator
 from cawa_core.interventions import START, Conditioning, run
 from cawa_core.latents.concepts import ConceptScores
 from cawa_core.latents.dimensions import LATENT, DimensionUnits
+from cawa_core.numerics.batch_size import images_per_backward
 
 
 def moved_images(
@@ -63,7 +64,7 @@ def concept_changes(
     batch_size: int = 64,
 ) -> Tensor:
     """Return the change of each concept in each image after each step: ``[steps, n, concepts]``, float64."""
-    stay = Direction(z.new_zeros(generator.z_dim), z.new_zeros(generator.embed_dim)), 0.0
+    stay = Direction.none(generator), 0.0
     scores = [
         concepts.scores(images, class_ids[cases % len(z)]).double()
         for cases, images in moved_images(generator, z, class_ids, [stay, *steps], units, batch_size)
@@ -104,25 +105,30 @@ def concept_derivatives(
         batch_size: images per pass.
 
     Returns:
-        ``[concepts, dimensions]``; NaN for concepts without gradients.
+        ``[concepts, dimensions]`` on the CPU; NaN for concepts without gradients.
     """
     with torch.inference_mode(False), torch.enable_grad():
         codes, ids = z.detach().clone(), class_ids.clone()
         embedding = generator.class_embedding(ids).detach().clone()
         variable = weights.to(codes).detach().clone().requires_grad_()
         deviation = units.latent_deviation if space == LATENT else units.embedding_deviation.clone()
-        with_gradients = [place for place, each in enumerate(concepts.with_gradients) if each]
-        cases = [(concept, row) for concept in with_gradients for row in range(len(codes))]
-        for first in range(0, len(cases), batch_size):
-            concept, row = torch.tensor(cases[first : first + batch_size], device=codes.device).T
+        has_gradient = torch.tensor(concepts.with_gradients)
+        cases = [(concept, row) for concept in has_gradient.nonzero()[:, 0].tolist() for row in range(len(codes))]
+
+        def soft_scores(part: Sequence[tuple[int, int]]) -> Tensor:
+            concept, row = torch.tensor(part, device=codes.device).T
             moved = strength * deviation * variable[concept]
             rows = codes[row] + moved if space == LATENT else codes[row]
             conditions = embedding[row] if space == LATENT else embedding[row] + moved
-            change = Conditioning(START, embedding=conditions, z=rows)
-            images = run(generator, rows, ids[row], [change])
-            concepts.soft_scores(images, ids[row]).gather(1, concept[:, None]).sum().backward()
-    if variable.grad is None:
-        return torch.full_like(weights, torch.nan)
-    derivatives = variable.grad / (strength * len(codes))
-    derivatives[[not each for each in concepts.with_gradients]] = torch.nan
+            images = run(generator, rows, ids[row], [Conditioning(START, embedding=conditions, z=rows)])
+            return concepts.soft_scores(images, ids[row]).gather(1, concept[:, None])[:, 0]
+
+        if not cases or not soft_scores(cases[:1]).requires_grad:  # a network of the user may cut the graph
+            return torch.full_like(weights, torch.nan)
+        step = images_per_backward(lambda: soft_scores(cases[:1]), codes.device, batch_size)
+        for first in range(0, len(cases), step):
+            soft_scores(cases[first : first + step]).sum().backward(inputs=[variable])
+        assert variable.grad is not None
+    derivatives = variable.grad.cpu() / (strength * len(codes))
+    derivatives[~has_gradient] = torch.nan
     return derivatives

@@ -42,7 +42,7 @@ def sequential_set(effect: Array, q_value: Array, measure: Callable[[Tensor], Ar
 
     Args:
         effect: effect of each dimension on the concept ``[D]``.
-        q_value: adjusted p-value of each effect ``[D]``; others than significant ones are left out.
+        q_value: adjusted p-value of each effect ``[D]``; dimensions above 0.05 are left out.
         measure: mean change of the concept after a step along each of some weights ``[sets, D]``: ``[sets]``.
         share: share of the effect of all significant dimensions that completes the set.
 
@@ -110,20 +110,35 @@ def sparse(derivatives: Tensor, penalty: float = PENALTY) -> Tensor:
     return unit(derivatives.sign() * (size - threshold).clamp(min=0))
 
 
-def bottom_set(effect: Array, size: int) -> Tensor:
-    """Return the dimensions of the smallest effects, weighted by these, of norm 1 (or equally if there are none)."""
-    order = np.argsort(np.abs(effect), kind="stable")[:size]
+def bottom_set(effect: Array, size: int, places: Sequence[int]) -> Tensor:
+    """Return the dimensions with the smallest effects, weighted by these (equally if there are none), of norm 1.
+
+    Args:
+        effect: effect of each dimension ``[D]``.
+        size: number of dimensions.
+        places: dimensions to choose from.
+    """
+    order = np.asarray(places)[np.argsort(np.abs(effect[list(places)]), kind="stable")[:size]]
     weights = torch.zeros(len(effect))
     chosen = torch.from_numpy(effect[order]).float()
-    weights[order] = chosen if bool(chosen.any()) else torch.ones(size)
+    weights[torch.from_numpy(order)] = chosen if bool(chosen.any()) else torch.ones(size)
     return unit(weights)
 
 
-def random_set(n_dimensions: int, size: int, random: np.random.Generator) -> Tensor:
-    """Draw dimensions and their weights at random: norm 1."""
+def random_set(
+    n_dimensions: int, size: int, random: np.random.Generator, places: Sequence[int] | None = None
+) -> Tensor:
+    """Draw dimensions and their weights at random: norm 1.
+
+    Args:
+        n_dimensions: number of dimensions of the space.
+        size: number of dimensions that are drawn.
+        random: source of the draws.
+        places: dimensions to draw from; None for all.
+    """
     weights = torch.zeros(n_dimensions)
-    places = random.choice(n_dimensions, size, replace=False)
-    weights[places] = torch.from_numpy(random.standard_normal(size)).float()
+    drawn = random.choice(n_dimensions if places is None else np.asarray(places), size, replace=False)
+    weights[torch.from_numpy(drawn)] = torch.from_numpy(random.standard_normal(size)).float()
     return unit(weights)
 
 
@@ -134,5 +149,5 @@ def best_of(directions: Sequence[Tensor], changes: Array) -> Tensor:
         directions: weights ``[D]`` of norm 1.
         changes: change of the concept after a step along each and against each, ``[2, directions]``.
     """
-    sign, place = np.unravel_index(int(np.argmax(changes)), changes.shape)
+    sign, place = np.unravel_index(int(np.argmax(np.nan_to_num(changes, nan=-np.inf))), changes.shape)
     return directions[int(place)] * (-1.0 if sign else 1.0)

@@ -1,6 +1,6 @@
-"""Channels and dimensions that a few ticked images have in common (after the detector of Wu et al. 2021, StyleSpace).
+"""Channels and dimensions that a few ticked images share (after the detector of Wu et al. 2021, StyleSpace).
 
-Each channel's threshold β/γ is standardised by its closed-form distribution over the latents of the class, and each
+Each channel's ratio β/γ is standardised by its closed-form distribution over the latents of the class, and each
 dimension of the latent code by its own. What all ticked images share stands out: a mean far from zero, with a small
 deviation. Since β/γ has no variance, its spread is the robust one, from the quartiles (paper, Appendix A).
 """
@@ -17,17 +17,17 @@ from cawa_core.errors import InputError
 Array = NDArray[np.float64]
 
 MOST_DEVIATIONS = 5.0
-"""Standardised thresholds are clipped to it: a gain near zero makes a threshold of any size."""
+"""Standardised ratios are clipped to it: a gain near zero makes a ratio of any size."""
 FEWEST_POSITIVES = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Shared:
-    """Values that positive images have in common at each channel or dimension, ``[C]`` each.
+    """Values that positive images share at each channel or dimension, ``[C]`` each.
 
     Attributes:
         mean, deviation: mean and standard deviation over the positives, of standardised values.
-        relevance: size of the mean over the deviation, plus that which chance leaves of few images.
+        relevance: ``|mean| / (deviation + 1/√n)``.
     """
 
     mean: Array

@@ -17,7 +17,7 @@ from torch.nn import functional
 from cawa_core.dissection.removal import Unit, by_site
 from cawa_core.generators.base import Generator
 from cawa_core.interventions import Constant, Intervention, run
-from cawa_core.numerics.batch_size import bytes_for_backward
+from cawa_core.numerics.batch_size import images_per_backward
 from cawa_core.segmenters.base import Segmenter, concept_masks
 
 LEARNING_RATE = 0.05
@@ -26,8 +26,6 @@ PENALTY = 0.05
 """Weight of the norm of all α against the effect, which is 1 where a concept comes and goes entirely."""
 REGION_PART = 4
 """An insertion changes a square with an edge of this part of the image's."""
-GRAPH_BYTES = {"cpu": 2**31, "cuda": 2**34}
-"""Maximum bytes that are kept for a backward pass, unless a single image takes more."""
 
 PerSite = list[Tensor]
 """One value per unit ``[C]``, by site."""
@@ -89,7 +87,7 @@ def optimised_weights(
         random: source of the batches and squares.
         steps: number of steps.
         images_per_step: images that the effect of a step is measured on.
-        batch_size: images per forward and backward pass, fewer if these would keep more than ``GRAPH_BYTES``; changes
+        batch_size: images per forward and backward pass, fewer if these would keep too much memory; changes
             the weights by rounding only.
 
     Raises:
@@ -100,11 +98,11 @@ def optimised_weights(
         values = [value.clone() for value in values]
         weights = [value.clone().requires_grad_() for value in start]
         optimiser = torch.optim.Adam(weights, lr=LEARNING_RATE)
-        bytes_per_image = bytes_for_backward(
-            lambda: segmenter.probabilities(run(generator, z[:1], class_ids[:1], _removed(weights)))
+        batch_size = images_per_backward(
+            lambda: segmenter.probabilities(run(generator, z[:1], class_ids[:1], _removed(weights))),
+            z.device,
+            min(images_per_step, batch_size),
         )
-        fitting = GRAPH_BYTES[z.device.type] // max(1, bytes_per_image)
-        batch_size = max(1, min(images_per_step, batch_size, fitting))
         every_mask, before = _masks(generator, segmenter, z, class_ids, concept, batch_size)
         for _ in range(steps):
             places = torch.from_numpy(np.sort(random.permutation(len(z))[:images_per_step])).to(z.device)

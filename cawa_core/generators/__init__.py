@@ -50,7 +50,6 @@ GENERATORS.register(
     latent_grid=(-3.0, 0.0, 3.0),
     direction_steps=4,
     direction_latents=1,
-    direction_random_sets=3,
     translation_latents=4,
 )
 GENERATORS.register("biggan", "cawa_core.generators.biggan.generator:load_biggan", **IMAGENET_AUDIT)

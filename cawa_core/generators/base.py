@@ -142,6 +142,7 @@ class Generator(nn.Module, ABC):
         description: one line about the loaded model that names and sizes do not tell.
         truncation: truncation of the latents: they are N(0, I) at 1, and truncated normal, scaled by it, below 1.
         has_gradients: whether gradients flow through a pass, as screening needs.
+        takes_embeddings: whether a class embedding may be any vector, rather than that of a class alone.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Generator(nn.Module, ABC):
     description: str = ""
     truncation: float = 1.0
     has_gradients: bool = True
+    takes_embeddings: bool = True
 
     @property
     def class_names(self) -> tuple[str, ...]:

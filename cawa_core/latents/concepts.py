@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from cawa_core.errors import InputError, first_line
+from cawa_core.errors import InputError, bounded, first_line
 from cawa_core.evaluators.base import Evaluator
 from cawa_core.latents.attributes import (
     attribute_names,
@@ -34,7 +34,7 @@ class ConceptScores(ABC):
 
     @abstractmethod
     def scores(self, images: Tensor, class_ids: Tensor) -> Tensor:
-        """Score images ``[n, C, S, S]`` in [-1, 1] that were asked of classes ``[n]``: ``[n, concepts]``."""
+        """Score images ``[n, C, S, S]`` in [-1, 1] that were generated for classes ``[n]``: ``[n, concepts]``."""
 
     def soft_scores(self, images: Tensor, class_ids: Tensor) -> Tensor:  # noqa: ARG002
         """Return scores ``[n, concepts]`` that are differentiable in the images, and rise and fall with the scores.
@@ -45,7 +45,7 @@ class ConceptScores(ABC):
 
 
 class ClassScores(ConceptScores):
-    """Log-odds, by a classifier, of the class that an image was asked of; probabilities of 1 would leave no room."""
+    """Log-odds, by a classifier, of the class that an image was generated for; probabilities saturate at 1."""
 
     concepts = (CLASS_CONCEPT,)
     with_gradients = (True,)
@@ -109,12 +109,22 @@ class FunctionScores(ConceptScores):
     Args:
         name: name of the function, and of its concept if it returns one score per image.
         function: the function; an attribute ``concepts`` names the columns that it returns.
+
+    Raises:
+        InputError: the attribute is no tuple of names.
     """
 
     def __init__(self, name: str, function: Callable[[Tensor], Tensor]) -> None:
         self.name = name
         self.function = function
-        self.concepts = tuple(str(concept) for concept in getattr(function, "concepts", (name,)))
+        names = getattr(function, "concepts", (name,))
+        if (
+            not isinstance(names, tuple | list)
+            or not names
+            or not all(isinstance(each, str) and each for each in names)
+        ):
+            raise InputError(f"concept {name} must have names of its columns in a tuple concepts; got {bounded(names)}")
+        self.concepts = tuple(names)
         self.with_gradients = (False,) * len(self.concepts)
 
     def scores(self, images: Tensor, class_ids: Tensor) -> Tensor:  # noqa: ARG002
@@ -132,8 +142,9 @@ class FunctionScores(ConceptScores):
         scores = scores.float()
         if scores.ndim == 1:
             scores = scores[:, None]
-        if list(scores.shape) != [len(images), len(self.concepts)] or not bool(scores.isfinite().all()):
-            got = "numbers that are not finite" if scores.shape[:1] == images.shape[:1] else list(scores.shape)
+        fits = list(scores.shape) == [len(images), len(self.concepts)]
+        if not fits or not bool(scores.isfinite().all()):
+            got = "numbers that are not finite" if fits else list(scores.shape)
             raise InputError(
                 f"concept {self.name} must return [n] or [n, {len(self.concepts)}], finite, for n images; got {got}"
             )

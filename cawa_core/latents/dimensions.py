@@ -48,7 +48,7 @@ class DimensionUnits:
 
 @dataclasses.dataclass(frozen=True)
 class Responses:
-    """Answers of a class to interventions on D dimensions over a grid of G values.
+    """Responses of a class to interventions on D dimensions over a grid of G values.
 
     Attributes:
         scores: score of each image by each concept, ``[n, D, G, concepts]``.
@@ -105,11 +105,11 @@ def responses(
         codes, embeddings = _conditions(generator, units, z, class_id, [(dimensions[d], row) for d, row in block], grid)
         means, images, scored = _images(generator, concepts, codes, embeddings, class_id, sites, batch_size)
         by_case = images.unflatten(0, (len(block), n_values))
-        moved = (by_case[:, -1] - by_case[:, 0]).abs().mean(dim=(1, 2, 3)) / (2 * (grid[-1] - grid[0]))
+        moved = ((by_case[:, -1] - by_case[:, 0]).abs().mean(dim=(1, 2, 3)) / (2 * (grid[-1] - grid[0]))).cpu().numpy()
         for number, (place, row) in enumerate(block):
             values = slice(number * n_values, (number + 1) * n_values)
             scores[row, place] = scored[values]
-            changes[row, place] = float(moved[number])
+            changes[row, place] = moved[number]
             for activation, mean in zip(activations, means, strict=True):
                 activation[place] += slopes @ mean[values] / len(z)
     return Responses(scores, changes, activations)
@@ -128,13 +128,19 @@ def _conditions(
     codes = z[rows].clone()
     embedding = generator.class_embedding(torch.tensor([class_id], device=z.device))
     embeddings = embedding.expand(len(codes), -1).clone()
-    for number, ((space, index), _) in enumerate(cases):
-        for place, value in enumerate(grid):
-            row = number * len(grid) + place
+    values = torch.tensor(grid, device=z.device).repeat(len(cases))
+    for space, target in ((LATENT, codes), (EMBEDDING, embeddings)):
+        selected = [number for number, ((name, _), _) in enumerate(cases) if name == space]
+        if selected:
+            indices = torch.tensor([cases[number][0][1] for number in selected], device=z.device)
+            indices = indices.repeat_interleave(len(grid))
+            first = torch.tensor(selected, device=z.device)[:, None] * len(grid)
+            places = (first + torch.arange(len(grid), device=z.device)).flatten()
             if space == LATENT:
-                codes[row, index] = value * units.latent_deviation
+                target[places, indices] = (values[places] * units.latent_deviation).to(target)
             else:
-                embeddings[row, index] = units.embedding_mean[index] + value * units.embedding_deviation[index]
+                moved = units.embedding_mean[indices] + values[places] * units.embedding_deviation[indices]
+                target[places, indices] = moved.to(target)
     return codes, embeddings
 
 

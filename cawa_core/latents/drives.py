@@ -1,4 +1,4 @@
-"""Channels that a dimension drives, in closed form: derivatives of threshold and expected activation (ours).
+"""Channels that a dimension drives, in closed form: derivatives of awareness and expected activation (ours).
 
 Gain γ and offset β of a channel are affine in the latent code z and the class embedding e. For ``z ~ N(0, I)``, the
 statistics ``A = E[β/γ]`` and ``E[ReLU(γx + β)]`` of a class depend on dimension j through the means of γ and β alone,
@@ -36,11 +36,11 @@ class Drives:
     """Mean derivatives of the channels of a site per standard deviation of each dimension, for one class.
 
     Attributes:
-        threshold: of the mean threshold ``E[β/γ]``, by space ``[C, dimensions]``.
+        awareness: of the category awareness ``E[β/γ]``, by space ``[C, dimensions]``.
         activation: of the expected activation, by space ``[C, dimensions]``.
     """
 
-    threshold: dict[str, Array]
+    awareness: dict[str, Array]
     activation: dict[str, Array]
 
 

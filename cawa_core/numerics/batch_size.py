@@ -39,3 +39,18 @@ def bytes_for_backward(compute: Callable[[], object]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda _: _):
         compute()
     return sum(storage.nbytes() for storage in storages.values())
+
+
+GRAPH_BYTES = {"cpu": 2**31, "cuda": 2**34}
+"""Maximum bytes that are kept for a backward pass, unless a single image takes more."""
+
+
+def images_per_backward(compute_one: Callable[[], object], device: torch.device, batch_size: int) -> int:
+    """Return how many images a backward pass takes at once: at most a batch, and as many as fit into memory.
+
+    Args:
+        compute_one: the computation for a single image.
+        device: device of the computation.
+        batch_size: images per forward pass.
+    """
+    return max(1, min(batch_size, GRAPH_BYTES[device.type] // max(1, bytes_for_backward(compute_one))))

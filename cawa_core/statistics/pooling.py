@@ -25,18 +25,27 @@ def pooled(effect: Array, stderr: Array, n_latents: Array) -> tuple[Array, Array
     return mean, error, t_test(mean, error, float(count - 1))
 
 
-def t_test(mean: Array, stderr: Array, freedom: Array | float) -> Array:
-    """Return the two-sided p-value of a mean; 1 where it is exactly zero, NaN where its error is unknown."""
+def t_test(mean: Array, stderr: Array, freedom: float) -> Array:
+    """Return the two-sided p-value of a mean; 1 where it is exactly zero, NaN where its error is unknown.
+
+    Where all values are equal, as those of a score with few values can be, it is that of the sign test.
+
+    Args:
+        mean, stderr: mean of n values and its standard error.
+        freedom: n - 1.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         p_value = 2 * stdtr(freedom, -np.abs(mean / stderr))
+    p_value = np.where(stderr == 0, min(1.0, 2 * 0.5 ** (freedom + 1)), p_value)
     return np.where((mean == 0) & ~np.isnan(stderr), 1.0, p_value)
 
 
 def rise_p_value(values: Array) -> float:
-    """Return the one-sided p-value that the mean of independent values ``[n]`` is above zero; 1 if all are zero."""
-    if not values.any():
-        return 1.0
+    """Return the one-sided p-value that the mean of independent values ``[n]`` is above zero; 1 if all are zero.
+
+    It is that of the t-test, or of the sign test where all values are equal.
+    """
     spread = values.std(ddof=1) / np.sqrt(len(values))
     if not spread > 0:
-        return 0.0 if values.mean() > 0 else 1.0
+        return float(0.5 ** len(values)) if values.mean() > 0 else 1.0
     return float(stdtr(len(values) - 1, -values.mean() / spread))

@@ -76,6 +76,8 @@ seven = 7
 '''
 SMALL = ("--evaluator", "my_models:classifier", "--masking-latents", 8, "--control-repeats", 1, "--executor", "inline")
 SMALL += ("--awareness-samples", 50, "--permutations", 20, "--bootstraps", 20, "--masking-group-size", 4)
+FEW_LATENTS = ("--latent-samples", 1, "--latent-observed", 8, "--direction-search-latents", 2, "--direction-latents", 1)
+FEW_LATENTS += ("--direction-steps", 1, "--translation-latents", 2)
 
 
 @pytest.fixture
@@ -96,11 +98,12 @@ def models(tmp_path, monkeypatch):
 
 def test_an_audit_of_the_pages_example(models, monkeypatch, capsys):
     """All stages but the class metrics, which need real images; classes of an own generator cannot be mixed."""
-    stages = "awareness,masking,gallery,segmentation,hybrids,edits"
+    stages = "awareness,masking,gallery,segmentation,hybrids,edits,latents,directions"
     arguments = ("--generator", "my_generator:factory", "--real-images", "", "--stages", stages)
-    code, printed = run(monkeypatch, capsys, "audit", *arguments, *SMALL)
+    code, printed = run(monkeypatch, capsys, "audit", *arguments, *SMALL, *FEW_LATENTS)
     assert code == 0, printed.err
     manifest = Manifest.read(models / "results/my-generator")
+    assert set(manifest.table("latents").space) == set(manifest.table("directions").space) == {"latent"}
     assert set(manifest.table("awareness").estimator) == {"closed_form", "monte_carlo"}
     assert int(manifest.table("masking").channels.map(len).sum()) == 3 * (32 + 16)
     assert manifest.table("masking").protocol[0].startswith("my-classifier; ")
@@ -122,6 +125,27 @@ def test_a_site_that_is_not_affine_is_sampled(models, monkeypatch, capsys):
     awareness = Manifest.read(models / "bent").table("awareness")
     assert set(awareness[awareness.site == 0].estimator) == {"closed_form", "monte_carlo"}
     assert set(awareness[awareness.site == 1].estimator) == {"monte_carlo"}
+
+
+@pytest.mark.parametrize("name", ["bent", "mute"])
+def test_dimensions_of_a_generator_without_a_closed_form_or_gradients(models, monkeypatch, capsys, name):
+    """Predictions are those of affine sites; without gradients, sets are those of the measured effects."""
+    stages = ("--generator", f"my_models:{name}", "--real-images", "", "--stages", "latents,directions")
+    code, printed = run(monkeypatch, capsys, "audit", *stages, *SMALL, *FEW_LATENTS, "--output", "audit")
+    assert code == 0, printed.err
+    manifest = Manifest.read(models / "audit")
+    predicted = manifest.table("latent_predictions")
+    assert set(predicted.site) == ({0} if name == "bent" else {0, 1})
+    assert ("sefa" in set(manifest.table("directions").way)) == (name == "mute")
+    assert ("latent" in set(manifest.table("translations").way)) == (name == "bent")
+    for arguments, message in (
+        (("--space", "embedding"), "takes class indices"),
+        (("--dimension", "1"), "has no closed form"),
+    ):
+        if name == "bent":
+            code, printed = run(monkeypatch, capsys, "latents", *stages[:2], "--evaluator", SMALL[1], *arguments)
+            assert code == 2
+            assert message in printed.err
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,8 @@ class ModuleGenerator(Generator):
         InputError: the network does not have the required form; the message says why.
     """
 
+    takes_embeddings = False
+
     def __init__(
         self,
         network: nn.Module,

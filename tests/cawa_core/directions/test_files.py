@@ -60,3 +60,11 @@ def test_a_bad_file_is_refused_in_one_line(content, words):
         read_direction("d.json", content, GENERATOR)
     assert "\n" not in str(fault.value)
     assert "d.json" in str(fault.value)
+
+
+def test_a_generator_that_takes_class_indices_refuses_a_change_of_the_embedding():
+    generator = PlantedGenerator()
+    generator.takes_embeddings = False
+    with pytest.raises(InputError, match="takes class indices"):
+        read_direction("d.json", changed(embedding={"2": 1.0}), generator)
+    assert read_direction("d.json", a_file().content(), generator).name == "background"

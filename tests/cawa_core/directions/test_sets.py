@@ -74,13 +74,19 @@ def test_concepts_without_derivatives_have_empty_sets():
 
 
 def test_bottom_and_random_sets_have_the_size_and_norm_1():
-    bottom = bottom_set(EFFECT, 3)
+    bottom = bottom_set(EFFECT, 3, range(6))
     assert set(bottom.nonzero()[:, 0].tolist()) <= {0, 2, 5}
     assert bottom.norm() == pytest.approx(1)
-    assert bottom_set(np.zeros(4), 2).count_nonzero() == 2
+    assert bottom_set(np.zeros(4), 2, [1, 3]).nonzero()[:, 0].tolist() == [1, 3]
     chance = random_set(10, 4, np.random.default_rng(0))
     assert chance.count_nonzero() == 4
+    drawn = random_set(10, 2, np.random.default_rng(0), [3, 7])
+    assert drawn.nonzero()[:, 0].tolist() == [3, 7]
     assert chance.norm() == pytest.approx(1)
+
+
+def test_an_unknown_change_is_never_the_best():
+    assert best_of(list(torch.eye(2)), np.array([[np.nan, 0.1], [np.nan, -0.1]])).tolist() == [0, 1]
 
 
 def test_the_best_direction_may_be_against_one():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cawa_core.dissection.concept_effects import GRAPH_BYTES, optimised_weights
+from cawa_core.dissection.concept_effects import optimised_weights
+from cawa_core.numerics import batch_size as batch_sizes
 from cawa_core.segmenters.base import Segmenter
 from tests.planted_effects import CausalGenerator, SoftSquareSegmenter
 
@@ -48,7 +49,7 @@ def test_parts_of_a_step_change_the_weights_by_rounding_only(whole_steps):
 
 
 def test_images_that_keep_too_much_for_the_backward_pass_go_one_by_one(whole_steps, monkeypatch):
-    monkeypatch.setitem(GRAPH_BYTES, "cpu", 1)
+    monkeypatch.setitem(batch_sizes.GRAPH_BYTES, "cpu", 1)
     segmenter = CountingSegmenter()
     weights = weights_of(segmenter, 8)
     assert set(segmenter.passes) == {1}

@@ -48,10 +48,17 @@ def test_faults_of_a_users_function_are_one_line():
     def failing(images):
         raise KeyError("no such thing\nat all")
 
+    def misnamed(images):
+        return images
+
+    misnamed.concepts = "beauty"
+    with pytest.raises(InputError, match="in a tuple concepts"):
+        FunctionScores("mine", misnamed)
+
     def infinite(images):
         return images.mean(dim=(1, 2, 3)) / 0
 
-    for function, words in ((planted_dimensions.wrong, "must return"), (failing, "failed"), (infinite, "finite")):
+    for function, words in ((planted_dimensions.wrong, r"got \[3, 3\]"), (failing, "failed"), (infinite, "finite")):
         with pytest.raises(InputError, match=words) as fault:
             FunctionScores("mine", function).scores(IMAGES, CLASSES)
         assert "\n" not in str(fault.value)

@@ -91,14 +91,14 @@ def test_closed_forms_are_the_measured_slopes_over_many_latents():
     assert not driven.activation["latent"][0, [0, 2, 3, 5, 6, 7]].any()
 
 
-def test_derivatives_of_thresholds_are_differences_of_class_means():
+def test_derivatives_of_awareness_are_differences_of_class_means():
     """A dimension shifts the class mean of a channel, whose threshold is known in closed form."""
     units = DimensionUnits.of(GENERATOR)
     driven = drives(GENERATOR.modulation(0), EMBEDDINGS[1:2], units)
-    # Constant gain of 1: the threshold is the offset.
-    np.testing.assert_allclose(driven.threshold["latent"][:3], planted_dimensions.LATENT_WEIGHTS[:3], atol=1e-6)
+    # Constant gain of 1: the awareness is the offset.
+    np.testing.assert_allclose(driven.awareness["latent"][:3], planted_dimensions.LATENT_WEIGHTS[:3], atol=1e-6)
     expected = planted_dimensions.EMBEDDING_WEIGHTS[:3] * units.embedding_deviation
-    np.testing.assert_allclose(driven.threshold["embedding"][:3], expected, atol=1e-6)
+    np.testing.assert_allclose(driven.awareness["embedding"][:3], expected, atol=1e-6)
 
 
 def test_truncation_shortens_the_unit():
@@ -108,7 +108,7 @@ def test_truncation_shortens_the_unit():
     assert units.latent_deviation == pytest.approx(generator.latent_deviation)
     driven = drives(generator.modulation(0), EMBEDDINGS[1:2], units)
     expected = planted_dimensions.LATENT_WEIGHTS[:3] * generator.latent_deviation
-    np.testing.assert_allclose(driven.threshold["latent"][:3], expected, atol=1e-6)
+    np.testing.assert_allclose(driven.awareness["latent"][:3], expected, atol=1e-6)
     z = torch.zeros(1, 8)
     measured = responses(generator, CONCEPTS, z, 0, [("latent", 6)], (0.0, 2.0))
     codes = torch.zeros(1, 8)

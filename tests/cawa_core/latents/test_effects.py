@@ -72,8 +72,17 @@ def test_a_rise_is_tested_on_one_side():
     values = np.array([0.2, 0.5, -0.1, 0.4])
     assert rise_p_value(values) == pytest.approx(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
     assert rise_p_value(np.zeros(4)) == 1
-    assert rise_p_value(np.full(4, 0.5)) == 0
+    assert rise_p_value(np.full(4, 0.5)) == 1 / 16  # equal values have no error: the sign test
     assert rise_p_value(np.full(4, -0.5)) == 1
+
+
+def test_equal_slopes_are_no_certainty():
+    """Two latents whose counts change alike say little; a zero error would make the p-value zero."""
+    scores = np.zeros((2, 1, 5, 1))
+    scores[:, 0, 3:, 0] = 1
+    effects = effects_of(scores, GRID, np.ones(1))
+    assert effects.effect[0, 0] > 0
+    assert effects.p_value[0, 0] == 0.5
 
 
 def test_predictions_of_the_same_values_correlate_and_p_values_are_uniform_by_chance():

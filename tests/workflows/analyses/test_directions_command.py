@@ -14,6 +14,7 @@ from cawa_core.generators.base import class_ids_of
 from tests.planted_dimensions import PlantedGenerator
 from tests.workflows.conftest import SMALL, small_audit
 from tests.workflows.test_cli import run
+from workflows.analyses.directions.positives import shared_channels
 from workflows.lab import Lab
 
 PLANTED = (
@@ -164,6 +165,8 @@ def a_direction(tmp_path):
         (("--positives", "3,7", "--concepts", "brightness"), "does not go with"),
         (("--dimension", "64"), "dimension must be in 0..63"),
         (("--dimension", "4", "--space", "other"), "space"),
+        (("--positives", "3,7", "--space", "embedding"), "space must be latent with positives"),
+        (("--images", "12", "--classes", "0,1,2,3,4,5"), "at most 60 rows"),
         (("--site", "0"), "site and channel must be given together"),
         (("--site", "0", "--channel", "128"), "channels must be in 0..127"),
         (("--site", "6", "--channel", "1"), "site must be in 0..5"),
@@ -182,6 +185,7 @@ def test_bad_input_is_one_line(tmp_path, command, arguments, words):
     ("arguments", "words"),
     [
         ((), "classes must name at least one"),
+        (("--classes", "1", "--steps", "3"), "steps does not go with direction"),
         (("--classes", "1", "--channels", "3"), "channels does not go with direction"),
         (("--classes", "1", "--labels", "x.png"), "labels does not go with direction"),
         (("--classes", "1"), "belongs to biggan"),
@@ -199,3 +203,19 @@ def test_a_missing_direction_is_refused(tmp_path, command):
     code, printed = command("edit", "--classes", "1", "--direction", tmp_path / "none.json")
     assert code == 2
     assert "cannot be read" in printed.err
+
+
+def test_channels_that_the_latent_code_does_not_change_share_nothing(monkeypatch):
+    """Of a site that only the class modulates, all latents have one ratio, and its rounding is no agreement."""
+    lab = Lab.open("fashion-biggan", classes=("1",))
+    modulation = lab.generator.modulation(2)
+    constant = dataclasses.replace(
+        modulation,
+        gain=dataclasses.replace(modulation.gain, from_latent=torch.zeros_like(modulation.gain.from_latent)),
+        offset=dataclasses.replace(modulation.offset, from_latent=torch.zeros_like(modulation.offset.from_latent)),
+    )
+    others = lab.generator.modulation
+    monkeypatch.setattr(type(lab.generator), "modulation", lambda _, site: constant if site == 2 else others(site))
+    ranks = shared_channels(lab, 1, lab.latents(1, 20)[[3, 7, 11, 12]])
+    assert {rank.relevance for rank in ranks if rank.site == 2} == {0}
+    assert ranks[0].relevance > 1

@@ -11,7 +11,7 @@ from cawa_core.errors import InputError
 from cawa_core.tables import Manifest
 from tests.planted_dimensions import CONTROLS
 from tests.workflows.conftest import SMALL, small_audit
-from workflows.analyses.latents.measurements import answers_of, deviation_of
+from workflows.analyses.latents.measurements import deviation_of, responses_of
 from workflows.analyses.latents.results import effects_summary, predictions_summary
 from workflows.lab import Lab
 from workflows.options.run import RunOptions
@@ -88,7 +88,7 @@ def test_closed_forms_predict_the_planted_channels(planted_dimensions):
 def test_rows_are_those_by_hand():
     lab = Lab.from_spec(dataclasses.replace(SMALL, classes=(3,)), RunOptions(), ("evaluator",))
     options = dataclasses.replace(SMALL, latent_samples=3)
-    answers = answers_of(lab, options, 3)
+    answers = responses_of(lab, options, 3)
     z = lab.latents(3, 3).clone()
     means = []
     for value in SMALL.latent_grid:

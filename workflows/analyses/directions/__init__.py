@@ -26,7 +26,7 @@ SEQUENTIAL, OPTIMISED, BOTTOM, RANDOM, SEFA, GANSPACE = WAYS = (
 WAY_WORDS = {
     SEQUENTIAL: "sequential set",
     OPTIMISED: "optimised set",
-    BOTTOM: "dimensions of the smallest effects",
+    BOTTOM: "dimensions with the smallest effects",
     RANDOM: "random set",
     SEFA: "best of SeFa",
     GANSPACE: "best of GANSpace",
@@ -52,9 +52,7 @@ class DirectionOptions(ManifoldOptions, LatentOptions):
     direction_search_latents: Annotated[int, Field(ge=2)] = option(
         16, "Latents, spread over all classes, on which directions are chosen; twice as many others confirm them."
     )
-    direction_steps: Annotated[int, Field(ge=0)] = option(
-        6, "Steps by which a set is optimised for each concept; 0 leaves optimised sets out."
-    )
+    direction_steps: Annotated[int, Field(ge=0)] = option(6, "Optimisation steps per concept; 0 skips optimised sets.")
     direction_strengths: tuple[Annotated[float, Field(gt=0)], ...] = option(
         (1.0, 2.0, 4.0),
         "Lengths of steps along a direction, ascending, in standard deviations; directions are chosen by the middle "
@@ -62,7 +60,7 @@ class DirectionOptions(ManifoldOptions, LatentOptions):
         is_distinct=True,
     )
     direction_latents: Count = option(2, "Held-out latents per class that take every step.")
-    direction_random_sets: Count = option(4, "Random sets of each size, the same for all classes.")
+    direction_random_sets: Count = option(6, "Random sets of each size, the same for all classes.")
     translation_partners: Annotated[int, Field(ge=0)] = option(
         1, "Classes that each class is translated into: those with the closest embeddings."
     )

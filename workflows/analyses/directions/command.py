@@ -37,16 +37,18 @@ class LatentsCommandOptions:
     )
     positives: tuple[Annotated[int, Field(ge=0)], ...] = option(
         (),
-        "Images of one class that show what you are after, by their numbers on the sheet: lists the channels and "
-        "latent dimensions that they have in common, instead of searching by concepts.",
+        "Numbers of images on the sheet, of one class, that show what you want: lists the channels and latent "
+        "dimensions that they share.",
     )
     offered: Annotated[int, Field(ge=2, le=200)] = option(
         20, "Images of the first class that the sheet shows with their numbers, to choose positives from."
     )
     dimension: Annotated[int, Field(ge=-1)] = option(
-        -1, "Dimension of the space: lists the channels that it drives, in closed form, without a sample."
+        -1, "List the channels that this dimension of the space drives, computed from the weights."
     )
-    site: Annotated[int, Field(ge=-1)] = option(-1, "With channel: lists the dimensions that drive this channel.")
+    site: Annotated[int, Field(ge=-1)] = option(
+        -1, "List the dimensions that drive --channel of this site, computed from the weights."
+    )
     channel: Annotated[int, Field(ge=-1)] = option(-1, "Channel at the site.")
     listed: Count = option(10, "Channels and dimensions to list.")
     classes: tuple[int | str, ...] = option(

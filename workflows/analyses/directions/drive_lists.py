@@ -45,7 +45,7 @@ def drive_lines(lab: Lab, command: LatentsCommandOptions) -> tuple[list[str], di
     rows = []
     for site in sites:
         driven = drives(lab.generator.modulation(site), embedding, units)
-        activation, threshold = driven.activation[command.space], driven.threshold[command.space]
+        activation, awareness = driven.activation[command.space], driven.awareness[command.space]
         channels = [command.channel] if command.site >= 0 else range(len(activation))
         dimensions = [command.dimension] if command.dimension >= 0 else range(activation.shape[1])
         rows += [
@@ -54,7 +54,7 @@ def drive_lines(lab: Lab, command: LatentsCommandOptions) -> tuple[list[str], di
                 "channel": channel,
                 "dimension": dimension,
                 "activation": float(activation[channel, dimension]),
-                "threshold": float(threshold[channel, dimension]),
+                "awareness": float(awareness[channel, dimension]),
             }
             for channel in channels
             for dimension in dimensions
@@ -62,9 +62,9 @@ def drive_lines(lab: Lab, command: LatentsCommandOptions) -> tuple[list[str], di
     rows.sort(key=lambda row: -abs(np.nan_to_num(row["activation"])))
     rows = rows[: command.listed]
     lines = [f"{lab.generator.class_names[class_id]}, {command.space} space; per standard deviation of the dimension"]
-    lines += ["site  channel  dimension  expected activation  threshold"]
+    lines += ["site  channel  dimension  expected activation  awareness"]
     lines += [
-        f"{row['site']:4} {row['channel']:8} {row['dimension']:10} {row['activation']:+20.4f} {row['threshold']:+10.4f}"
+        f"{row['site']:4} {row['channel']:8} {row['dimension']:10} {row['activation']:+20.4f} {row['awareness']:+10.4f}"
         for row in rows
     ]
     return lines, {"class_id": class_id, "space": command.space, "drives": rows}

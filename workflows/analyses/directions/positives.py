@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cawa_core.directions.direction import Direction, unit
-from cawa_core.directions.ticks import FEWEST_POSITIVES, Shared, shared
-from cawa_core.errors import InputError
+from cawa_core.directions.ticks import Shared, shared
 from cawa_core.latents.dimensions import LATENT
 from workflows.analyses.directions.command import LatentsCommandOptions
 from workflows.lab import Lab
 
 Array = NDArray[np.float64]
 
+LEAST_SPREAD = 1e-6
+"""Spread of the ratio β/γ, as a share of its mean, below which the latent code does not change it."""
+MOST_SIGN_CHANGES = 0.01
+"""Share of latents whose gain may have the other sign: the mean of β/γ is far from its middle where more have."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ChannelRank:
-    """A channel that positive images share, with the mean of its standardised threshold."""
+    """A channel that positive images share, with the mean of its standardised ratio β/γ."""
 
     site: int
     channel: int
@@ -51,18 +55,7 @@ class Ticked:
 
 
 def ticked(lab: Lab, command: LatentsCommandOptions) -> Ticked:
-    """Rank channels and latent dimensions by what the positives of the lab's class share.
-
-    Raises:
-        InputError: fewer than two positives, or an image that is not offered.
-    """
-    if max(command.positives) >= command.offered:
-        raise InputError(
-            f"positives must be in 0..{command.offered - 1}, the images on the sheet; got {max(command.positives)}: "
-            "raise --offered"
-        )
-    if len(command.positives) < FEWEST_POSITIVES:
-        raise InputError(f"positives must be at least {FEWEST_POSITIVES} images; got {len(command.positives)}")
+    """Rank channels and latent dimensions by what the positives of the lab's class share."""
     class_id = lab.class_ids[0]
     z = lab.latents(class_id, command.offered)[list(command.positives)]
     channels = shared_channels(lab, class_id, z)[: command.listed]
@@ -71,7 +64,7 @@ def ticked(lab: Lab, command: LatentsCommandOptions) -> Ticked:
     weights = torch.zeros(lab.generator.z_dim)
     weights[torch.from_numpy(best.copy())] = torch.from_numpy(dimensions.mean[best]).float()
     direction = Direction.in_space(LATENT, unit(weights), lab.generator)
-    lines = ["site  channel  relevance  mean threshold (in standard deviations from the class)"]
+    lines = ["site  channel  relevance  mean of β/γ (in standard deviations from the class)"]
     lines += [f"{rank.site:4} {rank.channel:8} {rank.relevance:10.2f} {rank.mean:+8.2f}" for rank in channels]
     lines += ["latent dimension  relevance  mean"]
     lines += [f"{each:16} {dimensions.relevance[each]:10.2f} {dimensions.mean[each]:+5.2f}" for each in best]
@@ -102,10 +95,11 @@ def shared_channels(lab: Lab, class_id: int, z: Tensor) -> list[ChannelRank]:
         gain, offset = (part.double().cpu().numpy() for part in modulated)
         awareness = lab.class_awareness((class_id,), site.index)
         with np.errstate(divide="ignore", invalid="ignore"):
-            thresholds = offset / gain
-            spread = np.sqrt(awareness.latent_awareness_robust[0])
-            standardised = (thresholds - awareness.category_awareness[0]) / spread
-        result = shared(standardised)
+            centre, spread = awareness.category_awareness[0], np.sqrt(awareness.latent_awareness_robust[0])
+            standardised = (offset / gain - centre) / spread
+        varies = spread > LEAST_SPREAD * np.maximum(1, np.abs(centre))
+        keeps_sign = np.abs(awareness.gain_sign_probability[0] - 0.5) >= 0.5 - MOST_SIGN_CHANGES
+        result = shared(np.where(varies & keeps_sign, standardised, 0.0))
         ranks += [
             ChannelRank(site.index, channel, float(result.relevance[channel]), float(result.mean[channel]))
             for channel in range(site.channels)

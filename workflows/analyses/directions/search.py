@@ -15,6 +15,7 @@ from cawa_core.directions.baselines import ganspace_directions, sefa_directions
 from cawa_core.directions.direction import Direction
 from cawa_core.directions.manipulation import concept_changes, concept_derivatives
 from cawa_core.directions.sets import best_of, bottom_set, optimised_sets, random_set, sequential_set, sparse
+from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of, spread_classes
 from cawa_core.latents.concepts import ConceptScores
 from cawa_core.latents.dimensions import LATENT, DimensionUnits
@@ -34,7 +35,13 @@ from workflows.analyses.directions import (
     chosen_strength,
 )
 from workflows.analyses.latents import LATENTS_TABLE
-from workflows.analyses.latents.measurements import answers_of, concept_scores, dimensions_of
+from workflows.analyses.latents.measurements import (
+    concept_scores,
+    dimensions_of,
+    require_concepts,
+    require_dimensions,
+    responses_of,
+)
 from workflows.lab import Lab
 
 Array = NDArray[np.float64]
@@ -74,9 +81,10 @@ class ConceptDirections:
     """Directions of one concept in one space.
 
     Attributes:
-        by_way: weights ``[D]`` of each way; zero for a controlling set that is empty.
-        random: random sets as large as the controlling set, or of all dimensions if there is none.
-        confirmations: what confirmed each controlling set, or did not.
+        by_way: weights ``[D]`` of each way; zero for a controlling set that is empty. Dimensions with the smallest
+            effects are left out where they would overlap the controlling set.
+        random: random sets as large as the first controlling set, or of all dimensions if there is none.
+        confirmations: confirmation test of each controlling set.
     """
 
     by_way: Mapping[str, Tensor]
@@ -88,6 +96,19 @@ class ConceptDirections:
         """Way, draw and weights of all directions that are not empty."""
         single = [(way, 0, weights) for way, weights in self.by_way.items() if bool(weights.any())]
         return single + [(RANDOM, draw, weights) for draw, weights in enumerate(self.random)]
+
+
+def require_search(lab: Lab, options: DirectionOptions) -> None:
+    """Check the options of a search.
+
+    Raises:
+        InputError: dimensions, grid or concepts do not suit the generator, or strengths do not ascend.
+    """
+    require_dimensions(lab.generator, options)
+    require_concepts(lab, options)
+    strengths = list(options.direction_strengths)
+    if not strengths or strengths != sorted(strengths):
+        raise InputError(f"direction_strengths must ascend; got {strengths}")
 
 
 def directions_of(lab: Lab, options: DirectionOptions, space: str, earlier: Manifest | None) -> list[ConceptDirections]:
@@ -116,6 +137,7 @@ class _Search:
         self.concepts: ConceptScores = concept_scores(lab, options)
         self.units = DimensionUnits.of(lab.generator)
         self.size = lab.generator.z_dim if space == LATENT else lab.generator.embed_dim
+        self.places = [index for name, index in dimensions_of(lab.generator, options) if name == space]
         self.strength = chosen_strength(options)
         count = options.direction_search_latents
         self.chosen = self._sample(0, count)
@@ -159,17 +181,15 @@ class _Search:
         leading: Mapping[str, tuple[Tensor, Array]],
     ) -> ConceptDirections:
         sizes = [int((weights != 0).sum()) for weights in sets.values()]
-        size = next((size for size in sizes if size), self.size)
+        size = next((size for size in sizes if size), len(self.places))
         by_way = dict(sets)
-        if any(sizes):
-            by_way[BOTTOM] = bottom_set(self.effects[0][:, place], size)
+        if any(sizes) and 2 * size <= len(self.places):
+            by_way[BOTTOM] = bottom_set(self.effects[0][:, place], size, self.places)
         by_way |= {way: best_of(list(weights), changes[..., place]) for way, (weights, changes) in leading.items()}
-        random = [
-            random_set(
-                self.size, size, random_generator(self.lab.spec.seed, SHARED_CLASS, draw, f"{self.space} set of {size}")
-            )
-            for draw in range(self.options.direction_random_sets)
-        ]
+        random = []
+        for draw in range(self.options.direction_random_sets):
+            source = random_generator(self.lab.spec.seed, SHARED_CLASS, draw, f"{self.space} set of {size}")
+            random.append(random_set(self.size, size, source, self.places))
         return ConceptDirections(by_way, random, confirmations)
 
     @cached_property
@@ -192,7 +212,7 @@ class _Search:
 
     def _measured(self, class_id: int) -> tuple[Array, Array]:
         """Return effects and standard errors of a class, rounded as the table has them."""
-        effects = answers_of(self.lab, self.options, class_id).effects
+        effects = responses_of(self.lab, self.options, class_id).effects
         return _as_recorded(effects.effect), _as_recorded(effects.effect_stderr)
 
     def _recorded(self, class_ids: Sequence[int]) -> dict[int, tuple[Array, Array]]:
@@ -235,7 +255,7 @@ class _Search:
 
         def derivatives(weights: Tensor, step: int) -> Tensor:
             length = self.strength if step else SMALL_STEP
-            return concept_derivatives(
+            whole = concept_derivatives(
                 self.generator,
                 self.concepts,
                 z,
@@ -246,11 +266,14 @@ class _Search:
                 self.units,
                 self.lab.batch_size,
             )
+            restricted = torch.zeros_like(whole)
+            restricted[:, self.places] = whole[:, self.places]
+            return restricted
 
         shape = len(self.concepts.concepts), self.size
         optimised = optimised_sets(derivatives, *shape, self.options.direction_steps)
-        has_gradients = torch.tensor(self.concepts.with_gradients)[:, None]
-        return torch.where(has_gradients, optimised, by_effects)
+        is_optimised = optimised.any(dim=1, keepdim=True)
+        return torch.where(is_optimised, optimised, by_effects)
 
     def _confirmed(self, sets: Tensor) -> list[Confirmation]:
         """Test each concept's set on other images; an empty set changes nothing."""

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cawa_core.directions.direction import Direction
 from cawa_core.directions.files import DirectionFile
+from cawa_core.directions.ticks import FEWEST_POSITIVES
 from cawa_core.errors import InputError, bounded, counted, suggestion
 from cawa_core.latents.concepts import FunctionScores, JoinedScores
+from cawa_core.latents.dimensions import LATENT
+from cawa_core.options import require_distinct
 from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
 from cawa_core.storage import Storage
@@ -21,17 +23,17 @@ from workflows.analyses.directions import SETS, WAY_WORDS, DirectionOptions, cho
 from workflows.analyses.directions.command import LatentsCommandOptions
 from workflows.analyses.directions.drive_lists import drive_lines, require_drive
 from workflows.analyses.directions.positives import Ticked, ticked
-from workflows.analyses.directions.search import ConceptDirections, directions_of
+from workflows.analyses.directions.search import ConceptDirections, directions_of, require_search
 from workflows.analyses.edits.along import heading, moved_along, rows_of_images, sheet_note
 from workflows.analyses.latents import LATENTS
-from workflows.analyses.latents.measurements import SOURCES, concept_deviation, concept_scores, require_concepts
-from workflows.commands.sheets import Advance, as_json, computed, opened_output, provenance, require_rows
+from workflows.analyses.latents.measurements import SOURCES, concept_deviation, concept_scores
+from workflows.commands.sheets import MOST_ROWS, Advance, as_json, computed, opened_output, provenance
 from workflows.lab import Lab
 from workflows.options.audit import AuditSpec, options_as
 from workflows.options.run import RunOptions
 
 SHOWN_CONCEPTS = 12
-"""Most concepts on a sheet if none is named."""
+"""Most concepts whose directions move images on the sheet."""
 FIRST_MOVED = 13 * 10**6
 """Index of the first latent of the moved images; no direction was chosen by it."""
 
@@ -77,25 +79,22 @@ def run_latents(command: LatentsCommandOptions, spec: AuditSpec, options: RunOpt
     needs = ("evaluator", "segmenter") if spec.segmenter else ("evaluator",)
     lab = Lab.from_spec(spec, options.with_absolute_paths(), needs)
     searched = options_as(DirectionOptions, spec)
+    require_distinct(spec)
+    require_search(lab, searched)
+    chosen = chosen_concepts(command, concept_scores(lab, searched))
     if command.positives and len(lab.class_ids) > 1:
         raise InputError(f"classes must be one for --positives, whose images are of one; got {len(lab.class_ids)}")
-    chosen = chosen_concepts(command, concept_scores(lab, searched))
-    require_concepts(lab, searched)
-    for class_id in lab.class_ids if command.concepts else ():
-        _require_moving(lab, searched, class_id, chosen)
     require_drive(command, lab)
-    require_rows(command.images * max(1, len(chosen)), len(lab.class_ids), "classes")
+    _require_rows(command, len(chosen), len(lab.class_ids))
     storage = opened_output(command.output, lab, LATENTS.name)
 
-    def find(_: object, advance: Advance) -> Product:  # noqa: ARG001
-        if command.dimension >= 0 or command.site >= 0:
-            return Product({}, *drive_lines(lab, command))
-        if command.positives:
-            return _of_positives(lab, command, ticked(lab, command))
-        return _of_concepts(lab, command, searched, chosen)
+    def find(_: object, advance: Advance) -> tuple[Product, list[SheetRow]]:  # noqa: ARG001
+        for class_id in lab.class_ids if command.concepts else ():
+            _require_moving(lab, searched, class_id, chosen)
+        product = _product(lab, command, searched, chosen)
+        return product, [*_numbered_rows(lab, command), *_moved_rows(lab, command, product)]
 
-    (product,) = computed(lab, "searching", [None], find, unit="searches")
-    rows = [*_numbered_rows(lab, command), *_moved_rows(lab, command, product)]
+    ((product, rows),) = computed(lab, "searching", [None], find, unit="searches")
     storage.write("latents.png", draw_sheet(_sheet(lab, command, rows)))
     for name, file in product.files.items():
         storage.write(f"directions/{name}.json", file.content())
@@ -104,10 +103,36 @@ def run_latents(command: LatentsCommandOptions, spec: AuditSpec, options: RunOpt
     return LatentsResult(storage, tuple(lines))
 
 
+def _product(lab: Lab, command: LatentsCommandOptions, options: DirectionOptions, chosen: Sequence[str]) -> Product:
+    """Return what the command is asked for."""
+    if command.dimension >= 0 or command.site >= 0:
+        return Product({}, *drive_lines(lab, command))
+    if command.positives:
+        return _of_positives(lab, command, ticked(lab, command))
+    return _of_concepts(lab, command, options, chosen)
+
+
+def _require_rows(command: LatentsCommandOptions, n_concepts: int, n_classes: int) -> None:
+    """Check that the sheet is not too long.
+
+    Raises:
+        InputError: it would have more than ``MOST_ROWS`` rows.
+    """
+    groups = 1 if command.positives else min(n_concepts, SHOWN_CONCEPTS)
+    if command.dimension >= 0 or command.site >= 0:
+        groups = 0
+    rows = -(-command.offered // len(command.strengths)) + groups * n_classes * command.images
+    if rows > MOST_ROWS:
+        raise InputError(
+            f"images times classes and concepts, with the numbered images, must make at most {MOST_ROWS} rows of the "
+            f"sheet; got {rows}: give fewer --images, --classes, --concepts or --offered"
+        )
+
+
 def _check(command: LatentsCommandOptions) -> None:
     """Check that options go together, as far as this needs no generator."""
     if (command.site >= 0) != (command.channel >= 0):
-        raise InputError("site and channel must be given together: the dimensions that drive this channel are listed")
+        raise InputError("site and channel must be given together")
     asked = {
         "concepts": bool(command.concepts),
         "positives": bool(command.positives),
@@ -119,6 +144,17 @@ def _check(command: LatentsCommandOptions) -> None:
         raise InputError(
             f"{given[0]} does not go with {given[1]}, which asks for something else; leave out one of them"
         )
+    if command.positives and command.space != LATENT:
+        raise InputError(
+            f"space must be {LATENT} with positives, which are ranked by their latents; got {command.space}"
+        )
+    if command.positives and max(command.positives) >= command.offered:
+        raise InputError(
+            f"positives must be in 0..{command.offered - 1}, the images on the sheet; got {max(command.positives)}: "
+            "raise --offered"
+        )
+    if command.positives and len(command.positives) < FEWEST_POSITIVES:
+        raise InputError(f"positives must be at least {FEWEST_POSITIVES} images; got {len(command.positives)}")
     if len(set(command.positives)) < len(command.positives):
         raise InputError(f"positives must be different images; got {bounded(list(command.positives))}")
     if not command.strengths:
@@ -175,6 +211,7 @@ def _of_concepts(lab: Lab, command: LatentsCommandOptions, options: DirectionOpt
     """Search for the controlling sets of concepts."""
     known = concept_scores(lab, options).concepts
     by_concept = dict(zip(known, directions_of(lab, options, command.space, None), strict=True))
+    stems = _stems(chosen)
     files: dict[str, DirectionFile] = {}
     lines = [f"{'concept':22} {'set':16} dimensions   change after {chosen_strength(options):g} σ   p"]
     described = []
@@ -193,12 +230,11 @@ def _of_concepts(lab: Lab, command: LatentsCommandOptions, options: DirectionOpt
             )
             direction = Direction.in_space(command.space, weights, lab.generator)
             method = f"{WAY_WORDS[way]} of {counted(size, f'{command.space} dimension')}"
-            files[f"{_slug(concept)}-{command.space}-{way}"] = DirectionFile.of(
-                direction, concept, method, lab.generator
-            )
+            name = f"{stems[concept]}-{command.space}-{way}"
+            files[name] = DirectionFile.of(direction, concept, method, lab.generator)
         best = _furthest(by_concept[concept], sets)
         if best and len(moved) < SHOWN_CONCEPTS:
-            moved.append(f"{_slug(concept)}-{command.space}-{best}")
+            moved.append(f"{stems[concept]}-{command.space}-{best}")
     return Product(files, lines, {"space": command.space, "sets": described}, moved)
 
 
@@ -220,17 +256,20 @@ def _of_positives(lab: Lab, command: LatentsCommandOptions, result: Ticked) -> P
     return Product({name: file}, result.lines, result.described, [name])
 
 
-def _slug(concept: str) -> str:
-    """Return the name of a concept as a part of the name of a file."""
-    return re.sub(r"[^a-z0-9]+", "-", concept.lower()).strip("-")
+def _stems(concepts: Sequence[str]) -> dict[str, str]:
+    """Return the beginning of the names of each concept's files; numbered where several would be the same."""
+    stems: dict[str, str] = {}
+    for concept in concepts:
+        stem = re.sub(r"\W+", "-", concept.lower()).strip("-") or "concept"
+        stems[concept] = f"{stem}-{len(stems)}" if stem in stems.values() else stem
+    return stems
 
 
 def _numbered_rows(lab: Lab, command: LatentsCommandOptions) -> list[SheetRow]:
     """Return the images of the first class with their numbers; positives are framed."""
     class_id = lab.class_ids[0]
     columns = len(command.strengths)
-    with torch.inference_mode():
-        images = lab.images(class_id, lab.latents(class_id, command.offered))[0]
+    images = lab.images(class_id, lab.latents(class_id, command.offered))[0]
     cells = [
         Cell(as_pixels(image), str(number), framed=number in command.positives) for number, image in enumerate(images)
     ]

@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class StepEffects:
     """Effects of a step on the images of a class, one value per latent.
 
     Attributes:
@@ -98,7 +98,7 @@ class ClassSteps:
         """Yield the rows of ``direction_rescoring``."""
         for place, concept in enumerate(self.concepts):
             for way, _, weights in self.directions[place].all_ways:
-                if way not in SETS:
+                if way not in SETS or not self.deviation[place] > 0:
                     continue
                 changes = self.steps[_key(weights, chosen_strength(self.options))].changes.mean(axis=0)
                 for scored, size in zip(self.concepts, sizes_of(changes, self.deviation), strict=True):
@@ -130,7 +130,7 @@ class ClassSteps:
                     }
 
     @torch.inference_mode()
-    def _measured(self) -> dict[bytes, Step]:
+    def _measured(self) -> dict[bytes, StepEffects]:
         """Take every step once, whatever concepts share it."""
         generator = self.lab.generator
         z = generator.sample_latents(
@@ -142,7 +142,7 @@ class ClassSteps:
             for _, _, weights in directions.all_ways
             for strength in self.options.direction_strengths
         }
-        stay = Direction(z.new_zeros(generator.z_dim), z.new_zeros(generator.embed_dim)), 0.0
+        stay = Direction.none(generator), 0.0
         steps = [stay] + [
             (Direction.in_space(self.space, weights.to(z), generator), strength)
             for weights, strength in by_key.values()
@@ -166,12 +166,12 @@ class ClassSteps:
         self.realism_before = float(start[:, -1].mean())
         return {key: self._step(start, values) for key, values in zip(by_key, taken, strict=True)}
 
-    def _step(self, before: Tensor, after: Tensor) -> Step:
+    def _step(self, before: Tensor, after: Tensor) -> StepEffects:
         count = len(self.concepts)
         changes = (after[:, :count] - before[:, :count]).numpy()
         pixels, locality, logs, realism = after[:, count:].T
         retention = (logs - before[:, count + 2]).clamp(max=0).exp()
-        return Step(changes, pixels.numpy(), locality.numpy(), retention.numpy(), realism.numpy())
+        return StepEffects(changes, pixels.numpy(), locality.numpy(), retention.numpy(), realism.numpy())
 
     def _realism(self, images: Tensor) -> Tensor:
         """Return the closeness of images to real images of the class; NaN without real images."""

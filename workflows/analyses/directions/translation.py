@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 
 class TargetScores(ConceptScores):
-    """Log-probability of a target class less that of the class that an image was asked of.
+    """Log-probability of a target class less that of the class that an image was generated for.
 
     Args:
         evaluator: the classifier.
@@ -88,7 +88,7 @@ def _latents(lab: Lab, options: DirectionOptions, class_id: int, *, tested: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class TranslationStep:
     """A step that should translate images: its way, direction and length, and how many dimensions it changes."""
 
     way: str
@@ -97,7 +97,7 @@ class Step:
     n_dimensions: int
 
 
-def _latent_steps(lab: Lab, options: DirectionOptions, class_id: int, target_class: int) -> Iterator[Step]:
+def _latent_steps(lab: Lab, options: DirectionOptions, class_id: int, target_class: int) -> Iterator[TranslationStep]:
     """Yield steps along a direction that is optimised for the pair, and along a random one of as many dimensions."""
     generator = lab.generator
     if not (generator.has_gradients and options.direction_steps):
@@ -118,10 +118,15 @@ def _latent_steps(lab: Lab, options: DirectionOptions, class_id: int, target_cla
     for way, each in ((LATENT_SET, weights), (LATENT_CHANCE, chance)):
         if bool(each.any()):
             direction = Direction.in_space(LATENT, each.to(z), generator)
-            yield from (Step(way, direction, strength, size) for strength in EXTREME)
+            yield from (TranslationStep(way, direction, strength, size) for strength in EXTREME)
 
 
-def _embedding_steps(lab: Lab, options: DirectionOptions, class_id: int, target_class: int) -> Iterator[Step]:  # noqa: ARG001
+def _embedding_steps(
+    lab: Lab,
+    options: DirectionOptions,  # noqa: ARG001
+    class_id: int,
+    target_class: int,
+) -> Iterator[TranslationStep]:
     """Yield steps that give embedding dimensions the target's values: those that differ most, and random ones."""
     generator = lab.generator
     deviation = DimensionUnits.of(generator).embedding_deviation
@@ -134,7 +139,7 @@ def _embedding_steps(lab: Lab, options: DirectionOptions, class_id: int, target_
             weights = torch.zeros_like(standardised)
             chosen = torch.from_numpy(np.array(places[:size])).to(weights.device)
             weights[chosen] = standardised[chosen]
-            yield Step(way, Direction(weights.new_zeros(generator.z_dim), weights), 1.0, size)
+            yield TranslationStep(way, Direction(weights.new_zeros(generator.z_dim), weights), 1.0, size)
 
 
 def _sizes(n_dimensions: int) -> list[int]:
@@ -146,14 +151,14 @@ def _sizes(n_dimensions: int) -> list[int]:
 
 @torch.inference_mode()
 def _tested(
-    lab: Lab, options: DirectionOptions, class_id: int, target_class: int, steps: Sequence[Step]
+    lab: Lab, options: DirectionOptions, class_id: int, target_class: int, steps: Sequence[TranslationStep]
 ) -> Iterator[Row]:
     """Yield the flip rate after each step, on latents that chose nothing."""
     if not steps:
         return
     generator = lab.generator
     z = _latents(lab, options, class_id, tested=True)
-    stay = Direction(z.new_zeros(generator.z_dim), z.new_zeros(generator.embed_dim)), 0.0
+    stay = Direction.none(generator), 0.0
     every = [stay, *((step.direction, step.strength) for step in steps)]
     images = moved_images(generator, z, class_ids_of(class_id, z), every, DimensionUnits.of(generator), lab.batch_size)
     logs = torch.cat([lab.evaluator.log_probabilities(batch).cpu() for _, batch in images])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
 from cawa_core.tables import Manifest, rows_of
 from workflows.analyses.directions import (
@@ -15,15 +14,10 @@ from workflows.analyses.directions import (
     TRANSLATIONS_TABLE,
     DirectionOptions,
 )
-from workflows.analyses.directions.search import directions_of
+from workflows.analyses.directions.search import directions_of, require_search
 from workflows.analyses.directions.steps import ClassSteps
 from workflows.analyses.directions.translation import translations
-from workflows.analyses.latents.measurements import (
-    concept_scores,
-    dimensions_of,
-    require_concepts,
-    require_dimensions,
-)
+from workflows.analyses.latents.measurements import concept_scores, spaces_of
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.lab.real_check import require_real_images
@@ -33,6 +27,8 @@ PASSES_PER_STEP = 3
 """Passes of an image that take as long as a step of optimisation: forward and back."""
 SEARCHED_SETS = 8
 """About as many sets are tried for a concept: sizes of the sequential one, both ones on other images, and baselines."""
+TRANSLATION_STEPS = 10
+"""About as many steps are tested for a translation within each space."""
 TIMED_IMAGES = 16
 
 Row = dict[str, Any]
@@ -42,18 +38,14 @@ class DirectionsWork(Work[DirectionOptions]):
     """Computation of the tables of ``directions``."""
 
     def check(self, lab: Lab, options: DirectionOptions) -> None:
-        """Check dimensions and concepts, that strengths ascend, and that there are enough real images, if any."""
-        require_dimensions(lab.generator, options)
-        require_concepts(lab, options)
-        strengths = list(options.direction_strengths)
-        if strengths != sorted(strengths):
-            raise InputError(f"direction_strengths must ascend; got {strengths}")
+        """Check dimensions, concepts and strengths, and that there are enough real images, if any."""
+        require_search(lab, options)
         if lab.reals is not None:
             require_real_images(lab, options.neighbours)
 
     def units(self, lab: Lab, options: DirectionOptions, class_id: int) -> Sequence[Unit]:  # noqa: ARG002
         """Return the spaces."""
-        return [(space,) for space in options.latent_spaces]
+        return [(space,) for space in spaces_of(lab.generator, options)]
 
     def run(self, lab: Lab, options: DirectionOptions, shard: Shard, earlier: Manifest | None) -> Output:
         """Find the directions of every concept, and take them in images of some classes."""
@@ -79,16 +71,14 @@ class DirectionsWork(Work[DirectionOptions]):
         return Output({table.name: rows_of(table.name, rows) for table, rows in tables})
 
     def cost(self, lab: Lab, options: DirectionOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
-        """Count the images of all steps, and a share of the search."""
+        """Count the images of all steps, of a translation within the space, and a share of one search."""
         n_concepts = len(concept_scores(lab, options).concepts)
         ways = 5 + options.direction_random_sets
         steps = n_concepts * ways * len(options.direction_strengths)
         by_set = SEARCHED_SETS + PASSES_PER_STEP * options.direction_steps
         once = n_concepts * options.direction_search_latents * by_set
-        once += len(
-            dimensions_of(lab.generator, options)
-        )  # effects of classes are read, or measured by the same process
-        translated = options.translation_partners * options.translation_latents * (PASSES_PER_STEP * 6 + 12)
+        of_class = PASSES_PER_STEP * options.direction_steps + TRANSLATION_STEPS
+        translated = options.translation_partners * options.translation_latents * of_class
         return Cost(steps * options.direction_latents + translated + once / len(lab.class_ids), steps)
 
     def pace(self, lab: Lab, options: DirectionOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002

@@ -20,7 +20,7 @@ from cawa_core.masking.engine import log_scores
 from cawa_core.paths import user_path
 from cawa_core.rendering.pixels import as_pixels
 from cawa_core.rendering.sheets import Cell, Sheet, SheetRow, draw_sheet
-from cawa_core.storage import Storage
+from cawa_core.storage import Storage, StorageError, open_storage
 from workflows.analyses.edits.command import EditCommandOptions
 from workflows.commands.sheets import (
     as_json,
@@ -36,6 +36,8 @@ from workflows.options.run import RunOptions
 
 STRENGTHS = (-4.0, -2.0, 0.0, 2.0, 4.0)
 """Default lengths of steps."""
+HONOURED = ("classes", "direction", "strengths", "latents", "output")
+"""Options that go with a direction."""
 LATENTS = 3
 """Default images per class."""
 
@@ -108,10 +110,11 @@ def read_file(path: str, lab: Lab) -> DirectionFile:
     Raises:
         InputError: the file cannot be read, or is no direction of the generator.
     """
+    folder, _, name = path.rpartition("/")
     try:
-        content = user_path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"direction {path} cannot be read: {error.strerror}") from None
+        content = open_storage(folder).read(name) if "://" in path else user_path(path).read_bytes()
+    except (OSError, StorageError) as error:
+        raise InputError(f"direction {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return read_direction(path, content, lab.generator)
 
 
@@ -164,8 +167,10 @@ def sheet_note(lab: Lab) -> str:
 def _check(edit: EditCommandOptions) -> None:
     """Check that options go together, as far as this needs no generator."""
     defaults = EditCommandOptions()
-    for name in ("site", "channels", "operation", "region", "parts", "suggest", "labels", "pictures", "extractor"):
-        if getattr(edit, name) != getattr(defaults, name):
-            raise InputError(f"{name} does not go with direction, which moves whole images; leave out --{name}")
+    for field in dataclasses.fields(edit):
+        if field.name not in HONOURED and getattr(edit, field.name) != getattr(defaults, field.name):
+            raise InputError(
+                f"{field.name} does not go with direction, which moves whole images; leave out --{field.name}"
+            )
     if not edit.classes:
         raise InputError("classes must name at least one class to edit; see `cawa classes`")

@@ -20,7 +20,6 @@ TARGETS = {
     "concepts": "effects on all concepts",
 }
 """Measured quantities that closed forms are compared with, in words."""
-SPACE_WORDS = {"latent": "latent", "embedding": "embedding"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,8 @@ class LatentOptions:
         "(measured on the pixels), or your own function of images as package.module:function.",
     )
     latent_spaces: tuple[Space, ...] = option(
-        ("latent", "embedding"), "Spaces whose dimensions are changed: latent, the latent code; embedding, the class's."
+        ("latent", "embedding"),
+        "Spaces whose dimensions are changed: latent, the latent code; embedding, the class embedding.",
     )
     latent_dimensions: tuple[Annotated[int, Field(ge=0)], ...] = option(
         (), "Dimensions of each space that are changed one at a time; by default all."
@@ -45,7 +45,7 @@ class LatentOptions:
     )
     latent_samples: Count = option(2, "Latents per class in which every dimension is set to every value.")
     latent_observed: Annotated[int, Field(ge=2)] = option(
-        64, "Other images per class, unchanged: for observational correlations, and the spread of each concept."
+        64, "Unchanged images per class, for observational correlations and the standard deviation of each concept."
     )
 
 
@@ -129,5 +129,4 @@ LATENTS = Analysis(
     work="workflows.analyses.latents.work:LatentsWork",
     results="workflows.analyses.latents.results:LatentsResults",
     comparison="workflows.analyses.latents.comparison:LatentsComparison",
-    may_differ=("latent_samples",),
 )

@@ -1,4 +1,4 @@
-"""Comparison of the effects of dimensions: how strongly each concept answers to them in both audits."""
+"""Comparison of the effects of dimensions: how strongly each concept responds to them in both audits."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ class LatentsComparison(ClassComparison):
     def lead(self, changes: Content) -> str:
         """Say what the values are."""
         return (
-            "Root mean square over the dimensions of a space of their effect sizes: how strongly a concept answers to "
+            "Root mean square over the dimensions of a space of their effect sizes: how strongly a concept responds to "
             f"single dimensions. {noise_words(changes)}"
         )

@@ -1,4 +1,4 @@
-"""Answers of a class to interventions on dimensions, as every analysis of latent dimensions needs them."""
+"""Responses of a class to interventions on dimensions, as every analysis of latent dimensions needs them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def concept_scores(lab: Lab, options: LatentOptions) -> JoinedScores:
     sources: list[ConceptScores] = []
     for name in options.latent_concepts:
         if ":" in name:
-            sources.append(FunctionScores(name, user_function("latent_concepts", name)))
+            sources.append(FunctionScores(name, user_function("concept", name)))
         elif name == CLASS_SOURCE:
             sources.append(ClassScores(lab.evaluator))
         elif name == ATTRIBUTE_SOURCE:
@@ -57,7 +57,8 @@ def concept_scores(lab: Lab, options: LatentOptions) -> JoinedScores:
                 f"latent_concepts must be among {', '.join(SOURCES)} or package.module:function; got {name!r}"
             )
     if not sources:
-        raise InputError("latent_concepts must name something to score images by; got areas without a segmenter")
+        got = "areas without a segmenter" if options.latent_concepts else "none"
+        raise InputError(f"latent_concepts must name something to score images by; got {got}")
     return JoinedScores(sources)
 
 
@@ -77,9 +78,15 @@ def require_concepts(lab: Lab, options: LatentOptions) -> None:
             source.scores(images, ids)
 
 
+def spaces_of(generator: Generator, options: LatentOptions) -> list[str]:
+    """Return the spaces whose dimensions are changed; not the embedding of one that takes class indices."""
+    return [space for space in options.latent_spaces if space == LATENT or generator.takes_embeddings]
+
+
 def dimensions_of(generator: Generator, options: LatentOptions) -> list[tuple[str, int]]:
     """Return space and index of the dimensions that are changed."""
-    sizes = {space: generator.z_dim if space == LATENT else generator.embed_dim for space in options.latent_spaces}
+    spaces = spaces_of(generator, options)
+    sizes = {space: generator.z_dim if space == LATENT else generator.embed_dim for space in spaces}
     return [
         (space, index)
         for space, size in sizes.items()
@@ -95,11 +102,14 @@ def require_dimensions(generator: Generator, options: LatentOptions) -> None:
     """
     if not options.latent_spaces or len(set(options.latent_spaces)) < len(options.latent_spaces):
         raise InputError("latent_spaces must name latent, embedding or both, each once")
-    smallest = min(generator.z_dim if space == LATENT else generator.embed_dim for space in options.latent_spaces)
+    spaces = spaces_of(generator, options)
+    if not spaces:
+        raise InputError(f"latent_spaces must be latent for {generator.name}, which takes class indices; got embedding")
+    smallest = min(generator.z_dim if space == LATENT else generator.embed_dim for space in spaces)
     for index in options.latent_dimensions:
         if index >= smallest:
             raise InputError(
-                f"latent_dimensions must be in 0..{smallest - 1} for {' and '.join(options.latent_spaces)} of "
+                f"latent_dimensions must be in 0..{smallest - 1} for {' and '.join(spaces)} of "
                 f"{generator.name}; got {index}"
             )
     grid = options.latent_grid
@@ -108,8 +118,8 @@ def require_dimensions(generator: Generator, options: LatentOptions) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassAnswers:
-    """Answers of a class to interventions on all dimensions of the options.
+class ClassResponses:
+    """Responses of a class to interventions on all dimensions of the options.
 
     Attributes:
         effects: effects on all concepts ``[D, concepts]``.
@@ -135,23 +145,13 @@ def sizes_of(effect: Array, deviation: Array) -> Array:
         return np.where(deviation > 0, effect / deviation, np.nan)
 
 
-def answers_of(lab: Lab, options: LatentOptions, class_id: int) -> ClassAnswers:
-    """Measure the answers of a class; a process does it once."""
-    key = (
-        "answers to dimensions",
-        *(getattr(options, field.name) for field in dataclasses.fields(LatentOptions)),
-        _labels(lab),
-        class_id,
-    )
-    return lab.memo.once(key, lambda: _measured(lab, options, class_id))
-
-
 def sites_of(generator: Generator) -> list[int]:
     """Return the sites with a closed form whose channels are compared with it."""
     return [site for site in default_sites(generator) if generator.is_affine(site)]
 
 
-def _measured(lab: Lab, options: LatentOptions, class_id: int) -> ClassAnswers:
+def responses_of(lab: Lab, options: LatentOptions, class_id: int) -> ClassResponses:
+    """Measure the responses of a class."""
     concepts = concept_scores(lab, options)
     codes, scores = observed_scores(lab, options, class_id)
     deviation = deviation_of(scores)
@@ -166,7 +166,7 @@ def _measured(lab: Lab, options: LatentOptions, class_id: int) -> ClassAnswers:
         batch_size=lab.batch_size,
     )
     effects = effects_of(answered.scores, options.latent_grid, deviation)
-    return ClassAnswers(effects, deviation, spearman(codes.T[:, None], scores.T[None]), answered)
+    return ClassResponses(effects, deviation, spearman(codes.T[:, None], scores.T[None]), answered)
 
 
 def concept_deviation(lab: Lab, options: LatentOptions, class_id: int) -> Array:

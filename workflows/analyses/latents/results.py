@@ -24,7 +24,6 @@ from workflows.analyses.latents import (
     LATENT_PREDICTIONS_TABLE,
     LATENTS,
     LATENTS_TABLE,
-    SPACE_WORDS,
     TARGETS,
     LatentOptions,
 )
@@ -88,7 +87,7 @@ def effects_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, 
     """Pool the effects over classes.
 
     Returns:
-        ``n_classes``; ``n_samples``, latents per class; ``dimensions``, how many there are of each space;
+        ``n_classes``; ``n_samples``, latents per class; ``dimensions``, indices of those of each space;
         ``concepts``: for each concept and space, the number of dimensions with a significant effect (false discovery
         rate over all dimensions and concepts) and those of the largest effects; ``effect_sizes``: mean effect size of
         all dimensions by space and concept; ``observed_agreement``: rank correlation, over latent dimensions and
@@ -121,7 +120,7 @@ def effects_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, 
     return {
         "n_classes": len(n_samples),
         "n_samples": int(n_samples.max()),
-        "dimensions": flat.groupby("space", sort=False).dimension.nunique().to_dict(),
+        "dimensions": {space: sorted(set(part.dimension)) for space, part in flat.groupby("space", sort=False)},
         "concepts": concepts,
         "effect_sizes": {
             space: {concept: group.effect_size.tolist() for concept, group in part.groupby("concept", sort=False)}
@@ -143,7 +142,7 @@ def predictions_summary(rows: pd.DataFrame, resamples: ClassResamples) -> list[d
             **resamples.means(part.set_index("class_id")[["rank_correlation"]]),
             "null_mean": mean_of_known(part.null_mean),
             "null_std": mean_of_known(part.null_std),
-            "significant": float((part.p_value <= SIGNIFICANT).mean()),
+            "significant": mean_of_known((part.p_value.dropna() <= SIGNIFICANT).astype(float)),
         }
         for _, part in rows.groupby(["site", "space", "target"], sort=False)
     ]
@@ -185,10 +184,10 @@ def latents_section(entry: Mapping[str, Any]) -> Section:
     )
     if entry["observed_agreement"] is not None:
         lead += (
-            " Correlations over unchanged images, which need no intervention, order the pairs of dimension and concept "
-            f"much like the effects do: rank correlation {entry['observed_agreement']:.2f}."
+            " Rank correlation of effect sizes with correlations over unchanged images, which need no intervention: "
+            f"{entry['observed_agreement']:.2f}."
         )
-    pictures = [effect_map(space, sizes) for space, sizes in entry["effect_sizes"].items()]
+    pictures = [effect_map(space, sizes, entry["dimensions"][space]) for space, sizes in entry["effect_sizes"].items()]
     pictures += [
         prediction_lines(target, words, entry["predictions"])
         for target, words in TARGETS.items()
@@ -205,7 +204,7 @@ def _concept_table(entry: Mapping[str, Any]) -> Any:  # noqa: ANN401
         rows.append(
             {
                 "concept": concept["concept"],
-                "space": SPACE_WORDS[concept["space"]],
+                "space": concept["space"],
                 "n_significant": concept["n_significant"],
                 "dimension": largest and largest["dimension"],
                 "size": number_with_interval(largest["effect_size"], largest["effect_size_ci"], 2) if largest else None,
@@ -231,10 +230,9 @@ def _prediction_tables(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     cells = [
         {
             **row,
-            "space": SPACE_WORDS[row["space"]],
             "target": TARGETS[row["target"]],
             "value": number_with_interval(row["rank_correlation"], row["rank_correlation_ci"], 2),
-            "significant": f"{row['significant']:.0%}",
+            "significant": "–" if row["significant"] is None else f"{row['significant']:.0%}",
         }
         for row in rows
     ]
@@ -243,13 +241,13 @@ def _prediction_tables(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         "space": "space",
         "target": "prediction of",
         "value": "rank correlation",
-        "null_std": "standard deviation by chance",
+        "null_std": "standard deviation by chance, one class",
         "significant": "classes with p ≤ 0.05",
     }
     return [table_of("Predictions by derivatives of expected activations", columns, cells, 2)]
 
 
-def effect_map(space: str, sizes: Mapping[str, Sequence[float]]) -> Picture:
+def effect_map(space: str, sizes: Mapping[str, Sequence[float]], dimensions: Sequence[int]) -> Picture:
     """Draw the mean effect size of every dimension of a space on every concept; blue raises it, red lowers it."""
     values = np.array([sizes[concept] for concept in sizes], dtype=np.float64)
     title = f"Effects of {space} dimensions"
@@ -261,6 +259,8 @@ def effect_map(space: str, sizes: Mapping[str, Sequence[float]]) -> Picture:
         colours[..., :3] = np.where((values >= 0)[..., None], to_rgb(light("blue")), to_rgb(light("red")))
         colours[..., 3] = strength
         axes.imshow(colours, aspect="auto", interpolation="nearest")
+        places = legible(range(len(dimensions)))
+        axes.set_xticks(places, [str(dimensions[place]) for place in places])
         axes.set_yticks(range(len(sizes)), [shortened(concept) for concept in sizes], fontsize=6)
         axes.set(title=title, xlabel=f"dimension; full colour: {full:.2g} standard deviations")
 

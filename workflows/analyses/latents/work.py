@@ -20,16 +20,15 @@ from workflows.analyses.latents import (
     DIMENSION_CHANGES_TABLE,
     LATENT_PREDICTIONS_TABLE,
     LATENTS_TABLE,
-    TARGETS,
     LatentOptions,
 )
 from workflows.analyses.latents.measurements import (
-    ClassAnswers,
-    answers_of,
+    ClassResponses,
     concept_scores,
     dimensions_of,
     require_concepts,
     require_dimensions,
+    responses_of,
     sites_of,
 )
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
@@ -58,11 +57,11 @@ class LatentsWork(Work[LatentOptions]):
         predictions: list[Row] = []
         concepts = concept_scores(lab, options).concepts
         for class_id in shard.class_ids:
-            answers = answers_of(lab, options, class_id)
+            measured = responses_of(lab, options, class_id)
             dimensions = dimensions_of(lab.generator, options)
-            effects += effect_rows(options, class_id, dimensions, concepts, answers)
-            changes += _change_rows(class_id, dimensions, answers)
-            predictions += _prediction_rows(lab, class_id, dimensions, answers)
+            effects += effect_rows(options, class_id, dimensions, concepts, measured)
+            changes += _change_rows(class_id, dimensions, measured)
+            predictions += _prediction_rows(lab, class_id, dimensions, measured)
         tables = (
             (LATENTS_TABLE, effects),
             (DIMENSION_CHANGES_TABLE, changes),
@@ -97,14 +96,14 @@ def effect_rows(
     class_id: int,
     dimensions: list[tuple[str, int]],
     concepts: tuple[str, ...],
-    answers: ClassAnswers,
+    measured: ClassResponses,
 ) -> Iterator[Row]:
     """Yield the rows of ``latents`` of a class."""
-    effects = answers.effects
+    effects = measured.effects
     q_values = adjusted(effects.p_value.ravel()).reshape(effects.p_value.shape)
     for place, (space, dimension) in enumerate(dimensions):
         for column, concept in enumerate(concepts):
-            observed = answers.observed[dimension, column] if space == LATENT else np.nan
+            observed = measured.observed[dimension, column] if space == LATENT else np.nan
             yield {
                 "class_id": class_id,
                 "space": space,
@@ -112,7 +111,7 @@ def effect_rows(
                 "concept": concept,
                 "effect": effects.effect[place, column],
                 "effect_stderr": effects.effect_stderr[place, column],
-                "effect_size": answers.effect_sizes[place, column],
+                "effect_size": measured.effect_sizes[place, column],
                 "rank_correlation": effects.rank_correlation[place, column],
                 "rank_correlation_stderr": effects.rank_correlation_stderr[place, column],
                 "p_value": effects.p_value[place, column],
@@ -123,9 +122,9 @@ def effect_rows(
             }
 
 
-def _change_rows(class_id: int, dimensions: list[tuple[str, int]], answers: ClassAnswers) -> Iterator[Row]:
+def _change_rows(class_id: int, dimensions: list[tuple[str, int]], measured: ClassResponses) -> Iterator[Row]:
     for place, (space, dimension) in enumerate(dimensions):
-        values = answers.responses.changes[:, place]
+        values = measured.responses.changes[:, place]
         yield {
             "class_id": class_id,
             "space": space,
@@ -137,15 +136,15 @@ def _change_rows(class_id: int, dimensions: list[tuple[str, int]], answers: Clas
 
 
 def _prediction_rows(
-    lab: Lab, class_id: int, dimensions: list[tuple[str, int]], answers: ClassAnswers
+    lab: Lab, class_id: int, dimensions: list[tuple[str, int]], measured: ClassResponses
 ) -> Iterator[Row]:
     """Compare the closed form at each site with what was measured, space by space."""
     generator = lab.generator
     units = DimensionUnits.of(generator)
     embedding = lab.class_embeddings[class_id : class_id + 1]
-    changes = answers.responses.changes.mean(axis=0)
-    sizes = np.sqrt(np.square(np.nan_to_num(answers.effect_sizes)).mean(axis=1))
-    for site, activations in zip(sites_of(generator), answers.responses.activations, strict=True):
+    changes = measured.responses.changes.mean(axis=0)
+    sizes = np.sqrt(np.square(np.nan_to_num(measured.effect_sizes)).mean(axis=1))
+    for site, activations in zip(sites_of(generator), measured.responses.activations, strict=True):
         driven = drives(generator.modulation(site), embedding, units)
         for space in dict.fromkeys(space for space, _ in dimensions):
             places = [place for place, (name, _) in enumerate(dimensions) if name == space]
@@ -154,12 +153,12 @@ def _prediction_rows(
             strength = np.sqrt(np.square(predicted).mean(axis=0))[None]
             random = random_generator(lab.spec.seed, class_id, site, f"permuted {space} dimensions")
             orders = random_orders(len(places), PERMUTATIONS, random)
-            pairs = (
-                (predicted, activations[places].T),
-                (strength, changes[places][None]),
-                (strength, sizes[places][None]),
-            )
-            for target, (left, right) in zip(TARGETS, pairs, strict=True):
+            pairs = {
+                "activations": (predicted, activations[places].T),
+                "images": (strength, changes[places][None]),
+                "concepts": (strength, sizes[places][None]),
+            }
+            for target, (left, right) in pairs.items():
                 result = prediction(left, right, orders)
                 yield {
                     "class_id": class_id,
