@@ -42,6 +42,7 @@ WORDS = {
     ("workflows/analyses/masking_correlation/comparison.py", "masking"),
     ("workflows/analyses/masking_correlation/figures.py", "awareness"),
     ("cawa_core/annotations/bigdatasetgan.py", "latents"),
+    ("workflows/analyses/edits/along.py", "latents"),
     ("workflows/analyses/edits/painted.py", "latents"),
     ("workflows/analyses/edits/sheet.py", "latents"),
 }

@@ -54,7 +54,7 @@ def drive_lines(lab: Lab, command: LatentsCommandOptions) -> tuple[list[str], di
                 "channel": channel,
                 "dimension": dimension,
                 "activation": float(activation[channel, dimension]),
-                "awareness": float(awareness[channel, dimension]),
+                "category_awareness": float(awareness[channel, dimension]),
             }
             for channel in channels
             for dimension in dimensions
@@ -64,7 +64,7 @@ def drive_lines(lab: Lab, command: LatentsCommandOptions) -> tuple[list[str], di
     lines = [f"{lab.generator.class_names[class_id]}, {command.space} space; per standard deviation of the dimension"]
     lines += ["site  channel  dimension  expected activation  awareness"]
     lines += [
-        f"{row['site']:4} {row['channel']:8} {row['dimension']:10} {row['activation']:+20.4f} {row['awareness']:+10.4f}"
+        f"{row['site']:4} {row['channel']:8} {row['dimension']:10} {row['activation']:+20.4f} {row['category_awareness']:+10.4f}"
         for row in rows
     ]
     return lines, {"class_id": class_id, "space": command.space, "drives": rows}
