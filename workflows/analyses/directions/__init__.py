@@ -139,7 +139,7 @@ TRANSLATIONS_TABLE = Table(
         ),
         "n_dimensions": (I32, "dimensions that change"),
         "strength": (F32, "length of a latent step in standard deviations; 1 for embedding"),
-        "flip_rate": (F32, "share of images that the classifier takes for the target class"),
+        "flip_rate": (F32, "share of images that the classifier assigns to the target class"),
         "target_probability": (F32, "mean probability of the target class"),
         "flip_rate_before": (F32, "flip_rate of the unchanged images"),
         "n_samples": (I32, "number of latents"),

@@ -127,8 +127,8 @@ def _translation_table(rows: Sequence[Mapping[str, Any]]) -> HtmlTable:
         "way": "dimensions",
         "n_dimensions": "how many, on average",
         "strength": "step",
-        "before": "taken for the target class before",
-        "flip": "share of images taken for the target class",
+        "before": "classified as the target before",
+        "flip": "share of images classified as the target",
         "probability": "probability of the target class",
     }
     return table_of("Translation of each class into the class with the closest embedding", columns, cells, 1)
