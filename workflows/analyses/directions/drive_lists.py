@@ -63,8 +63,7 @@ def drive_lines(lab: Lab, command: LatentsCommandOptions) -> tuple[list[str], di
     rows = rows[: command.listed]
     lines = [f"{lab.generator.class_names[class_id]}, {command.space} space; per standard deviation of the dimension"]
     lines += ["site  channel  dimension  expected activation  awareness"]
-    lines += [
-        f"{row['site']:4} {row['channel']:8} {row['dimension']:10} {row['activation']:+20.4f} {row['category_awareness']:+10.4f}"
-        for row in rows
-    ]
+    for row in rows:
+        place = f"{row['site']:4} {row['channel']:8} {row['dimension']:10}"
+        lines.append(f"{place} {row['activation']:+20.4f} {row['category_awareness']:+10.4f}")
     return lines, {"class_id": class_id, "space": command.space, "drives": rows}
