@@ -33,7 +33,7 @@ GENERATORS.register(
     segmenter="scenes-segmenter",
     real_images="scenes",
     # 30 classes and 752 channels: on a laptop with two cores, everything takes a quarter of an hour at most.
-    masking_latents=30,
+    masking_latents=24,
     exact_latents=8,
     masking_group_size=3,
     control_repeats=4,
