@@ -32,7 +32,7 @@ GENERATORS.register(
     evaluator="scenes-cnn",
     segmenter="scenes-segmenter",
     real_images="scenes",
-    # 30 classes and 752 channels: on a laptop with two cores, everything takes a quarter of an hour at most.
+    # 30 classes and 752 channels: on a laptop with two cores, everything takes about a quarter of an hour.
     masking_latents=24,
     exact_latents=8,
     masking_group_size=3,
