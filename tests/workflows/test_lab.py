@@ -46,7 +46,7 @@ def test_the_lab_is_imported_from_its_package():
 def test_a_network_alone(role):
     lab = Lab.open(needs=(role,))
     assert list(lab.networks) == [role]
-    assert lab.reals is None
+    assert lab.real_image_set is None
     assert lab.networks[role].name == "fashion-cnn"
 
 
@@ -59,7 +59,7 @@ def test_real_images_alone():
 
 def test_a_generator_alone():
     lab = Lab.open(needs=(), classes=["bag", 1])
-    assert (lab.networks, lab.reals) == ({}, None)
+    assert (lab.networks, lab.real_image_set) == ({}, None)
     assert lab.class_ids == lab.spec.classes == (1, 8)
     assert lab.generator.name == "fashion-biggan"
     assert lab.class_awareness((8,), 0).category_awareness.shape == (1, lab.generator.sites[0].channels)

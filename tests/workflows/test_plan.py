@@ -185,7 +185,7 @@ def test_clusters_are_timed_on_as_many_pictures_as_they_need(job, monkeypatch):
 def test_hybrids_are_not_timed_where_their_fewest_latents_take_too_long(job):
     """A share of 2 in 100 is no less than 2 tried latents, whatever 4 or 8 scored ones take."""
     options = dataclasses.replace(job.spec, hybrid_tried_latents=32, hybrid_scored_latents=400)
-    lab = dataclasses.replace(job.lab, reals=None)
+    lab = dataclasses.replace(job.lab, real_image_set=None)
     work = job.work("hybrids")
     assert work.pace(lab, options, 0.001, lambda *_: 1.0) == {"class": pytest.approx(1.0)}
     assert work.pace(lab, options, 1.0, lambda *_: 1.0) is None

@@ -134,9 +134,9 @@ def identity_of(lab: Lab, spec: AuditSpec, class_ids: Iterable[int]) -> AuditIde
         digests["segmenter"] = lab.labeller.digest
         protocols["segmenter"] = lab.labeller.protocol
     class_digests: dict[int, str] = {}
-    if lab.reals is not None:
-        spec = dataclasses.replace(spec, real_images=lab.reals.name)
-        class_digests = {class_id: lab.reals.class_contents(class_id) for class_id in class_ids}
+    if lab.real_image_set is not None:
+        spec = dataclasses.replace(spec, real_images=lab.real_image_set.name)
+        class_digests = {class_id: lab.real_image_set.class_contents(class_id) for class_id in class_ids}
         digests["real_images"] = digest_of_classes(class_digests, lab.class_ids)
     return AuditIdentity(
         spec=spec,

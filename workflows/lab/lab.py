@@ -52,7 +52,7 @@ class Lab:
         options: how it runs.
         generator: the generator.
         networks: networks that look at images, by role: ``evaluator``, ``fid_features``, ``manifold_features``.
-        reals: the real images, if they were needed.
+        real_image_set: the real images, if they were needed.
         labeller: the segmenter, if it was needed.
         batch: images per forward pass; it shrinks when memory runs out.
         memo: values that are computed once and used again.
@@ -62,7 +62,7 @@ class Lab:
     options: RunOptions
     generator: Generator
     networks: dict[str, FeatureExtractor]
-    reals: RealImages | None
+    real_image_set: RealImages | None
     labeller: Segmenter | None
     batch: BatchSize
     memo: Memo = dataclasses.field(default_factory=Memo)
@@ -109,14 +109,14 @@ class Lab:
         target = opening.checked_device(device or options.device)
         generator = opening.open_generator(spec, options, target)
         exact = dataclasses.replace(spec, classes=generator.classes.resolve_all(spec.classes, once=once))
-        reals = opening.open_reals(exact, options, generator) if "real_images" in needs else None
+        real_image_set = opening.open_real_image_set(exact, options, generator) if "real_images" in needs else None
         networks = opening.open_networks(exact, options, needs, generator, target)
         labeller = opening.open_segmenter(exact, options, target) if "segmenter" in needs else None
         opening.prepare_kernels(spec, (generator, *networks.values()), target)
         largest = max(site.channels * site.resolution**2 for site in generator.sites)
         fitting = min(LARGEST_BATCH[target.type], BATCH_VALUES[target.type] // largest)
         batch = BatchSize(options.batch_size or max(1, fitting))
-        return cls(exact, options, generator, networks, reals, labeller, batch)
+        return cls(exact, options, generator, networks, real_image_set, labeller, batch)
 
     @cached_property
     def class_ids(self) -> tuple[int, ...]:
@@ -131,8 +131,8 @@ class Lab:
     @property
     def real_images(self) -> RealImages:
         """The real images; present if they were needed."""
-        assert self.reals is not None
-        return self.reals
+        assert self.real_image_set is not None
+        return self.real_image_set
 
     @property
     def segmenter(self) -> Segmenter:

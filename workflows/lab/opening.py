@@ -143,7 +143,7 @@ def open_segmenter(spec: LabSpec, options: RunOptions, device: torch.device) -> 
     return segmenter
 
 
-def open_reals(spec: LabSpec, options: RunOptions, generator: Generator) -> RealImages:
+def open_real_image_set(spec: LabSpec, options: RunOptions, generator: Generator) -> RealImages:
     """Open the real images; they may have any class of the generator, and must have those of the lab.
 
     Raises:
@@ -157,9 +157,9 @@ def open_reals(spec: LabSpec, options: RunOptions, generator: Generator) -> Real
         tuple(range(generator.n_classes)),  # some analyses read other classes besides those of the lab
         options.class_folders,
     )
-    reals = open_real_images(request)
-    reals.require(generator.classes.resolve_all(spec.classes))
-    return reals
+    real_image_set = open_real_images(request)
+    real_image_set.require(generator.classes.resolve_all(spec.classes))
+    return real_image_set
 
 
 def prepare_kernels(spec: LabSpec, models: Sequence[Generator | FeatureExtractor], device: torch.device) -> None:

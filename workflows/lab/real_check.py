@@ -30,11 +30,11 @@ def require_real_images(lab: Lab, neighbours: int) -> None:
         InputError: a class has too few.
     """
     least = 2 * (neighbours + 1)
-    reals = lab.real_images
+    real_image_set = lab.real_images
     for class_id in lab.class_ids:
-        count = reals.count_of(class_id)
+        count = real_image_set.count_of(class_id)
         if count < 2 * least:  # few enough to look at each
-            count -= len(reals.unreadable_of(class_id))
+            count -= len(real_image_set.unreadable_of(class_id))
         if count < least:
             raise InputError(
                 f"real_images must be at least {least} per class, for halves of more than neighbours={neighbours}; "
@@ -49,12 +49,12 @@ def check_real_images(lab: Lab) -> None:
         InputError: more than ``maximum_unreadable`` of a class are unreadable, or the evaluator agrees with fewer than
             ``minimum_real_accuracy``.
     """
-    if lab.reals is None:
+    if lab.real_image_set is None:
         return
     for class_id in lab.class_ids:
-        if lab.reals.has_unreadable(class_id, max(2, TRIED // len(lab.class_ids))):
-            require_readable(lab, class_id, lab.reals.unreadable_of(class_id))
-    ignored = lab.reals.ignored_endings(lab.class_ids)
+        if lab.real_image_set.has_unreadable(class_id, max(2, TRIED // len(lab.class_ids))):
+            require_readable(lab, class_id, lab.real_image_set.unreadable_of(class_id))
+    ignored = lab.real_image_set.ignored_endings(lab.class_ids)
     if ignored:
         endings = ", ".join(f"{ending} {count:,}" for ending, count in ignored.most_common(MOST_ENDINGS))
         print(

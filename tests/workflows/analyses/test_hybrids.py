@@ -67,7 +67,7 @@ def test_partners_are_other_classes_whatever_else_is_audited(job):
 
 def test_partners_have_enough_real_images(job, monkeypatch):
     counts = {class_id: 0 if class_id in (4, 5) else 3 if class_id == 6 else 4 for class_id in range(10)}
-    monkeypatch.setattr(type(job.lab.reals), "count_of", lambda _, class_id: counts[class_id])
+    monkeypatch.setattr(type(job.lab.real_image_set), "count_of", lambda _, class_id: counts[class_id])
     lab = dataclasses.replace(job.lab, memo=Memo())
     assert partners(lab, dataclasses.replace(job.spec, hybrid_partners=99), 3) == [0, 1, 2, 7, 8, 9]
 

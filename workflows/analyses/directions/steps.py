@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cawa_core.class_metrics.realism import RealManifold, device_with_room
 from cawa_core.directions.direction import Direction
 from cawa_core.directions.manipulation import moved_images, pixel_changes
 from cawa_core.generators.base import class_ids_of
@@ -21,12 +20,12 @@ from workflows.analyses.directions import SETS, DirectionOptions, chosen_strengt
 from workflows.analyses.directions.search import ConceptDirections
 from workflows.analyses.latents.measurements import concept_deviation, concept_scores, sizes_of
 from workflows.lab import Lab
+from workflows.lab.realism import realism_of
 
 Array = NDArray[np.float64]
 
 FIRST_MEASURED = 12 * 10**6
 """Index of the first latent of a class that takes the steps; nothing was chosen by it."""
-MANIFOLD = "manifold_features"
 
 Row = dict[str, Any]
 
@@ -159,7 +158,7 @@ class ClassSteps:
             rows = cases % len(z)
             changes = pixel_changes(before[rows], images)
             logs = self.lab.evaluator.log_probabilities(images)[:, self.class_id]
-            values = (*changes, logs, self._realism(images))
+            values = (*changes, logs, realism_of(self.lab, self.class_id, self.options.neighbours, images))
             measured = torch.stack([value.double().cpu() for value in values], dim=1)
             columns.append(torch.cat([self.scores.scores(images, ids[rows]).double().cpu(), measured], dim=1))
         start, *taken = torch.cat(columns).split(len(z))
@@ -173,24 +172,7 @@ class ClassSteps:
         retention = (logs - before[:, count + 2]).clamp(max=0).exp()
         return StepEffects(changes, pixels.numpy(), locality.numpy(), retention.numpy(), realism.numpy())
 
-    def _realism(self, images: Tensor) -> Tensor:
-        """Return the closeness of images to real images of the class; NaN without real images."""
-        if self.lab.reals is None:
-            return images.new_full((len(images),), torch.nan)
-        manifold = self.lab.memo.latest(
-            "manifold",
-            (self.class_id, self.options.neighbours),
-            lambda: _manifold(self.lab, self.class_id, self.options),
-        )
-        return manifold.realism(self.lab.networks[MANIFOLD].features(images))
-
 
 def _key(weights: Tensor, strength: float) -> bytes:
     """Return what names a step."""
     return weights.numpy().tobytes() + np.float64(strength).tobytes()
-
-
-@torch.inference_mode()
-def _manifold(lab: Lab, class_id: int, options: DirectionOptions) -> RealManifold:
-    features = lab.real_features(class_id, (MANIFOLD,))[0][MANIFOLD]
-    return RealManifold.of(features.to(device_with_room(features, lab.generator.device)), options.neighbours)

@@ -40,7 +40,7 @@ class DirectionsWork(Work[DirectionOptions]):
     def check(self, lab: Lab, options: DirectionOptions) -> None:
         """Check dimensions, concepts and strengths, and that there are enough real images, if any."""
         require_search(lab, options)
-        if lab.reals is not None:
+        if lab.real_image_set is not None:
             require_real_images(lab, options.neighbours)
 
     def units(self, lab: Lab, options: DirectionOptions, class_id: int) -> Sequence[Unit]:  # noqa: ARG002

@@ -49,7 +49,7 @@ def class_seconds(
     """
     class_id = lab.class_ids[0]
     shard = Shard(HYBRIDS.name, (class_id,))
-    without_real_images = dataclasses.replace(lab, reals=None, memo=Memo())
+    without_real_images = dataclasses.replace(lab, real_image_set=None, memo=Memo())
     passes = work.cost(lab, options, class_id, ()).passes
     share = min(LARGEST_SHARE, LONGEST_SECONDS / (passes * image))
     smaller = [
@@ -78,7 +78,7 @@ def class_seconds(
 
 def _realism_seconds(lab: Lab, options: HybridOptions, class_id: int, seconds: Stopwatch) -> float:
     """Time the realism of one class's hybrids: features of their pictures, distances to both classes' real images."""
-    if lab.reals is None:
+    if lab.real_image_set is None:
         return 0.0
     network = lab.networks["manifold_features"]
     z = lab.latents(class_id, lab.batch_size)
@@ -86,7 +86,7 @@ def _realism_seconds(lab: Lab, options: HybridOptions, class_id: int, seconds: S
         images = lab.generator(z, class_ids_of(class_id, z))
         width = network.features(images[:1]).shape[1]
         scoring = seconds(lambda: network.features(images).float().cpu(), True) / len(images)
-    features = torch.randn(2 * lab.reals.count_of(class_id), width, generator=torch.Generator().manual_seed(0))
+    features = torch.randn(2 * lab.real_image_set.count_of(class_id), width, generator=torch.Generator().manual_seed(0))
     manifold = RealManifold.of(features, options.neighbours)
     fitting = seconds(lambda: RealManifold.of(features, options.neighbours), False)
     fakes = features[:BLOCK_ROWS] + 1

@@ -20,19 +20,19 @@ def partners(lab: Lab, options: HybridOptions, class_id: int) -> list[int]:
 
 def candidates(lab: Lab, neighbours: int) -> list[int]:
     """Return the classes that others may be mixed with: all, or those with enough real images to measure realism."""
-    if lab.reals is None:
+    if lab.real_image_set is None:
         return list(range(lab.generator.n_classes))
-    reals = lab.reals
+    real_image_set = lab.real_image_set
     minimum = neighbours + 1
 
     def compute() -> list[int]:
         return [
             class_id
             for class_id in range(lab.generator.n_classes)
-            if reals.has_class(class_id) and reals.count_of(class_id) >= minimum
+            if real_image_set.has_class(class_id) and real_image_set.count_of(class_id) >= minimum
         ]
 
-    return lab.memo.once(("classes with real images", reals.name, minimum), compute)
+    return lab.memo.once(("classes with real images", real_image_set.name, minimum), compute)
 
 
 def pairs_of_a_class(lab: Lab, options: HybridOptions) -> int:

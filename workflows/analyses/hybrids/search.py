@@ -111,7 +111,7 @@ def pictures_scored(lab: Lab, choice: Choice, pictures: int) -> int:
 
 def _judge(lab: Lab, pair: Pair, neighbours: int) -> MixtureJudge:
     judge = MixtureJudge(lab.generator, lab.evaluator, pair, batch_size=lab.batch_size)
-    if lab.reals is None:
+    if lab.real_image_set is None:
         return judge
     role = "manifold_features"
     features = torch.cat([lab.real_features(class_id, (role,))[0][role] for class_id in pair])

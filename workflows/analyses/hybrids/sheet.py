@@ -78,7 +78,7 @@ def run_hybridise(
     pairs = [(first, second) for first, second in itertools.product(*sides) if first != second]
     _check(chosen, lab, pairs)
     neighbours = options_as(ManifoldOptions, spec).neighbours
-    if lab.reals is not None:
+    if lab.real_image_set is not None:
         require_real_images(lab, neighbours)
     check_real_images(lab)
     choice = Choice(chosen.tried_latents, chosen.scored_latents, neighbours, chosen.sites, chosen.k)
@@ -178,7 +178,7 @@ def _description(lab: Lab, hybrids: Sequence[Hybrid]) -> dict[str, Any]:
         )
     return {
         "scores": lab.score_protocol,
-        "realism": None if lab.reals is None else lab.networks["manifold_features"].protocol,
+        "realism": None if lab.real_image_set is None else lab.networks["manifold_features"].protocol,
         "tried_latents": hybrids[0].sweeps["channel_mixing"].n_latents,
         "scored_latents": len(hybrids[0].scored["channel_mixing"].harmony),
         "pairs": pairs,

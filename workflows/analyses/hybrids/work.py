@@ -38,7 +38,7 @@ class HybridsWork(Work[HybridOptions]):
 
     def check(self, lab: Lab, options: HybridOptions) -> None:
         """Check that there are enough real images, if there are any."""
-        if lab.reals is not None:
+        if lab.real_image_set is not None:
             require_real_images(lab, options.neighbours)
 
     def classes_read(self, lab: Lab, options: HybridOptions, class_id: int) -> Sequence[int]:

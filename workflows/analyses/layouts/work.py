@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cawa_core.class_metrics.realism import RealManifold, device_with_room
 from cawa_core.errors import InputError
 from cawa_core.generators.base import class_ids_of
 from cawa_core.interventions import run
@@ -39,6 +38,7 @@ from workflows.analyses.semantics.closed_forms import ClosedForms
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.lab.real_check import require_real_images
+from workflows.lab.realism import realism_of
 from workflows.planning.shards import Shard
 
 METHOD = "lda"
@@ -49,7 +49,6 @@ images that strokes are taken from; no other analysis sees any of them."""
 OTHERS = 16
 """Images of the class that strokes are taken from."""
 TIMED_IMAGES = 8
-MANIFOLD = "manifold_features"
 
 Row = dict[str, Any]
 
@@ -62,7 +61,7 @@ class LayoutsWork(Work[LayoutOptions]):
         if options.semantics_sites:
             lab.generator.require_sites(options.semantics_sites)
         require_way(lab.generator, options.stroke_way)
-        if lab.reals is not None:
+        if lab.real_image_set is not None:
             require_real_images(lab, options.neighbours)
         if not lab.generator.has_gradients:
             raise InputError(
@@ -109,7 +108,6 @@ class _Measured:
         self.options = options
         self.extractor = extractor
         self.class_id = class_id
-        self.manifold = _manifold(lab, class_id, options.neighbours) if lab.reals is not None else None
 
     def layouts(self) -> list[Row]:
         """Return the rows of the layouts of the class."""
@@ -219,16 +217,7 @@ class _Measured:
         batches: Sequence[Tensor] = values.split(self.lab.batch_size)
         return batches
 
-    @torch.inference_mode()
-    def _realism(self, images: Tensor) -> list[float | None]:
-        """Return the closeness of images to real images of the class; None without real images."""
-        if self.manifold is None:
-            return [None] * len(images)
-        network = self.lab.networks[MANIFOLD]
-        return [float(value) for value in self.manifold.realism(network.features(images))]
-
-
-@torch.inference_mode()
-def _manifold(lab: Lab, class_id: int, neighbours: int) -> RealManifold:
-    features = lab.real_features(class_id, (MANIFOLD,))[0][MANIFOLD]
-    return RealManifold.of(features.to(device_with_room(features, lab.generator.device)), neighbours)
+    def _realism(self, images: Tensor) -> list[float]:
+        """Return the closeness of images to real images of the class; NaN without real images."""
+        values: list[float] = realism_of(self.lab, self.class_id, self.options.neighbours, images).tolist()
+        return values
