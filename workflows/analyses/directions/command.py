@@ -44,12 +44,12 @@ class LatentsCommandOptions:
         20, "Images of the first class that the sheet shows with their numbers, to choose positives from."
     )
     dimension: Annotated[int, Field(ge=-1)] = option(
-        -1, "List the channels that this dimension of the space drives, computed from the weights."
+        -1, "List the channels that this dimension of the space drives, computed from the weights; -1 lists none."
     )
     site: Annotated[int, Field(ge=-1)] = option(
-        -1, "List the dimensions that drive --channel of this site, computed from the weights."
+        -1, "List the dimensions that drive --channel of this site, computed from the weights; -1 lists none."
     )
-    channel: Annotated[int, Field(ge=-1)] = option(-1, "Channel at the site.")
+    channel: Annotated[int, Field(ge=-1)] = option(-1, "Channel at the site; -1 for none.")
     listed: Count = option(10, "Channels and dimensions to list.")
     classes: tuple[int | str, ...] = option(
         (), "Classes of the images by index, name or WordNet id, separated by commas; by default the first."
