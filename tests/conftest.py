@@ -1,10 +1,12 @@
 """Fixtures: a tiny random generator for logic, the bundled models for integration."""
 
 import gc
+import os
 import shutil
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from cawa_core.evaluators.base import EvaluatorRequest
@@ -44,6 +46,25 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAWA_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Function that makes a folder the first time that any process of the run asks for it by name."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # each process has a folder of its own in there
+
+    def folder_of(name, make):
+        folder, is_made = root / name, root / f"{name}.made"
+        with FileLock(root / f"{name}.lock"):
+            if not is_made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                make(folder)
+                is_made.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture

@@ -134,8 +134,8 @@ def _files(folder):
 def test_the_analysis_resumes_on_ray_after_a_kill(audited, package, tmp_path):
     """Killed without warning in the middle: what is finished stays, what is missing is computed, all is equal."""
     folder = tmp_path / "ray"
-    arguments = ("audit", *AUDIT, "--classes", "0,1,2", "--executor", "ray", "--workers", 1, "--output", folder)
-    slow = (*arguments, "--brightness-latents", 8)
+    on_ray = ("--executor", "ray", "--workers", 1, "--no-report", "--output", folder)
+    slow = ("audit", *AUDIT, "--classes", "0,1,2", *on_ray, "--brightness-latents", 8)
     driver = cawa(package, *slow, start=True)
     while driver.poll() is None and not (folder.exists() and covered_so_far(folder) >= 2):
         time.sleep(0.02)
@@ -157,7 +157,7 @@ def covered_so_far(folder):
 
 def test_the_analysis_grows_and_is_replaced(package, audited, tmp_path):
     folder = tmp_path / "grown"
-    inline = ("--executor", "inline", "--output", folder)
+    inline = ("--executor", "inline", "--no-report", "--output", folder)
     cawa(package, "audit", *AUDIT, "--classes", "0", *inline)
     printed = cawa(package, "audit", *AUDIT, "--classes", "0,1,2", *inline)
     assert "computed, " in printed
@@ -172,7 +172,8 @@ def test_the_analysis_grows_and_is_replaced(package, audited, tmp_path):
 
 def test_the_analysis_is_compared(package, audited, tmp_path):
     other = tmp_path / "other"
-    cawa(package, "audit", *AUDIT, "--classes", "0,1,2", "--executor", "inline", "--seed", 1, "--output", other)
+    inline = ("--executor", "inline", "--no-report", "--output", other)
+    cawa(package, "audit", *AUDIT, "--classes", "0,1,2", "--seed", 1, *inline)
     cawa(package, "compare", audited, other, "--output", tmp_path / "comparison")
     content = json.loads((tmp_path / "comparison/compare.json").read_text())
     assert content["brightness"][0]["base"] == pytest.approx(rows(audited)[lambda t: t.class_id == 0].brightness.mean())
@@ -233,7 +234,7 @@ def test_an_analysis_reads_what_another_wrote(package, tmp_path):
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: cawa-contrast\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text("[cawa.analyses]\ncontrast = cawa_contrast:CONTRAST\n")
     folder = tmp_path / "audit"
-    common = ("--classes", "0,1", "--executor", "inline", "--output", folder)
+    common = ("--classes", "0,1", "--executor", "inline", "--no-report", "--output", folder)
 
     def ranges():
         table = rows(folder).groupby("class_id").brightness
@@ -287,7 +288,7 @@ def test_a_class_metric_is_one_record(package, tmp_path):
 def test_an_evaluator_is_a_factory(package, tmp_path):
     small = ("--masking-latents", 8, "--exact-latents", 8, "--masking-group-size", 64, "--control-latents", 2)
     arguments = ("--evaluator", "tiny_evaluator:tiny", "--real-images", "", "--classes", "0", "--stages", "masking")
-    cawa(package, "audit", *arguments, *small, "--executor", "inline", "--output", tmp_path / "a")
+    cawa(package, "audit", *arguments, *small, "--executor", "inline", "--no-report", "--output", tmp_path / "a")
     assert set(Manifest.read(tmp_path / "a").table("masking").protocol.str.partition(";")[0]) == {"tiny, 28 px"}
 
 

@@ -119,7 +119,7 @@ def audit(
 
         start_ahead(options.workers)  # Ray starts during the imports below
     with quick_imports():
-        from cawa_core.tables.receipts import REPORT
+        from cawa_core.tables.receipts import REPORT, SUMMARY
         from workflows.results.report import warnings_of
         from workflows.running.audit import run_audit
 
@@ -129,7 +129,10 @@ def audit(
         f"{computed}, {result.reused} reused, {result.retried} retried, {len(result.quarantined)} quarantined, "
         f"{result.seconds:.0f} s"
     )
-    print(f"report: {result.storage.path(REPORT)}")
+    if options.report:
+        print(f"report: {result.storage.path(REPORT)}")
+    else:
+        print(f"summary: {result.storage.path(SUMMARY)}")
     for warning in warnings_of(result.storage):
         print(f"warning: {warning}", file=sys.stderr)
     if result.quarantined:

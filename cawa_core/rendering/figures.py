@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from cawa_core.rendering.glyphs import (
     fonts_for,
     lacking,
-    texts_of,
     undrawable,
     without_glyph_warnings,
     write_as_code_points,
@@ -97,25 +96,27 @@ def draw(name: str, alt: str, size: tuple[float, float], paint: Any) -> Picture:
     Texts are never parsed as mathematics. Characters that the usual font lacks are drawn by other installed fonts.
     """
     with mpl.rc_context(STYLE), without_glyph_warnings():
-        figure = _painted(size, paint)
-        if missing := lacking(texts_of(figure)):
+        figure, svg = _painted(size, paint)
+        if missing := lacking(svg):
             mpl.rcParams["font.family"] = [*STYLE["font.family"], *(entry.name for entry in fonts_for(missing))]
-            figure = _painted(size, paint)
-        svg, png = io.BytesIO(), io.BytesIO()
-        # The layout is computed once here: a figure that has an engine draws everything again for each file.
-        ConstrainedLayoutEngine().execute(figure)
-        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+            figure, svg = _painted(size, paint)
+        png = io.BytesIO()
         if boxes := undrawable(missing):
             write_as_code_points(figure, boxes)
             ConstrainedLayoutEngine().execute(figure)
         figure.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
-    return Picture(name, alt, svg.getvalue().decode(), png.getvalue(), boxes)
+    return Picture(name, alt, svg, png.getvalue(), boxes)
 
 
-def _painted(size: tuple[float, float], paint: Any) -> Figure:  # noqa: ANN401
+def _painted(size: tuple[float, float], paint: Any) -> tuple[Figure, str]:  # noqa: ANN401
+    """Return a figure whose layout is final, and its SVG, which holds all of its texts as characters."""
     figure = Figure(figsize=size)
     paint(figure.add_subplot())
-    return figure
+    # The layout is computed once here: a figure that has an engine draws everything again for each file.
+    ConstrainedLayoutEngine().execute(figure)
+    svg = io.BytesIO()
+    figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+    return figure, svg.getvalue().decode()
 
 
 def legend_above(axes: Axes, share: float, place: Literal["upper center", "upper right"], columns: int = 1) -> None:

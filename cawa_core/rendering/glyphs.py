@@ -77,12 +77,6 @@ def font_file_for(text: str, bold: bool = False) -> str:
     return min(files, key=lambda file: len(lacking(text, file)))
 
 
-def texts_of(figure: Figure) -> str:
-    """Return all texts of a figure, joined."""
-    ticks = [text for axes in figure.axes for text in (*axes.get_xticklabels(), *axes.get_yticklabels())]
-    return "\n".join(text.get_text() for text in (*ticks, *figure.findobj(Text)) if isinstance(text, Text))
-
-
 def write_as_code_points(figure: Figure, characters: Collection[str]) -> None:
     """Replace some characters in all texts of a figure, including tick labels."""
     for text in figure.findobj(Text):

@@ -109,8 +109,11 @@ class RecordedTableFile:
             TableFileError: they cannot be decoded, or hold text that is too long or not UTF-8.
         """
         groups = range(self._parquet.num_row_groups) if groups is None else groups
+        chosen = None if columns is None else list(columns)
         with self._readable():
-            rows = self._parquet.read_row_groups(list(groups), columns=None if columns is None else list(columns))
+            # Arrow's own threads may still hold the bytes of the file, which are Python's, when the process ends, and
+            # then abort it (apache/arrow#34314). Callers that read many files do so in threads of Python.
+            rows = self._parquet.read_row_groups(list(groups), columns=chosen, use_threads=False)
         for place, name in enumerate(rows.column_names):
             if name in self._text:
                 self._require_text(name, rows[name])

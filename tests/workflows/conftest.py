@@ -70,29 +70,55 @@ WITH_CONCEPTS = dataclasses.replace(
 """The same with the analyses that need labels, which most audits here do without."""
 
 
+TINY = dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
+"""The quickest audit that still has every stage."""
+
+
+def flags_of(spec: AuditSpec) -> list[str]:
+    """Options of the command line that say what a spec says."""
+    flags = []
+    for field in dataclasses.fields(spec):
+        name, value = field.name.replace("_", "-"), getattr(spec, field.name)
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            flags.append(f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return flags
+
+
 def small_audit(folder, spec: AuditSpec = SMALL, **options) -> AuditResult:
-    return run_audit(spec, RunOptions(output=str(folder), **{"executor": "inline", **options}))
+    """Audit in this process; without a report, which takes as long as everything else, unless it is asked for."""
+    return run_audit(spec, RunOptions(output=str(folder), **{"executor": "inline", "report": False, **options}))
 
 
 @pytest.fixture(scope="session")
-def audited(tmp_path_factory):
-    """Folder of a finished small audit; read it, do not change it."""
-    folder = tmp_path_factory.mktemp("audit") / "small"
-    result = small_audit(folder, WITH_CONCEPTS)
-    assert result.quarantined == ()
-    return folder
+def audited(made_once):
+    """Folder of a finished small audit with a report; read it, do not change it."""
+
+    def make(folder):
+        assert small_audit(folder, WITH_CONCEPTS, report=True).quarantined == ()
+
+    return made_once("small-audit", make)
 
 
 @pytest.fixture(scope="session")
-def tiny_audited(tmp_path_factory):
+def undisturbed(made_once):
+    """Folder of an audit as :data:`TINY` that nothing happened to; read it, do not change it."""
+    return made_once("undisturbed-audit", lambda folder: small_audit(folder, TINY))
+
+
+@pytest.fixture(scope="session")
+def tiny_audited(made_once):
     """Folder of an audit of seconds, with few analyses; read it, do not change it."""
-    folder = tmp_path_factory.mktemp("audit") / "tiny"
-    code, _, errors = tiny_audit(folder)
-    assert code == 0, errors
-    return folder
+
+    def make(folder):
+        code, _, errors = tiny_audit(folder)
+        assert code == 0, errors
+
+    return made_once("tiny-audit", make)
 
 
 @pytest.fixture
 def tiny_spec() -> AuditSpec:
-    """The quickest audit that still has every stage."""
-    return dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
+    """As :data:`TINY`."""
+    return TINY

@@ -17,10 +17,12 @@ from cawa_core.masking.engine import MaskingEngine
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import TABLES
 from tests.workflows.conftest import SMALL, WITH_CONCEPTS, small_audit
+from tests.workflows.test_cli import run
 from workflows.analyses import ANALYSES
 from workflows.analyses.masking.sites import TARGETS
 from workflows.analyses.masking_correlation.predictors import PREDICTORS
 from workflows.folders.status import status_lines
+from workflows.folders.verify import verify
 from workflows.lab import Lab
 from workflows.options.run import RunOptions
 
@@ -68,7 +70,7 @@ def test_values_are_in_their_ranges(audited):
 
 def test_a_second_run_has_nothing_to_do(audited):
     before = {path: path.stat().st_mtime_ns for path in audited.rglob("*") if path.is_file()}
-    result = small_audit(audited, WITH_CONCEPTS)
+    result = small_audit(audited, WITH_CONCEPTS, report=True)
     assert (result.computed, result.refreshed) == (0, False)
     assert {path: path.stat().st_mtime_ns for path in audited.rglob("*") if path.is_file()} == before
 
@@ -154,18 +156,16 @@ def test_the_size_of_the_shards_changes_nothing(tmp_path, audited):
     compare(audited, tmp_path / "five", tolerance=0)
 
 
-def test_the_batch_size_changes_rounding_only(tmp_path, tiny_spec):
+def test_the_batch_size_changes_rounding_only(tmp_path, tiny_spec, undisturbed):
     """1e-5 of a probability; FID and log-probabilities amplify rounding by about ten."""
-    for size in (16, 100):
-        small_audit(tmp_path / str(size), tiny_spec, batch_size=size)
-    compare(tmp_path / "16", tmp_path / "100", tolerance=1e-4)
-    a, b = (Manifest.read(tmp_path / size).table("masking").score_change for size in ("16", "100"))
+    small_audit(tmp_path, tiny_spec, batch_size=16)
+    compare(undisturbed, tmp_path, tolerance=1e-4)
+    a, b = (Manifest.read(folder).table("masking").score_change for folder in (undisturbed, tmp_path))
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_a_stopped_audit_goes_on_where_it_was(tmp_path, tiny_spec, monkeypatch):
+def test_a_stopped_audit_goes_on_where_it_was(tmp_path, tiny_spec, undisturbed, monkeypatch):
     """Interrupted after some shards, resumed with other shard sizes: nothing twice, the same rows."""
-    small_audit(tmp_path / "whole", tiny_spec)
     calls = []
 
     def interrupted(compute, lab, shard):
@@ -176,14 +176,14 @@ def test_a_stopped_audit_goes_on_where_it_was(tmp_path, tiny_spec, monkeypatch):
 
     replace_work(monkeypatch, "masking", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        small_audit(tmp_path / "stopped", tiny_spec)
-    assert len(Manifest.read(tmp_path / "stopped").covered("masking")) == 5
+        small_audit(tmp_path, tiny_spec)
+    assert len(Manifest.read(tmp_path).covered("masking")) == 5
     monkeypatch.undo()
-    result = small_audit(tmp_path / "stopped", tiny_spec, classes_per_shard=2)
+    result = small_audit(tmp_path, tiny_spec, classes_per_shard=2)
     assert result.computed > 0
-    masking_rows = Manifest.read(tmp_path / "stopped").table("masking")
+    masking_rows = Manifest.read(tmp_path).table("masking")
     assert not masking_rows.duplicated(["class_id", "site", "group"]).any()
-    compare(tmp_path / "whole", tmp_path / "stopped", tolerance=0)
+    compare(undisturbed, tmp_path, tolerance=0)
 
 
 @pytest.mark.parametrize("name", ["masking", "class_metrics"])
@@ -196,14 +196,15 @@ def test_a_poison_shard_is_quarantined_and_the_rest_goes_on(tmp_path, tiny_spec,
         return compute()
 
     replace_work(monkeypatch, name, poisoned)
-    spec = dataclasses.replace(tiny_spec, classes=(1, 3, 7, 8), masking_group_size=64)
-    result = small_audit(tmp_path / "audit", spec, classes_per_shard=1)
+    stages = ("awareness", "masking", "class_metrics", "gallery")
+    spec = dataclasses.replace(tiny_spec, classes=(1, 3, 7, 8), masking_group_size=64, stages=stages)
+    result = small_audit(tmp_path / "audit", spec, classes_per_shard=1, report=True)
     site = "-s00-00" if ANALYSES[name].by_site else ""
     assert result.quarantined == (f"{name}-c0001-0001{site}",)
     assert any("RuntimeError: poison" in line for line in status_lines(tmp_path / "audit"))
     assert "failed" in (tmp_path / "audit/report.html").read_text()
     monkeypatch.undo()
-    result = small_audit(tmp_path / "audit", spec)
+    result = small_audit(tmp_path / "audit", spec, report=True)
     assert (result.computed, result.quarantined, result.refreshed) == (1, (), True)
     assert "Incomplete:" not in (tmp_path / "audit/report.html").read_text()
 
@@ -311,8 +312,9 @@ def test_lost_files_are_computed_again(tmp_path, tiny_spec, audited):
     assert small_audit(folder, WITH_CONCEPTS, classes_per_shard=5).computed == 1
     compare(audited, folder, tolerance=0)
     (folder / "report.html").write_text("stale")
-    assert small_audit(folder, WITH_CONCEPTS).refreshed
     assert not small_audit(folder, WITH_CONCEPTS).refreshed
+    assert small_audit(folder, WITH_CONCEPTS, report=True).refreshed
+    assert not small_audit(folder, WITH_CONCEPTS, report=True).refreshed
     read = [*folder.glob("tables/*/*.parquet"), *folder.glob("files/**/*.safetensors")]
     owned = [file for receipt in Manifest.read(folder).receipts.values() for file in receipt.files]
     assert len(read) == len(owned)
@@ -325,7 +327,24 @@ def test_stages_can_be_chosen(tmp_path, tiny_spec):
     assert manifest.table("masking").empty
     assert set(manifest.table("class_overlap").criterion) >= {"category_highest", "latent_highest"}
     assert isinstance(manifest.table("shared_channels"), pd.DataFrame)
-    assert (tmp_path / "audit/report.html").exists()
+
+
+def test_the_report_can_wait(tmp_path, tiny_spec, monkeypatch, capsys):
+    """Without a report, tables and summary are complete and nothing is at fault; the next command writes it."""
+    spec = dataclasses.replace(tiny_spec, stages=("awareness",), awareness_estimators=("closed_form",))
+    small_audit(tmp_path, spec)
+    summary = (tmp_path / "summary.json").read_bytes()
+    assert not {"report.html", "figures"} & {path.name for path in tmp_path.iterdir()}
+    assert verify(tmp_path).faults == ()
+    assert not small_audit(tmp_path, spec).refreshed
+    assert run(monkeypatch, capsys, "report", tmp_path)[0] == 0
+    assert (tmp_path / "report.html").exists()
+    assert verify(tmp_path).faults == ()
+    assert (tmp_path / "summary.json").read_bytes() == summary
+    small_audit(tmp_path, dataclasses.replace(spec, classes=(1, 3, 8)))
+    assert [(fault.kind, fault.subject) for fault in verify(tmp_path).faults] == [("stale", "summary and report")]
+    assert small_audit(tmp_path, dataclasses.replace(spec, classes=(1, 3, 8)), report=True).refreshed
+    assert verify(tmp_path).faults == ()
 
 
 def test_a_folder_belongs_to_one_audit(tmp_path, audited, tiny_spec):

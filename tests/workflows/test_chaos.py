@@ -14,9 +14,8 @@ import pytest
 
 from cawa_core.tables import Manifest
 from tests.poisoned import MANY, POISONED_CLASS
-from tests.workflows.conftest import SMALL, small_audit
+from tests.workflows.conftest import SMALL, flags_of, small_audit
 from tests.workflows.test_audit import compare_table
-from tests.workflows.test_faults import _flag
 from workflows.executors.shard_queue import MAX_ERRORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -64,9 +63,9 @@ def test_machines_come_and_go_and_one_shard_is_poison(cluster, tmp_path):
     folder = tmp_path / "audit"
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=2**27) for _ in range(3)]
     options = dataclasses.replace(SPEC, generator="tests.poisoned:generator")
-    flags = [_flag(field.name, getattr(options, field.name)) for field in dataclasses.fields(options)]
+    command = [sys.executable, "-m", "workflows", "audit", f"--output={folder}", "--executor=ray", "--no-report"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "workflows", "audit", f"--output={folder}", "--executor=ray", *flags],
+        [*command, *flags_of(options)],
         env=os.environ | {"RAY_ADDRESS": cluster.address},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

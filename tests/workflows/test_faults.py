@@ -1,6 +1,5 @@
 """Drivers that are killed, stores that fail, disks that fill up, two drivers at once: nothing lost, nothing twice."""
 
-import dataclasses
 import multiprocessing
 import os
 import random
@@ -16,23 +15,20 @@ from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest
 from cawa_core.tables.parquet import TABLES_FOLDER
 from tests.object_store import BUCKET
-from tests.workflows.conftest import SMALL, small_audit
+from tests.workflows.conftest import TINY, flags_of, small_audit
 from workflows.folders.verify import verify
 from workflows.results.derive import derived_stages
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-SPEC = dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
 KILLS = {"local": 10, "s3": 5}
 """On S3 each start takes longer, because requests fail."""
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def expected(undisturbed):
     """Digests of every file of an audit that nothing happened to."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "audit"
-    seconds = small_audit(folder, SPEC).seconds
-    return digests(folder), seconds
+    return digests(undisturbed)
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -61,12 +57,12 @@ def start_audit(folder) -> multiprocessing.Process:
 
 def _audit(folder, environment):
     os.environ.update(environment)
-    small_audit(folder, SPEC)
+    small_audit(folder, TINY, report=not folder.startswith("s3:"))
 
 
-def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(place, undisturbed):
+def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(place, expected, undisturbed):
     """SIGKILL at random moments; each time what was published stays as it was, and verify names every stray file."""
-    expected, seconds = undisturbed
+    seconds = sum(receipt.seconds for receipt in Manifest.read(undisturbed).receipts.values())
     moments, published = random.Random(0), {}
     for _ in range(KILLS["s3" if place.startswith("s3:") else "local"]):
         process = start_audit(place)
@@ -101,21 +97,19 @@ def assert_kept(place, before: dict[str, tuple]) -> dict[str, tuple]:
     return now
 
 
-def test_a_store_that_fails_now_and_then_changes_nothing(proxy, undisturbed):
-    expected, _ = undisturbed
+def test_a_store_that_fails_now_and_then_changes_nothing(proxy, expected):
     proxy.share, proxy.silence = 0.2, 0.3
     place = f"s3://{BUCKET}/{uuid4().hex}/audit"
-    result = small_audit(place, SPEC, storage_patience=40.0)
+    result = small_audit(place, TINY, storage_patience=40.0)
     assert (result.quarantined, result.retried) == ((), 0)
     assert digests(place) == expected
     proxy.share = 0.0
     assert verify(place).faults == ()
-    assert small_audit(place, SPEC).computed == 0
+    assert small_audit(place, TINY).computed == 0
 
 
 @pytest.mark.parametrize("executor", ["inline", "ray"])
-def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, undisturbed, executor):
-    expected, _ = undisturbed
+def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, expected, executor):
     place = f"s3://{BUCKET}/{uuid4().hex}/audit"
     storage, process = (
         open_storage(place),
@@ -134,7 +128,7 @@ def test_a_store_that_stays_away_stops_the_audit_and_the_next_goes_on(proxy, und
     kept = digests(place)
     assert len(kept) >= 4
     assert Manifest.read(place).quarantined == {}
-    small_audit(place, SPEC)
+    small_audit(place, TINY)
     assert digests(place) == expected
 
 
@@ -145,20 +139,12 @@ def started(place, *options, executor="inline") -> subprocess.Popen:
 
 
 def command(place, executor="inline") -> list[str]:
-    """The options of :data:`SPEC`."""
-    flags = [_flag(field.name, getattr(SPEC, field.name)) for field in dataclasses.fields(SPEC)]
-    return [sys.executable, "-m", "workflows", "audit", f"--output={place}", f"--executor={executor}", *flags]
+    """An audit as :data:`TINY` by the command line, without a report."""
+    audit = [sys.executable, "-m", "workflows", "audit", f"--output={place}", f"--executor={executor}", "--no-report"]
+    return [*audit, *flags_of(TINY)]
 
 
-def _flag(field, value):
-    name = field.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
-
-
-def test_a_second_driver_started_by_mistake_refuses(place, undisturbed):
-    expected, _ = undisturbed
+def test_a_second_driver_started_by_mistake_refuses(place, expected):
     drivers = [started(place) for _ in range(2)]
     printed = [driver.communicate()[1] for driver in drivers]
     codes = [driver.returncode for driver in drivers]
@@ -182,8 +168,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("executor", ["inline", "ray"])
-def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, undisturbed, executor):
-    expected, _ = undisturbed
+def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, expected, executor):
     place, ballast = small_disk / "audit", small_disk / "ballast"
     ballast.write_bytes(bytes(2**24 - 200_000))
     done = subprocess.run([*command(place, executor), "--workers=1"], capture_output=True, text=True)
@@ -194,14 +179,13 @@ def test_a_full_disk_stops_the_audit_and_the_next_goes_on(small_disk, undisturbe
     before = assert_kept(place, {})
     assert 0 < len(before) < len(expected)
     ballast.unlink()
-    small_audit(place, SPEC)
+    small_audit(place, TINY)
     assert_kept(place, before)
     assert digests(place) == expected
     assert verify(place).faults == ()
 
 
-def test_an_interrupted_audit_says_so_and_keeps_what_is_done(tmp_path, undisturbed):
-    expected, _ = undisturbed
+def test_an_interrupted_audit_says_so_and_keeps_what_is_done(tmp_path, expected):
     process = subprocess.Popen(
         command(tmp_path / "audit"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -215,6 +199,6 @@ def test_an_interrupted_audit_says_so_and_keeps_what_is_done(tmp_path, undisturb
     assert "Traceback" not in printed
     kept = assert_kept(tmp_path / "audit", {})
     assert len(kept) >= 3
-    small_audit(tmp_path / "audit", SPEC)
+    small_audit(tmp_path / "audit", TINY)
     assert_kept(tmp_path / "audit", kept)
     assert digests(tmp_path / "audit") == expected

@@ -24,9 +24,9 @@ MOBILENET = "torchvision/mobilenet_v3_small"
 PICTURES = 9  # with one broken file, a tenth cannot be read: as many as are left out without a question
 TINY = (
     *("--masking-latents", 2, "--control-latents", 2, "--masking-group-size", 128, "--control-repeats", 1),
-    *("--metric-samples", 20),
+    *("--metric-samples", 20, "--ms-ssim-samples", 4, "--permutations", 20, "--bootstraps", 20),
+    *("--executor", "inline", "--offline"),
 )
-TINY += ("--ms-ssim-samples", 4, "--permutations", 20, "--bootstraps", 20, "--executor", "inline", "--offline")
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +67,12 @@ def audit(
     *arguments,
     weights=("inception-v3", "vgg16", "fid-inception"),
     classes=CLASSES,
+    report="--no-report",
 ):
     files = (name if "=" in name else f"{name}={imagenet / name}.pth" for name in weights)
     given = ",".join([str(imagenet / "deep"), *files])
     named = ("--generator", "biggan-deep-128", "--classes", ",".join(map(str, classes)), "--cache", imagenet / "cache")
-    return run(monkeypatch, capsys, "audit", *named, "--weights", given, "--output", output, *TINY, *arguments)
+    return run(monkeypatch, capsys, "audit", *named, "--weights", given, "--output", output, *TINY, report, *arguments)
 
 
 def test_awareness_needs_weights_of_the_generator_alone(monkeypatch, capsys, imagenet, tmp_path):
@@ -96,6 +97,7 @@ def test_every_site_is_masked(monkeypatch, capsys, imagenet, tmp_path):
         *arguments,
         weights=(f"{MOBILENET}={imagenet / 'mobilenet.pth'}",),
         classes=("golden retriever",),
+        report="--report",
     )
     assert code == 0, printed.err
     masking = Manifest.read(tmp_path / "a").table("masking")
@@ -108,15 +110,9 @@ def test_every_site_is_masked(monkeypatch, capsys, imagenet, tmp_path):
 
 def test_metrics_of_three_networks_on_a_folder_of_pictures(monkeypatch, capsys, imagenet, tmp_path):
     output, cache = tmp_path / "audit", imagenet / "cache" / "features"
-    arguments = (
-        "--real-images",
-        imagenet / "pictures",
-        "--minimum-real-accuracy",
-        0,
-        "--stages",
-        "class_metrics",
-    )
-    code, printed = audit(monkeypatch, capsys, imagenet, output, *arguments, classes=CLASSES[:2])
+    real = ("--real-images", imagenet / "pictures", "--minimum-real-accuracy", 0)
+    arguments = (*real, "--stages", "class_metrics")
+    code, printed = audit(monkeypatch, capsys, imagenet, output, *arguments, classes=CLASSES[:2], report="--report")
     assert code == 0, printed.err
     metrics = Manifest.read(output).table("class_metrics")
     assert list(metrics.class_name) == ["golden retriever", "tabby"]

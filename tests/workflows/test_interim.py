@@ -77,7 +77,7 @@ def test_a_report_on_demand_while_the_audit_runs(partial, monkeypatch, capsys):
     assert "Interim: 2 of 4 classes complete; awareness 2 of 4." in page
     assert "(interim)" in page
 
-    result = small_audit(partial, SPEC, classes_per_shard=1)
+    result = small_audit(partial, SPEC, classes_per_shard=1, report=True)
     assert (result.computed, result.refreshed) == (9, True)
     summary = json.loads((partial / "summary.json").read_text())
     assert summary["incomplete"] is None

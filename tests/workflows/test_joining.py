@@ -56,9 +56,9 @@ def folder_of(folder, class_ids, stage="edits", **shard):
 def test_an_audit_with_joined_files_has_the_same_tables(tmp_path, monkeypatch):
     """Ten classes one by one, at six sites, against blocks of all ten: the same rows and nothing left to do."""
     spec = dataclasses.replace(SMALL, classes=(), stages=("awareness",), awareness_estimators=("closed_form",))
-    monkeypatch.setattr("workflows.results.refresh.refresh", lambda _: False)
+    monkeypatch.setattr("workflows.results.refresh.refresh", lambda *_: False)
     assert small_audit(tmp_path / "joined", spec, classes_per_shard=1).computed == 60
-    assert [fault.kind for fault in verify(tmp_path / "joined").faults] == ["stale"]  # there is no report
+    assert [fault.kind for fault in verify(tmp_path / "joined").faults] == ["stale"]  # there is no summary
     result = small_audit(tmp_path / "joined", spec)
     assert (result.computed, result.reused) == (0, 6)
     small_audit(tmp_path / "blocks", spec)

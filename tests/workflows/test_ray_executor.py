@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from cawa_core.errors import InputError
 from cawa_core.storage import open_storage
 from cawa_core.tables import Manifest, Receipt
 from tests.poisoned import MARKER
-from tests.workflows.conftest import small_audit
+from tests.workflows.conftest import TINY, flags_of, small_audit
 from tests.workflows.test_audit import compare
 from workflows.executors.ray.dispatch import Dispatch
+from workflows.executors.ray.worker import threads_of_a_worker
 from workflows.executors.shard_queue import MAX_ERRORS
 from workflows.folders.folder import open_folder
 from workflows.options.run import RunOptions
@@ -31,21 +33,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture(scope="module")
-def ray_cluster():
+def ray_cluster(tmp_path_factory):
+    """Address of a cluster of two CPUs whose metrics go out twice a second; this process is connected to it."""
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARKER, str(tmp_path_factory.mktemp("ray") / "marker"))  # workers inherit the environment of Ray
+        system = {"metrics_report_interval_ms": 500}
+        options = {"include_dashboard": False, "log_to_driver": False, "object_store_memory": 2**27}
+        yield ray.init(address="local", num_cpus=2, _system_config=system, **options).address_info["address"]
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
-def inline_audit(tmp_path_factory):
-    from tests.workflows.conftest import SMALL
-
-    spec = dataclasses.replace(SMALL, classes=(1, 8), masking_group_size=32, metric_samples=20)
-    folder = tmp_path_factory.mktemp("inline") / "audit"
-    small_audit(folder, spec)
+def on_ray(ray_cluster, tmp_path_factory):
+    """Folder of an audit on the cluster."""
+    folder = tmp_path_factory.mktemp("on ray") / "audit"
+    small_audit(folder, TINY, executor="ray", workers=2)
     return folder
 
 
@@ -74,11 +78,33 @@ def commands() -> list[str]:
     return lines
 
 
-def test_ray_gives_the_same_rows(ray_cluster, inline_audit, tmp_path, tiny_spec):
+def test_ray_gives_the_same_rows(on_ray, undisturbed):
     """Two workers of one thread each against one process of two: rounding only."""
-    result = small_audit(tmp_path / "audit", tiny_spec, executor="ray", workers=2)
-    assert result.quarantined == ()
-    compare(inline_audit, tmp_path / "audit", tolerance=1e-4)
+    assert Manifest.read(on_ray).quarantined == {}
+    compare(undisturbed, on_ray, tolerance=1e-4)
+
+
+def test_prometheus_sees_the_shards_by_stage(on_ray, tiny_spec):
+    import ray
+
+    receipts = [receipt.stage for receipt in Manifest.read(on_ray).receipts.values()]
+    expected = {stage: receipts.count(stage) for stage in tiny_spec.stages}
+    url = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
+    deadline = time.monotonic() + 60
+    while finished_by_stage(page := urllib.request.urlopen(url).read().decode()) != expected:
+        assert time.monotonic() < deadline, page
+        time.sleep(0.5)
+    for name in ("cawa_shard_seconds", "cawa_workers", "cawa_shards_waiting"):
+        assert name in page
+
+
+def finished_by_stage(page: str) -> dict[str, float]:
+    """Counts of finished shards on a page of metrics."""
+    return {
+        re.search(r'stage="(\w+)"', line, re.IGNORECASE)[1]: float(line.split()[-1])
+        for line in page.splitlines()
+        if "cawa_shards_total" in line and 'outcome="finished"' in line.lower()
+    }
 
 
 def opened(folder, spec) -> Job:
@@ -89,7 +115,7 @@ def opened(folder, spec) -> Job:
     return job
 
 
-def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_path, tiny_spec):
+def test_a_killed_worker_costs_only_its_shard(ray_cluster, undisturbed, tmp_path, tiny_spec):
     folder = tmp_path / "audit"
     job = opened(folder, tiny_spec)
     manifest = Manifest.read(folder)
@@ -109,46 +135,19 @@ def test_a_killed_worker_costs_only_its_shard(ray_cluster, inline_audit, tmp_pat
     assert sorted(manifest.receipts) == sorted(shard.name for shard in shards)
     assert retried == [busy_shard]
     for name in ("masking", "class_metrics"):
-        assert len(manifest.table(name)) == len(Manifest.read(inline_audit).table(name))
+        assert len(manifest.table(name)) == len(Manifest.read(undisturbed).table(name))
 
 
-def test_prometheus_sees_the_shards_by_stage(tmp_path, tiny_spec):
-    """A cluster of its own, whose metrics go out twice a second."""
-    script = f"""
-import time, urllib.request, ray
-from pathlib import Path
-ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27,
-         _system_config={{"metrics_report_interval_ms": 500}})
-from workflows.running.audit import run_audit
-from workflows.options.run import RunOptions
-from workflows.options.audit import audit_spec
-run_audit(audit_spec(**{dataclasses.asdict(tiny_spec)!r}), RunOptions(output={str(tmp_path / "audit")!r}, workers=2))
-port, deadline = ray.nodes()[0]["MetricsExportPort"], time.monotonic() + 30
-page = ""
-while "cawa_shard_seconds" not in page and time.monotonic() < deadline:
-    time.sleep(1)
-    page = urllib.request.urlopen(f"http://127.0.0.1:{{port}}/metrics").read().decode()
-print(*[line for line in page.splitlines() if "cawa_" in line], sep="\\n")
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    finished = {
-        re.search(r'Stage="(\w+)"|stage="(\w+)"', line)[0].split('"')[1]: float(line.split()[-1])
-        for line in done.stdout.splitlines()
-        if "cawa_shards_total" in line and 'outcome="finished"' in line.lower()
-    }
-    receipts = [receipt.stage for receipt in Manifest.read(tmp_path / "audit").receipts.values()]
-    assert finished == {stage: receipts.count(stage) for stage in tiny_spec.stages}, done.stdout + done.stderr
-    assert "cawa_workers" in done.stdout
-    assert "cawa_shards_waiting" in done.stdout
+def cawa(address: str, *options: str) -> subprocess.CompletedProcess:
+    """An audit by the command line on the cluster at an address."""
+    command = [sys.executable, "-m", "workflows", "audit", "--no-report", *options]
+    return subprocess.run(command, env=os.environ | {"RAY_ADDRESS": address}, capture_output=True, text=True)
 
 
-def test_a_worker_whose_device_broke_is_replaced(tmp_path, tiny_spec, monkeypatch):
+def test_a_worker_whose_device_broke_is_replaced(ray_cluster, tmp_path, tiny_spec):
     """What fails in a process whose device is lost runs in the next one."""
-    monkeypatch.setenv(MARKER, str(tmp_path / "broken"))
-    options = dataclasses.replace(tiny_spec, generator="tests.poisoned:with_broken_device", stages=("masking",))
-    command = [sys.executable, "-m", "workflows", "audit", "--workers=1", f"--output={tmp_path / 'audit'}"]
-    flags = [_flag(field.name, getattr(options, field.name)) for field in dataclasses.fields(options)]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True)
+    spec = dataclasses.replace(tiny_spec, generator="tests.poisoned:with_broken_device", stages=("masking",))
+    done = cawa(ray_cluster, "--workers=1", f"--output={tmp_path / 'audit'}", *flags_of(spec))
     assert done.returncode == 0, done.stderr
     assert "12 shards computed, 0 reused, 1 retried, 0 quarantined" in done.stdout
     assert "CUDA error: device-side assert triggered" in done.stderr
@@ -181,48 +180,41 @@ def test_a_worker_that_has_other_files_does_not_start(ray_cluster, tmp_path, tin
         list(Dispatch(job, options, open_storage(tmp_path / "three"), shards).outcomes())
 
 
-def test_a_node_on_which_no_worker_starts_costs_only_itself(tmp_path, tiny_spec, monkeypatch):
-    monkeypatch.setenv(MARKER, str(tmp_path / "places"))
+def test_a_node_on_which_no_worker_starts_costs_only_itself(ray_cluster, tmp_path, tiny_spec):
     spec = dataclasses.replace(tiny_spec, generator="tests.poisoned:with_two_places", stages=("masking",))
-    flags = [_flag(field.name, getattr(spec, field.name)) for field in dataclasses.fields(spec)]
-    command = [sys.executable, "-m", "workflows", "audit", "--workers=2", f"--output={tmp_path / 'audit'}", *flags]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = cawa(ray_cluster, "--workers=2", f"--output={tmp_path / 'audit'}", *flags_of(spec))
     assert done.returncode == 0, done.stderr
     assert "12 shards computed, 0 reused, 0 retried, 0 quarantined" in done.stdout
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_share_the_cores_of_the_machine(workers):
-    """However few of them Ray offers."""
-    code = f"""
-import ray
-from workflows.executors.ray.head import start_ray
-from workflows.executors.ray.worker import threads_of_a_worker
-start_ray({workers})
-print(ray.get(ray.remote(threads_of_a_worker).remote({workers})))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == [str(max(1, (os.cpu_count() or 1) // workers))], done.stderr
+def test_workers_share_the_cores_of_their_node(ray_cluster):
+    """The cluster offers two CPUs."""
+    import ray
+
+    threads = [ray.get(ray.remote(threads_of_a_worker).remote(workers)) for workers in (1, 2, 3)]
+    assert threads == [2, 1, 1]
 
 
-def test_workers_of_this_machine_import_ahead_of_their_actor():
+def test_workers_of_this_machine_use_all_its_cores_and_import_ahead_of_their_actor():
+    """However few cores Ray offers."""
     code = """
-import ray
+import ray, sys
 from workflows.executors.ray.head import QUIET, RayHead
+from workflows.executors.ray.worker import threads_of_a_worker
 head = RayHead(1)
 ray.init(address=head.address(), **QUIET)
-print(ray.get(ray.remote(lambda: "workflows.executors.ray.worker" in __import__("sys").modules).remote()))
+print(ray.get(ray.remote(lambda: "workflows.executors.ray.worker" in sys.modules).remote()))
+print(ray.get(ray.remote(threads_of_a_worker).remote(1)))
 ray.shutdown()
 head.stop()
 head.wait()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["True"], done.stderr
+    assert done.stdout.split() == ["True", str(os.cpu_count())], done.stderr
 
 
 def test_an_address_at_which_no_cluster_is(tmp_path):
-    command = [sys.executable, "-m", "workflows", "audit", "--classes=1", f"--output={tmp_path / 'audit'}"]
-    done = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}, capture_output=True, text=True)
+    done = cawa("127.0.0.1:9", "--classes=1", f"--output={tmp_path / 'audit'}")
     assert done.returncode == 2
     assert "cawa: RAY_ADDRESS='127.0.0.1:9' is not a running Ray cluster" in done.stderr
     assert "Traceback" not in done.stderr
@@ -247,20 +239,11 @@ def test_ray_that_cannot_start_says_why(tmp_path, monkeypatch):
     assert "Traceback" not in done.stderr
 
 
-def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit, ray_folder):
+def test_a_killed_driver_resumes(tmp_path, tiny_spec, undisturbed, ray_folder):
     """SIGKILL in the middle, then the same command: published shards are kept and the rows are the same."""
     folder = tmp_path / "audit"
-    options = [_flag(field.name, getattr(tiny_spec, field.name)) for field in dataclasses.fields(tiny_spec)]
-    command = [
-        sys.executable,
-        "-m",
-        "workflows",
-        "audit",
-        "--executor=ray",
-        "--workers=2",
-        f"--output={folder}",
-        *options,
-    ]
+    audit = ("audit", "--executor=ray", "--workers=2", "--no-report", f"--output={folder}")
+    command = [sys.executable, "-m", "workflows", *audit, *flags_of(tiny_spec)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(Manifest.read(folder).receipts) < 4:
@@ -274,11 +257,4 @@ def test_a_killed_driver_resumes(tmp_path, tiny_spec, inline_audit, ray_folder):
     assert done.returncode == 0, done.stderr
     after = Manifest.read(folder).receipts
     assert all(after[name].seconds == seconds for name, seconds in kept.items())
-    compare(inline_audit, folder, tolerance=1e-4)
-
-
-def _flag(field, value):
-    name = field.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+    compare(undisturbed, folder, tolerance=1e-4)

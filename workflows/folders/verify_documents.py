@@ -38,7 +38,9 @@ def written_faults(manifest: Manifest, audit: AuditRecord) -> Iterator[Fault]:
     if not _is_interim(storage):
         faults += _report_faults(manifest)
     yield from faults
-    if all(fault.kind == "orphan" for fault in faults) and not (is_current(manifest) and report_shows(manifest)):
+    has_report = REPORT in manifest.written or storage.exists(REPORT)
+    is_fresh = is_current(manifest) and (report_shows(manifest) or not has_report)
+    if all(fault.kind == "orphan" for fault in faults) and not is_fresh:
         yield Fault("stale", "summary and report", f"not up to date with the tables; {fix}")
 
 

@@ -70,6 +70,9 @@ class RunOptions:
     storage_patience: Annotated[float, Field(gt=0)] = option(
         120.0, "Seconds for which failing requests to an object store are repeated."
     )
+    report: bool = option(
+        True, "Write report.html and its figures at the end; without it, `cawa report` writes them later."
+    )
     report_every: Annotated[float, Field(ge=0)] = option(
         10.0, "Minutes between interim reports while an audit runs, if there is anything new; 0 makes none."
     )

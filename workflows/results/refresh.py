@@ -7,12 +7,20 @@ from workflows.results import aggregate, is_current
 from workflows.results.report import report_shows, write_report
 
 
-def refresh(manifest: Manifest) -> bool:
-    """Aggregate and report if the tables, or what is in the folder, ask for it; return whether anything was written."""
+def refresh(manifest: Manifest, with_report: bool = True) -> bool:
+    """Aggregate and report if the tables, or what is in the folder, ask for it.
+
+    Args:
+        manifest: manifest of the folder.
+        with_report: whether to write the report, too; if not, one that is there stays as it is.
+
+    Returns:
+        Whether anything was written.
+    """
     has_summary = is_current(manifest)
-    if has_summary and report_shows(manifest):
-        return False
+    has_report = not with_report or (has_summary and report_shows(manifest))
     if not has_summary:
         aggregate(manifest)
-    write_report(manifest)
-    return True
+    if not has_report:
+        write_report(manifest)
+    return not (has_summary and has_report)

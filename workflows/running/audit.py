@@ -135,7 +135,7 @@ def _done(
     reused = len([receipt for receipt in manifest.receipts.values() if receipt.stage in job.spec.stages])
     computed = 0
     retried = 0
-    with InterimReports(storage, options.report_every, log) as interim:
+    with InterimReports(storage, options.report_every if options.report else 0.0, log) as interim:
         for stages in waves(job.spec.stages):
             planned = plan(job, manifest, options.classes_per_shard or None, stages)
             shards = in_sequence(planned, expected_workers(options))
@@ -149,7 +149,7 @@ def _done(
 
     if joined := join_small_shards(manifest, record):
         log.write("joined", shards=joined)
-    refreshed = refresh(manifest)
+    refreshed = refresh(manifest, options.report)
     failed = tuple(sorted(manifest.quarantined))
     seconds = time.monotonic() - start
     log.write("done", computed=computed, retried=retried, quarantined=failed, seconds=round(seconds, 3))

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -165,6 +167,20 @@ def test_rows_of_some_sites_and_classes_alone(tmp_path):
     assert manifest.sites("tops") == [0, 1]
     with pytest.raises(InputError, match="does not have the digest"):
         manifest.rows("tops", ["k"])
+
+
+def test_reading_leaves_no_thread_behind(tmp_path):
+    """A thread of Arrow's that outlives the interpreter aborts the process after its work is done."""
+    Manifest(open_storage(tmp_path)).add(receipt(tmp_path))
+    code = f"""
+import os
+from cawa_core.tables import Manifest
+manifest = Manifest.read({str(tmp_path)!r})
+before = len(os.listdir("/proc/self/task"))
+print(manifest.rows("sites").num_rows, len(os.listdir("/proc/self/task")) - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == [str(len(ROWS["site"])), "0"], done.stderr
 
 
 def test_row_groups_are_written_and_read_one_at_a_time(tmp_path):

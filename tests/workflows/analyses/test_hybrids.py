@@ -244,7 +244,7 @@ def test_the_report_shows_and_judges_it(audited, summary):
 
 
 def test_one_class_alone_has_the_hybrids_of_a_larger_audit(table, tmp_path):
-    small_audit(tmp_path / "one", dataclasses.replace(SMALL, classes=(8,), stages=("hybrids", "edits")))
+    small_audit(tmp_path / "one", dataclasses.replace(SMALL, classes=(8,), stages=("hybrids", "edits")), report=True)
     alone = Manifest.read(tmp_path / "one").table("hybrids")
     among_others = table[table.class_id == 8].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, among_others, check_exact=True)

@@ -42,7 +42,7 @@ SCENES = dataclasses.replace(
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes") / "audit"
-    assert small_audit(folder, SCENES).quarantined == ()
+    assert small_audit(folder, SCENES, report=True).quarantined == ()
     return Manifest.read(folder)
 
 

@@ -67,7 +67,7 @@ SCENES = audit_spec(
 def scenes_audited(tmp_path_factory):
     """Folder of an audit of a generator whose segmenter labels every pixel."""
     folder = tmp_path_factory.mktemp("audit") / "scenes"
-    small_audit(folder, SCENES)
+    small_audit(folder, SCENES, report=True)
     return folder
 
 

@@ -50,7 +50,7 @@ KEY = list(SEMANTICS_TABLE.key)
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes") / "audit"
-    assert small_audit(folder, SCENES).quarantined == ()
+    assert small_audit(folder, SCENES, report=True).quarantined == ()
     return Manifest.read(folder)
 
 
