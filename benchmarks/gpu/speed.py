@@ -62,7 +62,7 @@ def contest(session: Session, name: str, precision: str) -> Contest:
     if name == BUNDLED:
         loop = fashion_loop(generator)  # type: ignore[arg-type]
         batch = BUNDLED_BATCH[session.device.type]
-        latents = min(batch, 256)
+        latents = min(batch, 4 * session.sizes.batch)
         masks = 4 * session.sizes.timed_masks
     else:
         weights = load_tensors(Path(session.weights_of(INCEPTION)))
