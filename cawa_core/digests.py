@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,19 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def digest_of_source(function: Callable[..., object]) -> str:
+    """Return the hexadecimal SHA-256 of a function's source, or of its class's; of nothing if it has no source.
+
+    The functions that it calls are not part of it.
+    """
+    described = inspect.unwrap(function)
+    try:
+        source = inspect.getsource(described if inspect.isroutine(described) else type(described))
+    except (OSError, TypeError):  # compiled, or typed into an interpreter
+        source = ""
+    return digest_of_bytes(source.encode())
 
 
 def digest_of_data(data: Any) -> str:  # noqa: ANN401

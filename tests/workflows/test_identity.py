@@ -54,6 +54,7 @@ def test_the_hash_of_an_analysis_follows_its_options_and_the_networks_it_uses():
                 "awareness_estimators": ("closed_form",),
                 "dissection_thresholds": "quantile",
                 "stroke_way": "site_latents",
+                "latent_concepts": ("class",),
             }
             other = others.get(name) or (
                 value * 3 + (1,)

@@ -319,11 +319,13 @@ def _require_same_options(
             for name, value in now.items()
             if analysis.options.get(name) != value
         ]
-        what = (
-            listed(differences, separator="; ") or "with, or without, a network, a segmenter or real images, unlike now"
-        )
+        what = f"with other options: {listed(differences, separator='; ')}"
+        if not differences:
+            functions = listed(sorted(identity.functions_of(stage)))
+            code = f"by other code of {functions}, or " if functions else ""
+            what = f"{code}with or without a network, a segmenter or real images, unlike now"
         raise InputError(
-            f"{storage.url} has {stage} with other options: {what}. --replace {stage} computes it again "
+            f"{storage.url} has {stage} {what}. --replace {stage} computes it again "
             f"({cost(stage, analysis.class_ids)}); or choose another --output"
         )
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cawa_core import SCHEMA_VERSION
-from cawa_core.digests import digest_of_data
+from cawa_core.digests import digest_of_data, digest_of_source
+from cawa_core.registry import user_function
 from cawa_core.tables.audit_record import RecordedIdentity
 from workflows.analyses import ANALYSES
 from workflows.options.audit import AuditSpec
@@ -79,20 +80,34 @@ class AuditIdentity:
         names = dict.fromkeys((*ANALYSES[stage].option_names, *(ORDER_OPTIONS if self.samples_order else ())))
         return {name: self.spec.as_data()[name] for name in names}
 
+    def functions_of(self, stage: str) -> dict[str, str]:
+        """Return the SHA-256 of the source of each function of the user in the options of an analysis.
+
+        Raises:
+            InputError: a function cannot be imported.
+        """
+        return {
+            value: digest_of_source(user_function(option, value))
+            for option in ANALYSES[stage].functions
+            for value in getattr(self.spec, option)
+            if ":" in value
+        }
+
     def analysis_hash(self, stage: str) -> str:
         """Return the SHA-256 of all that changes the results of an analysis, whatever else is in the folder."""
         if stage not in self._hashes:
             analysis = ANALYSES[stage]
-            self._hashes[stage] = digest_of_data(
-                {
-                    "subject": self.subject,
-                    "analysis": stage,
-                    "roles": {role: self.roles[role] for role in self.roles_of(stage)},
-                    "options": self.options_of(stage),
-                    "tables": {table.name: table.layout for table in analysis.tables},
-                    "after": {name: self.analysis_hash(name) for name in analysis.after},
-                }
-            )
+            inputs = {
+                "subject": self.subject,
+                "analysis": stage,
+                "roles": {role: self.roles[role] for role in self.roles_of(stage)},
+                "options": self.options_of(stage),
+                "tables": {table.name: table.layout for table in analysis.tables},
+                "after": {name: self.analysis_hash(name) for name in analysis.after},
+            }
+            if functions := self.functions_of(stage):
+                inputs["functions"] = functions
+            self._hashes[stage] = digest_of_data(inputs)
         return self._hashes[stage]
 
     @cached_property

@@ -33,6 +33,7 @@ class Analysis:
         title: heading of its options and name in sentences.
         options: frozen dataclass; its fields become flags, keys of ``audit.toml`` and part of the analysis's identity.
         tables: tables that it writes, the main one first.
+        functions: options that may name functions of the user, whose code is then part of the analysis's identity.
         needs: roles that must be filled, besides the generator: ``evaluator``, ``real_images``.
         uses: roles that it uses if they are filled, and can do without.
         shows: networks besides the evaluator that it shows real images to, if there are any.
@@ -54,6 +55,7 @@ class Analysis:
     title: str
     options: type = NoOptions
     tables: tuple[Table, ...] = ()
+    functions: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     shows: tuple[str, ...] = ()

@@ -1,6 +1,10 @@
 """Effects of dimensions: planted ones are found and no others; rows equal those by hand; nothing else enters."""
 
 import dataclasses
+import importlib
+import linecache
+import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -152,3 +156,36 @@ def test_bad_options_are_one_line(tmp_path, options, words):
     with pytest.raises(InputError, match=words) as fault:
         small_audit(tmp_path / "audit", spec)
     assert "\n" not in str(fault.value)
+
+
+def test_other_code_of_a_function_is_another_concept(tmp_path, monkeypatch):
+    """Its results are refused, and replaced if that is asked for; a comment elsewhere in its module changes nothing."""
+    module = tmp_path / "my_concepts.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = dataclasses.replace(
+        SMALL,
+        classes=(0,),
+        stages=("latents",),
+        latent_concepts=("my_concepts:darkness",),
+        latent_dimensions=(0,),
+        latent_samples=2,
+    )
+
+    def write(content):
+        module.write_text(content)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+        sys.modules.pop("my_concepts", None)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+
+    write("def darkness(images):\n    return -images.mean(dim=(1, 2, 3))\n")
+    folder = tmp_path / "audit"
+    small_audit(folder, spec)
+    before = Manifest.read(folder).table("latents").effect
+    write("# mine\n\ndef darkness(images):\n    return -images.mean(dim=(1, 2, 3))\n")
+    assert small_audit(folder, spec).computed == 0
+    write("def darkness(images):\n    return -2 * images.mean(dim=(1, 2, 3))\n")
+    with pytest.raises(InputError, match="has latents by other code of my_concepts:darkness, or with or without a"):
+        small_audit(folder, spec)
+    assert small_audit(folder, spec, replace=("latents",)).computed == 1
+    np.testing.assert_allclose(Manifest.read(folder).table("latents").effect, 2 * before, rtol=1e-5)

@@ -173,7 +173,7 @@ def test_a_segmenter_that_is_given_later_computes_the_stage_again(scenes_audited
     small_audit(tmp_path / "later", without)
     assert Manifest.read(tmp_path / "later").table("segmentation").label_agreement.isna().all()
     with_segmenter = dataclasses.replace(without, segmenter=SCENES.segmenter)
-    message = "segmentation with other options: with, or without, a network, a segmenter or real images"
+    message = "segmentation with or without a network, a segmenter or real images, unlike now"
     with pytest.raises(InputError, match=message):
         small_audit(tmp_path / "later", with_segmenter)
     content = compare(tmp_path / "later", scenes_audited, comparison_spec()).content

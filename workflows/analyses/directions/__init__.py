@@ -151,6 +151,7 @@ DIRECTIONS = Analysis(
     "Directions that steer concepts",
     options=DirectionOptions,
     tables=(DIRECTIONS_TABLE, DIRECTION_RESCORING_TABLE, CONTROLLING_SETS_TABLE, TRANSLATIONS_TABLE),
+    functions=("latent_concepts",),
     needs=("evaluator",),
     uses=("segmenter", "real_images"),
     shows=("manifold_features",),

@@ -123,6 +123,7 @@ LATENTS = Analysis(
     "Latent dimensions",
     options=LatentOptions,
     tables=(LATENTS_TABLE, DIMENSION_CHANGES_TABLE, LATENT_PREDICTIONS_TABLE),
+    functions=("latent_concepts",),
     needs=("evaluator",),
     uses=("segmenter",),
     classes_per_shard=4,
