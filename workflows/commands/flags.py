@@ -17,6 +17,9 @@ from workflows.options.audit import COVERAGE, AuditSpec, audit_spec_type
 from workflows.options.lab import ROLES, SUBJECT
 from workflows.options.run import RunOptions
 
+AUDIT_HEADING = "What to audit (defaults suit fashion-biggan; for others see docs/imagenet.md)"
+MODEL_HEADING = "Generator and arithmetic"
+"""The same options in commands that audit nothing."""
 DERIVED_HEADING = "Derived tables and report"
 
 
@@ -26,8 +29,7 @@ def spec_panels() -> dict[str, str]:
 
     An option of several analyses is shown with the first of them.
     """
-    subject = "What to audit (defaults suit fashion-biggan; for others see docs/imagenet.md)"
-    headings = dict.fromkeys((*COVERAGE, *SUBJECT), subject) | dict.fromkeys(ROLES, "Networks and real images")
+    headings = dict.fromkeys((*COVERAGE, *SUBJECT), AUDIT_HEADING) | dict.fromkeys(ROLES, "Networks and real images")
     for name, owner in ANALYSES.option_names(derived=False).items():
         headings.setdefault(name, ANALYSES[owner].title)
     rest = [field.name for field in dataclasses.fields(audit_spec_type()) if field.name not in headings]
@@ -48,7 +50,7 @@ def with_options_of(*kinds: type, only: tuple[str, ...] = ()) -> Callable[[Calla
         parameters = inspect.signature(command).parameters
         declared = [parameters[name].replace(annotation=hint) for name, hint in hints.items() if name != "return"]
         added = [
-            _parameter(kind, field)
+            _parameter(kind, field, is_audit=not only)
             for kind in kinds
             for field in _fields(kind)
             if not only or field.name in only or kind not in (AuditSpec, RunOptions)
@@ -74,9 +76,12 @@ def _fields(kind: type) -> list[dataclasses.Field[Any]]:
     return [fields[name] for name in spec_panels()]
 
 
-def _panel(kind: type, name: str) -> str:
+def _panel(kind: type, name: str, is_audit: bool) -> str:
     """Return the heading under which help shows an option."""
-    return spec_panels()[name] if kind is AuditSpec else str(kind.HEADING)  # type: ignore[attr-defined]
+    if kind is not AuditSpec:
+        return str(kind.HEADING)  # type: ignore[attr-defined]
+    heading = spec_panels()[name]
+    return heading if is_audit or heading != AUDIT_HEADING else MODEL_HEADING
 
 
 @cache
@@ -84,7 +89,7 @@ def _type_hints(kind: type) -> dict[str, Any]:
     return get_type_hints(audit_spec_type() if kind is AuditSpec else kind)
 
 
-def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
+def _parameter(kind: type, field: dataclasses.Field[Any], is_audit: bool) -> inspect.Parameter:
     """Make a field an optional keyword: lists as texts with commas, numbers as numbers."""
     hint = _type_hints(kind)[field.name]
     taken: Any = list[str] if get_origin(hint) is tuple else hint if hint in (int, float, bool) else str
@@ -94,7 +99,7 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     option = typer.Option(
         f"--{name}/--no-{name}" if hint is bool else f"--{name}",
         help=text,
-        rich_help_panel=_panel(kind, field.name),
+        rich_help_panel=_panel(kind, field.name, is_audit),
         show_default=False,
         metavar="LIST" if get_origin(hint) is tuple else None,
     )

@@ -24,13 +24,13 @@ class ConvertOptions:
     )
     statistics: Literal["", "standing", "running"] = option(
         "",
-        "BigGAN-PyTorch, --mybn with a counter above 0: whether statistics are sums over that many batches (standing) "
-        "or running averages (running).",
+        "For BigGAN-PyTorch checkpoints of --mybn with a counter above 0: standing, if statistics are sums over that "
+        "many batches, or running, if they are running averages.",
     )
     cross_replica_gain: Literal["", "multiplied", "added"] = option(
         "",
-        "BigGAN-PyTorch, --cross_replica: whether gains are multiplied (several devices) or added (one device, and "
-        "its evaluation).",
+        "For BigGAN-PyTorch checkpoints of --cross_replica: whether gains are multiplied, as on several devices, or "
+        "added, as on one device and in evaluation.",
     )
     batch_norm_eps: Eps = option(0.0, "BigGAN-PyTorch: BN_eps of the training run; 0 means 1e-5, as in its scripts.")
     spectral_norm_eps: Eps = option(0.0, "BigGAN-PyTorch: SN_eps of the training run; 0 means 1e-6, as in its scripts.")

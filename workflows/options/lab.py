@@ -57,12 +57,12 @@ class LabSpec(ChannelOrderOptions):
     )
     fid_features: str = option("", "Network whose features FID and KID compare; by default the evaluator.")
     manifold_features: str = option(
-        "", "Network whose features precision, recall, density and coverage compare; by default the evaluator."
+        "", "Network whose features precision, recall, density, coverage and realism compare; by default the evaluator."
     )
     segmenter: str = option(
         "",
-        "What labels the pixels of generated images with concepts, for dissection, segmentation and hybrids: one "
-        "listed by `cawa models`, or your own as package.module:factory.",
+        "Segmenter that labels the pixels of generated images: one listed by `cawa models`, or your own as "
+        "package.module:factory; by default the generator's, if it has one.",
     )
     real_images: str = option(
         "fashion-mnist-test",

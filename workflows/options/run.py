@@ -59,7 +59,8 @@ class RunOptions:
     )
     offline: bool = option(False, "Never use the network.")
     device: str = option(
-        "cpu", "Device of the models: cpu, cuda (one GPU per Ray worker), or cuda:N with --executor inline."
+        "cpu",
+        "Device of the models: cpu, cuda or cuda:N. On Ray, cuda gives each worker one GPU, and cuda:N is refused.",
     )
     batch_size: Annotated[int, Field(ge=0)] = option(
         0, "Images per forward pass; 0 means as many as fit into the cache of a CPU or the memory of a GPU."

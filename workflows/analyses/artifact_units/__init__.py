@@ -20,7 +20,9 @@ class ArtifactUnitOptions:
     """Options of the analysis ``artifact_units``."""
 
     artifact_latents: Annotated[int, Field(ge=8)] = option(
-        600, "Images per class by which artifact units are found: 5% of them excite a unit most."
+        600,
+        "Images per class for finding artifact units: for each unit, the 5% that excite it most are compared with real "
+        "images.",
     )
     artifact_scored_latents: Annotated[int, Field(ge=8)] = option(
         100, "Other images per class, in which artifact units are removed."

@@ -130,14 +130,12 @@ def artifact_claims(removals: Sequence[Mapping[str, Any]], names: Mapping[int, s
     claims = []
     for gain, statement in statements.items():
         verdicts = [typical_verdict(row[gain], 1, SMALLEST_GAIN) for row in removals]
-        parts = "; ".join(
-            f"{row['n_units']} units, {_quality_words(row)}; {typical_words(row[gain], names)}" for row in removals
+        parts = ". ".join(
+            f"{row['n_units']} units, {_quality_words(row)}; FID lower by {typical_words(row[gain], names)}"
+            for row in removals
         )
-        other = "FID before" if gain == "gain_over_before" else "FID without random units"
-        evidence = (
-            "Means over classes without artifact units (without random ones; before), and then how much lower FID is "
-            f"than {other}, over FID before: {parts}."
-        )
+        other = "before" if gain == "gain_over_before" else "without random units"
+        evidence = f"Means over classes, and how much lower FID is than {other}, as a share of FID before: {parts}."
         claims.append(Claim(statement, joint_verdict(verdicts), evidence, "Bau et al. 2019, sec. 4.2"))
     return claims
 
@@ -145,8 +143,8 @@ def artifact_claims(removals: Sequence[Mapping[str, Any]], names: Mapping[int, s
 def _quality_words(row: Mapping[str, Any]) -> str:
     fid, precision = row["quality"]["fid"], row["quality"]["precision"]
     return (
-        f"FID {fid[ARTIFACT]:.3g} ({fid[RANDOM]:.3g}; {fid[NONE]:.3g}), precision {precision[ARTIFACT]:.2f} "
-        f"({precision[RANDOM]:.2f}; {precision[NONE]:.2f})"
+        f"FID {fid[ARTIFACT]:.3g} without artifact units, {fid[RANDOM]:.3g} without random units, {fid[NONE]:.3g} "
+        f"before; precision {precision[ARTIFACT]:.2f}, {precision[RANDOM]:.2f}, {precision[NONE]:.2f}"
     )
 
 

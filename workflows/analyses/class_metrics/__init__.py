@@ -18,7 +18,7 @@ from workflows.interface import Analysis
 class ManifoldOptions:
     """The option of every measure that compares pictures with the neighbourhoods of real images."""
 
-    neighbours: Count = option(3, "Nearest neighbours (k) for precision, recall, density and coverage.")
+    neighbours: Count = option(3, "Nearest neighbours (k) for precision, recall, density, coverage and realism.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ class ConceptEffectOptions(ThresholdOptions):
 
     effect_latents: Count = option(6, "Images per class in which units are removed and inserted.")
     effect_sizes: tuple[Count, ...] = option(
-        (1, 4, 16, 64), "Numbers of units that are removed together.", is_distinct=True
+        (1, 4, 16, 64), "How many of the best units to remove together; each number is tried.", is_distinct=True
     )
     effect_inserted: Count = option(32, "Number of units that are inserted together.")
     effect_steps: Annotated[int, Field(ge=0)] = option(

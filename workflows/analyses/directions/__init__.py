@@ -47,7 +47,9 @@ class DirectionOptions(ManifoldOptions, LatentOptions):
     """Options of the analysis ``directions``."""
 
     direction_classes: Count = option(
-        30, "Classes of the generator, evenly spaced, whose effects of single dimensions choose the sequential sets."
+        30,
+        "Number of evenly spaced classes of the generator whose effects of single dimensions choose the sequential "
+        "sets.",
     )
     direction_search_latents: Annotated[int, Field(ge=2)] = option(
         16, "Latents, spread over all classes, on which directions are chosen; twice as many others confirm them."

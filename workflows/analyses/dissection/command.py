@@ -25,7 +25,7 @@ class DissectCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to dissect"
 
-    concept: str = option("", "Concept of the segmenter, or of --masks, whose units are shown.")
+    concept: str = option("", "Concept of the segmenter, or of --masks, whose units are shown; required.")
     masks: str = option(
         "",
         "Folder with label maps of your own for some generated images, instead of a segmenter; docs/concepts.md "
@@ -40,7 +40,7 @@ class DissectCommandOptions:
     images: Annotated[int, Field(ge=2)] = option(960, "Images that units are compared with the concept in.")
     threshold_images: Annotated[int, Field(ge=2)] = option(960, "Other images, on which thresholds are chosen.")
     removed: tuple[Count, ...] = option(
-        (1, 2, 4, 8, 16, 32), "Numbers of units that are removed together.", is_distinct=True
+        (1, 2, 4, 8, 16, 32), "How many of the best units to remove together; each number is tried.", is_distinct=True
     )
     random_sets: Count = option(5, "Random sets of units that the removal is compared with, for each number.")
     output: str = option(

@@ -28,7 +28,9 @@ class EditCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to change"
 
-    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, separated by commas; or all.")
+    classes: tuple[int | str, ...] = option(
+        (), "Classes by index, name or WordNet id, separated by commas, or all; required."
+    )
     site: Annotated[int, Field(ge=ALL_SITES)] = option(
         ALL_SITES, f"Site of the channels, as listed by `cawa sites`; with --suggest, {ALL_SITES} means every site."
     )
@@ -63,13 +65,17 @@ class EditCommandOptions:
         "file by `cawa latents`. Strengths are in standard deviations (default -4,-2,0,2,4).",
     )
     image: Annotated[int, Field(ge=0)] = option(0, "Number of the image that is painted on, as `cawa sample` shows it.")
-    pictures: str = option("", "Folder by `cawa sample` or `cawa annotate` with this image; by default, of the class.")
+    pictures: str = option(
+        "",
+        "Folder of `cawa sample` or `cawa annotate` that has image number --image; by default it is the image of that "
+        "number of the class.",
+    )
     extractor: str = option(
         "",
         "Map that reads labels off the features, for --labels: a file of `cawa semantics` or of an audit; else one is "
         "trained.",
     )
-    training_images: Count = option(240, "Images that this map is trained on.")
+    training_images: Count = option(240, "Images that this map is trained on, if no --extractor is given.")
     way: Literal["features", "site_latents"] = option(
         "features",
         "What --labels changes: features, the latent code and the features of one site; or site_latents, the latents "

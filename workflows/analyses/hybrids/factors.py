@@ -168,7 +168,7 @@ def mixture_table(entry: Mapping[str, Any], words: Mapping[str, str]) -> HtmlTab
         for row in sorted(entry["mixtures"], key=lambda row: (MIXED.index(row["kind"]), row["first_site"], row["k"]))
     ]
     columns = {"words": "kind", "first_site": "from site", "k": "channels"}
-    columns |= {"crossed": "images with factors of both", "crossed_in": "95% interval"}
+    columns |= {"crossed": "images with factors of both", "crossed_in": "95% interval of the mean"}
     return table_of("Hybrids that combine factors of both classes, by mixture tried, means over classes", columns, rows)
 
 

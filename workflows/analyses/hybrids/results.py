@@ -42,11 +42,11 @@ KIND_WORDS = {
 COMPARISON_COLUMNS = {
     "measure": "measure",
     "style_mixing": "style mixing",
-    "style_mixing_in": "95% interval",
+    "style_mixing_in": "95% interval of the mean",
     "channel_mixing": "channel mixing",
-    "channel_mixing_in": "95% interval",
+    "channel_mixing_in": "95% interval of the mean",
     "gained": "difference",
-    "gained_in": "95% interval",
+    "gained_in": "95% interval of the mean",
     "n_pairs": "pairs",
 }
 MIXTURE_COLUMNS = {

@@ -29,15 +29,15 @@ class SampleCommandOptions:
     images: Annotated[int, Field(ge=1, le=12)] = option(4, "Images per class.")
     layout: str = option(
         "",
-        "PNG as large as the images: its colours say what pixels should show, black and transparent ones anything. "
-        "Without it, images are random.",
+        "PNG as large as the images. Each colour names the label that a pixel should show; black and transparent "
+        "pixels may show anything, white ones no label. By default, images are random.",
     )
     draws: Count = option(10, "Random latents per image wanted; those with the closest layout are optimised.")
     steps: Annotated[int, Field(ge=0)] = option(50, "Steps of optimisation; 0 leaves it out.")
     extractor: str = option(
         "", "Map that reads labels off the features: a file of `cawa semantics` or of an audit; else one is trained."
     )
-    training_images: Count = option(240, "Images that this map is trained on.")
+    training_images: Count = option(240, "Images that this map is trained on, if no --extractor is given.")
     output: str = option(
         "",
         "Folder for images, label maps and sheet, or its s3://, gs:// or az:// URL; by default "

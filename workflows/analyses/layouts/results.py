@@ -124,12 +124,12 @@ def layouts_section(tables: Tables, summary: Content) -> Section:
         summary: the summary.
     """
     lead = (
-        "An image is asked for by what its pixels should show. For a layout, the label map of another image of the "
-        "class, latents are optimised until a linear map of the features reads it. For a stroke, a disc painted with a "
-        "label that other images of the class have there, the pass is changed until the map reads it, and everything "
-        "else is held. Agreement is the share of pixels to which the segmenter, which optimisation does not see, "
-        "gives the wanted label. Realism is closeness to real images of the class. In brackets: 95% intervals over "
-        "classes."
+        "Images are optimised to show given labels. A layout is the label map of another image of the class: the "
+        "latent code is optimised until a linear map of the features reads the layout. A stroke is a disc painted with "
+        "a label that other images of the class have there: the latent code and features are optimised until the map "
+        "reads the label, while the rest of the image is kept. Agreement is the share of pixels to which the "
+        "segmenter, which optimisation does not see, gives the wanted label. Realism is closeness to real images of "
+        "the class. In brackets: 95% intervals over classes."
     )
     html_tables = []
     if entry := summary.get("layouts"):

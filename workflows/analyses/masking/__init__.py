@@ -25,8 +25,8 @@ class MaskingOptions(ControlOptions):
 
     masking_latents: Annotated[int, Field(ge=2)] = option(
         512,
-        "Latents per class for masking (1000 in the paper). The estimator exact masks all of them; the others screen "
-        "them, or mask them in bfloat16.",
+        "Latents per class for masking (1000 in the paper). The estimator exact masks all of them; two_precisions "
+        "masks them in bfloat16; the others take gradients on them.",
     )
     masking_estimator: Literal["exact", "regression", "two_precisions", "screening"] = option(
         "regression",

@@ -28,7 +28,9 @@ class MaskCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to mask"
 
-    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, separated by commas; or all.")
+    classes: tuple[int | str, ...] = option(
+        (), "Classes by index, name or WordNet id, separated by commas, or all; required."
+    )
     site: Annotated[int, Field(ge=ALL_SITES)] = option(
         ALL_SITES, f"Site of the channels; {ALL_SITES} means every site."
     )

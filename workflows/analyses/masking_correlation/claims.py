@@ -50,7 +50,8 @@ def prediction_claims(rows: Rows, names: Mapping[int, str]) -> list[Claim]:
             "Rank correlation over the channels of a site, averaged over sites, by class: "
             f"{typical_words(row['typical_spearman'], names)}. As published, smoothed r: mean "
             f"{signed(row['pearson_smoothed'])}, {interval_words(row['pearson_smoothed_ci'])}; it is positive and "
-            f"beats its permutation null in {share:.0%} of the class-site pairs (Benjamini-Hochberg at 0.05)."
+            f"beats its permutation null in {share:.0%} of the class-site pairs (Benjamini-Hochberg at 0.05), of which "
+            f"the claim needs {LEAST_SHARE:.0%}."
         )
         claims.append(Claim(_prediction_claim(aspect), verdict, evidence, "Sec. 4.1, Fig. 4"))
     return claims

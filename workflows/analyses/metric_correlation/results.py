@@ -167,7 +167,7 @@ def awareness_section(rows: Rows, metrics: pd.DataFrame) -> Section:
         "The total awareness of a class is the sum of |category awareness| over all channels. The figures show the "
         "metrics for which the paper expects a correlation: classes with high total awareness should look better and "
         "vary less. The paper reports Pearson's r; the rank correlation without outliers decides, because a few "
-        "classes can turn r over. Intervals are bootstrap intervals over classes, and p comes from permutations."
+        "classes can reverse the sign of r. Intervals are bootstrap intervals over classes; p comes from permutations."
     )
     return Section(
         METRIC_CORRELATION.name,

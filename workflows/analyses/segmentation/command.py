@@ -27,7 +27,9 @@ class SegmentCommandOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     HEADING: ClassVar[str] = "What to cluster"
 
-    classes: tuple[int | str, ...] = option((), "Classes by index, name or WordNet id, separated by commas; or all.")
+    classes: tuple[int | str, ...] = option(
+        (), "Classes by index, name or WordNet id, separated by commas, or all; required."
+    )
     sites: tuple[int, ...] = option((), "Sites whose channels are clustered; by default the last half of the sites.")
     clusters: tuple[int, ...] = option(
         (3, 5), "Numbers K of clusters; each is shown unweighted and weighted by awareness."

@@ -171,7 +171,7 @@ def _comparison(caption: str, rows: Sequence[Mapping[str, Any]], measure: str) -
     columns = {"clusters": "K"}
     headings = {"plain": f"{measure}, unweighted", "weighted": f"{measure}, weighted", "gained": "difference"}
     for column, heading in headings.items():
-        columns |= {column: heading, f"{column}_in": "95% interval"}
+        columns |= {column: heading, f"{column}_in": "95% interval of the mean"}
     columns["n_classes"] = "classes"
     return table_of(caption, columns, [with_intervals_in_words(row, tuple(headings)) for row in rows])
 

@@ -30,7 +30,9 @@ class FeatureMapOptions:
     """Options of every analysis that reads labels off the features by maps in closed form."""
 
     semantics_sites: tuple[int, ...] = option(
-        (), "Sites whose features are read; by default all, of more than 6,000 channels the last of each resolution."
+        (),
+        "Sites whose features are read; by default all, or the last of each resolution if all together have more than "
+        "6,000 channels.",
     )
     semantics_training_latents: Count = option(
         960, "Images behind the maps in closed form, spread over all classes of the generator."
@@ -46,9 +48,13 @@ class SemanticOptions(FeatureMapOptions):
         300, "Steps of 8 new images by which LSE, NSE-1 and NSE-2 are trained; 0 leaves these out."
     )
     semantics_annotated: tuple[Count, ...] = option(
-        (1, 4, 8, 16), "Numbers of annotated images that linear maps are also trained on.", is_distinct=True
+        (1, 4, 8, 16),
+        "How many annotated images to train linear maps on as well; each number is tried.",
+        is_distinct=True,
     )
-    semantics_repeats: Count = option(5, "Random choices of these images, for each number.")
+    semantics_repeats: Count = option(
+        5, "Random draws of the annotated images for each number in --semantics-annotated."
+    )
     semantics_transfer_latents: Annotated[int, Field(ge=0)] = option(
         16, "Images of a single class that a map is trained on and then scored on all others; 0 leaves this out."
     )

@@ -38,7 +38,9 @@ class SemanticsCommandOptions:
     )
     extractor: str = option("", "File of a trained map, from this command or from an audit, instead of training one.")
     sites: tuple[int, ...] = option(
-        (), "Sites whose features are read; by default all, or the last of each resolution."
+        (),
+        "Sites whose features are read; by default all, or the last of each resolution if all together have more than "
+        "6,000 channels.",
     )
     training_images: Count = option(960, "Images to train on, spread over all classes.")
     tested_images: Count = option(240, "Other images, spread over all classes, that the map is scored on.")
@@ -54,7 +56,7 @@ def semantics(
     flags: dict[str, Any],
     spec: SpecFile = None,
 ) -> None:
-    """Train a linear map that reads off the features what each pixel shows, or use a trained one, and show it."""
+    """Train a linear map from features to the labels of pixels, or load one, and show its label maps."""
     with quick_imports():
         from workflows.analyses.semantics.sheet import run_semantics
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from cawa_core.errors import counted
 from cawa_core.rendering.claims import NOTE, Claim, signed
 from cawa_core.rendering.figures import SIZE, Picture, draw, legend_above
 from cawa_core.rendering.html_tables import records, table_of
@@ -52,10 +53,12 @@ class UnitAwarenessResults(Results[NoOptions]):
             "Rank correlation over the channels of each site, from the first to the last, of mean |category awareness| "
             f"with the best IoU beyond chance: {values} (permutations, Benjamini-Hochberg at {SIGNIFICANT:.2f})."
         )
-        claim = (
-            f"At {len(higher)} of {len(known)} sites, channels that are more aware of the class overlap more with "
-            f"concepts, and at {len(lower)} less."
-        )
+        claim = f"At none of {counted(len(known), 'site')} does class awareness go with overlap with concepts."
+        if higher or lower:
+            claim = (
+                f"At {len(higher)} of {counted(len(known), 'site')}, channels that are more aware of the class overlap "
+                f"more with concepts, and at {len(lower)} less."
+            )
         return [Claim(claim, NOTE, evidence, "Dissection")]
 
     def shown(self, manifest: Manifest) -> Tables:
