@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,8 +42,12 @@ def validated(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """Build a spec dataclass from plain data.
 
     Raises:
-        InputError: an unknown key, a wrong type or a value out of range; one line for the first fault.
+        InputError: an unknown key, a wrong type, a value out of range or not finite; one line for the first fault.
     """
+    for name, value in values.items():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, float) and not math.isfinite(each):
+                raise InputError(f"{name} must be finite; got {each}")
     try:
         return _adapter(kind).validate_json(json.dumps(values))
     except ValidationError as error:

@@ -16,7 +16,7 @@ def sefa_directions(generator: Generator, space: str, units: DimensionUnits, cou
     """Return the directions that change the modulation of all sites most, by closed form (SeFa, eq. 5).
 
     They are the leading eigenvectors of AᵀA, where the rows of A are the weights of each gain and offset, scaled to
-    norm 1 as the authors' code does.
+    norm 1 as the authors' code does. Channels that reach no image are left out.
 
     Args:
         generator: generator whose modulation is affine at every site.
@@ -35,7 +35,9 @@ def sefa_directions(generator: Generator, space: str, units: DimensionUnits, cou
             if space != LATENT:
                 rows = rows * units.embedding_deviation.double().cpu()
             norms = rows.norm(dim=1, keepdim=True)
-            rows = rows[norms[:, 0] > 0] / norms[norms[:, 0] > 0]
+            used = norms[:, 0] > 0
+            used[list(site.inert_channels)] = False
+            rows = rows[used] / norms[used]
             gram = rows.T @ rows if gram is None else gram + rows.T @ rows
     assert gram is not None
     vectors = torch.linalg.eigh(gram).eigenvectors.flip(1).T[:count]

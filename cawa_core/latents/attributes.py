@@ -40,7 +40,8 @@ def luma(images: Tensor) -> Tensor:
     pixels = (images.float() + 1) / 2
     if pixels.shape[1] != len(LUMA):
         return pixels.mean(dim=1)
-    return torch.einsum("nchw,c->nhw", pixels, pixels.new_tensor(LUMA))
+    # a sum of products, because autocast would round the factors of a matrix product
+    return (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(dim=1)
 
 
 def pixel_attributes(images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from cawa_core.latents.attributes import (
     pixel_attribute_names,
     pixel_attributes,
 )
+from cawa_core.numerics.device_errors import is_machine_error
 from cawa_core.segmenters.base import Segmenter, concept_masks
 
 CLASS_CONCEPT = "class log-odds"
@@ -136,7 +137,7 @@ class FunctionScores(ConceptScores):
         try:
             scores = torch.as_tensor(self.function(images), device=images.device)
         except Exception as error:  # of the user's function, which may raise any
-            if isinstance(error, torch.OutOfMemoryError):
+            if is_machine_error(error):
                 raise
             raise InputError(f"concept {self.name} failed: {first_line(error)}; fix the function") from error
         scores = scores.float()

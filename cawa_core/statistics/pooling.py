@@ -8,6 +8,9 @@ from scipy.special import stdtr
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-12
+"""Standard error of equal values, as a share of their mean, that rounding may leave."""
+
 
 def pooled(effect: Array, stderr: Array, n_latents: Array) -> tuple[Array, Array, Array]:
     """Pool the effects of classes as one sample of latents: mean, standard error and p-value ``[...]``.
@@ -36,7 +39,7 @@ def t_test(mean: Array, stderr: Array, freedom: float) -> Array:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         p_value = 2 * stdtr(freedom, -np.abs(mean / stderr))
-    p_value = np.where(stderr == 0, min(1.0, 2 * 0.5 ** (freedom + 1)), p_value)
+    p_value = np.where(stderr <= ROUNDING * np.abs(mean), min(1.0, 2 * 0.5 ** (freedom + 1)), p_value)
     return np.where((mean == 0) & ~np.isnan(stderr), 1.0, p_value)
 
 
@@ -46,6 +49,6 @@ def rise_p_value(values: Array) -> float:
     It is that of the t-test, or of the sign test where all values are equal.
     """
     spread = values.std(ddof=1) / np.sqrt(len(values))
-    if not spread > 0:
+    if not spread > ROUNDING * abs(values.mean()):
         return float(0.5 ** len(values)) if values.mean() > 0 else 1.0
     return float(stdtr(len(values) - 1, -values.mean() / spread))

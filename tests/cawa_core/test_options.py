@@ -37,6 +37,8 @@ def test_options_have_defaults_help_and_types():
         ({"eggs": 0}, "eggs: .*greater than or equal to 1; got 0"),
         ({"sugar": 0}, "sugar: .*greater than 0; got 0"),
         ({"sugar": 1.5}, "sugar: .*less than or equal to 1; got 1.5"),
+        ({"sugar": float("nan")}, "sugar must be finite; got nan"),
+        ({"steps": [1.0, float("-inf")]}, "steps must be finite; got -inf"),
         ({"steps": "mix"}, "steps: .*array"),
         ({"steps": [object()]}, "no number, text or list"),
     ],

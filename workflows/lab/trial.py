@@ -12,6 +12,7 @@ from torch import Tensor
 from cawa_core.errors import InputError, in_one_line
 from cawa_core.evaluators.base import Evaluator, FeatureExtractor
 from cawa_core.generators.base import class_ids_of
+from cawa_core.numerics.device_errors import is_machine_error
 from cawa_core.segmenters.base import Segmenter, concept_masks
 
 if TYPE_CHECKING:
@@ -50,12 +51,6 @@ def require_pass(lab: Lab) -> None:
             return
 
 
-def is_device_error(error: BaseException | None) -> bool:
-    """Return whether an error leaves the process's device unusable, so that all later work there would fail."""
-    kind = getattr(torch, "AcceleratorError", ())
-    return isinstance(error, kind) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
-
-
 def _uncompiled(lab: Lab) -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if lab.spec.compile else nullcontext()
 
@@ -68,7 +63,7 @@ def _one_line(what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError) or is_device_error(error):
+        if is_machine_error(error):
             raise _MachineError from error
         raise InputError(f"{what}: {in_one_line(error)}") from error
 

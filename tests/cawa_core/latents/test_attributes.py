@@ -74,3 +74,15 @@ def test_attributes_of_pixels_have_gradients(channels):
         (gradient,) = torch.autograd.grad(column.sum(), images, retain_graph=True)
         assert gradient.isfinite().all()
         assert gradient.any()
+
+
+def test_autocast_rounds_no_attribute():
+    """A product of matrices would be in bfloat16, with steps of 0.002."""
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected = torch.cat([pixel_attributes(images), object_attributes(images)], dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = torch.cat([pixel_attributes(images), object_attributes(images)], dim=1)
+    torch.testing.assert_close(rounded, expected, rtol=0, atol=0)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    by_hand = torch.einsum("nchw,c->n", (images + 1) / 2, weights) / 256
+    torch.testing.assert_close(expected[:, 0], by_hand)

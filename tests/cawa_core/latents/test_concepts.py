@@ -58,6 +58,12 @@ def test_faults_of_a_users_function_are_one_line():
     def infinite(images):
         return images.mean(dim=(1, 2, 3)) / 0
 
+    def on_a_lost_device(images):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    with pytest.raises(RuntimeError, match="CUDA error"):  # not the function's fault: the worker is replaced
+        FunctionScores("mine", on_a_lost_device).scores(IMAGES, CLASSES)
+
     for function, words in ((planted_dimensions.wrong, r"got \[3, 3\]"), (failing, "failed"), (infinite, "finite")):
         with pytest.raises(InputError, match=words) as fault:
             FunctionScores("mine", function).scores(IMAGES, CLASSES)

@@ -51,7 +51,7 @@ def test_the_planted_dimensions_and_no_others_have_effects():
         for index, sign in controls.items():
             assert np.sign(effects.effect[index, column]) == sign
             assert effects.rank_correlation[index, column] == pytest.approx(sign)
-            assert effects.p_value[index, column] < 1e-6
+            assert effects.p_value[index, column] <= 2 * 0.5**12  # of equal effects of 12 latents: the sign test
         still = [index for index in range(8) if index not in controls]
         assert (effects.p_value[still, column] == 1).all()
     assert effects.effect[8 + 2, 0] > 0  # the embedding dimension of the background

@@ -71,6 +71,10 @@ def test_pooled_effects_are_those_of_all_latents_together():
 def test_a_rise_is_tested_on_one_side():
     values = np.array([0.2, 0.5, -0.1, 0.4])
     assert rise_p_value(values) == pytest.approx(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
+    for value, count in ((0.1, 3), (0.1, 6), (1 / 3, 7), (1e6 + 0.1, 5)):  # whose mean is rounded
+        assert rise_p_value(np.full(count, value)) == 0.5**count
+        equal = np.full((count, 1), value), np.full((count, 1), np.nan), np.ones(count, dtype=int)
+        assert pooled(*equal)[2] == pytest.approx(2 * 0.5**count)
     assert rise_p_value(np.zeros(4)) == 1
     assert rise_p_value(np.full(4, 0.5)) == 1 / 16  # equal values have no error: the sign test
     assert rise_p_value(np.full(4, -0.5)) == 1

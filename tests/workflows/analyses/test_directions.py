@@ -14,18 +14,22 @@ from cawa_core.latents.dimensions import DimensionUnits
 from tests.planted_dimensions import CONTROLS, PlantedGenerator
 from tests.workflows.analyses.test_latents import PLANTED, named, planted_dimensions  # noqa: F401
 from tests.workflows.conftest import SMALL
+from workflows.analyses.directions import DirectionOptions
 from workflows.analyses.directions.results import (
     _crossing,
     changes_at_equal_realism,
     concept_rows,
+    mean_change,
     translation_rows,
     with_sets,
 )
 from workflows.analyses.directions.search import directions_of
 from workflows.analyses.directions.steps import FIRST_MEASURED
-from workflows.analyses.directions.translation import partners_of
+from workflows.analyses.directions.translation import partners_of, translations
+from workflows.analyses.directions.work import DirectionsWork
 from workflows.analyses.latents.measurements import concept_scores
 from workflows.lab import Lab
+from workflows.options.audit import options_as
 from workflows.options.run import RunOptions
 
 
@@ -127,6 +131,24 @@ def test_the_partner_is_the_class_of_the_closest_embedding():
     assert len(partners_of(lab, 0, 99)) == 9
 
 
+def test_a_generator_that_takes_class_indices_has_no_closest_class(monkeypatch):
+    lab = Lab.from_spec(dataclasses.replace(SMALL, classes=(0,)), RunOptions(), ("evaluator",))
+    monkeypatch.setattr(type(lab.generator), "takes_embeddings", False)
+    options = options_as(DirectionOptions, dataclasses.replace(SMALL, translation_latents=2))
+    assert list(translations(lab, options, 0, "latent")) == []
+
+
+def test_the_cost_counts_classes_whose_effects_no_stage_has():
+    spec = dataclasses.replace(SMALL, classes=(0,))
+    lab = Lab.from_spec(spec, RunOptions(), ("evaluator",))
+    few, many = (
+        DirectionsWork().cost(lab, dataclasses.replace(options_as(DirectionOptions, spec), direction_classes=n), 0, ())
+        for n in (1, 10)
+    )
+    of_class = len(spec.latent_dimensions) * len(spec.latent_grid) * spec.latent_samples
+    assert many.passes - few.passes == pytest.approx(9 * of_class)
+
+
 STRENGTHS = np.array([0.0, 1.0, 2.0, 4.0])
 
 
@@ -176,6 +198,8 @@ def test_a_set_is_compared_with_the_size_of_what_random_sets_change_over_all_cla
     assert entry["sequential"] == pytest.approx(0.9)
     assert entry["random"] == pytest.approx((0.05 + 0.2) / 2)
     assert entry["times_chance"] == pytest.approx(0.9 / 0.125)
+    # a resample of the first class alone: the sets keep the sign of their mean over both
+    assert mean_change(rows[rows.way == "random"], FewResamples()).draws == pytest.approx([(0.2 + 0.3) / 2, 0.125])
     assert entry["n_dimensions"] == {"sequential": 3, "optimised": None}
     assert entry["optimised"] is None
 

@@ -93,7 +93,10 @@ DIRECTIONS_TABLE = Table(
         "n_dimensions": (I32, "dimensions that the direction moves"),
         **with_stderr("change", "mean change of the concept's score"),
         "change_size": (F32, "change in standard deviations of the score over unchanged images of the class"),
-        "off_target": (F32, "mean absolute change of all other concepts, each in its standard deviations"),
+        "off_target": (
+            F32,
+            "mean over all other concepts of the size of the mean change over latents, in standard deviations",
+        ),
         "pixel_change": (F32, "mean absolute change of a pixel, as a share of the range from black to white"),
         "locality": (F32, "1 minus the share of the image that the change covers"),
         "class_retention": (F32, "mean of min(1, p_after / p_before) for the probability of the class"),

@@ -29,8 +29,8 @@ class LatentsCommandOptions:
 
     concepts: tuple[str, ...] = option(
         (),
-        "Concepts that directions are searched for, such as brightness or 'area of tree', or your own functions of "
-        "images as package.module:function; by default all that there are.",
+        "Concepts whose directions are saved, such as brightness or 'area of tree', or your own functions of images as "
+        "package.module:function; by default all. The others are searched too, as in an audit.",
     )
     space: Literal["latent", "embedding"] = option(
         "latent", "Space of the directions: latent, the latent code; embedding, the class embedding."

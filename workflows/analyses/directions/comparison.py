@@ -37,6 +37,7 @@ class DirectionsComparison(ClassComparison):
     def lead(self, changes: Content) -> str:
         """Say what the values are."""
         return (
-            "Change of a concept, in its standard deviations, after the shortest step along its controlling set. "
+            "Change of a concept, in its standard deviations, after the shortest step along its controlling set. Each "
+            "audit searches for its own sets, once for all classes, and tests over classes do not cover that choice. "
             f"{noise_words(changes)}"
         )

@@ -46,7 +46,8 @@ def drive_lines(lab: Lab, command: LatentsCommandOptions) -> tuple[list[str], di
     for site in sites:
         driven = drives(lab.generator.modulation(site), embedding, units)
         activation, awareness = driven.activation[command.space], driven.awareness[command.space]
-        channels = [command.channel] if command.site >= 0 else range(len(activation))
+        inert = lab.generator.sites[site].inert_channels
+        channels = [command.channel] if command.site >= 0 else sorted(set(range(len(activation))).difference(inert))
         dimensions = [command.dimension] if command.dimension >= 0 else range(activation.shape[1])
         rows += [
             {

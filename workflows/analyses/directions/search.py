@@ -16,7 +16,7 @@ from cawa_core.directions.direction import Direction
 from cawa_core.directions.manipulation import concept_changes, concept_derivatives
 from cawa_core.directions.sets import best_of, bottom_set, optimised_sets, random_set, sequential_set, sparse
 from cawa_core.errors import InputError
-from cawa_core.generators.base import class_ids_of, spread_classes
+from cawa_core.generators.base import Generator, class_ids_of, spread_classes
 from cawa_core.latents.concepts import ConceptScores
 from cawa_core.latents.dimensions import LATENT, DimensionUnits
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
@@ -34,7 +34,7 @@ from workflows.analyses.directions import (
     DirectionOptions,
     chosen_strength,
 )
-from workflows.analyses.latents import LATENTS_TABLE
+from workflows.analyses.latents import LATENTS_TABLE, LatentOptions
 from workflows.analyses.latents.measurements import (
     concept_scores,
     dimensions_of,
@@ -125,6 +125,12 @@ def directions_of(lab: Lab, options: DirectionOptions, space: str, earlier: Mani
     return lab.memo.once(key, lambda: _Search(lab, options, space, earlier).directions())
 
 
+def measured_classes(generator: Generator, options: DirectionOptions) -> list[int]:
+    """Return the classes in which effects of single dimensions are measured, whichever are audited."""
+    count = min(options.direction_classes, generator.n_classes)
+    return [int(class_id) for class_id in spread_classes(count, generator.n_classes)]
+
+
 class _Search:
     """Search for the directions of all concepts in one space."""
 
@@ -195,8 +201,7 @@ class _Search:
     @cached_property
     def effects(self) -> tuple[Array, Array]:
         """Effects of the dimensions of the space over some classes, and their adjusted p-values ``[D, concepts]``."""
-        count = min(self.options.direction_classes, self.generator.n_classes)
-        class_ids = spread_classes(count, self.generator.n_classes).tolist()
+        class_ids = measured_classes(self.generator, self.options)
         dimensions = dimensions_of(self.generator, self.options)
         recorded = self._recorded(class_ids)
         parts = [recorded.get(class_id) or self._measured(class_id) for class_id in class_ids]
@@ -211,9 +216,15 @@ class _Search:
         return whole
 
     def _measured(self, class_id: int) -> tuple[Array, Array]:
-        """Return effects and standard errors of a class, rounded as the table has them."""
-        effects = responses_of(self.lab, self.options, class_id).effects
-        return _as_recorded(effects.effect), _as_recorded(effects.effect_stderr)
+        """Return effects and standard errors of a class in both spaces, rounded as the table has them."""
+
+        def measure() -> tuple[Array, Array]:
+            effects = responses_of(self.lab, self.options, class_id).effects
+            return _as_recorded(effects.effect), _as_recorded(effects.effect_stderr)
+
+        values = (getattr(self.options, field.name) for field in dataclasses.fields(LatentOptions))
+        labels = self.lab.labeller.digest if self.lab.labeller else ""
+        return self.lab.memo.once(("effects of dimensions", class_id, *values, labels), measure)
 
     def _recorded(self, class_ids: Sequence[int]) -> dict[int, tuple[Array, Array]]:
         """Return effects and standard errors of classes that earlier results have."""
@@ -302,9 +313,8 @@ class _Search:
 
     @torch.inference_mode()
     def _ganspace(self) -> Tensor:
-        count = min(self.options.direction_classes, self.generator.n_classes)
         features, latents = [], []
-        for class_id in spread_classes(count, self.generator.n_classes).tolist():
+        for class_id in measured_classes(self.generator, self.options):
             z = self.lab.latents(class_id, FEATURE_LATENTS)
             ids = class_ids_of(class_id, z)
             parts = [

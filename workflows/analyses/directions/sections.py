@@ -36,8 +36,8 @@ def directions_section(entry: Mapping[str, Any]) -> Section:
         "that did not choose it, nothing controls the concept. SeFa and GANSpace are unsupervised; each is represented "
         "by the one of its ten leading directions that moves the concept most. All directions have norm 1, so that "
         "steps are equally long. Changes are in standard deviations of the concept over unchanged images of the class; "
-        f"unless a table says otherwise, after a step of {entry['strength']:g} standard deviations. For random "
-        "sets, the absolute value of the mean change over classes is shown. In brackets: 95% intervals over classes."
+        f"unless a table says otherwise, after a step of {entry['strength']:g} standard deviations. Random sets "
+        "are turned so that their mean change over classes is positive. In brackets: 95% intervals over classes."
     )
     pictures = [way_curves(space, entry["ways"]) for space in _spaces(entry["ways"])]
     pictures += [rescoring_picture(matrix) for matrix in entry["rescoring"]]
@@ -59,9 +59,7 @@ def _concept_table(entry: Mapping[str, Any]) -> HtmlTable:
         {
             "concept": row["concept"],
             "space": row["space"],
-            "sizes": " / ".join(
-                "none" if not row["n_dimensions"][way] else str(row["n_dimensions"][way]) for way in SETS
-            ),
+            "sizes": " / ".join(_size_in_words(row["n_dimensions"][way]) for way in SETS),
             **{way: number_with_interval(row[way], row[f"{way}_ci"], 2) for way in ways},
             "times_chance": number_with_interval(row["times_chance"], row["times_chance_ci"], 1),
         }
@@ -73,6 +71,7 @@ def _concept_table(entry: Mapping[str, Any]) -> HtmlTable:
 
 
 def _size_in_words(size: int | None) -> str:
+    """Return the size of a set; a dash if none was searched for, none if nothing was found."""
     return "–" if size is None else str(size or "none")
 
 
@@ -87,7 +86,9 @@ def _way_table(entry: Mapping[str, Any]) -> HtmlTable:
         for row in entry["ways"]
     ]
     columns = {"space": "space", "way": "way", "strength": "step", **MEASURES}
-    return table_of("Means over the concepts that both kinds of sets control", columns, rows, 1)
+    ways = {row["way"] for row in entry["ways"]}
+    kinds = " and ".join(f"{WAY_WORDS[way]}s" for way in SETS if way in ways)
+    return table_of(f"Means over the concepts that {kinds} control", columns, rows, 1)
 
 
 def _realism_table(rows: Sequence[Mapping[str, Any]]) -> HtmlTable:
@@ -131,4 +132,4 @@ def _translation_table(rows: Sequence[Mapping[str, Any]]) -> HtmlTable:
         "flip": "share of images classified as the target",
         "probability": "probability of the target class",
     }
-    return table_of("Translation of each class into the class with the closest embedding", columns, cells, 1)
+    return table_of("Translation of each class into those with the closest embeddings", columns, cells, 1)

@@ -78,6 +78,9 @@ def run_latents(command: LatentsCommandOptions, spec: AuditSpec, options: RunOpt
     spec = _with_concepts(dataclasses.replace(spec, classes=command.classes or (0,)), command)
     needs = ("evaluator", "segmenter") if spec.segmenter else ("evaluator",)
     lab = Lab.from_spec(spec, options.with_absolute_paths(), needs)
+    if not lab.generator.takes_embeddings and command.space != LATENT:
+        name = lab.generator.name
+        raise InputError(f"space must be {LATENT} for {name}, which takes class indices; got {command.space}")
     searched = options_as(DirectionOptions, spec)
     require_distinct(spec)
     require_search(lab, searched)
@@ -171,7 +174,7 @@ def _with_concepts(spec: AuditSpec, command: LatentsCommandOptions) -> AuditSpec
 
 
 def chosen_concepts(command: LatentsCommandOptions, scores: JoinedScores) -> list[str]:
-    """Return the concepts that directions are searched for: those that are named, or all.
+    """Return the concepts whose directions are saved: those that are named, or all.
 
     Raises:
         InputError: one is not known or named twice.

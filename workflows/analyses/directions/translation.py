@@ -75,7 +75,12 @@ def partners_of(lab: Lab, class_id: int, count: int) -> list[int]:
 
 
 def translations(lab: Lab, options: DirectionOptions, class_id: int, space: str) -> Iterator[Row]:
-    """Yield the rows of the translations of a class within a space."""
+    """Yield the rows of the translations of a class within a space.
+
+    A generator that takes class indices has none: no class is closer to another.
+    """
+    if not lab.generator.takes_embeddings:
+        return
     for target_class in partners_of(lab, class_id, options.translation_partners):
         steps = _latent_steps if space == LATENT else _embedding_steps
         yield from _tested(lab, options, class_id, target_class, list(steps(lab, options, class_id, target_class)))
@@ -113,12 +118,13 @@ def _latent_steps(lab: Lab, options: DirectionOptions, class_id: int, target_cla
 
     (weights,) = optimised_sets(derivatives, 1, generator.z_dim, options.direction_steps)
     size = int((weights != 0).sum())
+    if not size:
+        return
     random = random_generator(lab.spec.seed, class_id, target_class, "latent translation")
-    chance = random_set(generator.z_dim, max(1, size), random)
+    chance = random_set(generator.z_dim, size, random)
     for way, each in ((LATENT_SET, weights), (LATENT_CHANCE, chance)):
-        if bool(each.any()):
-            direction = Direction.in_space(LATENT, each.to(z), generator)
-            yield from (TranslationStep(way, direction, strength, size) for strength in EXTREME)
+        direction = Direction.in_space(LATENT, each.to(z), generator)
+        yield from (TranslationStep(way, direction, strength, size) for strength in EXTREME)
 
 
 def _embedding_steps(

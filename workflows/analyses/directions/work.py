@@ -14,10 +14,10 @@ from workflows.analyses.directions import (
     TRANSLATIONS_TABLE,
     DirectionOptions,
 )
-from workflows.analyses.directions.search import directions_of, require_search
+from workflows.analyses.directions.search import directions_of, measured_classes, require_search
 from workflows.analyses.directions.steps import ClassSteps
 from workflows.analyses.directions.translation import translations
-from workflows.analyses.latents.measurements import concept_scores, spaces_of
+from workflows.analyses.latents.measurements import concept_scores, dimensions_of, spaces_of
 from workflows.interface import Cost, Output, Pace, Stopwatch, Unit, Work
 from workflows.lab import Lab
 from workflows.lab.real_check import require_real_images
@@ -71,14 +71,21 @@ class DirectionsWork(Work[DirectionOptions]):
         return Output({table.name: rows_of(table.name, rows) for table, rows in tables})
 
     def cost(self, lab: Lab, options: DirectionOptions, class_id: int, unit: Unit) -> Cost:  # noqa: ARG002
-        """Count the images of all steps, of a translation within the space, and a share of one search."""
+        """Count the images of all steps, of a translation within the space, and a share of one search.
+
+        A search measures the effects of single dimensions in the classes that are not audited.
+        """
         n_concepts = len(concept_scores(lab, options).concepts)
         ways = 5 + options.direction_random_sets
         steps = n_concepts * ways * len(options.direction_strengths)
         by_set = SEARCHED_SETS + PASSES_PER_STEP * options.direction_steps
-        once = n_concepts * options.direction_search_latents * by_set
+        once: float = n_concepts * options.direction_search_latents * by_set
+        unknown = set(measured_classes(lab.generator, options)) - set(lab.class_ids)
+        dimensions = len(dimensions_of(lab.generator, options)) / len(spaces_of(lab.generator, options))
+        once += len(unknown) * dimensions * len(options.latent_grid) * options.latent_samples
         of_class = PASSES_PER_STEP * options.direction_steps + TRANSLATION_STEPS
         translated = options.translation_partners * options.translation_latents * of_class
+        translated *= lab.generator.takes_embeddings
         return Cost(steps * options.direction_latents + translated + once / len(lab.class_ids), steps)
 
     def pace(self, lab: Lab, options: DirectionOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002

@@ -170,7 +170,8 @@ def _check(edit: EditCommandOptions) -> None:
     for field in dataclasses.fields(edit):
         if field.name not in HONOURED and getattr(edit, field.name) != getattr(defaults, field.name):
             raise InputError(
-                f"{field.name} does not go with direction, which moves whole images; leave out --{field.name}"
+                f"{field.name} does not go with direction, which moves whole images; leave out "
+                f"--{field.name.replace('_', '-')}"
             )
     if not edit.classes:
         raise InputError("classes must name at least one class to edit; see `cawa classes`")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cawa_core.generators.base import class_ids_of
+from cawa_core.interventions import START, Conditioning, run_with_features
 from cawa_core.latents.dimensions import LATENT, DimensionUnits
 from cawa_core.latents.drives import drives
 from cawa_core.latents.predictions import prediction
@@ -77,13 +78,17 @@ class LatentsWork(Work[LatentOptions]):
         return Cost(images + options.latent_observed, n_dimensions * concepts)
 
     def pace(self, lab: Lab, options: LatentOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002
-        """Time images that are scored by all concepts."""
+        """Time images whose features are read and that are scored by all concepts."""
         concepts = concept_scores(lab, options)
         z = lab.latents(lab.class_ids[0], TIMED_IMAGES)
         ids = class_ids_of(lab.class_ids[0], z)
-        return {
-            "scored image": seconds(lambda: concepts.scores(lab.generator(z, ids), ids), True) / TIMED_IMAGES,
-        }
+
+        def scored() -> object:
+            change = Conditioning(START, z=z, embedding=lab.generator.class_embedding(ids))
+            _, images = run_with_features(lab.generator, z, ids, sites_of(lab.generator), [change])
+            return concepts.scores(images, ids)
+
+        return {"scored image": seconds(scored, True) / TIMED_IMAGES}
 
     def seconds(self, lab: Lab, options: LatentOptions, shard: Shard, pace: Pace) -> float:
         """Predict the seconds of a shard."""
@@ -150,7 +155,8 @@ def _prediction_rows(
             places = [place for place, (name, _) in enumerate(dimensions) if name == space]
             indices = [dimensions[place][1] for place in places]
             predicted = driven.activation[space][:, indices]
-            strength = np.sqrt(np.square(predicted).mean(axis=0))[None]
+            reaching = np.delete(predicted, list(generator.sites[site].inert_channels), axis=0)
+            strength = np.sqrt(np.square(reaching).mean(axis=0))[None]
             random = random_generator(lab.spec.seed, class_id, site, f"permuted {space} dimensions")
             orders = random_orders(len(places), PERMUTATIONS, random)
             pairs = {

@@ -17,11 +17,11 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from cawa_core.errors import InputError, last_line
+from cawa_core.numerics.device_errors import is_device_error
 from cawa_core.storage import Storage, StorageError
 from workflows.executors.ray.metrics import Metrics
 from workflows.executors.ray.worker import ShardWorker
 from workflows.executors.shard_queue import ShardQueue
-from workflows.lab.trial import is_device_error
 from workflows.options.run import RunOptions
 from workflows.planning.shards import Shard
 from workflows.running.execution import Outcome
