@@ -135,8 +135,9 @@ class Change:
 def mean_change(rows: pd.DataFrame, resamples: ClassResamples) -> Change:
     """Return the mean change of concepts, in standard deviations, by one way at one strength.
 
-    Changes are averaged over classes first. A random set has no sign of its own, so each is turned to where this mean
-    is positive; all other ways keep their sign.
+    Changes are averaged over classes first. A random set has no sign of its own, so that the size of this mean counts,
+    averaged over the sets; all other ways keep their sign. Sizes of resamples are larger than that of the mean rather
+    than smaller, which makes ratios to them smaller.
 
     Args:
         rows: rows of ``directions`` of one space, way and strength.
@@ -145,13 +146,12 @@ def mean_change(rows: pd.DataFrame, resamples: ClassResamples) -> Change:
     wide = rows.pivot_table(index="class_id", columns=["concept", "draw"], values="change_size")
     values = np.nan_to_num(wide.to_numpy(dtype=np.float64))
     known = wide.notna().to_numpy(dtype=np.float64)
-    if (rows.way == RANDOM).all():
-        values *= np.where(values.sum(axis=0) < 0, -1.0, 1.0)
+    is_random = (rows.way == RANDOM).all()
 
     def averaged(weights: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             means = (weights @ values) / (weights @ known)  # [resamples, concepts · draws]
-        return np.asarray(np.nanmean(means, axis=1))
+        return np.asarray(np.nanmean(np.abs(means) if is_random else means, axis=1))
 
     whole = averaged(np.ones((1, len(wide))))
     return Change(float(whole[0]), averaged(resamples.weights(len(wide))) if len(wide) > 1 else None)

@@ -53,7 +53,7 @@ class UnitAwarenessResults(Results[NoOptions]):
             "Rank correlation over the channels of each site, from the first to the last, of mean |category awareness| "
             f"with the best IoU beyond chance: {values} (permutations, Benjamini-Hochberg at {SIGNIFICANT:.2f})."
         )
-        claim = f"At none of {counted(len(known), 'site')} does class awareness go with overlap with concepts."
+        claim = f"At none of the {counted(len(known), 'site')} does class awareness go with overlap with concepts."
         if higher or lower:
             claim = (
                 f"At {len(higher)} of {counted(len(known), 'site')}, channels that are more aware of the class overlap "
