@@ -37,8 +37,8 @@ def directions_section(entry: Mapping[str, Any]) -> Section:
         "by the one of its ten leading directions that moves the concept most. All directions have norm 1, so that "
         "steps are equally long. Changes are in standard deviations of the concept over unchanged images of the class; "
         f"unless a table says otherwise, after a step of {entry['strength']:g} standard deviations. For random "
-        "sets, the size of the mean change over classes is shown; its interval lies rather too high, and that of ratios "
-        "to it rather too low. In brackets: 95% intervals over classes."
+        "sets, the size of the mean change over classes is shown; its interval lies rather too high, that of ratios to "
+        "it rather too low. In brackets: 95% intervals over classes."
     )
     pictures = [way_curves(space, entry["ways"]) for space in _spaces(entry["ways"])]
     pictures += [rescoring_picture(matrix) for matrix in entry["rescoring"]]
