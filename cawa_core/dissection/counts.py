@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cawa_core.numerics.arithmetic import full_precision
+
 Counts = NDArray[np.int64]
 Array = NDArray[np.float64]
 
@@ -111,7 +113,8 @@ class ChanceOverlap:
             if not labels.any():
                 continue
             on = (by_unit > thresholds[:, concept, None, None]).float()
-            pairs = (on @ labels.T).double()  # float32 counts pixels of an image exactly
+            with full_precision(on.device):
+                pairs = (on @ labels.T).double()  # float32 counts pixels of an image exactly, bfloat16 does not
             both[:, concept] = pairs.diagonal(dim1=1, dim2=2).sum(dim=1).cpu().numpy()
             average = pairs.mean(dim=(1, 2), keepdim=True)
             mean[:, concept] += (n * average).flatten().cpu().numpy()

@@ -118,6 +118,17 @@ def test_chance_equals_all_permutations(sample):
         assert chance.third_moment[unit, concept] == pytest.approx(third_moment, abs=1e-6)
 
 
+def test_counts_are_exact_whatever_the_arithmetic_of_the_networks():
+    """Under autocast, a product would count 513 pixels as 512."""
+    levels = torch.ones(2, 1, 32, 32, dtype=torch.uint8)
+    masks = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
+    masks.view(2, -1)[:, :513] = True
+    chance = ChanceOverlap.none(1, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        on, both = chance.add(levels, masks, np.zeros((1, 1), int))
+    assert (int(on[0, 0]), int(both[0, 0]), float(chance.mean[0, 0])) == (2 * 32 * 32, 2 * 513, 2 * 513)
+
+
 def test_intersection_over_union_of_nothing_is_unknown():
     np.testing.assert_array_equal(
         intersection_over_union(np.array([4, 0]), np.array([6, 0]), np.array([2, 0])), [0.25, np.nan]
