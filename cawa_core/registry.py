@@ -129,7 +129,7 @@ class Registry(Generic[Product]):
             try:
                 return cast(Product, factory(request) if takes_request else factory())
             except Exception as error:
-                if isinstance(error, InputError) or "CUDA error" in str(error):  # on Ray, another worker may do better
+                if isinstance(error, InputError) or _is_machine_error(error):  # on Ray, another worker may do better
                     raise
                 raise InputError(f"{self.kind} {target!r} failed: {in_one_line(error)}; fix the factory") from error
 
@@ -161,6 +161,12 @@ def user_function(argument: str, target: str, what: str = "function") -> Callabl
     if not callable(function):
         raise InputError(f"{argument} {target!r} must be a callable; got {type(function).__name__}")
     return cast(Callable[..., Any], function)
+
+
+def _is_machine_error(error: Exception) -> bool:
+    from cawa_core.numerics.device_errors import is_machine_error  # takes seconds, and a factory has imported PyTorch
+
+    return is_machine_error(error)
 
 
 def _takes_request(factory: Callable[..., object]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,34 +45,23 @@ def images_without(
 
 @torch.inference_mode()
 def areas_without(
-    generator: Generator,
-    segmenter: Segmenter,
-    z: Tensor,
-    class_ids: Tensor,
-    sets: Mapping[str, Sequence[Unit]],
-    batch_size: int,
-) -> tuple[dict[str, Areas], dict[str, Tensor]]:
+    generator: Generator, segmenter: Segmenter, z: Tensor, class_ids: Tensor, units: Sequence[Unit], batch_size: int
+) -> Areas:
     """Set units to zero everywhere, and measure every concept in what is left.
 
     Args:
         generator: generator of the images.
         segmenter: what labels their pixels.
         z, class_ids: latents ``[n, z_dim]`` and classes ``[n]`` of the images.
-        sets: units to remove together, by name; an empty set removes nothing.
+        units: units to remove together; none removes nothing.
         batch_size: images per forward pass.
 
     Returns:
-        Pixels of each concept in each image, int64 ``[n, concepts]``, and the images ``[n, C, H, W]`` on the CPU, by
-        the name of the set.
+        Pixels of each concept in each image, int64 ``[n, concepts]``.
     """
-    areas: dict[str, Areas] = {}
-    images: dict[str, Tensor] = {}
-    for name, units in sets.items():
-        batches = list(images_without(generator, z, class_ids, units, batch_size))
-        counts = [concept_masks(segmenter, batch).sum(dim=(2, 3)) for batch in batches]
-        areas[name] = torch.cat(counts).cpu().numpy().astype(np.int64)
-        images[name] = torch.cat([batch.cpu() for batch in batches])
-    return areas, images
+    batches = images_without(generator, z, class_ids, units, batch_size)
+    counts = [concept_masks(segmenter, batch).sum(dim=(2, 3)) for batch in batches]
+    return torch.cat(counts).cpu().numpy().astype(np.int64)
 
 
 def share_left(before: NDArray[np.integer], after: NDArray[np.integer]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cawa_core.numerics.arithmetic import full_precision
 from cawa_core.semantics.features import PerSite, enlarged_sum
 
 HIDDEN = 48
@@ -86,13 +87,12 @@ class LinearExtractor(Extractor):
 
     def forward(self, features: PerSite) -> Tensor:
         """Return scores ``[n, categories, S, S]``: categories are fewer than channels, so they are mapped first."""
-        return self.constant[:, None, None] + enlarged_sum(
-            [
-                functional.conv2d(each, matrix[:, :, None, None])
+        with full_precision(self.constant.device):  # solved in float64: rounding would move pixels to other labels
+            mapped = [
+                functional.conv2d(each.float(), matrix[:, :, None, None])
                 for each, matrix in zip(features, self.maps, strict=True)
-            ],
-            self.side,
-        )
+            ]
+            return self.constant[:, None, None] + enlarged_sum(mapped, self.side)
 
 
 class WeightedLinearExtractor(ScaledExtractor):

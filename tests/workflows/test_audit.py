@@ -16,7 +16,7 @@ from cawa_core.errors import InputError
 from cawa_core.masking.engine import MaskingEngine
 from cawa_core.tables import Manifest
 from cawa_core.tables.schema import TABLES
-from tests.workflows.conftest import SMALL, WITH_CONCEPTS, small_audit
+from tests.workflows.conftest import SMALL, WITH_CONCEPTS, flags_of, small_audit
 from tests.workflows.test_cli import run
 from workflows.analyses import ANALYSES
 from workflows.analyses.masking.sites import TARGETS
@@ -222,6 +222,29 @@ def test_a_class_that_fails_costs_no_other_class_of_its_shard(tmp_path, tiny_spe
     result = small_audit(tmp_path, spec)
     assert (result.computed, result.retried, result.quarantined) == (3, 1, ("gallery-c0003-0003",))
     assert Manifest.read(tmp_path).class_ids("gallery") == [1, 7, 8]
+
+
+def test_a_lost_device_stops_an_audit_in_this_process(tmp_path, tiny_spec, monkeypatch, capsys):
+    """Every later shard would fail: none is given up, and the same command resumes."""
+    computed = []
+
+    def lost(compute, lab, shard):
+        if len(computed) == 3:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        computed.append(shard.name)
+        return compute()
+
+    replace_work(monkeypatch, "masking", lost)
+    spec = dataclasses.replace(tiny_spec, stages=("masking",))
+    code, printed = run(
+        monkeypatch, capsys, "audit", "--executor", "inline", "--output", tmp_path, "--no-report", *flags_of(spec)
+    )
+    assert code == 1
+    assert printed.err.splitlines()[-1].startswith("cawa: the device failed: CUDA error: device-side assert triggered;")
+    manifest = Manifest.read(tmp_path)
+    assert (manifest.quarantined, len(manifest.covered("masking"))) == ({}, 3)
+    monkeypatch.undo()
+    assert small_audit(tmp_path, spec).computed == 12 - 3
 
 
 @pytest.mark.parametrize("stage", ["masking", "class_metrics"])

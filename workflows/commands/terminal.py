@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from cawa_core.errors import InputError
+from cawa_core.errors import InputError, first_line
 
 EXIT_FAILED = 1
 FAULTS_OF_THE_MACHINE = (
@@ -58,6 +58,16 @@ def one_line_for_faults_of_the_machine() -> Iterator[None]:
         if error.errno not in FAULTS_OF_THE_MACHINE:
             raise
         _end(f"{error.filename or 'the output'}: {error.strerror}")
+    except RuntimeError as error:
+        if "torch" not in sys.modules:
+            raise
+        from cawa_core.numerics.device_errors import (
+            is_device_error,  # only once PyTorch is imported, which takes seconds
+        )
+
+        if not is_device_error(error):
+            raise
+        _end(f"the device failed: {first_line(error)}; what is finished is kept; run the same command again")
 
 
 def _flush() -> None:

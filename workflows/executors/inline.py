@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Generator, Sequence
 
+from cawa_core.numerics.device_errors import is_device_error
 from cawa_core.storage import Storage, StorageError
 from workflows.options.run import RunOptions
 from workflows.planning.shards import Shard
@@ -40,7 +41,9 @@ def _outcome(job: Job, storage: Storage, shard: Shard) -> Outcome:
         return execute(job, storage, shard)
     except StorageError:  # every other shard would fail the same way
         raise
-    except Exception:  # one broken shard must not stop the others
+    except Exception as error:  # one broken shard must not stop the others
+        if is_device_error(error):  # nothing more would run in this process
+            raise
         if len(shard.class_ids) > 1:
             return Retry(shard, traceback.format_exc(), tuple(shard.split()))
         return Failure(shard, traceback.format_exc())

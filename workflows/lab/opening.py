@@ -14,6 +14,7 @@ from cawa_core.generators import GENERATORS
 from cawa_core.generators.base import Generator
 from cawa_core.generators.request import GeneratorRequest
 from cawa_core.numerics.arithmetic import require_precision, use_exact_kernels
+from cawa_core.numerics.device_errors import is_machine_error
 from cawa_core.options import require_members
 from cawa_core.real_images import open_real_images
 from cawa_core.real_images.base import RealImages, RealImagesRequest
@@ -176,6 +177,8 @@ def prepare_kernels(spec: LabSpec, models: Sequence[Generator | FeatureExtractor
     try:
         torch.compile(torch.sin)(torch.ones(2, device=device))
     except Exception as error:  # of many kinds: no compiler, no Triton, too old a device
+        if is_machine_error(error):
+            raise
         raise InputError(
             f"compile: torch.compile cannot compile here ({first_line(error)}); leave out --compile"
         ) from None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cawa_core.errors import InputError, first_line
+from cawa_core.numerics.device_errors import is_machine_error
 
 OUTSIDE = 1e-3
 """Largest distance of a pixel from [-1, 1]."""
@@ -30,6 +31,8 @@ def checked_images(images: Images, z: Tensor, class_ids: Tensor) -> Tensor:
     except InputError:
         raise
     except Exception as error:  # the user's code may raise anything
+        if is_machine_error(error):
+            raise
         raise InputError(
             f"network must take latents {list(z.shape)} and int64 class_ids {list(class_ids.shape)} below "
             f"{int(class_ids.max()) + 1}; got {type(error).__name__}: {first_line(error)}; fix z_dim or "

@@ -135,7 +135,9 @@ def test_a_stroke_is_what_other_images_have_there():
 )
 def test_the_claim_is_decided_by_its_interval(interval, verdict):
     ways = [{"way": way, "agreement": 0.9, "passes": 160} for way in (CLOSEST, OPTIMISED, BEST_OF_MANY)]
-    assert layout_claim({"n_layouts": 30, "ways": ways, "gain": 0.0, "gain_ci": interval}).verdict == verdict
+    entry = {"n_layouts": 30, "n_classes": 30, "ways": ways, "gain": 0.0, "gain_ci": interval}
+    assert layout_claim(entry).verdict == verdict
+    assert layout_claim({**entry, "n_classes": 5}).verdict == "open"  # too few classes decide nothing
 
 
 def test_the_report_and_a_comparison_show_it(scenes, tmp_path):

@@ -148,12 +148,13 @@ def test_transfer_is_told_apart_by_the_known_factors(scenes):
 
 
 def test_the_claim_follows_the_interval_of_the_ratio():
-    def verdict(low, high):
+    def verdict(low, high, n_classes=30):
         ratio = {"miou": 0.95, "miou_ci": [low, high], "miou_by_image": 0.9, "miou_by_image_ci": [0.8, 0.95]}
-        (claim,) = semantics_claims({"ratio": ratio})
+        (claim,) = semantics_claims({"ratio": ratio, "n_classes": n_classes})
         return claim.verdict
 
     assert (verdict(0.93, 0.97), verdict(0.8, 0.9), verdict(0.9, 0.95)) == ("holds", "does not hold", "open")
+    assert verdict(0.93, 0.97, n_classes=5) == "open"
     assert semantics_claims({"ratio": None}) == []
 
 

@@ -31,7 +31,7 @@ TELLING = 0.2
 FLOOR_COLUMNS = {
     "metric": "metric",
     "mean": "all samples",
-    "half_fake_against_real": "half the generated images",
+    "half_fake_against_real": "fewer generated images",
     "half_real_against_real": "real against real",
     "min": "lowest",
     "min_class": "class with the lowest",
@@ -170,7 +170,7 @@ def quality(metrics: pd.DataFrame, floor: pd.DataFrame, summary: Content) -> Sec
         "class_name": "class",
         "total_awareness": "total awareness",
         **{metric.name: metric.heading for metric in METRICS},
-        "fid_fake_real": "FID, half the generated images",
+        "fid_fake_real": "FID, fewer generated images",
         "fid_real_real": "FID, real against real",
         "n_real": "n real",
         "n_fake": "n generated",
@@ -180,10 +180,11 @@ def quality(metrics: pd.DataFrame, floor: pd.DataFrame, summary: Content) -> Sec
     lead = (
         "Features and classifications come from the networks named in the protocol, so compare distances only with "
         "audits that have the same protocol. FID is larger when it is computed from fewer images. The last two FID "
-        "columns are comparable, because they use equal numbers of images; the distance between the two halves of the "
-        "real images is the floor that a perfect generator would reach."
+        "columns are comparable, because they use equal numbers of images: half as many as there are real ones, or as "
+        "are generated if these are fewer. The distance between the two halves of the real images is the floor that a "
+        "perfect generator would reach."
         f"{real_images_in_words(metrics.n_real.min(), metrics.n_real.max())} Protocol: {metrics.protocol.iloc[0]}."
     )
     by_class = table_of("Quality and diversity by class", columns, joined)
-    means = table_of("Means over classes, with all samples and with half of them", FLOOR_COLUMNS, floors)
+    means = table_of("Means over classes, with all samples and with fewer", FLOOR_COLUMNS, floors)
     return Section(CLASS_METRICS.name, "Quality and diversity", lead, (), (by_class, means))

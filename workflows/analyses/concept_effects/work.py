@@ -125,8 +125,7 @@ class ConceptEffectsWork(Work[ConceptEffectOptions]):
         """Time images under changes and their labels."""
         z = lab.latents(lab.class_ids[0], TIMED_LATENTS)
         ids = class_ids_of(lab.class_ids[0], z)
-        sets = {NONE: ()}
-        measure = seconds(lambda: areas_without(lab.generator, lab.segmenter, z, ids, sets, lab.batch_size), True)
+        measure = seconds(lambda: areas_without(lab.generator, lab.segmenter, z, ids, (), lab.batch_size), True)
         return {"labelled image": measure / TIMED_LATENTS}
 
     def seconds(self, lab: Lab, options: ConceptEffectOptions, shard: Shard, pace: Pace) -> float:
@@ -268,10 +267,11 @@ def _areas_left(
     lab: Lab, options: ConceptEffectOptions, z: Tensor, ids: Tensor, rankings: Mapping[str, Sequence[Channel]]
 ) -> dict[tuple[str, int], NDArray[np.int64]]:
     """Return the pixels of each concept in each image without the first units of each ranking ``[n, concepts]``."""
-    keys = {f"{ranking} {size}": (ranking, size) for ranking in rankings for size in sorted(options.effect_sizes)}
-    sets = {name: rankings[ranking][:size] for name, (ranking, size) in keys.items()}
-    areas, _ = areas_without(lab.generator, lab.segmenter, z, ids, sets, lab.batch_size)
-    return {keys[name]: area for name, area in areas.items()}
+    return {
+        (ranking, size): areas_without(lab.generator, lab.segmenter, z, ids, units[:size], lab.batch_size)
+        for ranking, units in rankings.items()
+        for size in sorted(options.effect_sizes)
+    }
 
 
 def sets_of(lab: Lab, options: ConceptEffectOptions, concept: str) -> ConceptSets | None:

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cawa_core.annotations import Annotations
-from cawa_core.dissection.removal import Areas, Unit, areas_without, images_without, share_left
+from cawa_core.dissection.removal import Areas, Unit, areas_without, share_left
 from cawa_core.numerics.seeds import SHARED_CLASS, random_generator
 from workflows.analyses.dissection.command import DissectCommandOptions
 from workflows.analyses.dissection.sample import Sample
@@ -28,11 +26,11 @@ class Removal:
     Attributes:
         areas: pixels of each concept in each image ``[n, concepts]`` by the name of the set; those of annotations are
             known before units are removed, not after.
-        images: the images by the name of the set.
+        drawn: the sets whose images are drawn, by name.
     """
 
     areas: Mapping[str, Areas]
-    images: Mapping[str, Tensor]
+    drawn: Mapping[str, Sequence[Unit]]
 
     def share_left(self, name: str, concept: int) -> tuple[float, float] | None:
         """Return the share of a concept's pixels that is left without a set, and its error; None if not measured."""
@@ -57,27 +55,20 @@ def remove_units(dissect: DissectCommandOptions, sample: Sample, order: Sequence
         for draw in range(dissect.random_sets):
             random = random_generator(lab.spec.seed, SHARED_CLASS, draw, f"random units {number}")
             sets[random_units(number, draw)] = [order[place] for place in random.permutation(len(order))[:number]]
-    drawn = [WITHOUT, *map(best_units, numbers), *(random_units(number, 0) for number in numbers[-1:])]
+    drawn = [*map(best_units, numbers), *(random_units(number, 0) for number in numbers[-1:])]
+    labels = sample.labels
+    if isinstance(labels, Annotations):
+        areas = {WITHOUT: labels.areas()}
+    else:
 
-    def compute(name: str, advance: Advance) -> tuple[Tensor, Areas | None]:
-        if isinstance(sample.labels, Annotations):
-            batches = images_without(lab.generator, sample.z, sample.class_ids, sets[name], lab.batch_size)
-            result: tuple[Tensor, Areas | None] = torch.cat([batch.cpu() for batch in batches]), None
-        else:
-            changes = {name: sets[name]}
-            areas, images = areas_without(
-                lab.generator, sample.labels, sample.z, sample.class_ids, changes, lab.batch_size
-            )
-            result = images[name], areas[name]
-        advance(len(sample))
-        return result
+        def compute(name: str, advance: Advance) -> Areas:
+            left = areas_without(lab.generator, labels, sample.z, sample.class_ids, sets[name], lab.batch_size)
+            advance(len(sample))
+            return left
 
-    names = drawn if isinstance(sample.labels, Annotations) else list(sets)
-    results = dict(zip(names, computed(lab, "removing units of", names, compute, len(sample)), strict=True))
-    areas = {name: areas for name, (_, areas) in results.items() if areas is not None}
-    if isinstance(sample.labels, Annotations):
-        areas[WITHOUT] = sample.labels.areas()
-    return Removal(areas, {name: results[name][0] for name in drawn})
+        names = list(sets)
+        areas = dict(zip(names, computed(lab, "removing units of", names, compute, len(sample)), strict=True))
+    return Removal(areas, {name: sets[name] for name in drawn})
 
 
 def curve_of(dissect: DissectCommandOptions, removal: Removal, concept: int) -> list[dict[str, Any]] | None:

@@ -20,6 +20,7 @@ from cawa_core.dissection.dissect import (
     quantile_thresholds,
     unit_overlaps,
 )
+from cawa_core.dissection.removal import Unit, images_without
 from cawa_core.errors import InputError, bounded, suggestion
 from cawa_core.generators.base import class_ids_of
 from cawa_core.numerics.seeds import SHARED_CLASS
@@ -65,6 +66,14 @@ class Sample:
         if isinstance(self.labels, Annotations) and not self.labels.areas()[:, index].any():
             raise InputError(f"concept {name!r} is in none of the {len(self)} label maps; paint it, or name another")
         return index
+
+    @torch.inference_mode()
+    def images(self, places: NDArray[np.integer], units: Sequence[Unit] = ()) -> Tensor:
+        """Generate the images at some places, without some units: ``[n, C, S, S]`` on the CPU."""
+        lab, rows = self.lab, torch.from_numpy(places).to(self.z.device)
+        with lab.arithmetic():
+            batches = images_without(lab.generator, self.z[rows], self.class_ids[rows], units, lab.batch_size)
+            return torch.cat([batch.cpu() for batch in batches])
 
     def overlaps(
         self, sites: Sequence[int], threshold_images: int, advance: Advance

@@ -97,7 +97,7 @@ def run_dissect(dissect: DissectCommandOptions, spec: AuditSpec, options: RunOpt
 
 
 def _ranked(thresholds: Sequence[SiteThresholds], overlaps: Sequence[UnitOverlaps], concept: int) -> list[ConceptUnit]:
-    """Rank the units that exceed chance by their overlap with the concept, the highest first."""
+    """Rank units by their overlap with the concept, the highest first."""
     units = []
     for site, counted in zip(thresholds, overlaps, strict=True):
         on, both, present = counted.on[:, concept], counted.both[:, concept], counted.present[concept]
@@ -116,22 +116,21 @@ def _ranked(thresholds: Sequence[SiteThresholds], overlaps: Sequence[UnitOverlap
 def _sheet(
     dissect: DissectCommandOptions, sample: Sample, units: Sequence[ConceptUnit], removal: Removal, concept: int
 ) -> Sheet:
-    images = removal.images[WITHOUT]
     area = removal.areas[WITHOUT][:, concept]
     places = np.flatnonzero(area)
     largest = places[_of_various_classes(-area[places], sample.class_ids[places])][: dissect.pictures]
-    rows = [_row(f"most {dissect.concept}", images[largest], sample.masks(images[largest], largest, concept))]
+    images = sample.images(largest)
+    rows = [_row(f"most {dissect.concept}", images, sample.masks(images, largest, concept))]
     for unit in units[: dissect.units]:
         features = _features(sample, unit.unit)
         most = _of_various_classes(-features.amax(dim=(1, 2)).numpy(), sample.class_ids)[: dissect.pictures]
         site, channel = unit.unit
         label = f"site {site}, channel {channel}\nIoU {unit.iou:.2f}, by chance {unit.iou_by_chance:.2f}"
-        rows.append(_row(label, images[most], (features[most] > unit.threshold).numpy(), begins_group=True))
-    for name in removal.images:
-        if name != WITHOUT:
-            share = removal.share_left(name, concept)
-            label = f"without {name}" + (f":\n{share[0]:.0%} of its pixels left" if share else "")
-            rows.append(_row(label, removal.images[name][largest], None, begins_group=len(rows) == dissect.units + 1))
+        rows.append(_row(label, sample.images(most), (features[most] > unit.threshold).numpy(), begins_group=True))
+    for name, removed in removal.drawn.items():
+        share = removal.share_left(name, concept)
+        label = f"without {name}" + (f":\n{share[0]:.0%} of its pixels left" if share else "")
+        rows.append(_row(label, sample.images(largest, removed), None, begins_group=len(rows) == dissect.units + 1))
     columns = max(len(row.cells) for row in rows)  # fewer images may show the concept
     return Sheet(
         f"{sample.lab.generator.name}: units that draw {dissect.concept}",
@@ -186,10 +185,11 @@ def _features(sample: Sample, unit: Unit) -> Tensor:
     """Return the enlarged features of a unit in all images: ``[n, S, S]`` on the CPU."""
     site, channel = unit
     generator, batch = sample.lab.generator, sample.lab.batch_size
-    parts = [
-        enlarged(generator.run_to(site, rows, ids).features[:, channel : channel + 1], generator.image_size)[:, 0].cpu()
-        for rows, ids in zip(sample.z.split(batch), sample.class_ids.split(batch), strict=True)
-    ]
+    parts = []
+    with sample.lab.arithmetic():
+        for rows, ids in zip(sample.z.split(batch), sample.class_ids.split(batch), strict=True):
+            features = generator.run_to(site, rows, ids).features[:, channel : channel + 1]
+            parts.append(enlarged(features, generator.image_size)[:, 0].cpu())
     return torch.cat(parts)
 
 

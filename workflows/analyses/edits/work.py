@@ -72,7 +72,7 @@ class EditsWork(Work[EditOptions]):
         per_site = max(1, options.edit_candidates // len(lab.generator.sites))
         tried = sum(min(per_site, site.channels - len(site.inert_channels)) for site in lab.generator.sites)
         rows = min(KEPT, tried)
-        passes = 0.6 * (options.edit_candidates * options.edit_tried_latents + rows * options.edit_scored_latents)
+        passes = 0.6 * (tried * options.edit_tried_latents + rows * options.edit_scored_latents)
         return Cost(passes, rows, min(PICTURED, rows) * len(FACTORS))
 
 

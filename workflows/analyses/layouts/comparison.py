@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from cawa_core.tables import Manifest
-from workflows.analyses.layouts import LAYOUTS, LAYOUTS_TABLE, OPTIMISED, STROKES_TABLE
+from workflows.analyses.layouts import LAYOUTS, OPTIMISED
+from workflows.analyses.layouts.results import tables_without_pictures
 from workflows.compare.class_comparison import ClassComparison
 from workflows.compare.class_values import noise_words
 from workflows.interface import Content
@@ -22,7 +23,7 @@ class LayoutsComparison(ClassComparison):
 
     def values(self, manifest: Manifest) -> pd.DataFrame:
         """Return the agreement of each class with layouts and with strokes."""
-        return agreements(manifest.table(LAYOUTS_TABLE.name), manifest.table(STROKES_TABLE.name))
+        return agreements(*tables_without_pictures(manifest))
 
     def lead(self, changes: Content) -> str:
         """Say what the values are."""

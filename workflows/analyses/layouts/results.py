@@ -10,7 +10,7 @@ import pandas as pd
 from cawa_core.rendering.claims import Claim, interval_words
 from cawa_core.rendering.html_tables import number_with_interval, table_of
 from cawa_core.rendering.sections import Photo, PhotoRow, Section, Tables, class_names, rows_of_shown_classes
-from cawa_core.statistics.verdicts import FAILS, HOLDS, OPEN
+from cawa_core.statistics.verdicts import FAILS, FEWEST_CLASSES, HOLDS, OPEN
 from cawa_core.tables import Manifest
 from workflows.analyses.layouts import (
     BEST_OF_MANY,
@@ -40,8 +40,7 @@ class LayoutsResults(Results[LayoutOptions]):
 
     def summary(self, findings: Findings) -> Content:
         """Return means over classes with intervals."""
-        layouts = findings.manifest.table(LAYOUTS_TABLE.name)
-        strokes = findings.manifest.table(STROKES_TABLE.name)
+        layouts, strokes = tables_without_pictures(findings.manifest)
         return {
             "layouts": None if layouts.empty else layouts_summary(layouts, findings.resamples),
             "strokes": None if strokes.empty else strokes_summary(strokes, findings.resamples),
@@ -63,12 +62,22 @@ class LayoutsResults(Results[LayoutOptions]):
         return [layouts_section(tables, summary)]
 
 
+def tables_without_pictures(manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables ``layouts`` and ``strokes`` without their pictures, which may be large."""
+    layouts, strokes = (
+        manifest.rows(table.name, [name for name in table.columns if name != "pngs"]).to_pandas()
+        for table in (LAYOUTS_TABLE, STROKES_TABLE)
+    )
+    return layouts, strokes
+
+
 def layouts_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, Any]:
     """Summarise the table ``layouts``.
 
     Returns:
-        ``n_layouts``; ``ways``: for each way, mean agreement and realism over classes with intervals, and its passes;
-        ``gain``: agreement of the optimised images less that of the best of as many draws, with an interval.
+        ``n_layouts`` and ``n_classes``; ``ways``: for each way, mean agreement and realism over classes with intervals,
+        and its passes; ``gain``: agreement of the optimised images less that of the best of as many draws, with an
+        interval.
     """
     shares = rows.assign(agreement=rows.agreeing / rows.pixels)
     by_way = {way: shares[shares.way == way].groupby("class_id")[["agreement", "realism"]].mean() for way in WAY_WORDS}
@@ -76,6 +85,7 @@ def layouts_summary(rows: pd.DataFrame, resamples: ClassResamples) -> dict[str, 
     gain = by_way[OPTIMISED].agreement - by_way[BEST_OF_MANY].agreement
     return {
         "n_layouts": len(rows[["class_id", "layout"]].drop_duplicates()),
+        "n_classes": int(rows.class_id.nunique()),
         "ways": [{"way": way, "passes": int(passes[way]), **resamples.means(means)} for way, means in by_way.items()],
         **resamples.means(pd.DataFrame({"gain": gain})),
     }
@@ -100,7 +110,7 @@ def layout_claim(entry: Mapping[str, Any]) -> Claim:
     """
     interval = entry["gain_ci"]
     verdict = OPEN
-    if interval is not None and (interval[0] > 0 or interval[1] < 0):
+    if interval is not None and entry["n_classes"] >= FEWEST_CLASSES and (interval[0] > 0 or interval[1] < 0):
         verdict = HOLDS if interval[0] > 0 else FAILS
     by_way = {row["way"]: row for row in entry["ways"]}
     evidence = (

@@ -170,11 +170,11 @@ class Dispatch:
             yield from self.after_error(slot, shard, error)
             return
         self.failed_starts = 0
-        slot.failures = 0
         if shard is None:
             slot.process = result
             self.ever_started = True
         else:
+            slot.failures = 0
             self.failed_writes = 0
             slot.previous = shard
             yield result
@@ -182,7 +182,7 @@ class Dispatch:
     def after_error(self, slot: Slot, shard: Shard | None, error: RayError) -> Iterator[Outcome]:
         """Requeue the shard or give it up, and replace the actor if it died or its device is unusable."""
         cause = error.cause if isinstance(error, RayTaskError) else None
-        is_node_error = cause is None or isinstance(cause, StorageError)
+        is_node_error = cause is None or isinstance(cause, StorageError) or is_device_error(cause)
         if shard is None:
             self.count_failed_start(slot, error, cause)
         elif is_node_error:
@@ -190,7 +190,7 @@ class Dispatch:
             yield self.queue.lost(shard, traceback_text(error))
         else:
             yield self.queue.raised(shard, traceback_text(error))
-        if shard is None or is_node_error or is_device_error(cause):
+        if shard is None or is_node_error:
             release(slot)
             back_off = BACK_OFF_SECONDS * 2**slot.failures
             slot.start_at = time.monotonic() + min(back_off, LONGEST_BACK_OFF_SECONDS)
