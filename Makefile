@@ -25,15 +25,17 @@ bench: $(VENV)/installed-test
 reference: $(VENV)/installed
 	$(BIN)/python -m workflows.reference
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(BIN)/python:
 	@echo "creating $(VENV) and installing (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) lacks venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[test]'
-	@touch $@
+	@touch $(VENV)/installed $@
 
 docs: $(VENV)/installed
 	$(BIN)/python -c "from workflows.analyses.documentation import tables_as_markdown; print(tables_as_markdown(), end='')" > docs/tables.md
