@@ -61,9 +61,8 @@ def one_line_for_faults_of_the_machine() -> Iterator[None]:
     except RuntimeError as error:
         if "torch" not in sys.modules:
             raise
-        from cawa_core.numerics.device_errors import (
-            is_device_error,  # only once PyTorch is imported, which takes seconds
-        )
+        # only once PyTorch is imported, which takes seconds
+        from cawa_core.numerics.device_errors import is_device_error
 
         if not is_device_error(error):
             raise

@@ -299,9 +299,11 @@ def set_claim(entry: Mapping[str, Any]) -> Claim:
         elif len(enough) < len(known) / 2:
             verdict = FAILS
     typical = f"; the median ratio is {np.median([row['times_chance'] for row in known]):.1f}" if known else ""
-    unsure = (
-        f" The 95% interval of {counted(len(known) - len(sure), 'ratio')} includes 1." if len(sure) < len(known) else ""
-    )
+    n_unsure = len(known) - len(sure)
+    unsure = ""
+    if n_unsure:
+        words = "interval of 1 ratio includes" if n_unsure == 1 else f"intervals of {n_unsure} ratios include"
+        unsure = f" The 95% {words} 1."
     evidence = (
         f"In {len(enough)} of {len(known)} pairs of concept and space with a controlling set, it moves the concept at "
         f"least {TIMES_CHANCE:g} times as far as random sets of its size{typical}.{unsure} In "

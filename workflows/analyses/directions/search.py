@@ -37,6 +37,7 @@ from workflows.analyses.directions import (
 from workflows.analyses.latents import LATENTS_TABLE, LatentOptions
 from workflows.analyses.latents.measurements import (
     concept_scores,
+    digest_of_labels,
     dimensions_of,
     require_concepts,
     require_dimensions,
@@ -121,7 +122,7 @@ def directions_of(lab: Lab, options: DirectionOptions, space: str, earlier: Mani
         earlier: results that may have the effects of single dimensions; effects of other classes are measured.
     """
     values = (getattr(options, field.name) for field in dataclasses.fields(DirectionOptions))
-    key = ("directions of concepts", *values, lab.labeller.digest if lab.labeller else "", space)
+    key = ("directions of concepts", *values, digest_of_labels(lab), space)
     return lab.memo.once(key, lambda: _Search(lab, options, space, earlier).directions())
 
 
@@ -223,8 +224,8 @@ class _Search:
             return _as_recorded(effects.effect), _as_recorded(effects.effect_stderr)
 
         values = (getattr(self.options, field.name) for field in dataclasses.fields(LatentOptions))
-        labels = self.lab.labeller.digest if self.lab.labeller else ""
-        return self.lab.memo.once(("effects of dimensions", class_id, *values, labels), measure)
+        key = ("effects of dimensions", class_id, *values, digest_of_labels(self.lab))
+        return self.lab.memo.once(key, measure)
 
     def _recorded(self, class_ids: Sequence[int]) -> dict[int, tuple[Array, Array]]:
         """Return effects and standard errors of classes that earlier results have."""

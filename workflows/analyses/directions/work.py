@@ -85,7 +85,8 @@ class DirectionsWork(Work[DirectionOptions]):
         once += len(unknown) * dimensions * len(options.latent_grid) * options.latent_samples
         of_class = PASSES_PER_STEP * options.direction_steps + TRANSLATION_STEPS
         translated = options.translation_partners * options.translation_latents * of_class
-        translated *= lab.generator.takes_embeddings
+        if not lab.generator.takes_embeddings:
+            translated = 0
         return Cost(steps * options.direction_latents + translated + once / len(lab.class_ids), steps)
 
     def pace(self, lab: Lab, options: DirectionOptions, image: float, seconds: Stopwatch) -> Pace | None:  # noqa: ARG002

@@ -191,7 +191,7 @@ def _commonest(values: Array) -> float:
 def observed_scores(lab: Lab, options: LatentOptions, class_id: int) -> tuple[Array, Array]:
     """Return latents ``[n, z_dim]`` of unchanged images of a class, and their scores ``[n, concepts]``."""
     names = ("latent_concepts", "latent_observed")
-    key = ("observed scores", class_id, *(getattr(options, name) for name in names), _labels(lab))
+    key = ("observed scores", class_id, *(getattr(options, name) for name in names), digest_of_labels(lab))
     return lab.memo.once(key, lambda: _observed(lab, options, class_id))
 
 
@@ -207,6 +207,6 @@ def _observed(lab: Lab, options: LatentOptions, class_id: int) -> tuple[Array, A
     return z.double().cpu().numpy(), torch.cat(parts).numpy()
 
 
-def _labels(lab: Lab) -> str:
+def digest_of_labels(lab: Lab) -> str:
     """Return what the labels of pixels depend on."""
     return lab.labeller.digest if lab.labeller else ""

@@ -140,10 +140,10 @@ def predictors(summary: Content) -> Section | None:
         for row in rows
     ]
     lead = (
-        "No predictor needs a mask. Gradient screening takes one gradient per latent "
-        "(it is shown only where masks are exact; elsewhere it is part of the estimate). The figures show the rank "
-        "correlation over the channels of a site, averaged over classes, with 95% intervals over classes. All "
-        "predictors are tested in the same way against the same null."
+        "No predictor needs a mask. Gradient screening takes one gradient per latent (it is shown only where masks are "
+        "exact; elsewhere it is part of the estimate). The figures show the rank correlation over the channels of a "
+        "site, averaged over classes, with 95% intervals over classes. All predictors are tested in the same way "
+        "against the same null."
     )
     table = table_of("All predictors and effects", columns, described)
     return Section("predictors", "Predictors of the masking effect", lead, pictures, (table,))
